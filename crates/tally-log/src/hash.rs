@@ -1,0 +1,108 @@
+//! SHA-256 as RFC 6962 §2.1 uses it: leaves and nodes are told apart by their first byte, so that
+//! no node can be passed off as a leaf.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// A SHA-256 hash: 32 bytes. Prints as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hash([u8; Self::LEN]);
+
+impl Hash {
+    /// Bytes in a hash.
+    pub const LEN: usize = 32;
+
+    /// Takes the bytes as they are: whoever calls says where they come from.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl TryFrom<&[u8]> for Hash {
+    type Error = std::array::TryFromSliceError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+        bytes.try_into().map(Self)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The hash of a leaf: SHA-256(0x00 ‖ leaf), RFC 6962 §2.1.
+#[must_use]
+pub fn leaf_hash(leaf: &[u8]) -> Hash {
+    sha256(&[&[0], leaf])
+}
+
+/// The hash of an inner node: SHA-256(0x01 ‖ left ‖ right), RFC 6962 §2.1.
+#[must_use]
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    sha256(&[&[1], &left.0, &right.0])
+}
+
+/// SHA-256 over the parts, one after another.
+#[must_use]
+pub fn sha256(parts: &[&[u8]]) -> Hash {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    Hash(hasher.finalize().into())
+}
+
+/// HMAC-SHA256 (RFC 2104) over the parts, one after another.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Hash {
+    let mut block = [0_u8; 64];
+    let hashed;
+    let key = if key.len() > block.len() {
+        hashed = sha256(&[key]);
+        hashed.as_bytes().as_slice()
+    } else {
+        key
+    };
+    block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+    let inner_pad = block.map(|byte| byte ^ 0x36);
+    let outer_pad = block.map(|byte| byte ^ 0x5c);
+    let mut hasher = Sha256::new();
+    hasher.update(inner_pad);
+    parts.iter().for_each(|part| hasher.update(part));
+    let inner: [u8; Hash::LEN] = hasher.finalize().into();
+    sha256(&[&outer_pad, &inner])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_leaf_hashes_as_in_certificate_transparency() {
+        let known = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+        assert_eq!(leaf_hash(b"").to_string(), known);
+    }
+
+    #[test]
+    fn hmac_agrees_with_rfc_4231() {
+        let case_1 = "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7";
+        assert_eq!(hmac_sha256(&[0x0b; 20], &[b"Hi ", b"There"]).to_string(), case_1);
+        let case_6 = "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54";
+        let text = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        assert_eq!(hmac_sha256(&[0xaa; 131], &[text]).to_string(), case_6);
+    }
+}

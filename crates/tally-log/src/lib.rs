@@ -1,0 +1,11 @@
+//! A verifiable log that an auditor can build alone: RFC 6962 hashing, C2SP tiles, checkpoints,
+//! cosignatures and proofs. It knows no mesh, no record and no transport.
+//!
+//! Invariant: what this crate accepts, every conforming C2SP verifier accepts, and the other way
+//! round. Proofs say first what to read, then compute from what was read.
+
+pub mod hash;
+pub mod key;
+
+pub use hash::{Hash, hmac_sha256, leaf_hash, node_hash, sha256};
+pub use key::{BadKey, BadSignature, Signature, SigningKey, VerifyingKey};
