@@ -6,6 +6,8 @@
 
 pub mod hash;
 pub mod key;
+pub mod tree;
 
 pub use hash::{Hash, hmac_sha256, leaf_hash, node_hash, sha256};
 pub use key::{BadKey, BadSignature, Signature, SigningKey, VerifyingKey};
+pub use tree::{BadEdge, Edge, root_of};
