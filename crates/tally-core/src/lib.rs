@@ -1,1 +1,14 @@
-//! Rules.
+//! The rules of Tally, pure: who is who, what was agreed, what a person wants, what may cross, and
+//! what the ledger accepts. No clock, no randomness, no disk, no socket: time, ids and salts are
+//! arguments, events go in and effects come out. Bytes of records never enter this crate.
+
+pub mod agreement;
+pub mod encoded;
+pub mod entry;
+pub mod id;
+pub mod record;
+pub mod refusal;
+pub mod register;
+pub mod time;
+
+pub use encoded::Encoded;

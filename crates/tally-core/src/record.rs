@@ -1,0 +1,65 @@
+//! What the core knows of records: never their bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A person as a custodian knows them: `nhs-number|9990000018`, or `RZ9/Patient|p1` where no NHS
+/// number is known. Never printed: its `Debug` says only that there is one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Person(Arc<str>);
+
+impl Person {
+    /// A person by the text that the custodian keeps directives under, 1 to 256 bytes.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.len() <= 256).then(|| Self(Arc::from(text)))
+    }
+
+    /// The text: for openings and stores only, never for a log, a metric, an error or the ledger.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Person(…)")
+    }
+}
+
+/// One record of an answer, as its source's reader describes it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its FHIR resource type, or `row` for a dataset's.
+    pub kind: String,
+    /// Its id in its source. Never printed: an id may be a person's number.
+    pub id: String,
+    /// The people whom it is about: each of them must be permitted. Empty: the agreement alone
+    /// decides.
+    pub people: Vec<Person>,
+    /// Its confidentiality and sensitivity labels.
+    pub labels: Vec<Label>,
+    /// Its bytes before minimisation.
+    pub bytes: u64,
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Item")
+            .field("kind", &self.kind)
+            .field("people", &self.people.len())
+            .field("labels", &self.labels)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A label of a record (`meta.security`): code system and code.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Label {
+    /// The code system's URI.
+    pub system: String,
+    /// The code.
+    pub code: String,
+}

@@ -1,0 +1,293 @@
+//! The table itself.
+
+use super::{Ask, Fault, Scope};
+
+macro_rules! refusals {
+    ($($variant:ident = $number:literal, $code:literal, $fault:ident, $status:literal, $issue:literal, $scope:ident, $ask:ident;
+        $meaning:literal
+        $remedy:literal)*) => {
+        /// Why an exchange was refused, or ended otherwise than as told.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Refusal {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Refusal {
+            /// All of them, in order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The number on the ledger. Never used again for something else.
+            #[must_use]
+            pub const fn number(self) -> u16 {
+                match self { $(Self::$variant => $number,)* }
+            }
+
+            /// The refusal of a number.
+            #[must_use]
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The code: on the wire, in OperationOutcome, as metric label, for `tally explain`.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// Whose fault it is.
+            #[must_use]
+            pub const fn fault(self) -> Fault {
+                match self { $(Self::$variant => Fault::$fault,)* }
+            }
+
+            /// The HTTP status at the ingress.
+            #[must_use]
+            pub const fn http_status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// The code of `OperationOutcome.issue.code`, from FHIR R4's issue-type.
+            #[must_use]
+            pub const fn fhir_issue(self) -> &'static str {
+                match self { $(Self::$variant => $issue,)* }
+            }
+
+            /// What of it is recorded, and what leaves.
+            #[must_use]
+            pub const fn scope(self) -> Scope {
+                match self { $(Self::$variant => Scope::$scope,)* }
+            }
+
+            /// Whom to ask.
+            #[must_use]
+            pub const fn ask(self) -> Ask {
+                match self { $(Self::$variant => Ask::$ask,)* }
+            }
+
+            /// What happened, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+
+            /// What would make it lawful, or work, in a sentence.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)* }
+            }
+        }
+    };
+}
+
+refusals! {
+    // who asks
+    NotAMember = 1, "not-a-member", Caller, 403, "forbidden", Organisation, OwnOperator;
+        "The caller's certificate names no member of this mesh."
+        "Have the organisation admitted to the mesh."
+    MemberSuspended = 2, "member-suspended", Caller, 403, "suppressed", Organisation, OwnIgLead;
+        "One of the two organisations is suspended from the mesh."
+        "Have the suspension lifted by the members."
+    AssuranceTooLow = 3, "assurance-too-low", Caller, 403, "forbidden", Organisation, OwnIgLead;
+        "The requester's security assurance (DSPT) is below what the mesh requires."
+        "Publish an assessment that meets the standard."
+    IdentifierNotForMesh = 4, "identifier-not-for-mesh", Caller, 403, "business-rule", Person, ProviderOperator;
+        "The record belongs to a real person in a test mesh, or to a made-up one in a live mesh."
+        "Use test identifiers in test meshes only."
+    // agreement
+    NoAgreement = 10, "no-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+        "No agreement between the two organisations covers this source."
+        "Propose an agreement that shares this source, and have both sides sign it."
+    AgreementNotSigned = 11, "agreement-not-signed", Caller, 403, "forbidden", Organisation, OwnIgLead;
+        "The agreement lacks the signature of one of the two organisations."
+        "Have the missing officer sign it."
+    AgreementNotStarted = 12, "agreement-not-started", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+        "The agreement's first day is still ahead."
+        "Wait for its start, or amend it."
+    AgreementEnded = 13, "agreement-ended", Caller, 403, "expired", Organisation, ProviderIgLead;
+        "The agreement's last day has passed."
+        "Sign a new version with a later end."
+    AgreementSuspended = 14, "agreement-suspended", Caller, 403, "suppressed", Organisation, ProviderIgLead;
+        "A party has suspended the agreement."
+        "Have that party resume it."
+    PurposeUnclassified = 15, "purpose-unclassified", Caller, 403, "code-invalid", Organisation, OwnIgLead;
+        "The purpose has no class, so no rule says what it may be used for."
+        "Ask for one of the purposes that have a class."
+    PurposeForbidden = 16, "purpose-forbidden", Caller, 403, "forbidden", Organisation, OwnIgLead;
+        "No agreement can permit this purpose."
+        "Nothing makes this lawful here: marketing is never a purpose."
+    PurposeNotInAgreement = 17, "purpose-not-in-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+        "The agreement does not cover this purpose."
+        "Amend the agreement to cover the purpose, if its legal bases allow that."
+    Article6Missing = 18, "article-6-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead;
+        "The data is personal and the agreement names no basis under UK GDPR Article 6."
+        "Amend the agreement with the basis that applies."
+    Article9Missing = 19, "article-9-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead;
+        "The data is of a special category and the agreement names no condition under UK GDPR Article 9."
+        "Amend the agreement with the condition that applies."
+    CommonLawMissing = 20, "common-law-missing", Caller, 403, "business-rule", Organisation, ProviderCaldicott;
+        "The data is confidential and the agreement names no common-law basis that allows this purpose."
+        "Amend the agreement with the basis that applies."
+    PowerMissing = 21, "power-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead;
+        "The agreement names no statutory power for sharing personal data."
+        "Amend the agreement with the power that applies."
+    TypeNotInAgreement = 22, "type-not-in-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+        "The agreement does not release this type of record, or any column of this dataset."
+        "Amend the agreement's allow-list."
+    QueryNotPermitted = 23, "query-not-permitted", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+        "The search uses an element that the agreement does not release: its answer would tell what is withheld."
+        "Search by released elements only, or amend the allow-list."
+    ConditionNotMet = 24, "condition-not-met", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+        "The agreement's condition is not met by this request."
+        "Keep within the condition, as the agreement states it."
+    // role and relationship
+    UserNotKnownEnough = 30, "user-not-known-enough", Caller, 403, "security", Organisation, OwnOperator;
+        "The agreement asks for a user who is better known than this one."
+        "Send the user's verified token."
+    RelationshipMissing = 31, "relationship-missing", Caller, 403, "business-rule", Organisation, ApplicationVendor;
+        "The agreement asks how the user is related to the person, and the request does not say."
+        "State the relationship in Tally-Relationship."
+    ReasonMissing = 32, "reason-missing", Caller, 403, "required", Organisation, ApplicationVendor;
+        "Emergency access needs a reason in words."
+        "State the reason in Tally-Reason."
+    // opt-out
+    OptOutUnavailable = 40, "opt-out-unavailable", Environment, 503, "transient", Organisation, ProviderOperator;
+        "The answer of the national data opt-out service is missing or too old."
+        "Load a fresh answer of the service."
+    OptedOut = 41, "opted-out", Caller, 404, "not-found", Person, ProviderCaldicott;
+        "The person has opted out of planning and research."
+        "Nothing but the person's own change of mind."
+    // consent
+    ConsentAbsent = 50, "consent-absent", Caller, 404, "not-found", Person, ProviderCaldicott;
+        "There is no directive of the person, and the agreement's common-law basis needs one."
+        "Record the person's consent at the custodian."
+    ConsentDenied = 51, "consent-denied", Caller, 404, "not-found", Person, ProviderCaldicott;
+        "The person has denied or withdrawn consent for this purpose."
+        "Nothing but the person's own change of mind."
+    ConsentUnreadable = 52, "consent-unreadable", Us, 404, "not-found", Person, ProviderOperator;
+        "The person's directive can't be read, so it can't be kept to."
+        "Have the custodian mend the directive."
+    UnknownRecord = 53, "unknown-record", Caller, 404, "not-found", Person, ApplicationVendor;
+        "There is no such record, or nobody may know that there is."
+        "Check the id that was asked for."
+    WithheldWhole = 54, "withheld-whole", Caller, 404, "not-found", Person, ProviderIgLead;
+        "An element that changes the record's meaning may not be released, so the record is not released at all."
+        "Amend the agreement's allow-list."
+    PolicyForbids = 55, "policy-forbids", Caller, 403, "forbidden", Person, ProviderIgLead;
+        "The provider's own policy forbids it."
+        "Ask the provider what its policy is."
+    PersonLevel = 56, "person-level", Caller, 404, "not-found", Person, ProviderCaldicott;
+        "A refusal about a person: the ledger does not say which."
+        "Ask the custodian."
+    NotAvailable = 57, "not-available", Caller, 404, "not-found", Organisation, ProviderCaldicott;
+        "There is nothing here that you may see."
+        "Check the id; if the person is in your care, ask the custodian."
+    // what became of a permit
+    RegistersChanging = 60, "registers-changing", Environment, 503, "conflict", Operation, ProviderOperator;
+        "Consents or agreements changed each time that the request was decided."
+        "Try again."
+    BasisWithdrawn = 61, "basis-withdrawn", Caller, 403, "suppressed", Organisation, ProviderIgLead;
+        "What permitted this was withdrawn before or while it was released."
+        "Ask again to see what is still permitted."
+    // operation
+    LedgerUnavailable = 70, "ledger-unavailable", Environment, 503, "transient", Operation, LedgerOperators;
+        "The ledger did not answer in time, and nothing leaves without its entry."
+        "Try again; if it lasts, look at the ledger nodes."
+    TooBusy = 71, "too-busy", Environment, 503, "throttled", Operation, ProviderOperator;
+        "A limit of the provider's agent is reached."
+        "Try again later."
+    QuotaExceeded = 72, "quota-exceeded", Caller, 429, "throttled", Operation, ProviderOperator;
+        "This requester has asked for more than its share."
+        "Ask more slowly, or have the quota raised."
+    TooLarge = 73, "too-large", Caller, 403, "too-costly", Operation, ProviderOperator;
+        "The answer is larger than a limit of the provider's agent."
+        "Ask for less at once."
+    UnsupportedParameter = 74, "unsupported-parameter", Caller, 400, "not-supported", Operation, ApplicationVendor;
+        "The provider does not know a parameter of the search, and does not guess."
+        "Leave the parameter out."
+    UnknownType = 75, "unknown-type", Caller, 404, "not-supported", Operation, ApplicationVendor;
+        "The provider's source has no records of this type."
+        "Ask for a type that its CapabilityStatement lists."
+    BadQuery = 76, "bad-query", Caller, 400, "invalid", Operation, ApplicationVendor;
+        "The request can't be understood."
+        "Mend the request as the text says."
+    SourceMalformed = 77, "source-malformed", Us, 502, "exception", Operation, ProviderOperator;
+        "The provider's source gave something that is no record."
+        "Mend the source."
+    SourceUnavailable = 78, "source-unavailable", Environment, 502, "transient", Operation, ProviderOperator;
+        "The provider's source did not answer."
+        "Try again; if it lasts, look at the source."
+    SourceChanged = 79, "source-changed", Environment, 502, "conflict", Operation, ProviderOperator;
+        "The source changed while it was read."
+        "Ask again from the start."
+    StoreBehind = 80, "store-behind", Us, 503, "exception", Operation, ProviderOperator;
+        "The provider's store is older than the ledger: it may permit what has been withdrawn."
+        "Restore a newer store, or import the directives again."
+    StoreUnavailable = 81, "store-unavailable", Us, 503, "exception", Operation, ProviderOperator;
+        "The provider's store can't be read or written."
+        "Look at the agent's disk."
+    FeedStale = 82, "feed-stale", Environment, 503, "transient", Operation, ProviderOperator;
+        "The provider has not heard of register changes for too long."
+        "Try again; if it lasts, look at the way to the ledger."
+    ClockSkew = 83, "clock-skew", Us, 503, "exception", Operation, OwnOperator;
+        "The agent's clock is more than 30 seconds from the ledger's."
+        "Set the clock."
+    Unreachable = 84, "unreachable", Environment, 502, "transient", Operation, OwnOperator;
+        "The provider's agent can't be reached, or stalled before it answered."
+        "Try again; tally doctor says what is in the way."
+    TimedOut = 85, "timed-out", Environment, 504, "timeout", Operation, ProviderOperator;
+        "The exchange took longer than its limit."
+        "Try again; ask for less at once."
+    DrainInProgress = 86, "drain-in-progress", Environment, 503, "transient", Operation, OwnOperator;
+        "The agent is shutting down and takes no new requests."
+        "Try again."
+    // the peer's faults
+    ReceiptInvalid = 90, "receipt-invalid", Peer, 502, "security", Operation, ProviderOperator;
+        "The provider's receipt does not verify."
+        "Tell the provider; keep the receipt."
+    AnswerMismatch = 91, "answer-mismatch", Peer, 502, "security", Operation, ProviderOperator;
+        "The provider's entry is not about what was asked."
+        "Tell the provider; keep the receipt."
+    CommitmentMismatch = 92, "commitment-mismatch", Peer, 502, "security", Operation, ProviderOperator;
+        "The opening is not the one that the provider's entry commits to."
+        "Tell the provider; keep the receipt."
+    DigestMismatch = 93, "digest-mismatch", Peer, 502, "security", Operation, ProviderOperator;
+        "What arrived is not what the provider's entry says."
+        "Ask again; if it recurs, tell the provider."
+    ProtocolViolated = 94, "protocol-violated", Peer, 502, "exception", Operation, OwnOperator;
+        "The other agent broke the protocol."
+        "Check the versions of both agents."
+    VersionUnknown = 95, "version-unknown", Peer, 502, "not-supported", Operation, OwnOperator;
+        "The other agent speaks a version that this one does not know."
+        "Upgrade the older of the two agents."
+    BrokenOff = 96, "broken-off", Peer, 502, "incomplete", Operation, ProviderOperator;
+        "The release broke off before its end."
+        "Resume, or ask again."
+    // at the requester's own ingress
+    UnknownMember = 100, "unknown-member", Caller, 404, "not-found", Ingress, ApplicationVendor;
+        "No member of the mesh has this id or code."
+        "Look at /catalogue."
+    UnknownSource = 101, "unknown-source", Caller, 404, "not-found", Ingress, ApplicationVendor;
+        "The member has no such source that you may use."
+        "Look at /catalogue."
+    PurposeMissing = 102, "purpose-missing", Caller, 400, "required", Ingress, ApplicationVendor;
+        "The request does not say why, and the ingress has no default."
+        "State the purpose in Tally-Purpose."
+    UserMissing = 103, "user-missing", Caller, 401, "login", Ingress, ApplicationVendor;
+        "The ingress asks who the user is, and the request does not say."
+        "State the user in Tally-User, or send a token."
+    TokenInvalid = 104, "token-invalid", Caller, 401, "security", Ingress, ApplicationVendor;
+        "The user's token does not verify."
+        "Get a new token."
+    HeaderInvalid = 105, "header-invalid", Caller, 400, "invalid", Ingress, ApplicationVendor;
+        "A Tally header can't be read."
+        "Mend the header as the text says."
+    MethodNotAllowed = 106, "method-not-allowed", Caller, 405, "not-supported", Ingress, ApplicationVendor;
+        "Records are read here, never written."
+        "Use GET."
+    NotAcceptable = 107, "not-acceptable", Caller, 406, "not-supported", Ingress, ApplicationVendor;
+        "The answer can't be given in the format that was asked for."
+        "Accept application/fhir+json."
+    RangeInvalid = 108, "range-invalid", Caller, 416, "invalid", Ingress, ApplicationVendor;
+        "The range lies outside the dataset."
+        "Ask for a range within it."
+}
