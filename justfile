@@ -1,0 +1,16 @@
+# What must hold before a change is taken. Never writes into the tree.
+verify:
+    .ci/run
+
+# Formats, and applies what clippy can mend.
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# The tests alone.
+test:
+    cargo test --workspace --locked
+
+# Known weaknesses of what we depend on. Fetches its database, so it is part of a release, not of a run.
+advisories:
+    cargo deny --locked check advisories
