@@ -6,6 +6,8 @@ pub mod agreement;
 pub mod encoded;
 pub mod entry;
 pub mod id;
+pub mod limits;
+pub mod opening;
 pub mod record;
 pub mod refusal;
 pub mod register;

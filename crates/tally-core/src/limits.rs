@@ -1,0 +1,109 @@
+//! Everything has a limit, and a refusal for when it is reached. These are an agent's.
+//!
+//! The ledger's own limits are part of its rules, so they stand with [`entry`](crate::entry) and
+//! change only with the protocol register.
+
+use std::time::Duration;
+
+/// The limits of one agent. [`Limits::default`] is what the mesh expects; an operator may tighten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Exchanges in flight as provider, those included whose outcome the ledger still owes.
+    /// Default 1,024. Then `too-busy`.
+    pub exchanges_max: usize,
+    /// Exchanges in flight as requester. Default 1,024. Then `too-busy`, at the own ingress.
+    pub requests_max: usize,
+    /// Ids of ended exchanges that are remembered, so that a repeated one is refused as
+    /// `protocol-violated`. Default 16,384.
+    pub exchange_ids_kept_max: usize,
+    /// How long a source may take to describe what was asked for. Default 10 s. Then
+    /// `source-unavailable`.
+    pub source_wait_max: Duration,
+    /// How long a decision may take. Default 5 s. Then `timed-out`.
+    pub decide_wait_max: Duration,
+    /// How often one exchange is decided, if registers move meanwhile. Default 3. Then
+    /// `registers-changing`.
+    pub decide_attempts_max: u32,
+    /// How long an exchange waits for the ledger, from submission. Default 1.5 s. Then
+    /// `ledger-unavailable`, and an entry that is there after all is closed as nothing-sent.
+    pub record_wait_max: Duration,
+    /// How long after submission a release may still begin: what was true then is true enough.
+    /// Default 2 s, the same for all members: a missing half is judged by it. Then `timed-out`.
+    pub release_start_max: Duration,
+    /// Age of the register feed at which nothing is released any more. Default 5 s. Then
+    /// `feed-stale`.
+    pub feed_age_max: Duration,
+    /// How long a release may stand still. Default 30 s. Then `broken-off`.
+    pub stall_max: Duration,
+    /// How long the requester waits for an answer. Default 30 s, more than source, decisions and
+    /// ledger may take. Then `unreachable`.
+    pub answer_wait_max: Duration,
+    /// How long after the provider's close (or, for a body that was read before the decision, after
+    /// its seal's time + [`release_start_max`](Self::release_start_max)) the requester's half is
+    /// open rather than missing. Default 60 s.
+    pub half_wait_max: Duration,
+    /// Refusals per requester and code that become entries of their own in each
+    /// [`refusal_window`](Self::refusal_window). Default 20. Those above become one entry with
+    /// their number.
+    pub refusals_max: u32,
+    /// For how long refusals are counted together. Default 60 s.
+    pub refusal_window: Duration,
+    /// Pairs of requester and code that are counted at once. Default 4,096. The oldest window then
+    /// ends early.
+    pub refusal_windows_max: usize,
+    /// Entries that wait in the outbox. Default 65,536. While it is full, nothing that would owe
+    /// an entry begins: `too-busy`.
+    pub outbox_entries_max: usize,
+    /// Bytes of a body that is read into memory before the decision. Default 1 MiB; larger ones are
+    /// spooled.
+    pub body_bytes_max: u64,
+    /// Bytes of spooled bodies in all. Default 10 GiB. Then `too-large`.
+    pub spool_bytes_max: u64,
+    /// How long a drain lets exchanges go on before it breaks them off. Default 30 s. New ones get
+    /// `drain-in-progress`.
+    pub drain_wait_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            exchanges_max: 1024,
+            requests_max: 1024,
+            exchange_ids_kept_max: 16 * 1024,
+            source_wait_max: Duration::from_secs(10),
+            decide_wait_max: Duration::from_secs(5),
+            decide_attempts_max: 3,
+            record_wait_max: Duration::from_millis(1500),
+            release_start_max: Duration::from_secs(2),
+            feed_age_max: Duration::from_secs(5),
+            stall_max: Duration::from_secs(30),
+            answer_wait_max: Duration::from_secs(30),
+            half_wait_max: Duration::from_secs(60),
+            refusals_max: 20,
+            refusal_window: Duration::from_secs(60),
+            refusal_windows_max: 4096,
+            outbox_entries_max: 64 * 1024,
+            body_bytes_max: 1024 * 1024,
+            spool_bytes_max: 10 * 1024 * 1024 * 1024,
+            drain_wait_max: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_into_each_other() {
+        let limits = Limits::default();
+        // Waiting for the ledger ends before the release would come too late.
+        assert!(limits.record_wait_max < limits.release_start_max);
+        // One beat a second: several may be lost before the feed counts as stale.
+        assert!(limits.feed_age_max > 3 * Duration::from_secs(1));
+        // The provider gives up before the requester does, so that both tell the same story.
+        let ledger = limits.release_start_max * limits.decide_attempts_max;
+        assert!(limits.answer_wait_max > limits.source_wait_max + limits.decide_wait_max + ledger);
+        assert!(limits.half_wait_max > limits.stall_max);
+    }
+}
