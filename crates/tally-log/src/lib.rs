@@ -6,8 +6,12 @@
 
 pub mod hash;
 pub mod key;
+pub mod node;
+pub mod proof;
 pub mod tree;
 
 pub use hash::{Hash, hmac_sha256, leaf_hash, node_hash, sha256};
 pub use key::{BadKey, BadSignature, Signature, SigningKey, VerifyingKey};
+pub use node::NodeId;
+pub use proof::{BadProof, BatchTree, NoProof};
 pub use tree::{BadEdge, Edge, root_of};
