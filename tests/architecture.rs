@@ -208,7 +208,7 @@ fn read_pure_crates() -> Vec<String> {
 /// The crate with its normal dependencies, however far down, one a line. Asked of cargo crate by
 /// crate, because features that a neighbour turns on are not this crate's.
 fn dependency_tree(name: &str) -> String {
-    cargo(&["tree", "--offline", "--package", name, "--edges", "normal", "--prefix", "none"])
+    cargo(&["tree", "--locked", "--package", name, "--edges", "normal", "--prefix", "none"])
 }
 
 fn cargo(arguments: &[&str]) -> String {
