@@ -1,10 +1,14 @@
 //! Names of members, agreements, sources and exchanges. Each is checked where it is parsed, so that
 //! whoever holds one need not check it again.
 
+mod codes;
 mod exchange;
+mod nhs_number;
 mod text;
 
+pub use codes::{GssCode, OdsCode, Uprn};
 pub use exchange::{BadExchangeId, ExchangeId, Salt16};
+pub use nhs_number::{BadNhsNumber, CheckDigit, NhsNumber, NhsRange};
 pub use text::{
     AgreementId, BadId, GroupId, MemberId, MeshName, OfficerRole, Purpose, PurposeSystem, SourceId,
 };
