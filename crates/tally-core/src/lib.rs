@@ -8,6 +8,7 @@ pub mod entry;
 pub mod id;
 pub mod limits;
 pub mod opening;
+pub mod purpose;
 pub mod record;
 pub mod refusal;
 pub mod register;

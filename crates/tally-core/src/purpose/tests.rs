@@ -1,0 +1,143 @@
+use super::*;
+use std::collections::BTreeMap;
+
+fn purpose(text: &str) -> Purpose {
+    text.parse().unwrap()
+}
+
+/// The traps: what a tree would inherit and the law does not.
+#[test]
+fn a_permit_stays_within_its_class() {
+    let not_covered = [
+        ("TREAT", "BTG"),
+        ("TREAT", "POPHLTH"),
+        ("TREAT", "CLINTRL"),
+        ("ETREAT", "BTG"),
+        ("BTG", "ETREAT"),
+        ("HOPERAT", "HLEGAL"),
+        ("HOPERAT", "GOV"),
+        ("HOPERAT", "TRAIN"),
+        ("HOPERAT", "HTEST"),
+        ("HOPERAT", "PATSFTY"),
+        ("HRESCH", "POARCH"),
+        ("CLINTRCH", "CLINTRCHPC"),
+        ("PurposeOfUse", "TREAT"),
+        ("TREAT", "local:CARE-ASSESSMENT"),
+        ("COC", "TREAT"),
+        ("COC", "ETREAT"),
+        ("HMARKT", "HMARKT"),
+        ("CLINTRL", "CLINTRL"),
+        ("NOSUCH", "NOSUCH"),
+    ];
+    for (granted, asked) in not_covered {
+        assert!(!covers(&purpose(granted), &purpose(asked)), "{granted} covers {asked}");
+    }
+    let covered = [
+        ("TREAT", "TREAT"),
+        ("TREAT", "COC"),
+        ("TREAT", "ETREAT"),
+        ("TREAT", "ERTREAT"),
+        ("HOPERAT", "HQUALIMP"),
+        ("HRESCH", "CLINTRCH"),
+        ("PUBHLTH", "THREAT"),
+        ("POPHLTH", "POPHLTH"),
+        ("BTG", "BTG"),
+        ("local:SAFEGUARDING", "local:SAFEGUARDING"),
+    ];
+    for (granted, asked) in covered {
+        assert!(covers(&purpose(granted), &purpose(asked)), "{granted} does not cover {asked}");
+    }
+}
+
+#[test]
+fn a_denial_reaches_everything_below_it() {
+    let reached = [
+        ("TREAT", "BTG"),
+        ("TREAT", "POPHLTH"),
+        ("TREAT", "CLINTRL"),
+        ("HOPERAT", "HTEST"),
+        ("HOPERAT", "local:PLANNING"),
+        ("TREAT", "local:CARE-ASSESSMENT"),
+        ("PurposeOfUse", "COC"),
+        ("HRESCH", "POARCH"),
+        ("NOSUCH", "NOSUCH"),
+    ];
+    for (denied, asked) in reached {
+        assert!(Lineage::of(&purpose(asked)).includes(&purpose(denied)), "{denied} {asked}");
+    }
+    for (denied, asked) in [("BTG", "TREAT"), ("HRESCH", "TREAT"), ("local:PLANNING", "HOPERAT")] {
+        assert!(!Lineage::of(&purpose(asked)).includes(&purpose(denied)), "{denied} {asked}");
+    }
+}
+
+#[test]
+fn thirty_codes_have_no_class_and_marketing_is_forbidden() {
+    let codes = rows().iter().filter(|row| row.system == PurposeSystem::ActReason);
+    let codes: Vec<_> = codes.filter(|row| row.code != "PurposeOfUse").collect();
+    assert_eq!(codes.len(), 59);
+    assert_eq!(codes.iter().filter(|row| row.class.is_none()).count(), 30);
+    assert_eq!(class_of(&purpose("HMARKT")), Some(Class::Forbidden));
+    assert_eq!(class_of(&purpose("local:NOSUCH")), None);
+}
+
+#[test]
+fn every_code_is_a_purpose_and_its_parent_is_in_the_table() {
+    for row in rows() {
+        let parsed = Purpose::new(row.system, row.code).unwrap();
+        assert_eq!(row_of(&parsed), Some(row));
+        if let Some(parent) = row.parent {
+            assert!(find(PurposeSystem::ActReason, parent).is_some(), "{parent}");
+        }
+    }
+}
+
+#[test]
+fn implied_consent_carries_direct_care_only() {
+    for row in rows() {
+        let Some(class) = row.class else { continue };
+        let care = class == Class::DirectCare;
+        assert_eq!(class.allows(CommonLaw::ImpliedConsent), care, "{}", row.code);
+    }
+    assert!(Class::Research.allows(CommonLaw::Section251));
+    assert!(!Class::Research.allows(CommonLaw::PublicInterest));
+    assert!(!Class::DirectCare.allows(CommonLaw::Section251));
+    assert!(!Class::Forbidden.allows(CommonLaw::Statute));
+}
+
+/// HL7's own file, where the machine has it: the same codes under the same parents.
+#[test]
+fn the_table_is_the_tree_of_hl7() {
+    let file = "hl7-fhir-r4-terminology/CodeSystem-v3-ActReason.json";
+    let Some(text) = shared_data(file) else {
+        println!("{file} is not here: the table was not compared with it");
+        return;
+    };
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut theirs = BTreeMap::new();
+    gather(&json["concept"], None, false, &mut theirs);
+    let ours = rows().iter().filter(|row| row.system == PurposeSystem::ActReason);
+    let ours: BTreeMap<_, _> =
+        ours.map(|row| (row.code.to_owned(), row.parent.map(str::to_owned))).collect();
+    assert_eq!(ours, theirs);
+}
+
+type Tree = BTreeMap<String, Option<String>>;
+
+fn gather(concepts: &serde_json::Value, parent: Option<&str>, within: bool, into: &mut Tree) {
+    for concept in concepts.as_array().into_iter().flatten() {
+        let code = concept["code"].as_str().unwrap();
+        let within = within || code == "PurposeOfUse";
+        if within {
+            let parent = parent.filter(|_| code != "PurposeOfUse");
+            into.insert(code.to_owned(), parent.map(str::to_owned));
+        }
+        gather(&concept["concept"], Some(code), within, into);
+    }
+}
+
+/// A file of the public data that stands beside the checkout on some machines.
+fn shared_data(file: &str) -> Option<String> {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut places = here.ancestors().map(|above| above.join("shared/data").join(file));
+    places.find_map(|path| std::fs::read_to_string(path).ok())
+}
