@@ -26,8 +26,13 @@ const NOT_IN_TESTS: &[(&str, &str)] =
     &[(concat!("sleep", "("), "wait for the event, or move the clock that is an argument")];
 
 /// Directories of the machine that somebody happened to build on.
-const MACHINE_PATHS: &[&str] =
-    &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
+const MACHINE_PATHS: &[&str] = &[
+    concat!("/wo", "rk/"),
+    concat!("/ro", "ot/"),
+    concat!("/ho", "me/"),
+    concat!("/Us", "ers/"),
+    concat!("/t", "mp/"),
+];
 
 #[test]
 fn the_workspace_is_tidy() {
