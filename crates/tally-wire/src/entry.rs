@@ -1,0 +1,103 @@
+//! The leaves of the ledger.
+
+use tally_core::entry::{
+    Action, AgreementRef, Close, ENTRY_LEN_MAX, Entry, Environment, Flags, Genesis, How, Outcome,
+    ProviderHalf, REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Seal, SessionStart, UserKnown,
+};
+use tally_core::refusal::Refusal;
+use tally_core::register::{RegisterRef, RegisterWrite};
+
+use crate::codec::{Ascending, Item, array, ascends, choice, numbers, object};
+use crate::error::DecodeError;
+use crate::reader::Reader;
+use crate::register::MEMBERS_MAX;
+use crate::writer::Writer;
+
+/// Registers in a read set at most: all consent registers of a custodian, and what else a permit
+/// stands on.
+pub(crate) const READ_SET_MAX: usize = 320;
+/// First voters of a mesh at most.
+pub(crate) const VOTERS_MAX: usize = 16;
+
+choice! { Entry, REGISTER_LEN_MAX => {
+    Genesis(Genesis),
+    SessionStart(SessionStart),
+    Seal(Seal),
+    Register(RegisterWrite),
+    ProviderHalf(ProviderHalf),
+    RequesterHalf(RequesterHalf),
+    Close(Close),
+    RefusalCount(RefusalCount),
+} }
+
+object! { Genesis = 1, 1, REGISTER_LEN_MAX => {
+    salt, mesh, environment, protocol,
+    members: Ascending<1, MEMBERS_MAX>,
+    voters: Ascending<1, VOTERS_MAX>,
+} }
+
+object! { SessionStart = 2, 1, ENTRY_LEN_MAX => {
+    salt, mesh_id, epoch, member, key, previous, algorithm, signature,
+} }
+
+object! { Seal = 3, 1, ENTRY_LEN_MAX => {
+    session, number, lane, count, root, algorithm, signature, time, last_register_leaf,
+} }
+
+object! { ProviderHalf = 10, 1, ENTRY_LEN_MAX => {
+    salt, exchange, counter, provider, requester, operator, agreement, purpose, source, action,
+    outcome, user_known, people, people_withheld, records, bytes, digest, tags_root, commitment,
+    flags,
+    read_set: Ascending<0, READ_SET_MAX>,
+    resumes, rectifies,
+} }
+
+object! { RequesterHalf = 11, 1, ENTRY_LEN_MAX => {
+    salt, exchange, counter, requester, provider_leaf, provider, agreement, purpose, source,
+    action, outcome, bytes_arrived, digest, commitment, flags, rectifies,
+} }
+
+object! { Close = 12, 1, ENTRY_LEN_MAX => { salt, counter, provider_leaf, how, bytes, root } }
+
+object! { RefusalCount = 13, 1, ENTRY_LEN_MAX => {
+    salt, counter, provider, requester, refusal, count, from, to,
+} }
+
+array! { AgreementRef { id, version } }
+array! { RegisterRef { name, version } }
+
+numbers! { Environment, "environment" => { Test = 1, Live = 2 } }
+numbers! { Action, "action" => {
+    Read = 1, VersionRead = 2, Search = 3, Everything = 4, Dataset = 5,
+} }
+numbers! { UserKnown, "way to know a user" => { Service = 1, Asserted = 2, Verified = 3 } }
+numbers! { How, "end of a release" => {
+    Sent = 1, Withdrawn = 2, Abandoned = 3, NothingSent = 4, OpeningLost = 5,
+} }
+
+ascends! { RegisterRef: |register, next| register.name < next.name; }
+
+/// `[]` where it is a permit, `[refusal]` where it is none.
+impl Item for Outcome {
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Option::<Refusal>::read(from)?.map_or(Self::Permit, Self::Refuse))
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        let refusal = match self {
+            Self::Permit => None,
+            Self::Refuse(refusal) => Some(*refusal),
+        };
+        refusal.write(to);
+    }
+}
+
+impl Item for Flags {
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::from_bits(from.number()?).ok_or(DecodeError::ReservedFlag)
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.number(self.bits());
+    }
+}
