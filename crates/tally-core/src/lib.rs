@@ -7,6 +7,7 @@ pub mod consent;
 pub mod encoded;
 pub mod entry;
 pub mod id;
+pub mod ledger;
 pub mod limits;
 pub mod opening;
 pub mod purpose;

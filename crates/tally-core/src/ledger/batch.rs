@@ -1,0 +1,250 @@
+//! A batch from its envelope to its seal.
+
+use tally_log::{Hash, root_of};
+
+use super::State;
+use super::applied::{Accepted, Verdict};
+use super::entries::check_entries;
+use super::founding::ensure;
+use super::permit::check_permits;
+use super::rejection::Rejection;
+use super::session::{Answer, Known, Outcome, Session};
+use super::submission::{Batch, Proposal, Submission, Surroundings};
+use super::write::{Filing, check_write};
+use crate::encoded::Encoded;
+use crate::entry::{
+    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, ENTRY_LEN_MAX, Entry, Lane, REGISTER_LEN_MAX, Seal,
+    batch_preimage,
+};
+use crate::id::{LeafIndex, MemberId};
+use crate::register::{MemberStatus, RegisterBody, RegisterName, RegisterWrite};
+
+/// What a batch would do, once its content was found in order.
+enum Judged {
+    /// It is accepted, and this is the counter of its last entry, if its entries have one.
+    Accept { counter: Option<u64> },
+    /// It raises the rules to a version that this code does not know.
+    Halt { protocol: u64 },
+}
+
+/// Whether the proposal holds anything that could raise the rules beyond `protocol_max`. Cheap, and
+/// true for what is rejected later as well.
+pub(super) fn may_halt(proposal: &Proposal, protocol_max: u64) -> bool {
+    proposal.submissions.iter().any(|submission| match submission {
+        Submission::Genesis(genesis) => genesis.value().protocol > protocol_max,
+        Submission::SessionStart(_) => false,
+        Submission::Batch(batch) => {
+            batch.lane == Lane::Register
+                && register_write(batch).is_some_and(|write| raises_to(write) > protocol_max)
+        }
+    })
+}
+
+impl State {
+    pub(super) fn judge_batch(
+        &mut self,
+        batch: &Batch,
+        with: &impl Surroundings,
+        hashes: &mut Vec<Hash>,
+    ) -> Verdict {
+        self.judge_envelope(batch, with, hashes).unwrap_or_else(Verdict::Rejected)
+    }
+
+    /// Everything up to the signature. An error here has used up no number.
+    fn judge_envelope(
+        &mut self,
+        batch: &Batch,
+        with: &impl Surroundings,
+        hashes: &mut Vec<Hash>,
+    ) -> Result<Verdict, Rejection> {
+        ensure(self.founding.is_some(), Rejection::NotFounded)?;
+        let session = self.sessions.open(batch.session).ok_or(Rejection::SessionNotOpen)?;
+        let known = session.know(batch.number);
+        match known {
+            Known::Ahead => return Err(Rejection::Gap),
+            Known::Forgotten => return Err(Rejection::TooOld),
+            Known::Judged(_) | Known::Next => {}
+        }
+        // More entries than a signature can speak of.
+        let count = u16::try_from(batch.entries.len()).map_err(|_| Rejection::TooManyEntries)?;
+        let leaf_hashes = batch.entries.iter().map(Encoded::leaf_hash).collect::<Vec<_>>();
+        let root = root_of(&leaf_hashes);
+        if let Known::Judged(answer) = known {
+            return repeat(batch, count, root, answer, with);
+        }
+        let Batch { number, lane, signature, .. } = batch;
+        let preimage =
+            batch_preimage(&self.mesh_id, self.epoch, batch.session, *number, *lane, count, &root);
+        ensure(with.verify(&session.key, &preimage, signature), Rejection::BadSignature)?;
+        Ok(match self.judge_content(batch, session, with) {
+            Ok(Judged::Accept { counter }) => {
+                self.accept(batch, count, root, counter, &leaf_hashes, with, hashes)
+            }
+            Ok(Judged::Halt { protocol }) => {
+                self.halted = Some(protocol);
+                Verdict::Halted
+            }
+            Err(rejection) => {
+                self.answer(batch, root, None, Outcome::Rejected(rejection.clone()));
+                Verdict::Rejected(rejection)
+            }
+        })
+    }
+
+    fn judge_content(
+        &self,
+        batch: &Batch,
+        session: &Session,
+        with: &impl Surroundings,
+    ) -> Result<Judged, Rejection> {
+        check_sizes(batch)?;
+        self.check_standing(batch.lane, &session.member)?;
+        let member = &session.member;
+        let counter = check_entries(batch, member, session.counter, self.next_leaf())?;
+        match batch.lane {
+            Lane::Conditional => check_permits(&self.registers, batch, self.time.london_date())?,
+            Lane::Unconditional => {}
+            Lane::Register => {
+                let write = register_write(batch).ok_or(Rejection::WrongLane)?;
+                let filing = Filing { registers: &self.registers, mesh_id: &self.mesh_id, member };
+                check_write(&filing, write, with)?;
+                let protocol = raises_to(write);
+                if protocol > with.protocol_max() {
+                    return Ok(Judged::Halt { protocol });
+                }
+            }
+        }
+        Ok(Judged::Accept { counter })
+    }
+
+    /// A suspended member records what it owes for a while, and does nothing else.
+    fn check_standing(&self, lane: Lane, member: &MemberId) -> Result<(), Rejection> {
+        self.check_may_record(member)?;
+        let active = |(status, _)| status == MemberStatus::Active;
+        let active = self.registers.status(member).is_some_and(active);
+        ensure(active || lane == Lane::Unconditional, Rejection::MemberSuspended)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what was found out about the batch on the way")]
+    fn accept(
+        &mut self,
+        batch: &Batch,
+        count: u16,
+        root: Hash,
+        counter: Option<u64>,
+        leaf_hashes: &[Hash],
+        with: &impl Surroundings,
+        hashes: &mut Vec<Hash>,
+    ) -> Verdict {
+        let first_leaf = self.next_leaf();
+        let last_register_leaf = self.last_register_leaf;
+        let edge_before = Some(self.edge.clone());
+        let seal = seal(batch, count, root, self.time, last_register_leaf, with);
+        let seal_hash = seal.leaf_hash();
+        leaf_hashes.iter().for_each(|leaf_hash| self.append(*leaf_hash, hashes));
+        self.append(seal_hash, hashes);
+        let outcome = Outcome::Accepted { first_leaf, last_register_leaf, seal_hash };
+        self.answer(batch, root, counter, outcome);
+        // Last, because it may close the session.
+        if let Some(write) = register_write(batch).filter(|_| batch.lane == Lane::Register) {
+            self.take_write(first_leaf, write);
+        }
+        Verdict::Accepted(Box::new(Accepted { first_leaf, seal, edge_before }))
+    }
+
+    fn answer(&mut self, batch: &Batch, root: Hash, counter: Option<u64>, outcome: Outcome) {
+        let answer = Answer { root, lane: batch.lane, time: self.time, outcome };
+        if let Some(session) = self.sessions.open_mut(batch.session) {
+            session.counter = counter.or(session.counter);
+            session.answer(answer);
+        }
+    }
+
+    fn take_write(&mut self, leaf: LeafIndex, write: &RegisterWrite) {
+        if let RegisterBody::Member(record) = write.body.value() {
+            // A key that is replaced opens nothing and signs nothing from here on.
+            let old_key = self.registers.member(&record.id).map(|old| old.agent_key);
+            if old_key != Some(record.agent_key) || record.status == MemberStatus::Removed {
+                self.sessions.close(&record.id);
+            }
+        }
+        self.registers.follow(leaf, write, self.time);
+        self.last_register_leaf = leaf;
+    }
+}
+
+/// The answer to a batch whose number was judged before.
+fn repeat(
+    batch: &Batch,
+    count: u16,
+    root: Hash,
+    answer: &Answer,
+    with: &impl Surroundings,
+) -> Result<Verdict, Rejection> {
+    ensure(answer.root == root && answer.lane == batch.lane, Rejection::Conflict)?;
+    match &answer.outcome {
+        Outcome::Rejected(rejection) => Err(rejection.clone()),
+        Outcome::Accepted { first_leaf, last_register_leaf, seal_hash } => {
+            let seal = seal(batch, count, root, answer.time, *last_register_leaf, with);
+            // Another signature over the same entries is other content: it is not what was sealed.
+            ensure(seal.leaf_hash() == *seal_hash, Rejection::Conflict)?;
+            let first_leaf = *first_leaf;
+            Ok(Verdict::Accepted(Box::new(Accepted { first_leaf, seal, edge_before: None })))
+        }
+    }
+}
+
+fn seal(
+    batch: &Batch,
+    count: u16,
+    root: Hash,
+    time: crate::time::Timestamp,
+    last_register_leaf: LeafIndex,
+    with: &impl Surroundings,
+) -> Encoded<Seal> {
+    let seal = Seal {
+        session: batch.session,
+        number: batch.number,
+        lane: batch.lane,
+        count,
+        root,
+        algorithm: batch.algorithm,
+        signature: batch.signature,
+        time,
+        last_register_leaf,
+    };
+    let bytes = with.encode_seal(&seal);
+    Encoded::new(seal, bytes)
+}
+
+fn check_sizes(batch: &Batch) -> Result<(), Rejection> {
+    ensure(!batch.entries.is_empty(), Rejection::EmptyBatch)?;
+    ensure(batch.entries.len() <= BATCH_ENTRIES_MAX, Rejection::TooManyEntries)?;
+    let mut together: usize = 0;
+    for entry in &batch.entries {
+        let is_register = matches!(entry.value(), Entry::Register(_));
+        let len_max = if is_register { REGISTER_LEN_MAX } else { ENTRY_LEN_MAX };
+        ensure(entry.bytes().len() <= len_max, Rejection::TooLarge)?;
+        together = together.saturating_add(entry.bytes().len());
+    }
+    ensure(together <= BATCH_LEN_MAX, Rejection::TooLarge)
+}
+
+/// The batch's one register write; none if it holds anything else.
+fn register_write(batch: &Batch) -> Option<&RegisterWrite> {
+    match batch.entries.as_slice() {
+        [only] => match only.value() {
+            Entry::Register(write) => Some(write),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The version of the rules that a write raises to; 0 if it is about something else.
+fn raises_to(write: &RegisterWrite) -> u64 {
+    match (&write.name, write.body.value()) {
+        (RegisterName::Protocol, RegisterBody::Protocol(version)) => *version,
+        _ => 0,
+    }
+}

@@ -1,0 +1,142 @@
+//! Register writes: a compare-and-set on the register's previous leaf, by whoever may.
+//!
+//! A new kind of register is a variant of the name, one of the body, and an arm of
+//! [`check_write`]; the compiler names the rest.
+
+mod agreement;
+pub(super) mod member;
+
+use super::founding::ensure;
+use super::registers::{RegisterState, RegisterValue, Registers};
+use super::rejection::Rejection;
+use super::submission::Surroundings;
+use crate::id::{KeyId, MemberId, MeshId};
+use crate::register::{
+    Approval, GroupRecord, MemberStatus, RegisterBody, RegisterName, RegisterWrite, Witness,
+    register_preimage,
+};
+
+/// Witnesses at most: with the voters, no more than 16 cosign.
+const WITNESSES_MAX: usize = 16;
+
+/// The role whose approval binds an organisation.
+const APPROVING_ROLE: &str = "ig-lead";
+
+/// Who files a write, and what it is checked against.
+pub(super) struct Filing<'a> {
+    pub(super) registers: &'a Registers,
+    pub(super) mesh_id: &'a MeshId,
+    /// The member of the session.
+    pub(super) member: &'a MemberId,
+}
+
+pub(super) fn check_write(
+    filing: &Filing<'_>,
+    write: &RegisterWrite,
+    with: &impl Surroundings,
+) -> Result<(), Rejection> {
+    let current = filing.registers.get(&write.name);
+    ensure(write.previous == current.map(|current| current.leaf), Rejection::RegisterMoved)?;
+    let version = current.map_or(0, |current| current.version);
+    ensure(version.checked_add(1) == Some(write.version), Rejection::VersionWrong)?;
+    let is_consent = matches!(write.name, RegisterName::Consent(..));
+    ensure(write.narrows || is_consent, Rejection::NarrowsUnsaid)?;
+    let key = |approval: &Approval| (approval.member.clone(), approval.role.clone());
+    let ascending = write.approvals.is_sorted_by(|one, next| key(one) < key(next));
+    ensure(ascending, Rejection::ApprovalsDisordered)?;
+    check_body(filing, current, write, with)
+}
+
+fn check_body(
+    filing: &Filing<'_>,
+    current: Option<&RegisterState>,
+    write: &RegisterWrite,
+    with: &impl Surroundings,
+) -> Result<(), Rejection> {
+    match (&write.name, write.body.value()) {
+        (RegisterName::Consent(member, _), RegisterBody::Consent) => {
+            ensure(member == filing.member, Rejection::NotOwnRegister)?;
+            ensure(write.approvals.is_empty(), Rejection::ApprovalInvalid)
+        }
+        (RegisterName::Agreement(id), RegisterBody::Agreement(record)) => {
+            ensure(record.document.value().id == *id, Rejection::BodyMismatch)?;
+            agreement::check(filing, current, record, &write.approvals, with)
+        }
+        (RegisterName::Member(id), RegisterBody::Member(record)) => {
+            ensure(record.id == *id, Rejection::BodyMismatch)?;
+            member::check_record(filing.registers, record)?;
+            check_majority(filing, write, with)
+        }
+        (RegisterName::Group(id), RegisterBody::Group(record)) => {
+            ensure(record.id == *id, Rejection::BodyMismatch)?;
+            check_group(filing.registers, record)?;
+            check_majority(filing, write, with)
+        }
+        (RegisterName::Protocol, RegisterBody::Protocol(version)) => {
+            check_protocol(current, *version)?;
+            check_majority(filing, write, with)
+        }
+        (RegisterName::Witnesses, RegisterBody::Witnesses(witnesses)) => {
+            check_witnesses(filing.registers, witnesses)?;
+            check_majority(filing, write, with)
+        }
+        _ => Err(Rejection::BodyMismatch),
+    }
+}
+
+/// More than half of the active members approve, each by its present ig-lead, and nobody else.
+fn check_majority(
+    filing: &Filing<'_>,
+    write: &RegisterWrite,
+    with: &impl Surroundings,
+) -> Result<(), Rejection> {
+    let RegisterWrite { name, version, previous, narrows, body, approvals, .. } = write;
+    let active = filing.registers.members().filter(|member| member.status == MemberStatus::Active);
+    ensure(approvals.len() > active.count() / 2, Rejection::ApprovalsMissing)?;
+    let preimage =
+        register_preimage(filing.mesh_id, name, *version, *previous, *narrows, body.bytes());
+    approvals.iter().try_for_each(|approval| check_approval(filing, approval, &preimage, with))
+}
+
+/// By the present ig-lead key of an active member, over the preimage.
+fn check_approval(
+    filing: &Filing<'_>,
+    approval: &Approval,
+    preimage: &[u8],
+    with: &impl Surroundings,
+) -> Result<(), Rejection> {
+    let invalid = Rejection::ApprovalInvalid;
+    ensure(approval.role.as_str() == APPROVING_ROLE, invalid.clone())?;
+    let member = filing.registers.member(&approval.member).ok_or_else(|| invalid.clone())?;
+    ensure(member.status == MemberStatus::Active, invalid.clone())?;
+    let mut officers = member.officers.iter();
+    let officer = officers.find(|officer| officer.role == approval.role);
+    let key = officer.ok_or_else(|| invalid.clone())?.key;
+    ensure(KeyId::of(&key) == approval.key, invalid.clone())?;
+    ensure(with.verify(&key, preimage, &approval.signature), invalid)
+}
+
+fn check_group(registers: &Registers, group: &GroupRecord) -> Result<(), Rejection> {
+    let known = group.members.iter().all(|member| registers.member(member).is_some());
+    let ascending = group.members.is_sorted_by(|one, next| one < next);
+    ensure(known && ascending, Rejection::GroupMalformed)
+}
+
+/// Whether this code knows the version is not asked here: if it does not, the state halts.
+fn check_protocol(current: Option<&RegisterState>, version: u64) -> Result<(), Rejection> {
+    let before = match current.map(|current| &current.value) {
+        Some(RegisterValue::Protocol(before)) => *before,
+        _ => 0,
+    };
+    ensure(before < version, Rejection::ProtocolNotRaised)
+}
+
+fn check_witnesses(registers: &Registers, witnesses: &[Witness]) -> Result<(), Rejection> {
+    let known = |witness: &Witness| {
+        witness.member.as_ref().is_none_or(|member| registers.member(member).is_some())
+    };
+    let vkeys = witnesses.iter().map(|witness| &witness.vkey);
+    let distinct = vkeys.collect::<std::collections::BTreeSet<_>>().len() == witnesses.len();
+    let few = witnesses.len() <= WITNESSES_MAX;
+    ensure(few && distinct && witnesses.iter().all(known), Rejection::WitnessesMalformed)
+}
