@@ -4,14 +4,23 @@
 //! Invariant: what this crate accepts, every conforming C2SP verifier accepts, and the other way
 //! round. Proofs say first what to read, then compute from what was read.
 
+pub mod checkpoint;
+pub mod cosignature;
 pub mod hash;
 pub mod key;
 pub mod node;
+pub mod note;
 pub mod proof;
+mod text;
+pub mod tile;
 pub mod tree;
 
+pub use checkpoint::{BadCheckpoint, Checkpoint, Origin, SignedCheckpoint};
+pub use cosignature::Cosigner;
 pub use hash::{Hash, hmac_sha256, leaf_hash, node_hash, sha256};
 pub use key::{BadKey, BadSignature, Signature, SigningKey, VerifyingKey};
 pub use node::NodeId;
+pub use note::{BadNote, KeyName, NotVerified, Note, NoteKey, NoteSignature, NoteSigner, Verified};
 pub use proof::{BadProof, BatchTree, NoProof};
+pub use tile::{Tile, TileContent, TilePath, TileSet, TileWriter};
 pub use tree::{BadEdge, Edge, root_of};

@@ -2,7 +2,8 @@
 //! leaves is in it.
 //!
 //! Nothing here reads anything. A `*_needs` function says which nodes a proof takes; the function
-//! beside it computes the proof from whatever can look those nodes up.
+//! beside it computes the proof from whatever can look those nodes up, for instance the tiles of
+//! [`TileSet`](crate::TileSet).
 
 mod batch;
 mod consistency;
