@@ -31,6 +31,35 @@ pub struct Agreement {
     pub shares: Vec<Share>,
 }
 
+/// How an agreement's dates stand to a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Its first day is still ahead.
+    NotStarted,
+    /// It holds.
+    InForce,
+    /// It holds, and should have been reviewed.
+    PastReview,
+    /// Its last day has passed.
+    Ended,
+}
+
+impl Agreement {
+    /// How its dates stand to a day in Europe/London. `end` is a day on which it still holds.
+    #[must_use]
+    pub fn standing_on(&self, day: Date) -> Standing {
+        if day < self.start {
+            Standing::NotStarted
+        } else if day > self.end {
+            Standing::Ended
+        } else if day > self.review {
+            Standing::PastReview
+        } else {
+            Standing::InForce
+        }
+    }
+}
+
 /// A member, or a group of members by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Party {

@@ -172,4 +172,4 @@ fn reaches(directive: &Directive, asked: &Lineage) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

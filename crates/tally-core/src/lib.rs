@@ -10,6 +10,7 @@ pub mod id;
 pub mod ledger;
 pub mod limits;
 pub mod opening;
+pub mod policy;
 pub mod purpose;
 pub mod record;
 pub mod refusal;

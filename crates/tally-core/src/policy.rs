@@ -1,0 +1,153 @@
+//! The decision: may these records go to this requester for this purpose, today?
+//!
+//! Invariant: [`decide`] is total, and only it can make a [`Permit`]. A permit never keeps more
+//! than the allow-list of one agreement that both sides have signed, and names every register that
+//! it rests on.
+//!
+//! The order of the gates: identity and membership → agreement → role and relationship → national
+//! data opt-out → consent → the provider's own policy. All reasons are kept; the first decides.
+
+mod decision;
+mod facts;
+mod people;
+mod reason;
+mod whole;
+
+pub use decision::{Decision, Keep, Permit, Refused, Verdict, Warning};
+pub use facts::{
+    AgreementFact, Assurance, Facts, MemberFact, OptOutAnswers, PersonFact, Registers, Snapshot,
+    SnapshotAgreement,
+};
+pub use reason::{About, Reason};
+
+use crate::entry::{Action, UserKnown};
+use crate::id::{AgreementId, CheckDigit, MemberId, Purpose, SourceId};
+use crate::purpose::Lineage;
+use crate::record::Item;
+use crate::refusal::Refusal;
+
+use people::Judged;
+use whole::Attempt;
+
+/// What is asked, once the caller's certificate and the headers are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks: the member of the caller's certificate.
+    pub requester: MemberId,
+    /// Who keeps the records.
+    pub provider: MemberId,
+    /// Which source of the provider.
+    pub source: SourceId,
+    /// What is asked of it.
+    pub action: Action,
+    /// Why.
+    pub purpose: Purpose,
+    /// Resource types that the request itself names: `Observation` of `/Observation/o1`. Empty for
+    /// a dataset.
+    pub kinds: Vec<String>,
+    /// What it searches, sorts or includes by.
+    pub queried: Vec<Queried>,
+    /// How far the user is known.
+    pub user_known: UserKnown,
+    /// How the user is related to the person, if the request says so.
+    pub relationship: Option<Relationship>,
+    /// Whether a reason in words was given.
+    pub has_reason: bool,
+    /// The one agreement to be used, if the request names one.
+    pub agreement: Option<AgreementId>,
+    /// How strictly the source's NHS numbers are read. In a live mesh they always are.
+    pub check_digit: CheckDigit,
+}
+
+/// An element, or a column, by which a request searches, sorts or includes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Queried {
+    /// The resource type that has it; `row` for a dataset.
+    pub kind: String,
+    /// The top-level element or the column. `id` and `meta` are always released.
+    pub element: String,
+}
+
+/// How the user is related to the person: `Tally-Relationship`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Relationship {
+    /// The person was referred to them.
+    Referral,
+    /// The person is on their caseload.
+    Caseload,
+    /// The person is with them now.
+    Encounter,
+    /// They say so themselves: alerts.
+    SelfClaimed,
+}
+
+impl std::str::FromStr for Relationship {
+    type Err = crate::id::BadId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "referral" => Ok(Self::Referral),
+            "caseload" => Ok(Self::Caseload),
+            "encounter" => Ok(Self::Encounter),
+            "self-claimed" => Ok(Self::SelfClaimed),
+            _ => Err(crate::id::BadId {
+                what: "a relationship",
+                shape: "referral, caseload, encounter or self-claimed",
+            }),
+        }
+    }
+}
+
+/// Decides about a request and the records that answer it.
+///
+/// Agreements are tried in order of their ids, or only the one that the request names; the first
+/// that permits any of the records is used. If none does, the refusal is that of the agreement
+/// which came nearest.
+pub fn decide<R: Registers>(request: &Request, items: &[Item], facts: &Facts<'_, R>) -> Decision {
+    let lineage = Lineage::of(&request.purpose);
+    let identity = whole::check_members(request, facts);
+    let mut nearest: Option<Refused> = None;
+    for attempt in whole::attempts(request, facts) {
+        let refused = match consider(request, &lineage, items, facts, &identity, &attempt) {
+            Decision::Permit(permit) => return Decision::Permit(permit),
+            Decision::Refuse(refused) => refused,
+        };
+        if nearest.as_ref().is_none_or(|known| known.stage() < refused.stage()) {
+            nearest = Some(refused);
+        }
+    }
+    Decision::Refuse(nearest.unwrap_or_else(|| {
+        let mut reasons = identity;
+        reasons.push(Reason::whole(Refusal::NoAgreement));
+        reasons.extend(whole::check_purpose(&request.purpose));
+        Refused::new(reasons, None)
+    }))
+}
+
+/// What one share of one agreement says.
+fn consider<R: Registers>(
+    request: &Request,
+    lineage: &Lineage,
+    items: &[Item],
+    facts: &Facts<'_, R>,
+    identity: &[Reason],
+    attempt: &Attempt<'_>,
+) -> Decision {
+    let mut reasons = identity.to_vec();
+    reasons.extend(whole::check(request, facts, attempt));
+    if !reasons.is_empty() {
+        return Decision::Refuse(Refused::new(reasons, Some(attempt)));
+    }
+    let judged = Judged::of(request, lineage, items, facts, attempt.share);
+    match judged.into_permit(request, facts, attempt) {
+        Ok(permit) => Decision::Permit(permit),
+        Err(reasons) => Decision::Refuse(Refused::new(reasons, Some(attempt))),
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

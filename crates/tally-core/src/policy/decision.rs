@@ -1,0 +1,221 @@
+//! Yes or no, as values. Only [`decide`](super::decide) makes them.
+
+use super::people::Judged;
+use super::reason::{Reason, stage};
+use super::whole::Attempt;
+use crate::agreement::{AllowList, Elements, Standing};
+use crate::entry::AgreementRef;
+use crate::refusal::Refusal;
+use crate::register::RegisterRef;
+use crate::time::Date;
+
+/// Yes or no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Decision {
+    /// Some or all of the items may go.
+    Permit(Permit),
+    /// None of them.
+    Refuse(Refused),
+}
+
+/// What may go, under which agreement, resting on which registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    agreement: AgreementRef,
+    fields: AllowList,
+    judgements: Vec<Judgement>,
+    reasons: Vec<Reason>,
+    read_set: Vec<RegisterRef>,
+    people: u64,
+    people_withheld: u64,
+    warnings: Vec<Warning>,
+}
+
+/// What became of one item: where in the allow-list its obligations stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Keep(usize),
+    Drop(Refusal),
+}
+
+/// What becomes of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It goes, cut down to this.
+    Keep(Keep<'a>),
+    /// It stays.
+    Drop(Refusal),
+}
+
+/// What of an item may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep<'a> {
+    /// All of it.
+    All,
+    /// These top-level elements, ascending.
+    Elements(&'a [String]),
+    /// These columns, ascending.
+    Columns(&'a [String]),
+}
+
+/// What the provider should hear of although it permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning {
+    /// The agreement should have been reviewed by this day.
+    PastReview(Date),
+}
+
+/// A no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    refusal: Refusal,
+    reasons: Vec<Reason>,
+    agreement: Option<AgreementRef>,
+    show_reasons: bool,
+}
+
+impl Permit {
+    pub(super) fn new(
+        attempt: &Attempt<'_>,
+        today: Date,
+        judged: Judged<'_>,
+        read_set: Vec<RegisterRef>,
+        (released, withheld): (usize, usize),
+    ) -> Self {
+        let document = attempt.agreement.document;
+        let overdue = document.standing_on(today) == Standing::PastReview;
+        let (judgements, reasons) = judged.into_parts();
+        let count = |people| u64::try_from(people).unwrap_or(u64::MAX);
+        Self {
+            agreement: reference(attempt),
+            fields: attempt.share.fields.clone(),
+            judgements,
+            reasons,
+            read_set,
+            people: count(released),
+            people_withheld: count(withheld),
+            warnings: overdue.then_some(Warning::PastReview(document.review)).into_iter().collect(),
+        }
+    }
+
+    /// The agreement, at the version of its document.
+    #[must_use]
+    pub const fn agreement(&self) -> &AgreementRef {
+        &self.agreement
+    }
+
+    /// What becomes of each item, in the order in which they were given.
+    pub fn verdicts(&self) -> impl ExactSizeIterator<Item = Verdict<'_>> {
+        self.judgements.iter().map(|judgement| self.verdict(*judgement))
+    }
+
+    /// Items that go.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        let kept = self.judgements.iter().filter(|one| matches!(one, Judgement::Keep(_)));
+        u64::try_from(kept.count()).unwrap_or(u64::MAX)
+    }
+
+    /// The registers that it rests on, ascending by name.
+    #[must_use]
+    pub fn read_set(&self) -> &[RegisterRef] {
+        &self.read_set
+    }
+
+    /// People about whom something goes.
+    #[must_use]
+    pub const fn people(&self) -> u64 {
+        self.people
+    }
+
+    /// People about whom something was found and nothing goes.
+    #[must_use]
+    pub const fn people_withheld(&self) -> u64 {
+        self.people_withheld
+    }
+
+    /// Why items stay, in the order of the items.
+    #[must_use]
+    pub fn reasons(&self) -> &[Reason] {
+        &self.reasons
+    }
+
+    /// What the provider should hear of.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    fn verdict(&self, judgement: Judgement) -> Verdict<'_> {
+        let place = match judgement {
+            Judgement::Drop(refusal) => return Verdict::Drop(refusal),
+            Judgement::Keep(place) => place,
+        };
+        match &self.fields {
+            AllowList::Everything => Verdict::Keep(Keep::All),
+            AllowList::Columns(columns) => Verdict::Keep(Keep::Columns(columns)),
+            AllowList::Elements(types) => match types.get(place) {
+                Some((_, Elements::All)) => Verdict::Keep(Keep::All),
+                Some((_, Elements::These(these))) => Verdict::Keep(Keep::Elements(these)),
+                None => Verdict::Drop(Refusal::TypeNotInAgreement),
+            },
+        }
+    }
+}
+
+impl Refused {
+    /// The first reason by the order of the gates decides.
+    pub(super) fn new(mut reasons: Vec<Reason>, attempt: Option<&Attempt<'_>>) -> Self {
+        let whole = reasons.iter().all(|reason| reason.about == super::About::Whole);
+        if whole {
+            reasons.sort_by_key(|reason| stage(reason.refusal));
+        }
+        let first = reasons.first().map(|reason| reason.refusal);
+        Self {
+            refusal: first.unwrap_or(Refusal::NoAgreement),
+            reasons,
+            agreement: attempt.map(reference),
+            show_reasons: attempt.is_some_and(|attempt| attempt.share.show_reasons),
+        }
+    }
+
+    /// The reason that decides, as the provider may know it.
+    #[must_use]
+    pub const fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
+    /// As the requester may know it: of a person nothing, unless the agreement shows reasons.
+    #[must_use]
+    pub fn outwards(&self) -> Refusal {
+        if self.show_reasons { self.refusal } else { self.refusal.outwards() }
+    }
+
+    /// As the ledger may know it.
+    #[must_use]
+    pub fn on_ledger(&self) -> Refusal {
+        self.refusal.on_ledger()
+    }
+
+    /// All reasons, the one that decides first.
+    #[must_use]
+    pub fn reasons(&self) -> &[Reason] {
+        &self.reasons
+    }
+
+    /// The agreement that came nearest to a permit; none if there is none at all.
+    #[must_use]
+    pub const fn agreement(&self) -> Option<&AgreementRef> {
+        self.agreement.as_ref()
+    }
+
+    pub(super) const fn stage(&self) -> u8 {
+        stage(self.refusal)
+    }
+}
+
+fn reference(attempt: &Attempt<'_>) -> AgreementRef {
+    let document = attempt.agreement.document;
+    AgreementRef { id: document.id.clone(), version: document.version }
+}

@@ -1,0 +1,248 @@
+//! The gates that are about items and the people in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Request;
+use super::decision::{Judgement, Permit};
+use super::facts::{Facts, PersonFact, Registers};
+use super::reason::{About, Reason, stage};
+use super::whole::{Attempt, asks_opt_out, place_of};
+use crate::agreement::{CommonLaw, DataKind, Share};
+use crate::consent::Answer;
+use crate::entry::Environment;
+use crate::id::{CheckDigit, MemberId, NhsNumber};
+use crate::purpose::{Class, Lineage, class_of};
+use crate::record::{Item, Person};
+use crate::refusal::{Refusal, Scope};
+use crate::register::{CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
+
+/// What became of each item and each person.
+pub(super) struct Judged<'a> {
+    items: &'a [Item],
+    judgements: Vec<Judgement>,
+    reasons: Vec<Reason>,
+    /// Each person once, however many items are about them.
+    people: BTreeMap<&'a Person, PersonJudgement>,
+}
+
+struct PersonJudgement {
+    refusals: Vec<Refusal>,
+    /// The consent register that the person is in, at its version.
+    register: Option<(u8, u64)>,
+    /// Whether anything about them is released.
+    released: bool,
+}
+
+impl<'a> Judged<'a> {
+    pub(super) fn of<R: Registers>(
+        request: &Request,
+        lineage: &Lineage,
+        items: &'a [Item],
+        facts: &Facts<'_, R>,
+        share: &Share,
+    ) -> Self {
+        let gate = Gate { request, lineage, facts, share, class: class_of(&request.purpose) };
+        let mut judged = Self {
+            items,
+            judgements: Vec::with_capacity(items.len()),
+            reasons: Vec::new(),
+            people: BTreeMap::new(),
+        };
+        for (place, item) in items.iter().enumerate() {
+            let judgement = judged.judge(&gate, place, item);
+            judged.judgements.push(judgement);
+        }
+        judged
+    }
+
+    /// An item is kept if its type is released and each of its people is permitted.
+    fn judge<R: Registers>(
+        &mut self,
+        gate: &Gate<'_, '_, R>,
+        place: usize,
+        item: &'a Item,
+    ) -> Judgement {
+        let before = self.reasons.len();
+        let kept = place_of(gate.share, &item.kind);
+        if kept.is_none() {
+            let about = About::Item(place);
+            self.reasons.push(Reason { refusal: Refusal::TypeNotInAgreement, about });
+        }
+        if gate.share.data == DataKind::None && !item.people.is_empty() {
+            // The agreement says that nobody is in this data, so no legal test was made for them.
+            let about = About::Item(place);
+            self.reasons.push(Reason { refusal: Refusal::Article6Missing, about });
+        }
+        for (index, person) in item.people.iter().enumerate() {
+            let known = self.people.entry(person).or_insert_with(|| gate.judge(person));
+            let about = About::Person { item: place, person: index };
+            let reasons = known.refusals.iter().map(|refusal| Reason { refusal: *refusal, about });
+            self.reasons.extend(reasons);
+        }
+        let own = self.reasons.get(before..).unwrap_or_default();
+        let first = own.iter().map(|reason| reason.refusal).min_by_key(|refusal| stage(*refusal));
+        match (first, kept) {
+            (None, Some(list)) => {
+                for person in &item.people {
+                    if let Some(known) = self.people.get_mut(person) {
+                        known.released = true;
+                    }
+                }
+                Judgement::Keep(list)
+            }
+            (Some(refusal), _) => Judgement::Drop(refusal),
+            // No list and no reason can't be: no list is a reason.
+            (None, None) => Judgement::Drop(Refusal::TypeNotInAgreement),
+        }
+    }
+
+    /// A permit for what is left, or why nothing is.
+    pub(super) fn into_permit<R: Registers>(
+        self,
+        request: &Request,
+        facts: &Facts<'_, R>,
+        attempt: &Attempt<'_>,
+    ) -> Result<Permit, Vec<Reason>> {
+        let kept = self.judgements.iter().any(|one| matches!(one, Judgement::Keep(_)));
+        // Where there may be people, nothing there and nothing permitted look the same.
+        let empty = attempt.share.data == DataKind::None && self.items.is_empty();
+        if !kept && !empty {
+            return Err(self.into_reasons());
+        }
+        let Some(read_set) = self.read_set(request, facts, attempt) else {
+            return Err(vec![Reason::whole(Refusal::ConsentUnreadable)]);
+        };
+        let released = self.people.values().filter(|known| known.released).count();
+        let withheld = self.people.len() - released;
+        Ok(Permit::new(attempt, facts.today, self, read_set, (released, withheld)))
+    }
+
+    /// What is not about a person does not decide here: otherwise a person whose record is denied
+    /// would look different from one who is unknown.
+    fn into_reasons(mut self) -> Vec<Reason> {
+        let personal = |reason: &Reason| reason.refusal.scope() == Scope::Person;
+        if !self.reasons.iter().any(personal) {
+            self.reasons.push(Reason::whole(Refusal::UnknownRecord));
+        }
+        self.reasons.sort_by_key(|reason| (!personal(reason), stage(reason.refusal)));
+        self.reasons
+    }
+
+    /// Every register that the permit rests on, ascending. None if there is no consent register
+    /// where there must be one.
+    fn read_set<R: Registers>(
+        &self,
+        request: &Request,
+        facts: &Facts<'_, R>,
+        attempt: &Attempt<'_>,
+    ) -> Option<Vec<RegisterRef>> {
+        let mut set: BTreeSet<_> = attempt.groups.iter().cloned().collect();
+        for id in [&request.provider, &request.requester] {
+            let version = facts.registers.member(id)?.version;
+            set.insert(RegisterRef { name: RegisterName::Member(id.clone()), version });
+        }
+        let id = attempt.agreement.document.id.clone();
+        let version = attempt.agreement.version;
+        set.insert(RegisterRef { name: RegisterName::Agreement(id), version });
+        if attempt.share.data != DataKind::None {
+            let released = self.people.values().filter(|known| known.released);
+            let mut consents: BTreeSet<_> = released.filter_map(|known| known.register).collect();
+            if consents.is_empty() {
+                consents.insert(first_consent_register(&request.provider, facts)?);
+            }
+            set.extend(consents.into_iter().map(|(number, version)| RegisterRef {
+                name: RegisterName::Consent(request.provider.clone(), number),
+                version,
+            }));
+        }
+        Some(set.into_iter().collect())
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<Judgement>, Vec<Reason>) {
+        (self.judgements, self.reasons)
+    }
+}
+
+/// Records about nobody in a source about people: the ledger asks for some consent register.
+fn first_consent_register<R: Registers>(
+    provider: &MemberId,
+    facts: &Facts<'_, R>,
+) -> Option<(u8, u64)> {
+    let numbers = (0..CONSENT_REGISTERS_MAX).filter_map(|number| u8::try_from(number).ok());
+    let mut known = numbers.filter_map(|number| {
+        facts.registers.consent_register(provider, number).map(|version| (number, version))
+    });
+    known.next()
+}
+
+/// What every person of one attempt is judged by.
+struct Gate<'g, 'f, R> {
+    request: &'g Request,
+    lineage: &'g Lineage,
+    facts: &'g Facts<'f, R>,
+    share: &'g Share,
+    class: Option<Class>,
+}
+
+impl<R: Registers> Gate<'_, '_, R> {
+    fn judge(&self, person: &Person) -> PersonJudgement {
+        let mut refusals = Vec::new();
+        if !self.is_for_mesh(person) {
+            refusals.push(Refusal::IdentifierNotForMesh);
+        }
+        let fact = self.facts.people.get(person);
+        let provider = &self.request.provider;
+        let register = fact.and_then(|fact| {
+            let number = fact.consent_register;
+            let version = self.facts.registers.consent_register(provider, number)?;
+            Some((number, version))
+        });
+        let Some(fact) = fact.filter(|_| register.is_some()) else {
+            refusals.push(Refusal::ConsentUnreadable);
+            return PersonJudgement { refusals, register, released: false };
+        };
+        if asks_opt_out(self.share, &self.request.purpose) && fact.opted_out {
+            refusals.push(Refusal::OptedOut);
+        }
+        refusals.extend(self.check_consent(fact));
+        if fact.own_policy_forbids {
+            refusals.push(Refusal::PolicyForbids);
+        }
+        PersonJudgement { refusals, register, released: false }
+    }
+
+    fn check_consent(&self, fact: &PersonFact) -> Option<Refusal> {
+        match fact.directives.answer(&self.request.requester, self.lineage) {
+            Answer::Permit(_) => None,
+            Answer::Deny(_) => Some(Refusal::ConsentDenied),
+            Answer::Unreadable => Some(Refusal::ConsentUnreadable),
+            Answer::Absent => (!self.needs_no_directive()).then_some(Refusal::ConsentAbsent),
+        }
+    }
+
+    /// No directive is the normal case: care runs on implied consent, and a statute needs none.
+    fn needs_no_directive(&self) -> bool {
+        if !self.share.confidential {
+            return true;
+        }
+        match self.share.basis.common_law {
+            Some(CommonLaw::Statute) => true,
+            Some(CommonLaw::ImpliedConsent) => self.class == Some(Class::DirectCare),
+            _ => false,
+        }
+    }
+
+    /// A test mesh holds made-up people only, a live mesh none; tests use made-up people anywhere.
+    fn is_for_mesh(&self, person: &Person) -> bool {
+        let environment = self.facts.environment;
+        if self.class == Some(Class::Test) && environment == Environment::Live {
+            return false;
+        }
+        let Some(text) = person.reveal().strip_prefix("nhs-number|") else { return true };
+        let check = match environment {
+            Environment::Test => self.request.check_digit,
+            Environment::Live => CheckDigit::Checked,
+        };
+        NhsNumber::parse(text, check).is_ok_and(|number| number.belongs_in(environment))
+    }
+}

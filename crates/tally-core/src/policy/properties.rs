@@ -1,0 +1,210 @@
+//! What must hold for any agreement, any directives, any items.
+
+use proptest::prelude::*;
+
+use super::samples::{PEOPLE, Scenario, item, scenario};
+use super::*;
+use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, Share};
+use crate::consent::tests::{any_directive, is_denial};
+use crate::consent::{Directive, Directives};
+use crate::entry::Environment;
+use crate::time::Date;
+
+const KINDS: [&str; 3] = ["Condition", "Observation", "Patient"];
+const NAMES: [&str; 4] = ["birthDate", "code", "name", "status"];
+const PURPOSES: [&str; 9] =
+    ["TREAT", "COC", "ETREAT", "BTG", "POPHLTH", "CLINTRL", "HRESCH", "HMARKT", "local:PLANNING"];
+
+/// A bent scenario: each part is often as it should be, so that permits happen.
+fn any_scenario() -> impl Strategy<Value = Scenario> {
+    let basis = prop::sample::select(vec![
+        Some(CommonLaw::ImpliedConsent),
+        Some(CommonLaw::Statute),
+        Some(CommonLaw::ExplicitConsent),
+        Some(CommonLaw::Section251),
+        None,
+    ]);
+    let purposes = prop::sample::subsequence(PURPOSES.to_vec(), 1..4);
+    let asked = prop::sample::select(PURPOSES.to_vec());
+    let data = prop::sample::select(vec![DataKind::None, DataKind::Personal, DataKind::Special]);
+    let share = (basis, purposes, asked, data, any_fields(), any::<bool>());
+    let people = prop::collection::vec(prop::collection::vec(any_directive(), 0..4), 3);
+    let items = prop::collection::vec(any_item(), 0..5);
+    let flags = (any::<[bool; 4]>(), 1..13_u8, prop::bool::weighted(0.9));
+    (share, people, items, flags).prop_map(|(share, people, items, (flags, month, test))| {
+        let mut built = scenario();
+        let (basis, purposes, asked, data, fields, confidential) = share;
+        built.request.purpose = asked.parse().unwrap();
+        built.request.kinds.clear();
+        built.request.has_reason = flags[0];
+        built.share().purposes = purposes.iter().map(|text| text.parse().unwrap()).collect();
+        built.share().basis.common_law = basis;
+        built.share().data = data;
+        built.share().confidential = confidential;
+        built.share().fields = fields;
+        built.person(0).opted_out = flags[1];
+        built.person(1).own_policy_forbids = flags[2];
+        for (place, directives) in people.into_iter().enumerate() {
+            built.person(place).directives = Directives::Known(directives);
+        }
+        built.items = items;
+        built.today = Date::new(2026, month, 1).unwrap();
+        built.environment = if test { Environment::Test } else { Environment::Live };
+        built.opt_out = if flags[3] { OptOutAnswers::Fresh } else { OptOutAnswers::Unavailable };
+        built
+    })
+}
+
+fn any_fields() -> impl Strategy<Value = AllowList> {
+    let names = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let these = prop::sample::subsequence(NAMES.to_vec(), 0..4);
+    let elements =
+        prop_oneof![Just(Elements::All), these.prop_map(move |list| Elements::These(names(list)))];
+    let kinds = prop::sample::subsequence(KINDS.to_vec(), 0..4);
+    let elements = prop::collection::vec(elements, 3);
+    let types = (kinds, elements).prop_map(|(kinds, elements)| {
+        AllowList::Elements(kinds.into_iter().map(str::to_owned).zip(elements).collect())
+    });
+    let columns = prop::sample::subsequence(NAMES.to_vec(), 0..4);
+    prop_oneof![
+        6 => types,
+        1 => columns.prop_map(move |list| AllowList::Columns(names(list))),
+        1 => Just(AllowList::Everything),
+    ]
+}
+
+fn any_item() -> impl Strategy<Value = Item> {
+    let people = prop::sample::subsequence(PEOPLE.to_vec(), 0..3);
+    (prop::sample::select(KINDS.to_vec()), people).prop_map(|(kind, people)| item(kind, &people))
+}
+
+/// What goes of one item: none of it, all of it, or these names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Goes {
+    Nothing,
+    All,
+    These(Vec<String>),
+}
+
+fn goes(decision: &Decision, items: usize) -> Vec<Goes> {
+    let Decision::Permit(permit) = decision else { return vec![Goes::Nothing; items] };
+    let verdicts = permit.verdicts().map(|verdict| match verdict {
+        Verdict::Drop(_) => Goes::Nothing,
+        Verdict::Keep(Keep::All) => Goes::All,
+        Verdict::Keep(Keep::Elements(names) | Keep::Columns(names)) => Goes::These(names.to_vec()),
+    });
+    verdicts.collect()
+}
+
+fn is_within(less: &Goes, more: &Goes) -> bool {
+    match (less, more) {
+        (Goes::Nothing, _) | (_, Goes::All) => true,
+        (Goes::These(less), Goes::These(more)) => less.iter().all(|name| more.contains(name)),
+        _ => false,
+    }
+}
+
+/// One way to make an agreement narrower.
+fn narrow(share: &mut Share, how: u8) {
+    match how {
+        0 => drop(share.purposes.pop()),
+        1 => share.user_known = UserKnown::Verified,
+        2 => share.relationship_required = true,
+        3 => share.condition = "false".to_owned(),
+        4 => share.requesters.clear(),
+        5 => share.basis.common_law = None,
+        6 => share.confidential = true,
+        _ => match &mut share.fields {
+            AllowList::Everything => share.fields = AllowList::Columns(vec!["code".to_owned()]),
+            AllowList::Columns(columns) => drop(columns.pop()),
+            AllowList::Elements(types) => match types.last_mut() {
+                Some((_, Elements::These(these))) if !these.is_empty() => drop(these.pop()),
+                Some((_, all @ Elements::All)) => {
+                    *all = Elements::These(vec!["code".to_owned(), "name".to_owned()]);
+                }
+                _ => drop(types.pop()),
+            },
+        },
+    }
+}
+
+/// Adds to what a person has said.
+fn says_too(scenario: &mut Scenario, place: usize, directive: Directive) {
+    if let Directives::Known(list) = &mut scenario.person(place).directives {
+        list.push(directive);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn another_denial_never_releases_more(
+        mut scenario in any_scenario(),
+        denial in any_directive().prop_filter("a denial", is_denial),
+        place in 0..3_usize,
+    ) {
+        let items = scenario.items.len();
+        let before = goes(&scenario.decide(), items);
+        says_too(&mut scenario, place, denial);
+        let after = goes(&scenario.decide(), items);
+        prop_assert!(after.iter().zip(&before).all(|(after, before)| is_within(after, before)));
+    }
+
+    #[test]
+    fn a_narrower_agreement_never_releases_more(mut scenario in any_scenario(), how in 0..8_u8) {
+        let items = scenario.items.len();
+        let before = goes(&scenario.decide(), items);
+        narrow(scenario.share(), how);
+        let after = goes(&scenario.decide(), items);
+        prop_assert!(after.iter().zip(&before).all(|(after, before)| is_within(after, before)));
+    }
+
+    #[test]
+    fn what_is_released_is_on_the_allow_list(mut scenario in any_scenario()) {
+        let decision = scenario.decide();
+        let fields = scenario.share().fields.clone();
+        for (item, goes) in scenario.items.iter().zip(goes(&decision, scenario.items.len())) {
+            let listed = match &fields {
+                AllowList::Everything => Goes::All,
+                AllowList::Columns(columns) => Goes::These(columns.clone()),
+                AllowList::Elements(types) => {
+                    match types.iter().find(|(kind, _)| *kind == item.kind) {
+                        None => Goes::Nothing,
+                        Some((_, Elements::All)) => Goes::All,
+                        Some((_, Elements::These(these))) => Goes::These(these.clone()),
+                    }
+                }
+            };
+            prop_assert!(is_within(&goes, &listed), "{goes:?} {listed:?}");
+        }
+    }
+
+    #[test]
+    fn a_permit_names_all_that_it_rests_on(mut scenario in any_scenario()) {
+        let Decision::Permit(permit) = scenario.decide() else { return Ok(()) };
+        prop_assert_eq!(permit.verdicts().len(), scenario.items.len());
+        prop_assert!(permit.read_set().is_sorted_by(|a, b| a < b));
+        let names: Vec<_> = permit.read_set().iter().map(|read| read.name.to_string()).collect();
+        for needed in ["member/LZ9", "member/RZ9", "agreement/DSA-1"] {
+            prop_assert!(names.iter().any(|name| name == needed));
+        }
+        let consents = names.iter().any(|name| name.starts_with("consent/RZ9/"));
+        prop_assert_eq!(consents, scenario.share().data != DataKind::None);
+        let kept = scenario.items.iter().zip(permit.verdicts());
+        let kept = kept.filter(|(_, verdict)| matches!(verdict, Verdict::Keep(_)));
+        for person in kept.flat_map(|(item, _)| &item.people) {
+            let number = scenario.people[person].consent_register;
+            let name = format!("consent/RZ9/{number}");
+            prop_assert!(names.contains(&name));
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_a_reason_and_it_comes_first(scenario in any_scenario()) {
+        if let Decision::Refuse(refused) = scenario.decide() {
+            let first = refused.reasons().first().map(|reason| reason.refusal);
+            prop_assert_eq!(first, Some(refused.refusal()));
+        }
+    }
+}

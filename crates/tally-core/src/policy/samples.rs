@@ -1,0 +1,193 @@
+//! One exchange that is permitted, to be bent by tests.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::agreement::*;
+use crate::consent::{Actors, Directive, Directives, Effect};
+use crate::entry::Environment;
+use crate::record::Person;
+use crate::register::MemberStatus;
+use crate::time::{Date, Timestamp};
+
+/// Made-up people of the test range, each in a consent register of their own.
+pub(super) const PEOPLE: [&str; 3] =
+    ["nhs-number|9990000018", "nhs-number|9000000009", "nhs-number|9876543210"];
+
+/// A council asks a trust for a patient in its care.
+#[derive(Debug, Clone)]
+pub(super) struct Scenario {
+    pub(super) request: Request,
+    pub(super) items: Vec<Item>,
+    pub(super) registers: Snapshot,
+    pub(super) people: BTreeMap<Person, PersonFact>,
+    pub(super) environment: Environment,
+    pub(super) today: Date,
+    pub(super) opt_out: OptOutAnswers,
+}
+
+impl Scenario {
+    pub(super) fn decide(&self) -> Decision {
+        let facts = Facts {
+            environment: self.environment,
+            today: self.today,
+            opt_out: self.opt_out,
+            registers: &self.registers,
+            people: &self.people,
+        };
+        decide(&self.request, &self.items, &facts)
+    }
+
+    #[track_caller]
+    pub(super) fn permit(&self) -> Permit {
+        match self.decide() {
+            Decision::Permit(permit) => permit,
+            Decision::Refuse(refused) => panic!("refused: {:?}", refused.reasons()),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn refused(&self) -> Refused {
+        match self.decide() {
+            Decision::Refuse(refused) => refused,
+            Decision::Permit(permit) => panic!("permitted: {permit:?}"),
+        }
+    }
+
+    pub(super) fn agreement(&mut self) -> &mut SnapshotAgreement {
+        self.registers.agreements.get_mut(&"DSA-1".parse().unwrap()).unwrap()
+    }
+
+    pub(super) fn share(&mut self) -> &mut Share {
+        &mut self.agreement().document.shares[0]
+    }
+
+    pub(super) fn member(&mut self, id: &str) -> &mut MemberFact {
+        self.registers.members.get_mut(&id.parse().unwrap()).unwrap()
+    }
+
+    pub(super) fn person(&mut self, place: usize) -> &mut PersonFact {
+        self.people.get_mut(&person(PEOPLE[place])).unwrap()
+    }
+
+    /// Asks for this purpose under an agreement about it, on this common-law basis.
+    pub(super) fn about(&mut self, purpose: &str, basis: CommonLaw) {
+        self.request.purpose = purpose.parse().unwrap();
+        self.share().purposes = vec![purpose.parse().unwrap()];
+        self.share().basis.common_law = Some(basis);
+    }
+
+    pub(super) fn says(&mut self, place: usize, effect: Effect, purpose: &str) {
+        let directive = Directive {
+            effect,
+            purpose: Some(purpose.parse().unwrap()),
+            actors: Actors::Anyone,
+            recorded_at: Timestamp(1),
+        };
+        self.person(place).directives = Directives::Known(vec![directive]);
+    }
+}
+
+pub(super) fn person(text: &str) -> Person {
+    Person::new(text).unwrap()
+}
+
+pub(super) fn item(kind: &str, people: &[&str]) -> Item {
+    Item {
+        kind: kind.to_owned(),
+        id: "x".to_owned(),
+        people: people.iter().map(|text| person(text)).collect(),
+        labels: Vec::new(),
+        bytes: 1,
+    }
+}
+
+pub(super) fn scenario() -> Scenario {
+    let active = |version| MemberFact {
+        version,
+        status: MemberStatus::Active,
+        assurance: Assurance::Enough,
+    };
+    let members = [("LZ9", 1), ("RZ9", 2)];
+    let members = members.map(|(id, version)| (id.parse().unwrap(), active(version)));
+    let document = agreement();
+    let (signed_by, suspended_by) = (vec!["LZ9".parse().unwrap(), "RZ9".parse().unwrap()], vec![]);
+    let known = SnapshotAgreement { version: 3, document, signed_by, suspended_by };
+    let fact = |register| PersonFact {
+        consent_register: register,
+        directives: Directives::Known(Vec::new()),
+        opted_out: false,
+        own_policy_forbids: false,
+    };
+    Scenario {
+        request: request(),
+        items: vec![item("Patient", &PEOPLE[..1])],
+        registers: Snapshot {
+            members: members.into_iter().collect(),
+            groups: BTreeMap::new(),
+            consent_registers: (0..3)
+                .map(|number| (("RZ9".parse().unwrap(), number), 4 + u64::from(number)))
+                .collect(),
+            agreements: [("DSA-1".parse().unwrap(), known)].into_iter().collect(),
+        },
+        people: PEOPLE.iter().zip(0..).map(|(text, place)| (person(text), fact(place))).collect(),
+        environment: Environment::Test,
+        today: Date::new(2026, 6, 1).unwrap(),
+        opt_out: OptOutAnswers::Fresh,
+    }
+}
+
+fn request() -> Request {
+    Request {
+        requester: "LZ9".parse().unwrap(),
+        provider: "RZ9".parse().unwrap(),
+        source: "fhir".parse().unwrap(),
+        action: Action::Read,
+        purpose: "TREAT".parse().unwrap(),
+        kinds: vec!["Patient".to_owned()],
+        queried: Vec::new(),
+        user_known: UserKnown::Asserted,
+        relationship: None,
+        has_reason: false,
+        agreement: None,
+        check_digit: CheckDigit::Checked,
+    }
+}
+
+pub(super) fn agreement() -> Agreement {
+    let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    Agreement {
+        id: "DSA-1".parse().unwrap(),
+        version: 1,
+        title: "Discharge support".to_owned(),
+        start: Date::new(2026, 1, 1).unwrap(),
+        review: Date::new(2026, 10, 1).unwrap(),
+        end: Date::new(2026, 12, 31).unwrap(),
+        dpia: "DPIA-77".to_owned(),
+        parties: vec![Party::Member("LZ9".parse().unwrap()), Party::Member("RZ9".parse().unwrap())],
+        shares: vec![Share {
+            provider: "RZ9".parse().unwrap(),
+            requesters: vec![Party::Member("LZ9".parse().unwrap())],
+            source: "fhir".parse().unwrap(),
+            purposes: vec!["TREAT".parse().unwrap()],
+            data: DataKind::Special,
+            confidential: true,
+            basis: Basis {
+                article_6: Some(Article6::PublicTask),
+                article_9: Some(Article9::HealthOrSocialCare),
+                common_law: Some(CommonLaw::ImpliedConsent),
+                power: "HSCA2012-s251B".to_owned(),
+            },
+            fields: AllowList::Elements(vec![
+                ("Observation".to_owned(), Elements::All),
+                ("Patient".to_owned(), Elements::These(names(&["birthDate", "name"]))),
+            ]),
+            user_known: UserKnown::Asserted,
+            relationship_required: false,
+            overrides: vec![Refusal::ConsentDenied],
+            offline_emergency: false,
+            show_reasons: false,
+            condition: String::new(),
+        }],
+    }
+}

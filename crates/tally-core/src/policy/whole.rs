@@ -1,0 +1,260 @@
+//! The gates that are about the request as a whole: members, agreement, user.
+
+use super::facts::{AgreementFact, Assurance, Facts, OptOutAnswers, Registers};
+use super::reason::Reason;
+use super::{Queried, Request};
+use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, Party, Share, Standing};
+use crate::entry::{Environment, UserKnown};
+use crate::id::{MemberId, Purpose};
+use crate::purpose::{Class, class_of, covers, needs_reason};
+use crate::refusal::Refusal;
+use crate::register::{MemberStatus, RegisterName, RegisterRef};
+
+/// A share that could carry the request: its provider, its source, and the requester among those
+/// who may ask.
+pub(super) struct Attempt<'a> {
+    pub(super) agreement: AgreementFact<'a>,
+    pub(super) share: &'a Share,
+    /// The groups by which provider and requester are in it.
+    pub(super) groups: Vec<RegisterRef>,
+    /// Whether both are parties of the agreement.
+    are_parties: bool,
+}
+
+/// All shares that could carry the request, ascending by agreement.
+pub(super) fn attempts<'a, R: Registers>(
+    request: &'a Request,
+    facts: &Facts<'a, R>,
+) -> impl Iterator<Item = Attempt<'a>> {
+    let registers = facts.registers;
+    let asked = request.agreement.as_ref();
+    let named = asked.and_then(|id| registers.agreement(id));
+    let others = asked.is_none().then(|| registers.agreements());
+    let agreements = named.into_iter().chain(others.into_iter().flatten());
+    agreements.flat_map(move |agreement| {
+        let shares = agreement.document.shares.iter();
+        shares.filter_map(move |share| attempt(request, registers, agreement, share))
+    })
+}
+
+fn attempt<'a, R: Registers>(
+    request: &Request,
+    registers: &R,
+    agreement: AgreementFact<'a>,
+    share: &'a Share,
+) -> Option<Attempt<'a>> {
+    if share.provider != request.provider || share.source != request.source {
+        return None;
+    }
+    let mut groups = Vec::new();
+    if !is_among(&share.requesters, &request.requester, registers, &mut groups) {
+        return None;
+    }
+    let parties = &agreement.document.parties;
+    let are_parties = [&request.provider, &request.requester]
+        .into_iter()
+        .all(|member| is_among(parties, member, registers, &mut groups));
+    Some(Attempt { agreement, share, groups, are_parties })
+}
+
+/// Whether a member is among parties, by its own id or else by a group, which is then noted.
+fn is_among<R: Registers>(
+    parties: &[Party],
+    member: &MemberId,
+    registers: &R,
+    groups: &mut Vec<RegisterRef>,
+) -> bool {
+    let by_name = |party: &Party| matches!(party, Party::Member(id) if id == member);
+    if parties.iter().any(by_name) {
+        return true;
+    }
+    let by_group = parties.iter().find_map(|party| {
+        let Party::Group(id) = party else { return None };
+        let (version, members) = registers.group(id)?;
+        let name = || RegisterName::Group(id.clone());
+        members.contains(member).then(|| RegisterRef { name: name(), version })
+    });
+    groups.extend(by_group.clone());
+    by_group.is_some()
+}
+
+/// Who asks, and who is asked.
+pub(super) fn check_members<R: Registers>(request: &Request, facts: &Facts<'_, R>) -> Vec<Reason> {
+    let mut refusals = Vec::new();
+    for id in [&request.requester, &request.provider] {
+        match facts.registers.member(id).map(|member| member.status) {
+            Some(MemberStatus::Active) => {}
+            Some(MemberStatus::Suspended) => refusals.push(Refusal::MemberSuspended),
+            Some(MemberStatus::Removed) | None => refusals.push(Refusal::NotAMember),
+        }
+    }
+    let requester = facts.registers.member(&request.requester);
+    if requester.is_some_and(|member| member.assurance == Assurance::TooLow) {
+        refusals.push(Refusal::AssuranceTooLow);
+    }
+    refusals.into_iter().map(Reason::whole).collect()
+}
+
+/// What is wrong with a purpose, whatever an agreement says.
+pub(super) fn check_purpose(purpose: &Purpose) -> Option<Reason> {
+    match class_of(purpose) {
+        None => Some(Reason::whole(Refusal::PurposeUnclassified)),
+        Some(Class::Forbidden) => Some(Reason::whole(Refusal::PurposeForbidden)),
+        Some(_) => None,
+    }
+}
+
+/// Everything about one attempt that needs no item.
+pub(super) fn check<R: Registers>(
+    request: &Request,
+    facts: &Facts<'_, R>,
+    attempt: &Attempt<'_>,
+) -> Vec<Reason> {
+    let share = attempt.share;
+    let mut refusals = Vec::new();
+    check_parties(request, facts, attempt, &mut refusals);
+    check_law(share, &request.purpose, &mut refusals);
+    refusals.extend(check_purpose(&request.purpose).map(|reason| reason.refusal));
+    if !share.purposes.iter().any(|granted| covers(granted, &request.purpose)) {
+        refusals.push(Refusal::PurposeNotInAgreement);
+    }
+    check_fields(request, share, &mut refusals);
+    match attempt.agreement.document.standing_on(facts.today) {
+        Standing::NotStarted => refusals.push(Refusal::AgreementNotStarted),
+        Standing::Ended => refusals.push(Refusal::AgreementEnded),
+        Standing::InForce | Standing::PastReview => {}
+    }
+    if !share.condition.is_empty() {
+        // Conditions are not evaluated by this version, and one that is not evaluated is not met.
+        refusals.push(Refusal::ConditionNotMet);
+    }
+    check_user(request, facts.environment, share, &mut refusals);
+    if asks_opt_out(share, &request.purpose) && facts.opt_out == OptOutAnswers::Unavailable {
+        refusals.push(Refusal::OptOutUnavailable);
+    }
+    refusals.into_iter().map(Reason::whole).collect()
+}
+
+/// In force between those who have signed, while none of the two has suspended it.
+fn check_parties<R: Registers>(
+    request: &Request,
+    facts: &Facts<'_, R>,
+    attempt: &Attempt<'_>,
+    refusals: &mut Vec<Refusal>,
+) {
+    let both = [&request.provider, &request.requester];
+    let id = &attempt.agreement.document.id;
+    let signed = both.iter().all(|member| facts.registers.has_signed(member, id));
+    if !signed || !attempt.are_parties {
+        refusals.push(Refusal::AgreementNotSigned);
+    }
+    if both.iter().any(|member| attempt.agreement.suspended_by.contains(member)) {
+        refusals.push(Refusal::AgreementSuspended);
+    }
+}
+
+/// The two legal tests and the power, each where it applies and only there.
+fn check_law(share: &Share, purpose: &Purpose, refusals: &mut Vec<Refusal>) {
+    let basis = &share.basis;
+    if share.data != DataKind::None {
+        if basis.article_6.is_none() {
+            refusals.push(Refusal::Article6Missing);
+        }
+        if basis.power.is_empty() {
+            refusals.push(Refusal::PowerMissing);
+        }
+    }
+    if share.data == DataKind::Special && basis.article_9.is_none() {
+        refusals.push(Refusal::Article9Missing);
+    }
+    if share.confidential {
+        // Of a purpose that the agreement does not cover, the basis need not be right.
+        let covered = share.purposes.iter().any(|granted| covers(granted, purpose));
+        let fits = |basis| class_of(purpose).is_some_and(|class| class.allows(basis));
+        if basis.common_law.is_none_or(|basis| covered && !fits(basis)) {
+            refusals.push(Refusal::CommonLawMissing);
+        }
+    }
+}
+
+/// The types that the request names, and what it searches by.
+///
+/// Judged by the request alone: what is refused here says nothing of whether there is a record.
+fn check_fields(request: &Request, share: &Share, refusals: &mut Vec<Refusal>) {
+    let kinds = &request.kinds;
+    if !kinds.is_empty() && !kinds.iter().any(|kind| place_of(share, kind).is_some()) {
+        refusals.push(Refusal::TypeNotInAgreement);
+    }
+    if !request.queried.iter().all(|queried| may_query(share, queried)) {
+        refusals.push(Refusal::QueryNotPermitted);
+    }
+}
+
+fn may_query(share: &Share, queried: &Queried) -> bool {
+    let element = &queried.element;
+    match &share.fields {
+        AllowList::Everything => share.data == DataKind::None,
+        AllowList::Columns(columns) => columns.contains(element),
+        AllowList::Elements(types) => {
+            let known = types.iter().find(|(kind, _)| *kind == queried.kind);
+            known.is_some_and(|(_, elements)| match elements {
+                Elements::All => true,
+                Elements::These(these) => {
+                    // The two elements that every released resource keeps.
+                    these.contains(element) || ["id", "meta"].contains(&element.as_str())
+                }
+            })
+        }
+    }
+}
+
+/// Where in the allow-list a kind of item stands; 0 for lists that know no kinds. None: withheld.
+pub(super) fn place_of(share: &Share, kind: &str) -> Option<usize> {
+    match &share.fields {
+        // Only data about nobody may go as it is.
+        AllowList::Everything => (share.data == DataKind::None).then_some(0),
+        AllowList::Columns(columns) => (!columns.is_empty()).then_some(0),
+        AllowList::Elements(types) => types.iter().position(|(known, _)| known == kind),
+    }
+}
+
+fn check_user(
+    request: &Request,
+    environment: Environment,
+    share: &Share,
+    refusals: &mut Vec<Refusal>,
+) {
+    // Break-glass needs a named human: outside test meshes one whom a token vouches for.
+    let breaks_glass = class_of(&request.purpose) == Some(Class::Override);
+    let least = match (breaks_glass, environment) {
+        (false, _) => share.user_known,
+        (true, Environment::Test) => share.user_known.max(UserKnown::Asserted),
+        (true, Environment::Live) => UserKnown::Verified,
+    };
+    if request.user_known < least {
+        refusals.push(Refusal::UserNotKnownEnough);
+    }
+    if share.relationship_required && request.relationship.is_none() {
+        refusals.push(Refusal::RelationshipMissing);
+    }
+    if needs_reason(&request.purpose) && !request.has_reason {
+        refusals.push(Refusal::ReasonMissing);
+    }
+}
+
+/// The national data opt-out: confidential patient information, for a secondary use, on a basis
+/// that does not set it aside.
+pub(super) fn asks_opt_out(share: &Share, purpose: &Purpose) -> bool {
+    let patient_information = share.confidential && share.data == DataKind::Special;
+    let set_aside = matches!(
+        share.basis.common_law,
+        Some(
+            CommonLaw::ExplicitConsent
+                | CommonLaw::Statute
+                | CommonLaw::CourtOrder
+                | CommonLaw::CopiRegulation3
+                | CommonLaw::PublicInterest
+        )
+    );
+    patient_information && !set_aside && class_of(purpose).is_some_and(Class::asks_opt_out)
+}
