@@ -14,7 +14,7 @@ mod releasing;
 #[cfg(test)]
 mod tests;
 
-pub use decision::{Body, Decision, Permit, Permitted, Refused};
+pub use decision::{Body, Decision, Permitted, Refused};
 pub use effect::{Effect, Proof};
 pub use event::Event;
 pub use recover::{OwnHalf, StoredOpening, Unsettled, settle};

@@ -1,12 +1,12 @@
-//! What the policy hands to the provider's machine.
+//! What the policy's decision becomes, once the records are minimised and the opening is written.
 
 use tally_log::Hash;
 
 use crate::encoded::Encoded;
 use crate::entry::AgreementRef;
 use crate::opening::Opening;
+use crate::policy::{self, Permit};
 use crate::refusal::Refusal;
-use crate::register::RegisterRef;
 
 /// Yes or no, and the opening of the entry that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,32 +17,18 @@ pub enum Decision {
     Refuse(Box<Refused>),
 }
 
-/// Something may leave.
+/// Something may leave: only the policy can make its [`Permit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permitted {
-    /// What the policy granted.
+    /// What the policy granted, and on which facts.
     pub permit: Permit,
-    /// The opening of this attempt: a new salt, and new tags, each time.
+    /// The opening of this attempt, with a new salt each time. Its people are those whose data
+    /// leaves.
     pub opening: Encoded<Opening>,
-    /// What will leave.
-    pub body: Body,
-}
-
-/// What the policy granted, and on which facts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permit {
-    /// The agreement that permits.
-    pub agreement: AgreementRef,
-    /// The facts that it was decided on, ascending by name.
-    pub read_set: Vec<RegisterRef>,
-    /// People whose data leaves.
-    pub people: u64,
-    /// People whose data stays.
-    pub people_withheld: u64,
     /// Records that leave.
     pub records: u64,
-    /// Whether break-glass lifted a refusal.
-    pub break_glass: bool,
+    /// What will leave.
+    pub body: Body,
 }
 
 /// What will leave, after minimisation.
@@ -64,12 +50,31 @@ pub enum Body {
 pub struct Refused {
     /// The reason that decides.
     pub refusal: Refusal,
-    /// Whether the requester may see a reason that is about a person.
-    pub show_reason: bool,
+    /// What the requester is told.
+    pub told: Refusal,
     /// The agreement that came nearest, if there is one.
     pub agreement: Option<AgreementRef>,
-    /// The facts that it was decided on, ascending by name.
-    pub read_set: Vec<RegisterRef>,
     /// The opening of this attempt. It stays here.
     pub opening: Encoded<Opening>,
+}
+
+impl Refused {
+    /// What the policy refused.
+    #[must_use]
+    pub fn by_policy(refused: &policy::Refused, opening: Encoded<Opening>) -> Self {
+        Self {
+            refusal: refused.refusal(),
+            told: refused.outwards(),
+            agreement: refused.agreement().cloned(),
+            opening,
+        }
+    }
+
+    /// What was refused after the policy had spoken: a record that can't be cut down, a body that
+    /// is too large.
+    #[must_use]
+    pub fn after_policy(refusal: Refusal, permit: &Permit, opening: Encoded<Opening>) -> Self {
+        let agreement = Some(permit.agreement().clone());
+        Self { refusal, told: refusal.outwards(), agreement, opening }
+    }
 }

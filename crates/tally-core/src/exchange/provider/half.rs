@@ -19,16 +19,19 @@ impl Provider {
             Body::Whole { bytes, digest } => (bytes, Some(digest), Flags::NONE),
             Body::Stream => (0, None, Flags::STREAMED),
         };
-        let lifted = if permit.break_glass { Flags::BREAK_GLASS } else { Flags::NONE };
+        // Minimisation may have withheld more than the policy did.
+        let opened = permitted.opening.value().people.len();
+        let people = u64::try_from(opened).unwrap_or(u64::MAX);
+        let withheld = permit.people().saturating_sub(people);
         Draft(Entry::ProviderHalf(Box::new(ProviderHalf {
-            agreement: Some(permit.agreement.clone()),
-            people: permit.people,
-            people_withheld: permit.people_withheld,
-            records: permit.records,
+            agreement: Some(permit.agreement().clone()),
+            people,
+            people_withheld: permit.people_withheld().saturating_add(withheld),
+            records: permitted.records,
             bytes,
             digest,
-            flags: streamed.with(lifted),
-            read_set: permit.read_set.clone(),
+            flags: streamed,
+            read_set: permit.read_set().to_vec(),
             ..self.bare_half(exchange, question, &permitted.opening, Outcome::Permit)
         })))
     }
@@ -43,7 +46,6 @@ impl Provider {
         let outcome = Outcome::Refuse(refused.refusal.on_ledger());
         Draft(Entry::ProviderHalf(Box::new(ProviderHalf {
             agreement: refused.agreement.clone(),
-            read_set: refused.read_set.clone(),
             ..self.bare_half(exchange, question, &refused.opening, outcome)
         })))
     }

@@ -71,7 +71,7 @@ impl Provider {
         // Known to be stale already: the ledger need not say so.
         let moved: Vec<RegisterName> = permitted
             .permit
-            .read_set
+            .read_set()
             .iter()
             .filter(|fact| !view.current(fact))
             .map(|fact| fact.name.clone())
@@ -86,8 +86,8 @@ impl Provider {
         }
         let Some(it) = self.exchanges.get(&exchange) else { return };
         let half = self.permit_half(exchange, &it.question, &permitted);
-        let Permitted { permit, opening, body } = permitted;
-        let what = Recordable::Permit { read_set: permit.read_set, body };
+        let Permitted { permit, opening, body, .. } = permitted;
+        let what = Recordable::Permit { read_set: permit.read_set().to_vec(), body };
         self.enter_recording(exchange, attempt, what);
         self.effects.push_back(Effect::Submit { exchange, attempt, half });
         self.effects.push_back(Effect::StoreOpening { exchange, attempt, opening });
@@ -100,7 +100,7 @@ impl Provider {
             return;
         }
         let Some(it) = self.exchanges.get(&exchange) else { return };
-        let told = if refused.show_reason { refusal } else { refusal.outwards() };
+        let told = refused.told;
         let requester = it.question.requester.clone();
         if self.refusals.exceeded(self.now, &requester, refusal.on_ledger()) {
             self.count(exchange, attempt, requester, refusal, told);

@@ -7,12 +7,11 @@ mod releasing;
 
 use super::*;
 use crate::encoded::Encoded;
-use crate::entry::{
-    Action, AgreementRef, Close, Entry, Flags, How, Outcome, ProviderHalf, UserKnown,
-};
+use crate::entry::{Action, Close, Entry, Flags, How, Outcome, ProviderHalf, UserKnown};
 use crate::exchange::{Draft, OwedId, Receipt};
 use crate::id::{LeafIndex, Salt16};
 use crate::opening::{Opening, Salt32};
+use crate::policy::samples::scenario;
 use std::time::Duration;
 
 const ASK: ExchangeId = ExchangeId([7; 16]);
@@ -31,10 +30,11 @@ fn the_half_says_what_was_asked_and_what_was_granted() {
     let half = provider_half(half);
     assert_eq!(half.exchange, ASK);
     assert_eq!((half.provider.as_str(), half.requester.as_str()), ("RZ9", "LZ9"));
-    assert_eq!((half.people, half.people_withheld, half.records), (1, 2, 3));
-    assert_eq!(half.flags, Flags::STREAMED.with(Flags::BREAK_GLASS));
+    // The policy permits one person, but nothing about anybody was left to open.
+    assert_eq!((half.people, half.people_withheld, half.records), (0, 1, 3));
+    assert_eq!(half.flags, Flags::STREAMED);
     assert_eq!((half.bytes, half.digest), (0, None));
-    assert_eq!(half.read_set, [consent()]);
+    assert_eq!(half.read_set, scenario().permit().read_set());
     assert_eq!(half.commitment, crate::opening::commitment(&MESH, b"opening"));
     assert_eq!(half.tags_root, opening(ASK).value().tags_root(&MESH));
 }
@@ -71,7 +71,7 @@ impl Driven {
     fn new() -> Self {
         let limits = Limits::default();
         let known = Known {
-            version: 1,
+            version: 4,
             heard_at: Timestamp(0),
             outbox_entries: 0,
             closed: None,
@@ -119,7 +119,7 @@ impl Driven {
 
 impl View for Known {
     fn current(&self, fact: &RegisterRef) -> bool {
-        fact.version == self.version
+        fact.name != consent().name || fact.version == self.version
     }
 
     fn heard_at(&self) -> Option<Timestamp> {
@@ -177,15 +177,12 @@ const fn described() -> Event {
 }
 
 fn permitted(attempt: u32, body: Body) -> Event {
-    let permit = Permit {
-        agreement: AgreementRef { id: "DSA-1".parse().unwrap(), version: 1 },
-        read_set: vec![consent()],
-        people: 1,
-        people_withheld: 2,
+    let decision = Decision::Permit(Box::new(Permitted {
+        permit: scenario().permit(),
+        opening: opening(ASK),
         records: 3,
-        break_glass: true,
-    };
-    let decision = Decision::Permit(Box::new(Permitted { permit, opening: opening(ASK), body }));
+        body,
+    }));
     Event::Decided { exchange: ASK, attempt, decision }
 }
 
@@ -196,9 +193,8 @@ fn refused(refusal_code: Refusal) -> Event {
 fn refusal(exchange: ExchangeId, refusal: Refusal) -> Decision {
     Decision::Refuse(Box::new(Refused {
         refusal,
-        show_reason: false,
+        told: refusal.outwards(),
         agreement: None,
-        read_set: Vec::new(),
         opening: opening(exchange),
     }))
 }
@@ -218,7 +214,7 @@ fn opening(exchange: ExchangeId) -> Encoded<Opening> {
 }
 
 fn consent() -> RegisterRef {
-    RegisterRef { name: "consent/RZ9/0".parse().unwrap(), version: 1 }
+    RegisterRef { name: "consent/RZ9/0".parse().unwrap(), version: 4 }
 }
 
 const fn whole() -> Body {

@@ -15,7 +15,7 @@ pub(super) fn half(
     let promised = it.promised.as_ref();
     let (outcome, digest) = match end {
         End::Whole { digest } => (Outcome::Permit, Some(digest)),
-        End::Refused { refusal, .. } => (Outcome::Refuse(refusal), None),
+        End::Refused { refusal, .. } => (Outcome::Refuse(refusal.on_ledger()), None),
     };
     let flags = promised.filter(|it| it.flags.has(Flags::STREAMED));
     Draft(Entry::RequesterHalf(Box::new(RequesterHalf {

@@ -178,6 +178,14 @@ fn a_refusal_is_told_and_its_half_names_the_providers() {
 }
 
 #[test]
+fn a_reason_that_was_shown_does_not_reach_the_ledger() {
+    let refused = ProviderHalf { outcome: Outcome::Refuse(Refusal::PersonLevel), ..half() };
+    let effects = after(&mut waiting(), 1, told(Refusal::ConsentDenied, Some(refused), false));
+    assert_eq!(failed(&effects), [Refusal::ConsentDenied]);
+    assert_eq!(owed(&effects).outcome, Outcome::Refuse(Refusal::PersonLevel));
+}
+
+#[test]
 fn a_refusal_that_is_not_the_recorded_one_is_a_mismatch() {
     let refused = ProviderHalf { outcome: Outcome::Refuse(Refusal::NoAgreement), ..half() };
     let effects = after(&mut waiting(), 1, told(Refusal::TooBusy, Some(refused), false));

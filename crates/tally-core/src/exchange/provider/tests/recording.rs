@@ -68,7 +68,7 @@ fn what_is_known_to_be_stale_is_not_submitted() {
     let mut it = Driven::new();
     it.after(0, requested(ASK));
     it.after(0, described());
-    it.known.version = 2;
+    it.known.version = 5;
     let moved = vec![consent().name];
     let again = Effect::Decide { exchange: ASK, attempt: 2, moved };
     assert_eq!(it.after(1, permitted(1, whole())), [again]);

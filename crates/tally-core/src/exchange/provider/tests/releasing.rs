@@ -46,7 +46,7 @@ fn fewer_bytes_than_promised_are_not_all() {
 #[test]
 fn a_withdrawal_stops_a_stream() {
     let mut it = Driven::releasing(Body::Stream);
-    it.known.version = 2;
+    it.known.version = 5;
     let stop = Effect::Stop { exchange: ASK, refusal: Refusal::BasisWithdrawn };
     assert_eq!(it.after(20, Event::RegistersMoved), [stop]);
     assert_eq!(it.names(20, Event::RegistersMoved), [""; 0]);
@@ -80,7 +80,7 @@ fn a_release_that_stands_still_is_broken_off() {
 fn what_moved_between_the_entry_and_the_release_stops_it() {
     let mut it = Driven::submitted(whole());
     it.after(5, stored(1));
-    it.known.version = 2;
+    it.known.version = 5;
     let effects = it.after(6, recorded(1));
     assert_eq!(closes(&effects), [(How::Withdrawn, 0)]);
     assert_eq!(refusals(&effects), [Refusal::BasisWithdrawn]);
