@@ -14,3 +14,7 @@ test:
 # Known weaknesses of what we depend on. Fetches its database, so it is part of a release, not of a run.
 advisories:
     cargo deny --locked check advisories
+
+# Writes the vectors in proto/ anew from the values in the tests.
+gen:
+    GENERATE=1 cargo test --package tally-wire --test vectors

@@ -207,6 +207,3 @@ impl State {
         hashes.push(leaf_hash);
     }
 }
-
-#[cfg(test)]
-mod tests;

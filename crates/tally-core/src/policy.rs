@@ -148,6 +148,6 @@ fn consider<R: Registers>(
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-pub(crate) mod samples;
+mod samples;
 #[cfg(test)]
 mod tests;

@@ -266,6 +266,7 @@ macro_rules! object {
             const COUNT: usize = { let names: &[&str] = &[$(stringify!($field)),*]; names.len() };
             const LEN_MAX: usize = $len_max;
 
+            #[allow(unused_variables, reason = "an object without fields reads nothing")]
             fn read_fields(
                 from: &mut $crate::reader::Reader<'_>,
             ) -> Result<Self, $crate::DecodeError> {
@@ -274,6 +275,7 @@ macro_rules! object {
                 })
             }
 
+            #[allow(unused_variables, reason = "an object without fields writes nothing")]
             fn write_fields(&self, to: &mut $crate::writer::Writer<'_>) {
                 $(<$crate::codec::codec!($($codec)?) as $crate::codec::Codec<_>>::write(&self.$field, to);)*
             }

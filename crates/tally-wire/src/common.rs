@@ -103,6 +103,7 @@ ascends! {
     Purpose: |purpose, next| purpose < next;
     Refusal: |refusal, next| refusal.number() < next.number();
     NodeId: |node, next| node < next;
+    RegisterName: |name, next| name < next;
     String: |text, next| text < next;
 }
 

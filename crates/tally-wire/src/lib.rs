@@ -11,11 +11,17 @@ mod codec;
 mod common;
 mod entry;
 mod error;
+pub mod ledger;
+pub mod message;
+mod opening;
 mod reader;
 mod register;
+pub mod snapshot;
 mod writer;
 
 pub use error::DecodeError;
+pub use opening::OPENING_LEN_MAX;
+pub use snapshot::{decode_state, encode_state};
 
 use tally_core::Encoded;
 use tally_core::entry::Entry;
@@ -47,6 +53,14 @@ mod sealed {
 /// [`DecodeError`] unless the bytes are the canonical encoding of such an object and nothing else.
 pub fn decode<T: Object>(bytes: &[u8]) -> Result<Encoded<T>, DecodeError> {
     Ok(Encoded::new(read_whole(bytes)?, bytes.to_vec()))
+}
+
+/// Reads an object whose bytes nobody needs any more: a message.
+///
+/// # Errors
+/// [`DecodeError`], as [`decode`].
+pub fn decode_value<T: Object>(bytes: &[u8]) -> Result<T, DecodeError> {
+    read_whole(bytes)
 }
 
 /// The canonical bytes of a value.

@@ -12,7 +12,6 @@ use super::submission::Batch;
 use crate::agreement::{Agreement, DataKind, Party, Share};
 use crate::entry::{AgreementRef, Entry, ProviderHalf};
 use crate::id::MemberId;
-use crate::purpose;
 use crate::register::{AgreementRecord, Approval, MemberStatus, RegisterName, RegisterRef};
 use crate::time::Date;
 
@@ -82,7 +81,7 @@ fn check_share(
     let covers = |share: &&Share| {
         share.provider == half.provider
             && share.source == half.source
-            && share.purposes.iter().any(|granted| purpose::covers(granted, &half.purpose))
+            && share.purposes.contains(&half.purpose)
     };
     let mut requester = Err(Rejection::NotShared);
     let mut consent_needed = false;

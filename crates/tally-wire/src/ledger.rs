@@ -1,0 +1,189 @@
+//! What the ledger takes, keeps and gives: submissions, proposals, receipts.
+
+use tally_core::Encoded;
+use tally_core::entry::{
+    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, Seal, SessionStart,
+};
+use tally_core::id::LeafIndex;
+use tally_core::ledger::{Batch, Proposal, Rejection, STALE_NAMES_MAX, Submission};
+use tally_log::{Edge, Hash};
+
+use crate::codec::{Ascending, Blob, Codec, Fields, Head, Item, List, Plain, object};
+use crate::error::DecodeError;
+use crate::reader::{Reader, at_most};
+use crate::writer::Writer;
+use crate::{Object, read_whole, sealed};
+
+/// Bytes in a submission at most: the leaves of a batch, and what stands around them.
+pub const SUBMISSION_LEN_MAX: usize = BATCH_LEN_MAX + 8 * 1024;
+/// Bytes in a proposal at most: 1 MiB, one Raft entry.
+pub const PROPOSAL_LEN_MAX: usize = 1024 * 1024;
+/// Submissions in a proposal at most.
+pub const SUBMISSIONS_MAX: usize = 4096;
+/// Bytes in a receipt at most.
+pub const RECEIPT_LEN_MAX: usize = 48 * 1024;
+/// Bytes in a checkpoint with its signatures at most.
+pub const CHECKPOINT_LEN_MAX: usize = 16 * 1024;
+
+/// Hashes on a path at most: no tree is higher.
+pub(crate) type Path = List<0, 63>;
+/// A checkpoint as a signed note.
+pub(crate) type Note = Blob<1, CHECKPOINT_LEN_MAX>;
+
+/// An entry with all that is needed to check it alone: its path and its seal's to one signed
+/// checkpoint. Not checked yet: these are its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where the entry is.
+    pub leaf: LeafIndex,
+    /// The entry.
+    pub entry: Encoded<Entry>,
+    /// RFC 6962 inclusion path of the entry, from its sibling upwards, at most 63.
+    pub path: Vec<Hash>,
+    /// Where the seal of its batch is.
+    pub seal_leaf: LeafIndex,
+    /// The seal of its batch.
+    pub seal: Encoded<Seal>,
+    /// RFC 6962 inclusion path of the seal, at most 63.
+    pub seal_path: Vec<Hash>,
+    /// Path of the entry among the entries of its batch, to the root in the seal, at most 63.
+    pub batch_path: Vec<Hash>,
+    /// The checkpoint as a C2SP signed note, 1 to 16,384 bytes.
+    pub checkpoint: Vec<u8>,
+}
+
+object! { Proposal = 50, 1, PROPOSAL_LEN_MAX => {
+    time,
+    submissions: List<0, SUBMISSIONS_MAX>,
+} }
+
+object! { Receipt = 53, 1, RECEIPT_LEN_MAX => {
+    leaf, entry, path: Path, seal_leaf, seal, seal_path: Path, batch_path: Path, checkpoint: Note,
+} }
+
+const BATCH: u64 = 51;
+const LEAF: u64 = 52;
+
+impl Object for Submission {
+    const LEN_MAX: usize = SUBMISSION_LEN_MAX;
+}
+
+/// A batch, or a leaf that stands outside batches.
+impl sealed::Sealed for Submission {
+    fn read_object(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let head = Head::read(from)?;
+        match head.kind {
+            BATCH => {
+                head.fits(BATCH, 1, 6)?;
+                Ok(Self::Batch(Batch {
+                    session: Plain::read(from)?,
+                    number: Plain::read(from)?,
+                    lane: Plain::read(from)?,
+                    entries: Leaves::read(from)?,
+                    algorithm: Plain::read(from)?,
+                    signature: Plain::read(from)?,
+                }))
+            }
+            LEAF => {
+                head.fits(LEAF, 1, 1)?;
+                read_leaf(from.bytes("a leaf", REGISTER_LEN_MAX)?)
+            }
+            unknown => Err(DecodeError::UnknownKind(unknown)),
+        }
+    }
+
+    fn write_object(&self, to: &mut Writer<'_>) {
+        match self {
+            Self::Batch(batch) => {
+                Head::write(BATCH, 1, 6, to);
+                batch.session.write(to);
+                batch.number.write(to);
+                batch.lane.write(to);
+                Leaves::write(&batch.entries, to);
+                batch.algorithm.write(to);
+                batch.signature.write(to);
+            }
+            Self::Genesis(leaf) => write_leaf(leaf.bytes(), to),
+            Self::SessionStart(leaf) => write_leaf(leaf.bytes(), to),
+        }
+    }
+}
+
+/// In a proposal, submissions stand side by side.
+impl Item for Submission {
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        sealed::Sealed::read_object(from)
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        sealed::Sealed::write_object(self, to);
+    }
+}
+
+/// A leaf is the genesis or a session's start: its kind says which.
+fn read_leaf(bytes: &[u8]) -> Result<Submission, DecodeError> {
+    let kind = Head::read(&mut Reader::new(bytes))?.kind;
+    let bytes_kept = bytes.to_vec();
+    match kind {
+        Genesis::KIND => Ok(Submission::Genesis(Encoded::new(read_whole(bytes)?, bytes_kept))),
+        SessionStart::KIND => {
+            Ok(Submission::SessionStart(Encoded::new(read_whole(bytes)?, bytes_kept)))
+        }
+        unknown => Err(DecodeError::UnknownKind(unknown)),
+    }
+}
+
+fn write_leaf(bytes: &[u8], to: &mut Writer<'_>) {
+    Head::write(LEAF, 1, 1, to);
+    to.bytes(bytes);
+}
+
+/// The leaves of a batch: so many, and so many bytes together.
+struct Leaves;
+
+impl Codec<Vec<Encoded<Entry>>> for Leaves {
+    fn read(from: &mut Reader<'_>) -> Result<Vec<Encoded<Entry>>, DecodeError> {
+        let leaves = List::<1, BATCH_ENTRIES_MAX>::read(from)?;
+        let together = leaves.iter().map(|leaf: &Encoded<Entry>| leaf.bytes().len()).sum();
+        at_most("a batch", together, BATCH_LEN_MAX)?;
+        Ok(leaves)
+    }
+
+    fn write(value: &Vec<Encoded<Entry>>, to: &mut Writer<'_>) {
+        List::<1, BATCH_ENTRIES_MAX>::write(value, to);
+    }
+}
+
+/// `[number, [stale register…]]`.
+impl Item for Rejection {
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.array_of("a rejection", 2)?;
+        let number = Item::read(from)?;
+        let stale = Ascending::<0, STALE_NAMES_MAX>::read(from)?;
+        Self::from_parts(number, stale).ok_or(DecodeError::UnknownNumber("rejection"))
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.array(2);
+        self.number().write(to);
+        to.array(self.stale().len());
+        self.stale().iter().for_each(|name| name.write(to));
+    }
+}
+
+/// `[size, [hash…]]`.
+impl Item for Edge {
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.array_of("an edge", 2)?;
+        let size = Item::read(from)?;
+        let hashes = Path::read(from)?;
+        Self::from_parts(size, hashes).map_err(|_| DecodeError::WrongLength("an edge"))
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.array(2);
+        self.size().write(to);
+        to.array(self.hashes().len());
+        self.hashes().iter().for_each(|hash| hash.write(to));
+    }
+}

@@ -1,0 +1,155 @@
+//! Between agents: one stream for each exchange. The requester sends one [`Request`]; the provider
+//! answers with frames.
+//!
+//! A release: receipt, opening in parts, data, trailer. A recorded refusal: receipt, refused. One
+//! that is not recorded: refused. Nothing follows a trailer or a refused.
+
+use std::fmt;
+
+use tally_core::entry::{Action, How, UserKnown};
+use tally_core::id::{AgreementId, ExchangeId, Purpose, SourceId};
+use tally_core::refusal::Refusal;
+use tally_log::Hash;
+
+use super::{AGENT_FRAME_LEN_MAX, PART_LEN_MAX};
+use crate::codec::{Blob, Text, choice, object};
+use crate::opening::{Reason, RequestIds, Who};
+
+/// What a requester asks for. Who asks is known from the connection.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Drawn by the requester.
+    pub exchange: ExchangeId,
+    /// Why.
+    pub purpose: Purpose,
+    /// Under which agreement, if the application insists on one.
+    pub agreement: Option<AgreementId>,
+    /// Of which source.
+    pub source: SourceId,
+    /// What of it.
+    pub action: Action,
+    /// The path below the source, without the first slash, 0 to 2,048 bytes. May name a record.
+    pub path: String,
+    /// The query without its question mark, 0 to 8,192 bytes. May name a person.
+    pub query: String,
+    /// Bytes of a dataset to leave out at its start.
+    pub offset: u64,
+    /// How far the user is known.
+    pub user_known: UserKnown,
+    /// The user, as `system|value`, 1 to 256 bytes.
+    pub user: Option<String>,
+    /// The user's role, 1 to 256 bytes.
+    pub role: Option<String>,
+    /// How the user is related to the person, 1 to 256 bytes.
+    pub relationship: Option<String>,
+    /// Why, in words, 1 to 1,024 bytes.
+    pub reason: Option<String>,
+    /// The exchange that this one resumes.
+    pub resumes: Option<ExchangeId>,
+    /// The application's own ids of the request, at most 16 of 1 to 128 bytes.
+    pub request_ids: Vec<String>,
+}
+
+/// A frame of a provider's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The answer is no.
+    Refused(Refused),
+    /// The provider's half is on the ledger.
+    Receipt(ReceiptFrame),
+    /// The next part of the opening.
+    Opening(OpeningPart),
+    /// The next bytes of the body.
+    Data(Data),
+    /// The end.
+    Trailer(Trailer),
+}
+
+/// The answer is no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, as the requester may know it.
+    pub refusal: Refusal,
+    /// What makes it clear, without anything about a person, 0 to 500 bytes: "DSA-1 does not cover
+    /// HRESCH."
+    pub detail: String,
+}
+
+/// The provider's half is on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptFrame {
+    /// A receipt object.
+    pub receipt: Vec<u8>,
+}
+
+/// The next part of the opening.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OpeningPart {
+    /// Whether it is the last one.
+    pub last: bool,
+    /// 1 to 65,536 bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The next bytes of the body: for a stream, one chunk of its keyed tree.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Data {
+    /// 1 to 65,536 bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// How a release ended. Not signed: the sealed close says the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trailer {
+    /// Whether all of it left.
+    pub how: How,
+    /// Bytes of the body that left.
+    pub bytes: u64,
+    /// Keyed root over the chunks that left, for a stream.
+    pub root: Option<Hash>,
+}
+
+object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
+    exchange, purpose, agreement, source, action,
+    path: Text<0, 2048>,
+    query: Text<0, 8192>,
+    offset, user_known,
+    user: Who,
+    role: Who,
+    relationship: Who,
+    reason: Reason,
+    resumes,
+    request_ids: RequestIds,
+} }
+object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500> } }
+object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt: Blob<1, PART_LEN_MAX> } }
+object! { OpeningPart = 103, 1, AGENT_FRAME_LEN_MAX => { last, bytes: Blob<1, PART_LEN_MAX> } }
+object! { Data = 104, 1, AGENT_FRAME_LEN_MAX => { bytes: Blob<1, PART_LEN_MAX> } }
+object! { Trailer = 105, 1, AGENT_FRAME_LEN_MAX => { how, bytes, root } }
+
+choice! { Answer, AGENT_FRAME_LEN_MAX => {
+    Refused(Refused), Receipt(ReceiptFrame), Opening(OpeningPart), Data(Data), Trailer(Trailer),
+} }
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("exchange", &self.exchange)
+            .field("purpose", &self.purpose)
+            .field("source", &self.source)
+            .field("action", &self.action)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OpeningPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpeningPart({} bytes, last: {})", self.bytes.len(), self.last)
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Data({} bytes)", self.bytes.len())
+    }
+}

@@ -1,0 +1,190 @@
+//! Fixed submissions, proposals, receipts, and messages to and from ledger nodes.
+
+use tally_core::entry::{Algorithm, Entry, Lane, batch_preimage};
+use tally_core::id::{LeafIndex, NodeId, SessionId};
+use tally_core::ledger::{Batch, Proposal, Rejection, Submission};
+use tally_core::register::RegisterName;
+use tally_log::{Edge, leaf_hash, root_of};
+use tally_wire::ledger::Receipt;
+use tally_wire::message::ledger::{
+    BatchAccepted, Beat, Busy, Entries, EntriesQuery, FeedItem, FeedRegister, FeedStart, NotLeader,
+    Query, QueryAnswer, QueryRefusal, QueryRefused, ReceiptAnswer, ReceiptQuery, SessionAnswer,
+    SessionQuery, SessionStarted, Status, StatusQuery, SubmissionRejected, SubmitAnswer,
+};
+use tally_wire::{encode, encode_checked};
+
+use super::samples::{
+    TIME, close, genesis, hash, key, mesh_id, provider_half, requester_half, seal, session_start,
+};
+use super::vector::{Vector, good};
+
+const LEDGER: &str = "ledger";
+
+pub(crate) fn vectors() -> Vec<Vector> {
+    let mut vectors = vec![
+        good("submission-batch", (LEDGER, "submission"), Submission::Batch(batch())),
+        good("submission-session-start", (LEDGER, "submission"), session_submission()),
+        good("submission-genesis", (LEDGER, "submission"), genesis_submission()),
+        good("proposal", (LEDGER, "proposal"), proposal(true)),
+        good("proposal-empty", (LEDGER, "proposal"), proposal(false)),
+        good("receipt", (LEDGER, "receipt"), receipt()),
+        good("feed-start", (LEDGER, "feed-start"), FeedStart { from: LeafIndex(300) }),
+    ];
+    vectors.extend(
+        submit_answers().map(|(name, answer)| good(name, (LEDGER, "submit-answer"), answer)),
+    );
+    vectors.extend(
+        feed_items().into_iter().map(|(name, item)| good(name, (LEDGER, "feed-item"), item)),
+    );
+    vectors.extend(queries().into_iter().map(|(name, query)| good(name, (LEDGER, "query"), query)));
+    vectors.extend(
+        query_answers()
+            .into_iter()
+            .map(|(name, answer)| good(name, (LEDGER, "query-answer"), answer)),
+    );
+    vectors
+}
+
+/// A close and a requester's half, which may stand in one batch.
+pub(crate) fn batch() -> Batch {
+    let entries = vec![
+        encode_checked(Entry::RequesterHalf(Box::new(requester_half()))).unwrap(),
+        encode_checked(Entry::Close(close())).unwrap(),
+    ];
+    let leaf_hashes = entries.iter().map(tally_core::Encoded::leaf_hash).collect::<Vec<_>>();
+    let session = SessionId(LeafIndex(4));
+    let root = root_of(&leaf_hashes);
+    let preimage = batch_preimage(&mesh_id(), 0, session, 8, Lane::Unconditional, 2, &root);
+    Batch {
+        session,
+        number: 8,
+        lane: Lane::Unconditional,
+        entries,
+        algorithm: Algorithm::EdDsa,
+        signature: key("agent of RZ9").sign(&preimage),
+    }
+}
+
+fn session_submission() -> Submission {
+    Submission::SessionStart(encode_checked(session_start()).unwrap())
+}
+
+fn genesis_submission() -> Submission {
+    Submission::Genesis(encode_checked(genesis()).unwrap())
+}
+
+fn proposal(filled: bool) -> Proposal {
+    let all = vec![genesis_submission(), session_submission(), Submission::Batch(batch())];
+    Proposal { time: TIME, submissions: if filled { all } else { vec![] } }
+}
+
+/// A checkpoint's text: whether its signature holds is tally-log's business.
+fn checkpoint() -> Vec<u8> {
+    b"dev.example/ledger/0\n2\nroot\n\n\xe2\x80\x94 dev.example/ledger/0 signature\n".to_vec()
+}
+
+/// The provider's half alone in its batch, and its seal.
+pub(crate) fn receipt() -> Receipt {
+    let entry = encode_checked(Entry::ProviderHalf(Box::new(provider_half()))).unwrap();
+    let seal = encode_checked(seal()).unwrap();
+    Receipt {
+        leaf: LeafIndex(0),
+        path: vec![seal.leaf_hash()],
+        seal_leaf: LeafIndex(1),
+        seal_path: vec![entry.leaf_hash()],
+        batch_path: vec![],
+        entry,
+        seal,
+        checkpoint: checkpoint(),
+    }
+}
+
+fn submit_answers() -> impl Iterator<Item = (&'static str, SubmitAnswer)> {
+    let mut edge = Edge::new();
+    (0_u8..3).for_each(|leaf| edge.push(leaf_hash(&[leaf])));
+    let accepted = BatchAccepted {
+        number: 7,
+        first_leaf: LeafIndex(3),
+        seal: encode_checked(seal()).unwrap(),
+        edge_before: Some(edge),
+        after: vec![hash("right")],
+        checkpoint: checkpoint(),
+    };
+    let repeated = BatchAccepted { edge_before: None, after: vec![], ..accepted.clone() };
+    let stale = ["agreement/DSA-1", "consent/RZ9/0"].map(|name| name.parse().unwrap()).to_vec();
+    let rejected = |number, rejection| SubmissionRejected { number, rejection };
+    [
+        ("submit-accepted", SubmitAnswer::Accepted(Box::new(accepted))),
+        ("submit-accepted-again", SubmitAnswer::Accepted(Box::new(repeated))),
+        (
+            "submit-session-started",
+            SubmitAnswer::SessionStarted(SessionStarted { session: SessionId(LeafIndex(4)) }),
+        ),
+        ("submit-stale", SubmitAnswer::Rejected(rejected(Some(7), Rejection::Stale(stale)))),
+        ("submit-rejected", SubmitAnswer::Rejected(rejected(None, Rejection::WrongEpoch))),
+        (
+            "submit-not-leader",
+            SubmitAnswer::NotLeader(NotLeader { number: Some(7), leader: Some(NodeId(2)) }),
+        ),
+        ("submit-busy", SubmitAnswer::Busy(Busy { number: None, retry_ms: 250 })),
+    ]
+    .into_iter()
+}
+
+fn feed_items() -> [(&'static str, FeedItem); 2] {
+    let register = FeedRegister {
+        leaf: LeafIndex(0),
+        time: TIME,
+        entry: encode_checked(Entry::Genesis(Box::new(genesis()))).unwrap(),
+    };
+    [
+        ("feed-register", FeedItem::Register(Box::new(register))),
+        ("feed-beat", FeedItem::Beat(Beat { size: 301, time: TIME })),
+    ]
+}
+
+fn queries() -> [(&'static str, Query); 4] {
+    let entries = EntriesQuery { first: LeafIndex(256), count: 512 };
+    let session = SessionQuery { member: "RZ9".parse().unwrap() };
+    [
+        ("query-entries", Query::Entries(entries)),
+        ("query-receipt", Query::Receipt(ReceiptQuery { leaf: LeafIndex(301) })),
+        ("query-session", Query::Session(session)),
+        ("query-status", Query::Status(StatusQuery {})),
+    ]
+}
+
+fn query_answers() -> [(&'static str, QueryAnswer); 5] {
+    let entries = Entries { first: LeafIndex(301), entries: batch().entries };
+    let session = SessionAnswer {
+        last: Some(SessionId(LeafIndex(4))),
+        open: true,
+        next: 9,
+        counter: Some(25),
+    };
+    let status = Status {
+        mesh_id: mesh_id(),
+        epoch: 0,
+        size: 302,
+        time: TIME,
+        protocol: 1,
+        leader: Some(NodeId(1)),
+        checkpoint: checkpoint(),
+    };
+    [
+        ("answer-entries", QueryAnswer::Entries(entries)),
+        ("answer-receipt", QueryAnswer::Receipt(ReceiptAnswer { receipt: encode(&receipt()) })),
+        ("answer-session", QueryAnswer::Session(session)),
+        ("answer-status", QueryAnswer::Status(status)),
+        ("answer-refused", QueryAnswer::Refused(QueryRefused { why: QueryRefusal::NotAllowed })),
+    ]
+}
+
+/// The registers that a rejection may name, out of order.
+pub(crate) fn stale_swapped() -> SubmitAnswer {
+    let names = vec![RegisterName::Witnesses, RegisterName::Protocol];
+    SubmitAnswer::Rejected(SubmissionRejected {
+        number: Some(7),
+        rejection: Rejection::Stale(names),
+    })
+}

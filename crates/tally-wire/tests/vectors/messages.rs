@@ -1,0 +1,163 @@
+//! Fixed openings and messages.
+
+use tally_core::entry::{Action, How, UserKnown};
+use tally_core::id::{ExchangeId, NodeId};
+use tally_core::opening::{Opened, Opening, Salt32, TagKey};
+use tally_core::record::Person;
+use tally_core::refusal::Refusal;
+use tally_wire::message::agent::{
+    Answer, Data, OpeningPart, ReceiptFrame, Refused, Request, Trailer,
+};
+use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
+use tally_wire::message::{AGENT_FRAME_LEN_MAX, LEDGER_FRAME_LEN_MAX};
+
+use super::samples::{hash, mesh_id};
+use super::vector::{Vector, good};
+
+pub(crate) fn vectors() -> Vec<Vector> {
+    let mut vectors = vec![
+        good("opening", ("openings", "opening"), opening()),
+        good("opening-of-nobody", ("openings", "opening"), opening_of_nobody()),
+        good("hello", ("agents", "hello"), hello()),
+        good("request", ("agents", "request"), request()),
+        good("request-plain", ("agents", "request"), plain_request()),
+    ];
+    vectors.extend(
+        hello_answers().map(|(name, answer)| good(name, ("agents", "hello-answer"), answer)),
+    );
+    vectors.extend(answers().map(|(name, answer)| good(name, ("agents", "answer"), answer)));
+    vectors
+}
+
+fn exchange() -> ExchangeId {
+    ExchangeId(*b"one exchange id!")
+}
+
+/// Everything that an opening may hold.
+pub(crate) fn opening() -> Opening {
+    let opened = |person: &str, ids: &[&str], key| Opened {
+        person: Person::new(person).unwrap(),
+        record_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        tag: TagKey([key; 32]).tag(&mesh_id(), exchange()),
+    };
+    Opening {
+        exchange: exchange(),
+        salt: Salt32([8; 32]),
+        people: vec![
+            opened("nhs-number|9990000018", &["Patient/p1", "Observation/o1"], 1),
+            opened("RZ9/Patient|p2", &[], 2),
+        ],
+        user: Some("https://idp.example|u1".to_owned()),
+        role: Some("nurse".to_owned()),
+        relationship: Some("caseload|c1".to_owned()),
+        reason: Some("Überweisung".to_owned()),
+        request_ids: vec!["req-1".to_owned()],
+    }
+}
+
+fn opening_of_nobody() -> Opening {
+    Opening {
+        people: vec![],
+        user: None,
+        role: None,
+        relationship: None,
+        reason: None,
+        request_ids: vec![],
+        ..opening()
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        mesh_id: mesh_id(),
+        epoch: 0,
+        member: "LZ9".parse().unwrap(),
+        node: None,
+        protocol: 1,
+        frame_len_max: AGENT_FRAME_LEN_MAX as u64,
+    }
+}
+
+fn hello_answers() -> impl Iterator<Item = (&'static str, HelloAnswer)> {
+    let welcome = Welcome {
+        version: 1,
+        epoch: 0,
+        member: "RZ9".parse().unwrap(),
+        node: Some(NodeId(2)),
+        protocol: 1,
+        frame_len_max: LEDGER_FRAME_LEN_MAX as u64,
+    };
+    [
+        ("welcome", HelloAnswer::Welcome(welcome)),
+        ("unwelcome", HelloAnswer::Unwelcome(Unwelcome { why: NotWelcome::WrongMesh })),
+    ]
+    .into_iter()
+}
+
+/// Everything that a request may hold.
+pub(crate) fn request() -> Request {
+    Request {
+        exchange: exchange(),
+        purpose: "TREAT".parse().unwrap(),
+        agreement: Some("DSA-1".parse().unwrap()),
+        source: "fhir".parse().unwrap(),
+        action: Action::Search,
+        path: "Observation".to_owned(),
+        query: "patient=p1&_count=50".to_owned(),
+        offset: 65_536,
+        user_known: UserKnown::Verified,
+        user: Some("https://idp.example|u1".to_owned()),
+        role: Some("nurse".to_owned()),
+        relationship: Some("caseload|c1".to_owned()),
+        reason: Some("Überweisung".to_owned()),
+        resumes: Some(ExchangeId(*b"the one before !")),
+        request_ids: vec!["req-1".to_owned()],
+    }
+}
+
+fn plain_request() -> Request {
+    Request {
+        agreement: None,
+        source: "beds".parse().unwrap(),
+        action: Action::Dataset,
+        path: String::new(),
+        query: String::new(),
+        offset: 0,
+        user_known: UserKnown::Service,
+        user: None,
+        role: None,
+        relationship: None,
+        reason: None,
+        resumes: None,
+        request_ids: vec![],
+        ..request()
+    }
+}
+
+pub(crate) fn data() -> Answer {
+    Answer::Data(Data { bytes: b"a,b\n1,2\n".to_vec() })
+}
+
+fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
+    let refused = Refused {
+        refusal: Refusal::PurposeNotInAgreement,
+        detail: "DSA-1 does not cover HRESCH.".to_owned(),
+    };
+    let part = OpeningPart { last: true, bytes: tally_wire::encode(&opening()) };
+    let trailer = Trailer { how: How::Sent, bytes: 8, root: Some(hash("chunks")) };
+    [
+        ("refused", Answer::Refused(refused)),
+        (
+            "receipt-frame",
+            Answer::Receipt(ReceiptFrame {
+                receipt: tally_wire::encode(&super::ledger::receipt()),
+            }),
+        ),
+        ("opening-part", Answer::Opening(part)),
+        ("data", data()),
+        ("trailer", Answer::Trailer(trailer)),
+    ]
+    .into_iter()
+}
