@@ -11,6 +11,7 @@ mod decision;
 mod facts;
 mod people;
 mod reason;
+mod replica;
 mod whole;
 
 pub use decision::{Decision, Keep, Permit, Refused, Verdict, Warning};
