@@ -5,8 +5,10 @@
 //! A new refusal is a new row. Numbers are stored on the ledger: they are never used again for
 //! something else.
 
+mod explain;
 mod table;
 
+pub use explain::{REFUSAL_SYSTEM, Said};
 pub use table::Refusal;
 
 use std::fmt;
