@@ -124,6 +124,20 @@ fn a_row_says_whom_it_is_about_or_that_nobody_knows() {
 
 proptest! {
     #[test]
+    fn what_is_written_reads_as_the_same_cells(rows in prop::collection::vec(prop::collection::vec("[a,\"\r\n é]{0,5}", 3), 1..6)) {
+        let mut text = "h1,h2,h3\n".to_owned();
+        for row in &rows {
+            let cells = row.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\"")));
+            text.push_str(&format!("{}\n", cells.collect::<Vec<_>>().join(",")));
+        }
+        let written = project(&text, &["h1", "h3"], None).unwrap();
+        let mut again = ::csv::Reader::from_reader(written.as_bytes());
+        let cells = again.records().map(|record| record.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
+        let expected = rows.iter().map(|row| vec![row[0].clone(), row[2].clone()]);
+        prop_assert_eq!(cells.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn pieces_make_no_difference(text in prop::collection::vec(prop::sample::select(b"a,\"\r\n".to_vec()), 0..30), piece in 1..7_usize) {
         prop_assert_eq!(read(&text, piece), read(&text, 1_000));
     }
