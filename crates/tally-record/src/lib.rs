@@ -1,12 +1,24 @@
 //! What the records of a source are about, and how fewer of their bytes are released. Pure: bytes go
 //! in, items or fewer bytes come out.
 //!
-//! Invariant: what is released is a subset of what came in, and what is not understood is not
-//! released.
+//! Invariants:
+//!
+//! * What is released is a subset of what came in, plus marks that say what was done.
+//! * What is not understood is not released: every refusal has its code in [`RecordError`] or
+//!   [`csv::CsvError`], and none of them repeats a byte of a record.
+//! * A record that nothing is taken from leaves as the very bytes that came.
+//!
+//! How it is driven: [`fhir::describe`] reads a body once; its items go to the policy, whose verdicts
+//! go to [`fhir::Described::minimise`]. Tables stream through [`csv::Projection`] instead: bytes in,
+//! one call per row.
 
 pub mod csv;
+mod error;
+pub mod fhir;
 mod identifiers;
+mod json;
 mod subjects;
 
+pub use error::RecordError;
 pub use identifiers::normalise_nhs_number;
 pub use subjects::{Subjects, SubjectsError};

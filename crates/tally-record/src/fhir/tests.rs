@@ -1,0 +1,62 @@
+//! Facts about describing and minimising, on small made-up records.
+
+mod bundles;
+mod cuts;
+mod people;
+mod random;
+
+use tally_core::agreement::Elements;
+use tally_core::id::MemberId;
+
+use super::{Context, Described, RecordLimits, Verdict, describe};
+use crate::error::RecordError;
+use crate::subjects::Subjects;
+
+/// What a source knows, for tests that vary it.
+struct Source {
+    member: MemberId,
+    subjects: Subjects,
+    base: Option<&'static str>,
+    limits: RecordLimits,
+}
+
+impl Source {
+    fn new() -> Self {
+        Self {
+            member: "RZ9".parse().unwrap(),
+            subjects: Subjects::default(),
+            base: None,
+            limits: RecordLimits::default(),
+        }
+    }
+
+    fn describe<'a>(&self, body: &'a str) -> Result<Described<'a>, RecordError> {
+        describe(
+            body.as_bytes(),
+            &Context {
+                member: &self.member,
+                subjects: &self.subjects,
+                base: self.base,
+                limits: &self.limits,
+            },
+        )
+    }
+
+    /// The people of each item.
+    fn people(&self, body: &str) -> Result<Vec<Vec<String>>, RecordError> {
+        let described = self.describe(body)?;
+        let texts = described
+            .items()
+            .iter()
+            .map(|item| item.people.iter().map(|person| person.reveal().to_owned()).collect());
+        Ok(texts.collect())
+    }
+}
+
+fn these(names: &[&str]) -> Elements {
+    Elements::These(names.iter().map(|&name| name.to_owned()).collect())
+}
+
+fn keep<'v>(elements: &'v Elements, types: &'v [(String, Elements)]) -> Verdict<'v> {
+    Verdict::Keep { elements, types }
+}

@@ -1,0 +1,162 @@
+//! What of a resource is released.
+
+use super::*;
+use crate::fhir::{Fate, Links, missing_modifiers};
+
+/// A body cut by one allow-list.
+fn cut(body: &str, elements: &Elements, types: &[(String, Elements)]) -> (Fate, Option<String>) {
+    let source = Source::new();
+    let described = source.describe(body).unwrap();
+    let left = described.minimise(&[keep(elements, types)], &Links::default());
+    (left.fates[0], left.body.map(|body| String::from_utf8(body).unwrap()))
+}
+
+const MARK: &str =
+    r#"{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"REDACTED"}"#;
+
+#[test]
+fn a_record_that_nothing_is_taken_from_leaves_byte_for_byte() {
+    let body = "\u{feff}{ \"resourceType\" : \"Observation\", \"status\":\"final\",\r\n \"code\":{},
+        \"text\":{\"div\":\"<div/>\"}, \"valueQuantity\":{\"value\":1.0e+00 , \"unit\":\"\\u00b5g\"}}\n";
+    let trimmed = body.trim_start_matches('\u{feff}').trim_end();
+    assert_eq!(cut(body, &Elements::All, &[]), (Fate::Whole, Some(trimmed.to_owned())));
+    let all = these(&["code", "status", "text", "value[x]"]);
+    assert_eq!(cut(body, &all, &[]), (Fate::Whole, Some(trimmed.to_owned())));
+}
+
+#[test]
+fn only_listed_elements_leave_and_the_mark_says_so() {
+    let body = r#"{"resourceType":"Patient","id":"p1","meta":{"versionId":"1","security":[{"code":"R"}]},
+        "text":{"div":"Jane Doe"},"name":[{"family":"Doe"}],"birthDate":"1970-01-01",
+        "_birthDate":{"id":"x"},"photo":[{"data":"AAAA"}]}"#;
+    let (fate, left) = cut(body, &these(&["birthDate", "text"]), &[]);
+    assert_eq!(fate, Fate::Cut);
+    assert_eq!(
+        left.unwrap(),
+        format!(
+            r#"{{"resourceType":"Patient","id":"p1","meta":{{"versionId":"1","security":[{{"code":"R"}},{MARK}]}},"birthDate":"1970-01-01","_birthDate":{{"id":"x"}}}}"#
+        )
+    );
+}
+
+#[test]
+fn a_mark_that_is_there_is_not_made_twice() {
+    let body = format!(
+        r#"{{"resourceType":"Patient","id":"p1","meta":{{"security":[{MARK}]}},"gender":"male"}}"#
+    );
+    let (_, left) = cut(&body, &these(&[]), &[]);
+    let expected =
+        format!(r#"{{"resourceType":"Patient","id":"p1","meta":{{"security":[{MARK}]}}}}"#);
+    assert_eq!(left.unwrap(), expected);
+}
+
+#[test]
+fn an_unlisted_modifier_keeps_the_whole_record_in() {
+    for (kind, element) in [
+        ("Condition", r#""verificationStatus":{"text":"refuted"}"#),
+        ("MedicationRequest", r#""doNotPerform":true"#),
+        ("Patient", r#""deceasedDateTime":"2020-01-01""#),
+        ("Patient", r#""active":false"#),
+        ("Observation", r#""_status":{"extension":[]}"#),
+        ("Practitioner", r#""implicitRules":"https://example.org/rules""#),
+        ("Practitioner", r#""modifierExtension":[{"url":"https://example.org/not"}]"#),
+    ] {
+        let body = format!(
+            r#"{{"resourceType":"{kind}","id":"x",{element},"subject":{{"reference":"Patient/p"}}}}"#
+        );
+        assert_eq!(cut(&body, &these(&["subject"]), &[]), (Fate::Withheld, None), "{element}");
+        assert_eq!(cut(&body, &Elements::All, &[]).0, Fate::Whole);
+    }
+    let listed = these(&["deceased[x]"]);
+    let body = r#"{"resourceType":"Patient","id":"p","deceasedBoolean":true}"#;
+    assert_eq!(cut(body, &listed, &[]).0, Fate::Whole);
+}
+
+#[test]
+fn a_required_element_that_goes_says_that_it_is_masked() {
+    let masked = r#"{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"masked"}]}"#;
+    let body = r#"{"resourceType":"Immunization","id":"i","status":"completed","vaccineCode":{"text":"x"},
+        "patient":{"reference":"Patient/p"},"occurrenceDateTime":"2020-01-01","_occurrenceDateTime":{"id":"a"},"lotNumber":"7"}"#;
+    let (_, left) = cut(body, &these(&["status"]), &[]);
+    assert_eq!(
+        left.unwrap(),
+        format!(
+            r#"{{"resourceType":"Immunization","id":"i","status":"completed","vaccineCode":{masked},"patient":{masked},"_occurrenceDateTime":{masked},"meta":{{"security":[{MARK}]}}}}"#
+        )
+    );
+    let body = r#"{"resourceType":"Provenance","id":"p","target":[{"reference":"Patient/p"}],"recorded":"2020-01-01T00:00:00Z","agent":[{}]}"#;
+    let (_, left) = cut(body, &these(&["agent"]), &[]);
+    let left = left.unwrap();
+    assert!(
+        left.contains(&format!(r#""target":[{masked}],"_recorded":{masked},"agent":[{{}}]"#)),
+        "{left}"
+    );
+    let body = r#"{"resourceType":"CapabilityStatement","status":"draft","format":["json"]}"#;
+    let (_, left) = cut(body, &these(&["status"]), &[]);
+    let left = left.unwrap();
+    assert!(left.contains(&format!(r#""format":[null],"_format":[{masked}]"#)), "{left}");
+}
+
+const CONTAINER: &str = r##"{"resourceType":"MedicationRequest","id":"m","status":"active","intent":"order",
+    "medicationReference":{"reference":"#med"},"subject":{"reference":"Patient/p"},"requester":{"reference":"#who"},
+    "contained":[{"resourceType":"Medication","id":"med","status":"inactive","code":{"text":"x"},"ingredient":[{"itemReference":{"reference":"#deep"}}]},
+    {"resourceType":"Practitioner","id":"who","name":[{"family":"Who"}],"gender":"other"},
+    {"resourceType":"Substance","id":"deep","code":{"text":"y"}}]}"##;
+
+fn contained(left: Option<String>) -> String {
+    let left = serde_json::from_str::<serde_json::Value>(&left.unwrap()).unwrap();
+    left.get("contained").map(ToString::to_string).unwrap_or_default()
+}
+
+#[test]
+fn what_is_contained_is_minimised_by_its_own_types_list() {
+    let types = [
+        ("Medication".to_owned(), Elements::All),
+        ("Practitioner".to_owned(), these(&["gender"])),
+        ("Substance".to_owned(), Elements::All),
+    ];
+    let (fate, left) = cut(CONTAINER, &Elements::All, &types);
+    assert_eq!(fate, Fate::Cut);
+    let left = contained(left);
+    assert!(left.contains(r#""code":{"text":"x"}"#), "{left}");
+    assert!(
+        left.contains(r#"{"gender":"other","id":"who","resourceType":"Practitioner"}"#),
+        "{left}"
+    );
+    let whole = types.clone().map(|(kind, _)| (kind, Elements::All));
+    assert_eq!(cut(CONTAINER, &Elements::All, &whole), (Fate::Whole, Some(CONTAINER.to_owned())));
+}
+
+#[test]
+fn contained_records_of_no_listed_type_leave_as_type_and_id_while_referred_to() {
+    let (_, left) = cut(CONTAINER, &Elements::All, &[]);
+    let left = contained(left);
+    assert_eq!(
+        left,
+        r#"[{"id":"med","resourceType":"Medication"},{"id":"who","resourceType":"Practitioner"}]"#
+    );
+    let few = these(&["status", "intent", "requester"]);
+    let types = [("Medication".to_owned(), Elements::All)];
+    let left = contained(cut(CONTAINER, &few, &types).1);
+    assert_eq!(left, r#"[{"id":"who","resourceType":"Practitioner"}]"#);
+    let few = these(&["status", "intent", "subject"]);
+    assert_eq!(contained(cut(CONTAINER, &few, &types).1), "");
+}
+
+#[test]
+fn a_contained_record_with_an_unlisted_modifier_says_nothing() {
+    let types = [("Medication".to_owned(), these(&["code"]))];
+    let left = contained(cut(CONTAINER, &Elements::All, &types).1);
+    assert!(left.starts_with(r#"[{"id":"med","resourceType":"Medication"},"#), "{left}");
+}
+
+#[test]
+fn whoever_writes_an_agreement_is_told_which_modifiers_it_lacks() {
+    let missing = |kind, elements: &Elements| missing_modifiers(kind, elements).unwrap();
+    assert_eq!(
+        missing("Patient", &these(&["name", "active", "deceased[x]"])),
+        ["implicitRules", "modifierExtension", "link"]
+    );
+    assert!(missing("Patient", &Elements::All).is_empty());
+    assert_eq!(missing_modifiers("Nothing", &Elements::All), None);
+}
