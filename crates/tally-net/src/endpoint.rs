@@ -1,0 +1,193 @@
+//! QUIC endpoints: one socket that dials and listens, with every limit set by hand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use quinn::{Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use tokio::time::timeout;
+
+use crate::identity::{IdentityError, SpiffeId};
+use crate::tls::SERVER_NAME;
+
+/// Limits of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Streams that the peer may have open at once, each way. Default 256.
+    pub streams_max: u32,
+    /// Bytes of a stream that may be on the way to us. Default 1 MiB.
+    pub stream_window_bytes: u32,
+    /// Bytes of all streams that may be on the way to us. Default 8 MiB.
+    pub window_bytes: u32,
+    /// A connection on which nothing is heard for this long is dead. Default 10 s.
+    pub idle_wait_max: Duration,
+    /// How often something is sent on an idle connection. Default 3 s.
+    pub keep_alive: Duration,
+    /// A handshake that takes longer has failed. Default 5 s.
+    pub handshake_wait_max: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            streams_max: 256,
+            stream_window_bytes: 1024 * 1024,
+            window_bytes: 8 * 1024 * 1024,
+            idle_wait_max: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(3),
+            handshake_wait_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// One of the two sides refused the other's certificate.
+    #[error("{0}")]
+    Identity(IdentityError),
+    /// The peer does not speak this protocol, or no version of it that we know.
+    #[error("the peer does not speak the protocol that was asked for")]
+    Protocol,
+    /// Nobody answers there.
+    #[error("no answer within the time limit")]
+    TimedOut,
+    /// The peer refuses connections for now.
+    #[error("the peer is at its limit of connections")]
+    Refused,
+    /// Something else on the way.
+    #[error("the connection failed: {0}")]
+    Failed(ConnectionError),
+    /// Our own fault: the address or the configuration can't be used.
+    #[error("can't connect: {0}")]
+    Unusable(String),
+}
+
+/// Binds an endpoint that dials, and listens too if it is given a server's configuration.
+///
+/// # Errors
+/// [`std::io::Error`] if the address can't be bound.
+pub fn endpoint(
+    listen: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+) -> std::io::Result<Endpoint> {
+    match server {
+        Some(server) => Endpoint::server(server, listen),
+        None => Endpoint::client(listen),
+    }
+}
+
+/// A QUIC server's configuration over a TLS one.
+///
+/// # Errors
+/// [`NoInitialCipherSuite`] if the provider lacks QUIC's initial cipher suite.
+pub fn server_config(
+    tls: rustls::ServerConfig,
+    limits: &ConnectionLimits,
+) -> Result<quinn::ServerConfig, NoInitialCipherSuite> {
+    let crypto = QuicServerConfig::try_from(tls)?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(limits)));
+    // A member's address may change in mid-stream only by a new handshake.
+    config.migration(false);
+    Ok(config)
+}
+
+/// A QUIC client's configuration over a TLS one.
+///
+/// # Errors
+/// [`NoInitialCipherSuite`] if the provider lacks QUIC's initial cipher suite.
+pub fn client_config(
+    tls: rustls::ClientConfig,
+    limits: &ConnectionLimits,
+) -> Result<quinn::ClientConfig, NoInitialCipherSuite> {
+    let crypto = QuicClientConfig::try_from(tls)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(limits)));
+    Ok(config)
+}
+
+/// Dials and shakes hands.
+///
+/// # Errors
+/// [`ConnectError`] says whether an identity was refused, by whichever side, or what else failed.
+pub async fn connect(
+    endpoint: &Endpoint,
+    config: quinn::ClientConfig,
+    address: SocketAddr,
+    limits: &ConnectionLimits,
+) -> Result<Connection, ConnectError> {
+    let connecting = endpoint
+        .connect_with(config, address, SERVER_NAME)
+        .map_err(|error| ConnectError::Unusable(error.to_string()))?;
+    let connection = timeout(limits.handshake_wait_max, connecting)
+        .await
+        .map_err(|_| ConnectError::TimedOut)?
+        .map_err(ConnectError::from)?;
+    Ok(connection)
+}
+
+/// Who is at the other end, as its certificate says that TLS has checked.
+///
+/// # Errors
+/// [`IdentityError::CertificateMissing`] if the peer presented none.
+pub fn peer(connection: &Connection) -> Result<SpiffeId, IdentityError> {
+    let chain = connection
+        .peer_identity()
+        .and_then(|any| any.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok())
+        .ok_or(IdentityError::CertificateMissing)?;
+    SpiffeId::of(chain.first().ok_or(IdentityError::CertificateMissing)?)
+}
+
+/// The protocol that was agreed on.
+#[must_use]
+pub fn agreed_alpn(connection: &Connection) -> Option<Vec<u8>> {
+    connection.handshake_data()?.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?.protocol
+}
+
+impl From<ConnectionError> for ConnectError {
+    fn from(error: ConnectionError) -> Self {
+        // TLS alert 120, no_application_protocol (RFC 7301 §3.2), as a QUIC error code.
+        const NO_ALPN: u64 = 0x100 + 120;
+        let (code, reason) = match &error {
+            ConnectionError::TransportError(ours) => (u64::from(ours.code), ours.reason.clone()),
+            ConnectionError::ConnectionClosed(theirs) => {
+                let reason = String::from_utf8_lossy(&theirs.reason).into_owned();
+                (u64::from(theirs.error_code), reason)
+            }
+            ConnectionError::ApplicationClosed(theirs) => {
+                let reason = String::from_utf8_lossy(&theirs.reason).into_owned();
+                (u64::MAX, reason)
+            }
+            ConnectionError::TimedOut => return Self::TimedOut,
+            _ => return Self::Failed(error),
+        };
+        match IdentityError::in_reason(&reason) {
+            Some(refused) => Self::Identity(refused),
+            None if code == NO_ALPN => Self::Protocol,
+            // CONNECTION_REFUSED, RFC 9000 §20.1.
+            None if code == 2 => Self::Refused,
+            None => Self::Failed(error),
+        }
+    }
+}
+
+fn transport(limits: &ConnectionLimits) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(limits.streams_max.into())
+        .max_concurrent_uni_streams(limits.streams_max.into())
+        .stream_receive_window(limits.stream_window_bytes.into())
+        .receive_window(limits.window_bytes.into())
+        .send_window(u64::from(limits.window_bytes))
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(limits.keep_alive))
+        .max_idle_timeout(idle_timeout(limits.idle_wait_max));
+    transport
+}
+
+fn idle_timeout(wait: Duration) -> Option<IdleTimeout> {
+    let millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+    Some(IdleTimeout::from(VarInt::from_u32(millis)))
+}

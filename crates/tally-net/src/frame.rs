@@ -1,0 +1,114 @@
+//! Frames on a stream: a length of four bytes, big-endian, then that many bytes. A length beyond the
+//! limit is refused before anything is allocated for it.
+
+use std::time::Duration;
+
+use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
+use tokio::time::timeout;
+
+/// Why a frame did not cross.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The peer's fault: it announced more than may come.
+    #[error("a frame of {len} bytes was announced; at most {len_max} are allowed")]
+    TooLong {
+        /// What was announced.
+        len: u64,
+        /// What is allowed.
+        len_max: usize,
+    },
+    /// The peer stopped in the middle of a frame.
+    #[error("the stream ended in the middle of a frame")]
+    Truncated,
+    /// The peer began a frame and did not finish it in time.
+    #[error("a frame was begun and not finished within {} ms", wait_max.as_millis())]
+    Stalled {
+        /// How long it had.
+        wait_max: Duration,
+    },
+    /// The stream or its connection is gone.
+    #[error("the stream is gone: {0}")]
+    Gone(String),
+}
+
+/// Limits of the frames on a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// Bytes after the length at most.
+    pub len_max: usize,
+    /// Once a frame has begun it must be whole within this time.
+    pub wait_max: Duration,
+}
+
+/// Reads the next frame, however long it takes to begin; none if the stream ended cleanly.
+///
+/// Not cancel-safe: a dropped read may leave the stream in the middle of a frame.
+///
+/// # Errors
+/// [`FrameError`] says whether the peer announced too much, stopped in the middle, stalled or is gone.
+pub async fn read_frame(
+    stream: &mut RecvStream,
+    limits: FrameLimits,
+) -> Result<Option<Vec<u8>>, FrameError> {
+    let mut first = [0_u8; 1];
+    match stream.read_exact(&mut first).await {
+        Ok(()) => {}
+        Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let rest = async {
+        let mut rest = [0_u8; 3];
+        stream.read_exact(&mut rest).await?;
+        let [a] = first;
+        let [b, c, d] = rest;
+        let announced = u32::from_be_bytes([a, b, c, d]);
+        let too_long = FrameError::TooLong { len: announced.into(), len_max: limits.len_max };
+        let len = usize::try_from(announced).map_err(|_| too_long.clone())?;
+        if len > limits.len_max {
+            return Err(too_long);
+        }
+        let mut frame = vec![0; len];
+        stream.read_exact(&mut frame).await?;
+        Ok(Some(frame))
+    };
+    timeout(limits.wait_max, rest)
+        .await
+        .map_err(|_| FrameError::Stalled { wait_max: limits.wait_max })?
+}
+
+/// Writes one frame.
+///
+/// # Errors
+/// [`FrameError::TooLong`] before anything is written, [`FrameError::Gone`] if the peer is.
+pub async fn write_frame(
+    stream: &mut SendStream,
+    frame: &[u8],
+    limits: FrameLimits,
+) -> Result<(), FrameError> {
+    let too_long = || FrameError::TooLong {
+        len: u64::try_from(frame.len()).unwrap_or(u64::MAX),
+        len_max: limits.len_max,
+    };
+    if frame.len() > limits.len_max {
+        return Err(too_long());
+    }
+    let len = u32::try_from(frame.len()).map_err(|_| too_long())?;
+    stream.write_all(&len.to_be_bytes()).await?;
+    stream.write_all(frame).await?;
+    Ok(())
+}
+
+impl From<ReadExactError> for FrameError {
+    fn from(error: ReadExactError) -> Self {
+        match error {
+            ReadExactError::FinishedEarly(_) => Self::Truncated,
+            ReadExactError::ReadError(error) => Self::Gone(error.to_string()),
+        }
+    }
+}
+
+impl From<WriteError> for FrameError {
+    fn from(error: WriteError) -> Self {
+        Self::Gone(error.to_string())
+    }
+}

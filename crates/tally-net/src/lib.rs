@@ -1,0 +1,36 @@
+//! Who is calling, and bounded streams between those who may: mutual TLS 1.3 over QUIC, and the
+//! client of the ledger.
+//!
+//! Invariant: a peer is who its certificate says only under the CA that the registers hold for *that*
+//! member. There is no common root store: in one, any member's CA could name any other member.
+
+pub mod authority;
+pub mod endpoint;
+pub mod frame;
+pub mod identity;
+pub mod listener;
+pub mod tls;
+pub mod trust;
+
+pub use authority::{Authority, AuthorityError, Issued};
+pub use endpoint::{ConnectError, connect, endpoint};
+pub use frame::{FrameError, read_frame, write_frame};
+pub use identity::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId};
+pub use listener::{Accepted, Listener, ListenerLimits};
+pub use tls::{Accept, Expect};
+pub use trust::TrustStore;
+
+pub use quinn;
+pub use rustls;
+
+/// Protocols by their ALPN names.
+pub mod alpn {
+    /// Between agents.
+    pub const AGENT: &[u8] = b"tally/agent/1";
+    /// Between an agent and a ledger node.
+    pub const LEDGER: &[u8] = b"tally/ledger/1";
+    /// Between ledger nodes: replication.
+    pub const RAFT: &[u8] = b"tally/raft/1";
+    /// Reserved for TLS over TCP, where UDP is blocked. Nothing answers to it.
+    pub const TCP_RESERVED: &[u8] = b"tally/tcp/1";
+}

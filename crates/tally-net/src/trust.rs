@@ -1,0 +1,79 @@
+//! What the registers say of members' CAs, as TLS needs it: looked up anew for each handshake, so that
+//! a change of trust is a change of one register and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::pki_types::CertificateDer;
+use tally_core::id::{MemberId, MeshName};
+use tally_core::register::{MemberRecord, MemberStatus};
+use tokio::sync::watch;
+
+use crate::identity::{IdentityError, SpiffeId};
+
+/// The CAs of a mesh's members. Cheap to clone; all clones see each update.
+#[derive(Debug, Clone)]
+pub struct TrustStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    mesh: MeshName,
+    members: RwLock<BTreeMap<MemberId, Trusted>>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Trusted {
+    ca: CertificateDer<'static>,
+    status: MemberStatus,
+}
+
+impl TrustStore {
+    /// Trusts nobody yet.
+    #[must_use]
+    pub fn new(mesh: MeshName) -> Self {
+        let (version, _) = watch::channel(0);
+        Self(Arc::new(Inner { mesh, members: RwLock::default(), version }))
+    }
+
+    /// The mesh whose identities these are.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshName {
+        &self.0.mesh
+    }
+
+    /// Takes what a member's register now says.
+    pub fn update(&self, member: &MemberRecord) {
+        let trusted =
+            Trusted { ca: CertificateDer::from(member.ca.clone()), status: member.status };
+        let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
+        let before = members.insert(member.id.clone(), trusted.clone());
+        drop(members);
+        if before.as_ref() != Some(&trusted) {
+            self.0.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Changes whenever trust does: then open connections are to be checked again.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.version.subscribe()
+    }
+
+    /// The CA that may name this member's workloads.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: another mesh, an unknown or a removed member. A suspended member is let in:
+    /// for 24 hours it may still record what it owes.
+    pub fn ca(&self, id: &SpiffeId) -> Result<CertificateDer<'static>, IdentityError> {
+        if id.mesh != self.0.mesh {
+            return Err(IdentityError::OtherMesh);
+        }
+        let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
+        let trusted = members.get(&id.member).ok_or(IdentityError::MemberUnknown)?;
+        match trusted.status {
+            MemberStatus::Active | MemberStatus::Suspended => Ok(trusted.ca.clone()),
+            MemberStatus::Removed => Err(IdentityError::MemberRemoved),
+        }
+    }
+}
