@@ -145,6 +145,15 @@ fn no_file_is_longer_than_one_idea() {
     assert_eq!(long_files(&[long]), ["crates/x/src/lib.rs has 501 lines, more than 500"]);
 }
 
+#[test]
+fn the_page_names_files_that_are_there() {
+    let page = fs::read_to_string(workspace_root().join("ARCHITECTURE.md")).unwrap();
+    let gone = |path: &&str| !workspace_root().join(path).exists();
+    let gone: Vec<_> = named_sources(&page).into_iter().filter(gone).collect();
+    assert!(gone.is_empty(), "ARCHITECTURE.md names {gone:#?}");
+    assert_eq!(named_sources("see `crates/x/src/lib.rs`, not `lib.rs`"), ["crates/x/src/lib.rs"]);
+}
+
 /// One row of the map.
 struct Place {
     pure: bool,
@@ -235,6 +244,11 @@ fn forbidden_imports(map: &BTreeMap<String, Place>, packages: &[Package]) -> Vec
         }
     }
     wrong
+}
+
+/// Paths below `crates/` between backticks.
+fn named_sources(page: &str) -> Vec<&str> {
+    page.split('`').filter(|quoted| quoted.starts_with("crates/")).collect()
 }
 
 fn inherits_lints(manifest: &str) -> bool {

@@ -3,6 +3,12 @@
 //! Invariant: what a reader is shown is what runs. Nothing in an agreement widens what its
 //! allow-lists name.
 
+mod check;
+pub mod file;
+mod words;
+
+pub use check::{LIFTABLE, check};
+
 use crate::entry::UserKnown;
 use crate::id::{AgreementId, GroupId, MemberId, Purpose, SourceId};
 use crate::refusal::Refusal;

@@ -207,3 +207,6 @@ impl State {
         hashes.push(leaf_hash);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub mod agreement;
 pub mod consent;
 pub mod encoded;
 pub mod entry;
+pub mod exchange;
 pub mod id;
 pub mod ledger;
 pub mod limits;

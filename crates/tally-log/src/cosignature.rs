@@ -103,6 +103,19 @@ mod tests {
     }
 
     #[test]
+    fn of_several_cosignatures_by_one_witness_the_latest_counts() {
+        let checkpoint = checkpoint(5);
+        let log = crate::checkpoint::tests::signer(checkpoint.origin.as_str(), 1);
+        let mut signed = SignedCheckpoint::sign(checkpoint.clone(), &log).unwrap();
+        for time_s in [7, 9, 8] {
+            signed.add(cosigner().cosign(&checkpoint, time_s).unwrap()).unwrap();
+        }
+        let cosigner = cosigner();
+        let verified = signed.note().verify([cosigner.key()]).unwrap();
+        assert_eq!(verified.iter().map(|one| one.time_s).collect::<Vec<_>>(), [Some(9)]);
+    }
+
+    #[test]
     fn the_message_is_that_of_the_specification() {
         let signed = "cosignature/v1\ntime 1679315147\nexample.com/behind-the-sofa\n20852163\n\
                       CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";

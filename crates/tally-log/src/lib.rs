@@ -1,8 +1,9 @@
 //! A verifiable log that an auditor can build alone: RFC 6962 hashing, C2SP tiles, checkpoints,
 //! cosignatures and proofs. It knows no mesh, no record and no transport.
 //!
-//! Invariant: what this crate accepts, every conforming C2SP verifier accepts, and the other way
-//! round. Proofs say first what to read, then compute from what was read.
+//! Invariant: what this crate accepts, every conforming C2SP verifier accepts. It refuses more than
+//! they must: a second spelling of anything, and extension lines. Proofs say first what to read,
+//! then compute from what was read.
 
 pub mod checkpoint;
 pub mod cosignature;

@@ -230,7 +230,10 @@ mod tests {
         assert_eq!(parse(&good.replace("@v1", "@v2")), BadTlogProof::NotTlogProof);
         assert_eq!(parse(&good.replace("index 2", "index 02")), BadTlogProof::BadIndex);
         assert_eq!(parse(&good.replace("index 2\n", "")), BadTlogProof::BadIndex);
-        assert_eq!(parse(&good.replace("index", "extra !\nindex")), BadTlogProof::BadExtra);
+        for extra in ["!", "ZXh0cmE", " ZXh0cmE=", "ZXh0cmE= "] {
+            let text = good.replace("index", &format!("extra {extra}\nindex"));
+            assert_eq!(parse(&text), BadTlogProof::BadExtra, "{extra:?}");
+        }
         assert_eq!(parse(&good.replace("index 2\n", "index 2\n!\n")), BadTlogProof::BadHash);
         assert_eq!(parse("c2sp.org/tlog-proof@v1\nindex 2\n"), BadTlogProof::BadHash);
         let hash = format!("{}\n", hash_text(&Hash::default()));

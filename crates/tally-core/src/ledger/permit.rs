@@ -12,6 +12,7 @@ use super::submission::Batch;
 use crate::agreement::{Agreement, DataKind, Party, Share};
 use crate::entry::{AgreementRef, Entry, ProviderHalf};
 use crate::id::MemberId;
+use crate::purpose;
 use crate::register::{AgreementRecord, Approval, MemberStatus, RegisterName, RegisterRef};
 use crate::time::Date;
 
@@ -81,7 +82,7 @@ fn check_share(
     let covers = |share: &&Share| {
         share.provider == half.provider
             && share.source == half.source
-            && share.purposes.contains(&half.purpose)
+            && share.purposes.iter().any(|granted| purpose::covers(granted, &half.purpose))
     };
     let mut requester = Err(Rejection::NotShared);
     let mut consent_needed = false;

@@ -115,6 +115,8 @@ fn narrow(share: &mut Share, how: u8) {
         5 => share.basis.common_law = None,
         6 => share.confidential = true,
         _ => match &mut share.fields {
+            // Of data about people it releases nothing, so that any column would be more.
+            AllowList::Everything if share.data != DataKind::None => {}
             AllowList::Everything => share.fields = AllowList::Columns(vec!["code".to_owned()]),
             AllowList::Columns(columns) => drop(columns.pop()),
             AllowList::Elements(types) => match types.last_mut() {

@@ -11,23 +11,23 @@ use crate::register::MemberStatus;
 use crate::time::{Date, Timestamp};
 
 /// Made-up people of the test range, each in a consent register of their own.
-pub(super) const PEOPLE: [&str; 3] =
+pub(crate) const PEOPLE: [&str; 3] =
     ["nhs-number|9990000018", "nhs-number|9000000009", "nhs-number|9876543210"];
 
 /// A council asks a trust for a patient in its care.
 #[derive(Debug, Clone)]
-pub(super) struct Scenario {
-    pub(super) request: Request,
-    pub(super) items: Vec<Item>,
-    pub(super) registers: Snapshot,
-    pub(super) people: BTreeMap<Person, PersonFact>,
-    pub(super) environment: Environment,
-    pub(super) today: Date,
-    pub(super) opt_out: OptOutAnswers,
+pub(crate) struct Scenario {
+    pub(crate) request: Request,
+    pub(crate) items: Vec<Item>,
+    pub(crate) registers: Snapshot,
+    pub(crate) people: BTreeMap<Person, PersonFact>,
+    pub(crate) environment: Environment,
+    pub(crate) today: Date,
+    pub(crate) opt_out: OptOutAnswers,
 }
 
 impl Scenario {
-    pub(super) fn decide(&self) -> Decision {
+    pub(crate) fn decide(&self) -> Decision {
         let facts = Facts {
             environment: self.environment,
             today: self.today,
@@ -39,7 +39,7 @@ impl Scenario {
     }
 
     #[track_caller]
-    pub(super) fn permit(&self) -> Permit {
+    pub(crate) fn permit(&self) -> Permit {
         match self.decide() {
             Decision::Permit(permit) => permit,
             Decision::Refuse(refused) => panic!("refused: {:?}", refused.reasons()),
@@ -47,37 +47,37 @@ impl Scenario {
     }
 
     #[track_caller]
-    pub(super) fn refused(&self) -> Refused {
+    pub(crate) fn refused(&self) -> Refused {
         match self.decide() {
             Decision::Refuse(refused) => refused,
             Decision::Permit(permit) => panic!("permitted: {permit:?}"),
         }
     }
 
-    pub(super) fn agreement(&mut self) -> &mut SnapshotAgreement {
+    pub(crate) fn agreement(&mut self) -> &mut SnapshotAgreement {
         self.registers.agreements.get_mut(&"DSA-1".parse().unwrap()).unwrap()
     }
 
-    pub(super) fn share(&mut self) -> &mut Share {
+    pub(crate) fn share(&mut self) -> &mut Share {
         &mut self.agreement().document.shares[0]
     }
 
-    pub(super) fn member(&mut self, id: &str) -> &mut MemberFact {
+    pub(crate) fn member(&mut self, id: &str) -> &mut MemberFact {
         self.registers.members.get_mut(&id.parse().unwrap()).unwrap()
     }
 
-    pub(super) fn person(&mut self, place: usize) -> &mut PersonFact {
+    pub(crate) fn person(&mut self, place: usize) -> &mut PersonFact {
         self.people.get_mut(&person(PEOPLE[place])).unwrap()
     }
 
     /// Asks for this purpose under an agreement about it, on this common-law basis.
-    pub(super) fn about(&mut self, purpose: &str, basis: CommonLaw) {
+    pub(crate) fn about(&mut self, purpose: &str, basis: CommonLaw) {
         self.request.purpose = purpose.parse().unwrap();
         self.share().purposes = vec![purpose.parse().unwrap()];
         self.share().basis.common_law = Some(basis);
     }
 
-    pub(super) fn says(&mut self, place: usize, effect: Effect, purpose: &str) {
+    pub(crate) fn says(&mut self, place: usize, effect: Effect, purpose: &str) {
         let directive = Directive {
             effect,
             purpose: Some(purpose.parse().unwrap()),
@@ -88,11 +88,11 @@ impl Scenario {
     }
 }
 
-pub(super) fn person(text: &str) -> Person {
+pub(crate) fn person(text: &str) -> Person {
     Person::new(text).unwrap()
 }
 
-pub(super) fn item(kind: &str, people: &[&str]) -> Item {
+pub(crate) fn item(kind: &str, people: &[&str]) -> Item {
     Item {
         kind: kind.to_owned(),
         id: "x".to_owned(),
@@ -102,7 +102,7 @@ pub(super) fn item(kind: &str, people: &[&str]) -> Item {
     }
 }
 
-pub(super) fn scenario() -> Scenario {
+pub(crate) fn scenario() -> Scenario {
     let active = |version| MemberFact {
         version,
         status: MemberStatus::Active,
@@ -154,7 +154,7 @@ fn request() -> Request {
     }
 }
 
-pub(super) fn agreement() -> Agreement {
+pub(crate) fn agreement() -> Agreement {
     let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     Agreement {
         id: "DSA-1".parse().unwrap(),

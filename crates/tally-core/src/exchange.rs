@@ -1,0 +1,161 @@
+//! One exchange from end to end, as two machines: [`provider`] decides, records and releases;
+//! [`requester`] asks, checks and records what arrived. Events go in, effects come out; neither
+//! reads a clock, draws a number or sees a byte of a record.
+//!
+//! Invariant: an exchange ends exactly once, with one [`Ended`], and whatever entry it still owes
+//! is handed to the outbox in the same breath.
+
+mod drain;
+pub mod provider;
+mod recent;
+pub mod requester;
+
+use crate::entry::{Action, Entry, UserKnown};
+use crate::id::{AgreementId, ExchangeId, LeafIndex, MemberId, Purpose, Salt16, SourceId};
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+
+/// What a requester asks of a provider, as far as entries say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Who is asked.
+    pub provider: MemberId,
+    /// Who asks.
+    pub requester: MemberId,
+    /// Which source of the provider.
+    pub source: SourceId,
+    /// What of it.
+    pub action: Action,
+    /// Why.
+    pub purpose: Purpose,
+    /// Under which agreement, if the application insists on one.
+    pub agreement: Option<AgreementId>,
+    /// How far the user is known.
+    pub user_known: UserKnown,
+    /// The exchange that this one resumes.
+    pub resumes: Option<ExchangeId>,
+}
+
+/// An entry but for its salt and its counter, which it gets when it is put into a batch.
+///
+/// A draft waits in the outbox across sessions; only the batch that holds it fixes its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft(Entry);
+
+/// What an entry of the outbox is for. Owing the same twice is owing it once: the later draft
+/// replaces the earlier, as long as that is in no batch.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OwedId {
+    /// The provider's half of a refusal.
+    ProviderHalf(ExchangeId),
+    /// The requester's half.
+    RequesterHalf(ExchangeId),
+    /// The close of the provider's half at this leaf.
+    Close(LeafIndex),
+    /// Refusals of one requester by one code, counted from here on.
+    RefusalCount {
+        /// Who asked.
+        requester: MemberId,
+        /// Why not, as the ledger may know it.
+        refusal: Refusal,
+        /// The first of them.
+        from: Timestamp,
+    },
+}
+
+/// The one outcome of an exchange at one side: its metric, its log line and its last word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which exchange.
+    pub exchange: ExchangeId,
+    /// The organisation at the other side.
+    pub peer: MemberId,
+    /// When it began.
+    pub began: Timestamp,
+    /// How it ended.
+    pub conclusion: Conclusion,
+}
+
+/// How an exchange ended, seen from one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conclusion {
+    /// All of it crossed.
+    Released {
+        /// Bytes of the body.
+        bytes: u64,
+    },
+    /// Some of it crossed, then it stopped.
+    Stopped {
+        /// Why.
+        refusal: Refusal,
+        /// Bytes that crossed.
+        bytes: u64,
+    },
+    /// None of it crossed.
+    Refused(Refusal),
+    /// Who asked went away before there was an answer.
+    Gone,
+}
+
+impl Draft {
+    /// Takes a draft back out of a store, where it lay as the entry that [`entry`](Self::entry)
+    /// gave.
+    #[must_use]
+    pub const fn stored(entry: Entry) -> Self {
+        Self(entry)
+    }
+
+    /// The entry so far: its salt and its counter are zero.
+    #[must_use]
+    pub const fn entry(&self) -> &Entry {
+        &self.0
+    }
+
+    /// The entry, with 128 bits from outside and its number in its session.
+    #[must_use]
+    pub fn numbered(mut self, salt: Salt16, counter: u64) -> Entry {
+        let places = match &mut self.0 {
+            Entry::ProviderHalf(half) => Some((&mut half.salt, &mut half.counter)),
+            Entry::RequesterHalf(half) => Some((&mut half.salt, &mut half.counter)),
+            Entry::Close(close) => Some((&mut close.salt, &mut close.counter)),
+            Entry::RefusalCount(count) => Some((&mut count.salt, &mut count.counter)),
+            Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) | Entry::Register(_) => {
+                None
+            }
+        };
+        if let Some(places) = places {
+            (*places.0, *places.1) = (salt, counter);
+        }
+        self.0
+    }
+}
+
+/// What a draft has where its salt will be.
+const NO_SALT: Salt16 = Salt16([0; 16]);
+
+/// Proof that the ledger holds a provider's half, as its agent or its peer verified it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    leaf: LeafIndex,
+    half: crate::entry::ProviderHalf,
+}
+
+impl Receipt {
+    /// Of a half at this leaf.
+    #[must_use]
+    pub const fn verified(leaf: LeafIndex, half: crate::entry::ProviderHalf) -> Self {
+        Self { leaf, half }
+    }
+
+    /// Where the half is.
+    #[must_use]
+    pub const fn leaf(&self) -> LeafIndex {
+        self.leaf
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn half(&self) -> &crate::entry::ProviderHalf {
+        &self.half
+    }
+}

@@ -1,0 +1,104 @@
+//! What is checked before the last byte is handed on: that the provider's half is about what was
+//! asked, that the opening is the one that it commits to, and that the body is the one that it
+//! promises. The receipt itself was verified where it was read.
+
+use tally_log::Hash;
+
+use crate::encoded::Encoded;
+use crate::entry::{AgreementRef, Flags, Outcome, ProviderHalf};
+use crate::exchange::requester::Trailer;
+use crate::exchange::{Question, Receipt};
+use crate::id::{ExchangeId, LeafIndex, MeshId};
+use crate::opening::{Opening, commitment};
+use crate::refusal::{Refusal, Scope};
+
+/// What of the provider's half is needed until the end.
+#[derive(Debug)]
+pub(super) struct Promised {
+    pub(super) leaf: LeafIndex,
+    pub(super) agreement: Option<AgreementRef>,
+    pub(super) commitment: Hash,
+    /// None for a stream.
+    pub(super) bytes: Option<u64>,
+    digest: Option<Hash>,
+    pub(super) flags: Flags,
+}
+
+impl Promised {
+    pub(super) fn of(receipt: &Receipt) -> Self {
+        let half = receipt.half();
+        let streamed = half.flags.has(Flags::STREAMED);
+        Self {
+            leaf: receipt.leaf(),
+            agreement: half.agreement.clone(),
+            commitment: half.commitment,
+            bytes: (!streamed).then_some(half.bytes),
+            digest: half.digest,
+            flags: half.flags,
+        }
+    }
+}
+
+pub(super) fn permit(
+    mesh_id: &MeshId,
+    exchange: ExchangeId,
+    question: &Question,
+    receipt: &Receipt,
+    opening: &Encoded<Opening>,
+) -> Result<(), Refusal> {
+    let half = receipt.half();
+    if half.outcome != Outcome::Permit || !answers(exchange, question, half) {
+        return Err(Refusal::AnswerMismatch);
+    }
+    let opened = opening.value();
+    let people = u64::try_from(opened.people.len()).ok();
+    let committed = commitment(mesh_id, opening.bytes()) == half.commitment
+        && opened.tags_root(mesh_id) == half.tags_root
+        && people == Some(half.people);
+    if opened.exchange == exchange && committed { Ok(()) } else { Err(Refusal::CommitmentMismatch) }
+}
+
+/// A refusal that came with a receipt: either the half says so, or it permits and what permitted it
+/// went away before the release.
+pub(super) fn refusal(
+    exchange: ExchangeId,
+    question: &Question,
+    receipt: &Receipt,
+    told: Refusal,
+) -> Result<(), Refusal> {
+    let half = receipt.half();
+    let matches = match half.outcome {
+        Outcome::Permit => told == Refusal::BasisWithdrawn || told.scope() == Scope::Operation,
+        Outcome::Refuse(Refusal::PersonLevel) => {
+            told == Refusal::NotAvailable || told.scope() == Scope::Person
+        }
+        Outcome::Refuse(recorded) => told == recorded,
+    };
+    if matches && answers(exchange, question, half) { Ok(()) } else { Err(Refusal::AnswerMismatch) }
+}
+
+pub(super) fn body(
+    promised: &Promised,
+    bytes: u64,
+    digest: Hash,
+    trailer: Trailer,
+) -> Result<(), Refusal> {
+    let expected = promised.digest.or(trailer.root);
+    let whole = promised.bytes.unwrap_or(trailer.bytes);
+    let fits = expected == Some(digest) && whole == bytes && trailer.bytes == bytes;
+    if fits { Ok(()) } else { Err(Refusal::DigestMismatch) }
+}
+
+/// Whether the half is about what was asked.
+fn answers(exchange: ExchangeId, question: &Question, half: &ProviderHalf) -> bool {
+    let agreement = half.agreement.as_ref().map(|agreement| &agreement.id);
+    half.exchange == exchange
+        && half.provider == question.provider
+        && half.requester == question.requester
+        && half.source == question.source
+        && half.action == question.action
+        && half.purpose == question.purpose
+        && half.user_known == question.user_known
+        && half.resumes == question.resumes
+        && question.agreement.as_ref().is_none_or(|asked| agreement.is_none_or(|it| it == asked))
+}
