@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::id::NhsNumber;
+
 /// A person as a custodian knows them: `nhs-number|9990000018`, or `RZ9/Patient|p1` where no NHS
 /// number is known. Never printed: its `Debug` says only that there is one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +15,12 @@ impl Person {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         (!text.is_empty() && text.len() <= 256).then(|| Self(Arc::from(text)))
+    }
+
+    /// A person who has a number.
+    #[must_use]
+    pub fn with_number(number: &NhsNumber) -> Self {
+        Self(Arc::from(format!("nhs-number|{}", number.reveal())))
     }
 
     /// The text: for openings and stores only, never for a log, a metric, an error or the ledger.

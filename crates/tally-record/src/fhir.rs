@@ -13,12 +13,12 @@ mod types;
 mod tests;
 
 pub use bundle::{Links, Searchset};
-pub use minimise::{Fate, Minimised, Verdict, missing_modifiers};
+pub use minimise::{Allowed, Fate, Minimised, Verdict, missing_modifiers};
 
 use std::borrow::Cow;
 use std::fmt;
 
-use tally_core::id::MemberId;
+use tally_core::id::{MemberId, NhsNumber};
 use tally_core::record::{Item, Person};
 
 use crate::error::RecordError;
@@ -27,6 +27,8 @@ use crate::subjects::Subjects;
 use bundle::Bundle;
 use people::{Placed, numbers_of_patient, people_of_all};
 use resource::Resource;
+
+pub(crate) use resource::is_fhir_id;
 
 /// What a source knows beside the body.
 #[derive(Debug, Clone, Copy)]
@@ -129,7 +131,7 @@ impl<'a> Described<'a> {
     /// The ids of the Patients in the body, each with the NHS numbers that its identifiers give: for
     /// [`Subjects::learn`], so that records that are read later know whom they are about.
     #[must_use]
-    pub fn patients(&self) -> Vec<(&str, Vec<String>)> {
+    pub fn patients(&self) -> Vec<(&str, Vec<NhsNumber>)> {
         let resources: Vec<&Resource<'a>> = match &self.shape {
             Shape::Single(resource) => vec![resource],
             Shape::Bundle(bundle) => bundle.entries.iter().map(|it| &it.resource).collect(),

@@ -15,10 +15,8 @@
 pub mod csv;
 mod error;
 pub mod fhir;
-mod identifiers;
 mod json;
 mod subjects;
 
 pub use error::RecordError;
-pub use identifiers::normalise_nhs_number;
 pub use subjects::{Subjects, SubjectsError};

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use tally_core::id::{BadNhsNumber, CheckDigit, NhsNumber};
+
 use crate::csv::{CsvError, CsvLimits, Reader};
-use crate::identifiers::{is_fhir_id, normalise_nhs_number};
+use crate::fhir::is_fhir_id;
 
 /// NHS numbers by the ids of Patients. Its `Debug` says how many there are.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Subjects {
-    numbers: BTreeMap<String, BTreeSet<String>>,
+    numbers: BTreeMap<String, BTreeSet<NhsNumber>>,
 }
 
 /// Why a subjects file can't be used: whoever keeps it has to mend it. Holds no cell of it.
@@ -22,11 +24,13 @@ pub enum SubjectsError {
     /// Its first line is not `patient_id,nhs_number`.
     #[error("line 1: the header has to be patient_id,nhs_number")]
     Header,
-    /// A line's NHS number is not ten digits.
-    #[error("line {line}: the NHS number is not ten digits")]
+    /// A line has no NHS number.
+    #[error("line {line}: {why}")]
     BadNumber {
         /// The line, from 1.
         line: u64,
+        /// What is wrong with it.
+        why: BadNhsNumber,
     },
     /// A line's Patient id is not a FHIR id.
     #[error("line {line}: the Patient's id is not a FHIR id")]
@@ -50,11 +54,12 @@ pub enum SubjectsError {
 
 impl Subjects {
     /// Reads a subjects file: CSV with the header `patient_id,nhs_number`, at most `rows_max` rows.
+    /// `check`: whether the numbers' check digits have to be right.
     ///
     /// # Errors
     ///
     /// When the file is not that. Half a file would hide objections, so all of it has to be right.
-    pub fn parse(bytes: &[u8], rows_max: u64) -> Result<Self, SubjectsError> {
+    pub fn parse(bytes: &[u8], check: CheckDigit, rows_max: u64) -> Result<Self, SubjectsError> {
         let mut subjects = Self::default();
         let mut failed = None;
         let mut header = true;
@@ -72,7 +77,7 @@ impl Subjects {
                 if rows > rows_max {
                     Err(SubjectsError::TooMany { line })
                 } else {
-                    subjects.take(line, fields)
+                    subjects.take(line, fields, check)
                 }
             };
             header = false;
@@ -90,16 +95,21 @@ impl Subjects {
 
     /// Adds what a Patient says of itself. Numbers that disagree are all kept: each person's
     /// directives then count.
-    pub fn learn(&mut self, patient_id: &str, nhs_number: &str) {
-        self.numbers.entry(patient_id.to_owned()).or_default().insert(nhs_number.to_owned());
+    pub fn learn(&mut self, patient_id: &str, number: NhsNumber) {
+        self.numbers.entry(patient_id.to_owned()).or_default().insert(number);
     }
 
     /// The NHS numbers of a Patient, ascending.
-    pub fn numbers_of(&self, patient_id: &str) -> impl Iterator<Item = &str> {
-        self.numbers.get(patient_id).into_iter().flatten().map(String::as_str)
+    pub fn numbers_of(&self, patient_id: &str) -> impl Iterator<Item = NhsNumber> {
+        self.numbers.get(patient_id).into_iter().flatten().copied()
     }
 
-    fn take(&mut self, line: u64, fields: &[&[u8]]) -> Result<(), SubjectsError> {
+    fn take(
+        &mut self,
+        line: u64,
+        fields: &[&[u8]],
+        check: CheckDigit,
+    ) -> Result<(), SubjectsError> {
         let texts: Vec<_> = fields.iter().map(|field| std::str::from_utf8(field).ok()).collect();
         let (id, number) = match texts.as_slice() {
             [Some(id), Some(number)] => (*id, *number),
@@ -108,7 +118,8 @@ impl Subjects {
         if !is_fhir_id(id) {
             return Err(SubjectsError::BadId { line });
         }
-        let number = normalise_nhs_number(number).ok_or(SubjectsError::BadNumber { line })?;
+        let number = NhsNumber::parse(number, check);
+        let number = number.map_err(|why| SubjectsError::BadNumber { line, why })?;
         let known = self.numbers.entry(id.to_owned()).or_default();
         if !known.is_empty() && !known.contains(&number) {
             return Err(SubjectsError::Conflict { line });
@@ -129,8 +140,8 @@ mod tests {
     use super::*;
 
     fn numbers(text: &str, id: &str) -> Result<Vec<String>, SubjectsError> {
-        let subjects = Subjects::parse(text.as_bytes(), 3)?;
-        Ok(subjects.numbers_of(id).map(str::to_owned).collect())
+        let subjects = Subjects::parse(text.as_bytes(), CheckDigit::Checked, 3)?;
+        Ok(subjects.numbers_of(id).map(|number| number.reveal().to_owned()).collect())
     }
 
     #[test]
@@ -146,7 +157,9 @@ mod tests {
     fn a_file_that_is_not_right_is_not_used_at_all() {
         let header = "patient_id,nhs_number\np1,9990000018\n";
         let with = |line: &str| numbers(&format!("{header}{line}\n"), "p1").unwrap_err();
-        assert_eq!(with("p2,12"), SubjectsError::BadNumber { line: 3 });
+        assert_eq!(with("p2,12"), SubjectsError::BadNumber { line: 3, why: BadNhsNumber::Length });
+        let wrong = SubjectsError::BadNumber { line: 3, why: BadNhsNumber::CheckDigit };
+        assert_eq!(with("p2,9990000019"), wrong);
         assert_eq!(with("p 2,9990000018"), SubjectsError::BadId { line: 3 });
         assert_eq!(with("p2"), SubjectsError::BadId { line: 3 });
         assert_eq!(with("p1,9990000026"), SubjectsError::Conflict { line: 3 });

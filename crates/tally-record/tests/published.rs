@@ -186,7 +186,7 @@ fn verdicts<'v>(
         match (elements, dice.roll(10)) {
             (_, 0) => Verdict::Hide,
             (None, _) => Verdict::Drop,
-            (Some((_, elements)), _) => Verdict::Keep { elements, types: lists },
+            (Some((_, elements)), _) => Verdict::Keep { elements: elements.into(), types: lists },
         }
     });
     verdicts.collect()

@@ -1,9 +1,9 @@
 //! Some columns of a table, row by row.
 
+use tally_core::id::{CheckDigit, NhsNumber};
 use tally_core::record::Person;
 
 use super::{CsvError, CsvFault, CsvLimits, Reader, Record};
-use crate::identifiers::normalise_nhs_number;
 
 /// Which columns may be released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,8 +135,9 @@ impl Layout {
         }
         let Some(at) = self.person_at else { return Ok(RowPerson::Nobody) };
         let cell = record.fields().nth(at).and_then(|cell| std::str::from_utf8(cell).ok());
-        let number = cell.and_then(normalise_nhs_number);
-        let person = number.and_then(|number| Person::new(&format!("nhs-number|{number}")));
+        // Whether the number is valid, and fit for the mesh, is policy.
+        let number = cell.and_then(|cell| NhsNumber::parse(cell, CheckDigit::Skipped).ok());
+        let person = number.map(|number| Person::with_number(&number));
         Ok(person.map_or(RowPerson::Unknown, RowPerson::Known))
     }
 }

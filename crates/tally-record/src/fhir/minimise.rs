@@ -9,6 +9,8 @@
 use std::collections::BTreeSet;
 
 use tally_core::agreement::Elements;
+use tally_core::policy::{self, Keep};
+use tally_core::refusal::Scope;
 
 use super::bundle::Links;
 use super::resource::Resource;
@@ -22,7 +24,7 @@ pub enum Verdict<'v> {
     /// Released, as far as the allow-list says.
     Keep {
         /// The elements of its type that may leave.
-        elements: &'v Elements,
+        elements: Allowed<'v>,
         /// The same by type, ascending, for what it contains. What is contained and of another type
         /// leaves as its type and id.
         types: &'v [(String, Elements)],
@@ -31,6 +33,16 @@ pub enum Verdict<'v> {
     Drop,
     /// Withheld as if it did not exist, as where the person objects.
     Hide,
+}
+
+/// What may leave of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed<'v> {
+    /// All of its elements.
+    All,
+    /// These top-level elements, beside `resourceType`, `id` and `meta`. By their JSON names, or
+    /// `value[x]` for an element with a choice of types.
+    These(&'v [String]),
 }
 
 /// What becomes of an item.
@@ -54,6 +66,32 @@ pub struct Minimised {
     pub body: Option<Vec<u8>>,
     /// What became of each item, in their order.
     pub fates: Vec<Fate>,
+}
+
+impl<'v> Verdict<'v> {
+    /// What the policy decided. `types`: the share's allow-list, for what items contain.
+    #[must_use]
+    pub fn of_policy(verdict: policy::Verdict<'v>, types: &'v [(String, Elements)]) -> Self {
+        match verdict {
+            policy::Verdict::Keep(Keep::All) => Self::Keep { elements: Allowed::All, types },
+            policy::Verdict::Keep(Keep::Elements(these)) => {
+                Self::Keep { elements: Allowed::These(these), types }
+            }
+            // Columns are a table's: no element is one.
+            policy::Verdict::Keep(Keep::Columns(_)) => Self::Drop,
+            policy::Verdict::Drop(refusal) if refusal.scope() == Scope::Person => Self::Hide,
+            policy::Verdict::Drop(_) => Self::Drop,
+        }
+    }
+}
+
+impl<'v> From<&'v Elements> for Allowed<'v> {
+    fn from(elements: &'v Elements) -> Self {
+        match elements {
+            Elements::All => Self::All,
+            Elements::These(these) => Self::These(these),
+        }
+    }
 }
 
 impl std::fmt::Debug for Minimised {
@@ -121,7 +159,7 @@ pub(crate) fn write_resource(
     match (fate, verdict) {
         (Fate::Whole, _) => out.push_str(resource.node.text()),
         (Fate::Cut, Verdict::Keep { elements, types }) => {
-            Cut { elements, types, marked: true }.write(resource, out);
+            Cut { elements: *elements, types, marked: true }.write(resource, out);
         }
         _ => return None,
     }
@@ -160,7 +198,9 @@ const MASKED: &str = r#"{"extension":[{"url":"http://hl7.org/fhir/StructureDefin
 
 fn fate(resource: &Resource<'_>, verdict: &Verdict<'_>) -> Fate {
     match verdict {
-        Verdict::Keep { elements, types } => Cut { elements, types, marked: true }.fate(resource),
+        Verdict::Keep { elements, types } => {
+            Cut { elements: *elements, types, marked: true }.fate(resource)
+        }
         Verdict::Drop => Fate::Withheld,
         Verdict::Hide => Fate::Hidden,
     }
@@ -169,7 +209,7 @@ fn fate(resource: &Resource<'_>, verdict: &Verdict<'_>) -> Fate {
 /// An allow-list at work on one resource.
 #[derive(Clone, Copy)]
 struct Cut<'v> {
-    elements: &'v Elements,
+    elements: Allowed<'v>,
     types: &'v [(String, Elements)],
     /// Whether `meta.security` says so: FHIR forbids it in contained resources, whose container
     /// says it (R4 §2.20, dom-5).
@@ -195,8 +235,8 @@ impl<'v> Cut<'v> {
             return true;
         }
         match self.elements {
-            Elements::All => true,
-            Elements::These(these) => these.iter().any(|element| names(element, json_name)),
+            Allowed::All => true,
+            Allowed::These(these) => these.iter().any(|element| names(element, json_name)),
         }
     }
 
@@ -207,7 +247,7 @@ impl<'v> Cut<'v> {
             .iter()
             .find(|(kind, _)| kind == inner.kind.name)
             .filter(|_| self.lists("contained"))?;
-        let cut = Self { elements, types: self.types, marked: false };
+        let cut = Self { elements: elements.into(), types: self.types, marked: false };
         (cut.fate(inner) != Fate::Withheld).then_some(cut)
     }
 

@@ -8,13 +8,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use tally_core::id::{CheckDigit, NhsNumber};
 use tally_core::record::Person;
 
 use super::Context;
 use super::resource::{Resource, text_of};
 use super::types::{PERSON_ELEMENTS, ResourceType};
 use crate::error::RecordError;
-use crate::identifiers::normalise_nhs_number;
 use crate::json::{Node, get};
 
 /// The identifier systems of NHS numbers: today's and the old one.
@@ -37,12 +37,16 @@ pub(crate) fn people_of_all(
     found.iter().map(|direct| gather(direct, &found, context.limits.people_max)).collect()
 }
 
-/// The NHS numbers of a Patient, without what the subjects file knows.
+/// The NHS numbers of a Patient, without what the subjects file knows. Check digits are not looked
+/// at: a number that was given to somebody by mistake still says whom the record is about, and
+/// whether it is fit for the mesh is policy.
 ///
 /// # Errors
 ///
 /// When an identifier is malformed, or an NHS number is not one.
-pub(crate) fn numbers_of_patient(patient: &Resource<'_>) -> Result<BTreeSet<String>, RecordError> {
+pub(crate) fn numbers_of_patient(
+    patient: &Resource<'_>,
+) -> Result<BTreeSet<NhsNumber>, RecordError> {
     let mut numbers = BTreeSet::new();
     for identifier in patient.at("identifier")? {
         numbers.extend(number_of_identifier(identifier)?);
@@ -120,7 +124,7 @@ impl<'r, 'a> Reach<'r, 'a> {
                 if numbers.is_empty() {
                     return Err(RecordError::SubjectUnresolved);
                 }
-                direct.people.extend(numbered(numbers)?);
+                direct.people.extend(numbered(&numbers));
             }
             self.referenced(inner, resource, &mut direct)?;
         }
@@ -165,7 +169,7 @@ impl<'r, 'a> Reach<'r, 'a> {
         let identifier = get(&members, "identifier");
         let number = identifier.map(number_of_identifier).transpose()?.flatten();
         let named = match number {
-            Some(number) if may_be_patient => numbered(BTreeSet::from([number]))?,
+            Some(number) if may_be_patient => numbered(&BTreeSet::from([number])),
             _ => BTreeSet::new(),
         };
         let led = match reference.as_deref() {
@@ -233,9 +237,9 @@ impl<'r, 'a> Reach<'r, 'a> {
         let value = query.strip_prefix("identifier=").and_then(|rest| rest.split_once('|'));
         let number = value
             .filter(|(system, _)| NHS_NUMBER_SYSTEMS.contains(system))
-            .and_then(|(_, number)| normalise_nhs_number(number));
+            .and_then(|(_, number)| NhsNumber::parse(number, CheckDigit::Skipped).ok());
         match number {
-            Some(number) => Ok(Target::People(numbered(BTreeSet::from([number]))?)),
+            Some(number) => Ok(Target::People(numbered(&BTreeSet::from([number])))),
             None => Ok(Target::Nowhere),
         }
     }
@@ -255,28 +259,27 @@ impl<'r, 'a> Reach<'r, 'a> {
         match patient.id.as_deref() {
             Some(id) => self.known_by_id(id, numbers),
             None if numbers.is_empty() => Err(RecordError::SubjectUnresolved),
-            None => numbered(numbers),
+            None => Ok(numbered(&numbers)),
         }
     }
 
     fn known_by_id(
         &self,
         id: &str,
-        mut numbers: BTreeSet<String>,
+        mut numbers: BTreeSet<NhsNumber>,
     ) -> Result<BTreeSet<Person>, RecordError> {
-        numbers.extend(self.context.subjects.numbers_of(id).map(str::to_owned));
+        numbers.extend(self.context.subjects.numbers_of(id));
         if numbers.is_empty() {
             let local = format!("{}/Patient|{id}", self.context.member);
             let person = Person::new(&local).ok_or(RecordError::SubjectUnresolved)?;
             return Ok(BTreeSet::from([person]));
         }
-        numbered(numbers)
+        Ok(numbered(&numbers))
     }
 }
 
-fn numbered(numbers: BTreeSet<String>) -> Result<BTreeSet<Person>, RecordError> {
-    let people = numbers.into_iter().map(|number| Person::new(&format!("nhs-number|{number}")));
-    people.map(|person| person.ok_or(RecordError::SubjectUnresolved)).collect()
+fn numbered(numbers: &BTreeSet<NhsNumber>) -> BTreeSet<Person> {
+    numbers.iter().map(Person::with_number).collect()
 }
 
 /// Whether it starts with a scheme; a colon further on is part of a query.
@@ -299,12 +302,13 @@ fn is_of_people(kind: &str) -> bool {
     kind == "Patient" || kind == "Group"
 }
 
-fn number_of_identifier(identifier: Node<'_>) -> Result<Option<String>, RecordError> {
+fn number_of_identifier(identifier: Node<'_>) -> Result<Option<NhsNumber>, RecordError> {
     let members = identifier.members().ok_or(RecordError::MalformedElement)?;
     let system: Option<Cow<'_, str>> = text_of(&members, "system")?;
     if !system.is_some_and(|system| NHS_NUMBER_SYSTEMS.contains(&system.as_ref())) {
         return Ok(None);
     }
     let Some(value) = text_of(&members, "value")? else { return Ok(None) };
-    normalise_nhs_number(&value).map(Some).ok_or(RecordError::SubjectUnresolved)
+    let number = NhsNumber::parse(&value, CheckDigit::Skipped);
+    number.map(Some).map_err(|_| RecordError::SubjectUnresolved)
 }

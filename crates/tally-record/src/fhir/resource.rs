@@ -7,7 +7,6 @@ use tally_core::record::Label;
 use super::RecordLimits;
 use super::types::ResourceType;
 use crate::error::RecordError;
-use crate::identifiers::is_fhir_id;
 use crate::json::{Members, Node, get};
 
 /// A resource whose type is known, and whose id, if it has one, is an id.
@@ -92,6 +91,12 @@ pub(crate) fn text_of<'a>(
 ) -> Result<Option<Cow<'a, str>>, RecordError> {
     let node = get(members, name);
     node.map(|node| node.string().ok_or(RecordError::MalformedElement)).transpose()
+}
+
+/// FHIR R4 §2.24: `[A-Za-z0-9\-\.]{1,64}`.
+pub(crate) fn is_fhir_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
 }
 
 /// `meta.security`, which has to have its shape: what labels a record must not be overlooked.

@@ -6,7 +6,7 @@ mod people;
 mod random;
 
 use tally_core::agreement::Elements;
-use tally_core::id::MemberId;
+use tally_core::id::{CheckDigit, MemberId, NhsNumber};
 
 use super::{Context, Described, RecordLimits, Verdict, describe};
 use crate::error::RecordError;
@@ -53,10 +53,14 @@ impl Source {
     }
 }
 
+fn number(text: &str) -> NhsNumber {
+    NhsNumber::parse(text, CheckDigit::Checked).unwrap()
+}
+
 fn these(names: &[&str]) -> Elements {
     Elements::These(names.iter().map(|&name| name.to_owned()).collect())
 }
 
 fn keep<'v>(elements: &'v Elements, types: &'v [(String, Elements)]) -> Verdict<'v> {
-    Verdict::Keep { elements, types }
+    Verdict::Keep { elements: elements.into(), types }
 }

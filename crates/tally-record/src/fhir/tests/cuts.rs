@@ -1,7 +1,10 @@
 //! What of a resource is released.
 
+use tally_core::policy::{self, Keep};
+use tally_core::refusal::Refusal;
+
 use super::*;
-use crate::fhir::{Fate, Links, missing_modifiers};
+use crate::fhir::{Allowed, Fate, Links, missing_modifiers};
 
 /// A body cut by one allow-list.
 fn cut(body: &str, elements: &Elements, types: &[(String, Elements)]) -> (Fate, Option<String>) {
@@ -148,6 +151,20 @@ fn a_contained_record_with_an_unlisted_modifier_says_nothing() {
     let types = [("Medication".to_owned(), these(&["code"]))];
     let left = contained(cut(CONTAINER, &Elements::All, &types).1);
     assert!(left.starts_with(r#"[{"id":"med","resourceType":"Medication"},"#), "{left}");
+}
+
+#[test]
+fn what_the_policy_says_of_a_person_is_hidden_and_the_rest_told() {
+    let list = ["name".to_owned()];
+    let of = |verdict| Verdict::of_policy(verdict, &[]);
+    let drop = policy::Verdict::Drop;
+    assert!(matches!(of(drop(Refusal::ConsentDenied)), Verdict::Hide));
+    assert!(matches!(of(drop(Refusal::TypeNotInAgreement)), Verdict::Drop));
+    assert!(matches!(of(policy::Verdict::Keep(Keep::Columns(&list))), Verdict::Drop));
+    let kept = of(policy::Verdict::Keep(Keep::Elements(&list)));
+    assert!(matches!(kept, Verdict::Keep { elements: Allowed::These(these), .. } if these == list));
+    let all = of(policy::Verdict::Keep(Keep::All));
+    assert!(matches!(all, Verdict::Keep { elements: Allowed::All, .. }));
 }
 
 #[test]

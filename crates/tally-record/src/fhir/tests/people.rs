@@ -23,7 +23,7 @@ fn a_patient_is_known_by_its_number_else_by_its_id() {
 #[test]
 fn numbers_that_disagree_all_count() {
     let mut source = Source::new();
-    source.subjects.learn("p1", "9990000026");
+    source.subjects.learn("p1", number("9990000026"));
     let body = format!(r#"{{"resourceType":"Patient","id":"p1","identifier":[{NUMBER}]}}"#);
     let people = source.people(&body).unwrap();
     assert_eq!(people, [["nhs-number|9990000018", "nhs-number|9990000026"]]);
@@ -32,7 +32,7 @@ fn numbers_that_disagree_all_count() {
 #[test]
 fn each_usual_element_names_the_person() {
     let mut source = Source::new();
-    source.subjects.learn("p1", "9990000018");
+    source.subjects.learn("p1", number("9990000018"));
     for (kind, element) in [
         ("Observation", r#""subject":{"reference":"Patient/p1"}"#),
         ("Immunization", r#""patient":{"reference":"Patient/p1/_history/3"}"#),
@@ -197,7 +197,7 @@ fn each_limit_is_reached_and_not_one_sooner() {
 #[test]
 fn nothing_that_is_printed_names_a_person() {
     let mut source = Source::new();
-    source.subjects.learn("p1", "9990000018");
+    source.subjects.learn("p1", number("9990000018"));
     let body = r#"{"resourceType":"Patient","id":"p1","name":[{"family":"Doe"}]}"#;
     let described = source.describe(body).unwrap();
     let printed = format!("{described:?} {:?}", source.subjects);
