@@ -1,7 +1,7 @@
 //! All paths of one batch. Whoever holds the edge of the tree before a batch, and the batch, can
 //! compute the path of each of its leaves in the tree that ends with it, without reading the log.
 
-use super::{BadProof, NoProof, check_leaf};
+use super::{BadProof, NoProof, check_leaf, check_length};
 use crate::hash::{Hash, node_hash, sha256};
 use crate::node::{NodeId, Span, sibling_spans};
 use crate::tree::{BadEdge, Edge, SIZE_MAX};
@@ -12,8 +12,11 @@ use crate::tree::{BadEdge, Edge, SIZE_MAX};
 #[derive(Debug, Clone)]
 pub struct BatchTree {
     before: u64,
+    end: u64,
     size: u64,
     levels: Vec<Level>,
+    /// Nodes right of the batch that do not touch it.
+    apart: Vec<(NodeId, Hash)>,
     /// The roots of the spans [b, size) for each b where a full subtree of the edge begins.
     tails: Vec<Hash>,
 }
@@ -37,10 +40,40 @@ impl BatchTree {
         if size > SIZE_MAX {
             return Err(BadEdge::TooLarge(size));
         }
-        let levels = levels(before, leaf_hashes, size);
-        let mut tree = Self { before: before.size(), size, levels, tails: Vec::new() };
+        Ok(Self::grown(before, leaf_hashes, Vec::new(), size))
+    }
+
+    /// Puts the leaves of a batch between the edge before them and what stands right of them in a
+    /// tree of this size: the right part of a [range proof](super::range()), left to right. Checks
+    /// that they lead to the root of a checkpoint.
+    ///
+    /// # Errors
+    /// [`BadProof`] if edge, batch, what is right of it and checkpoint don't belong together.
+    pub fn between(
+        before: &Edge,
+        leaf_hashes: &[Hash],
+        after: &[Hash],
+        size: u64,
+        root: &Hash,
+    ) -> Result<Self, BadProof> {
+        let added = u64::try_from(leaf_hashes.len()).unwrap_or(u64::MAX);
+        let end = before.size().saturating_add(added);
+        if size > SIZE_MAX || end > size {
+            return Err(NoProof::TooLarge(size.max(end)).into());
+        }
+        let right: Vec<NodeId> = Span { begin: end, end: size }.nodes().collect();
+        check_length(right.len(), after.len())?;
+        let after = right.into_iter().zip(after.iter().copied()).collect();
+        let tree = Self::grown(before, leaf_hashes, after, size);
+        if tree.root() == *root { Ok(tree) } else { Err(BadProof::RootDiffers) }
+    }
+
+    fn grown(before: &Edge, leaf_hashes: &[Hash], after: Vec<(NodeId, Hash)>, size: u64) -> Self {
+        let end = before.size().saturating_add(u64::try_from(leaf_hashes.len()).unwrap_or(0));
+        let (levels, apart) = levels(before, leaf_hashes, after, size);
+        let mut tree = Self { before: before.size(), end, size, levels, apart, tails: Vec::new() };
         tree.tails = tree.fold_tails();
-        Ok(tree)
+        tree
     }
 
     /// Does the same, and checks that it leads to the size and root of a checkpoint.
@@ -79,7 +112,7 @@ impl BatchTree {
     /// [`NoProof::NoSuchLeaf`] if it is not in the batch.
     pub fn path(&self, index: u64) -> Result<Vec<Hash>, NoProof> {
         check_leaf(index, self.size)?;
-        if index < self.before {
+        if index < self.before || index >= self.end {
             return Err(NoProof::NoSuchLeaf { index, size: self.size });
         }
         sibling_spans(index, self.size, 0).map(|span| self.root_of_span(span)).collect()
@@ -88,6 +121,13 @@ impl BatchTree {
     /// A node that the batch completed, or one of the old edge.
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<Hash> {
+        self.node_beside(id).or_else(|| {
+            let found = self.apart.iter().find(|(apart, _)| *apart == id);
+            found.map(|(_, hash)| *hash)
+        })
+    }
+
+    fn node_beside(&self, id: NodeId) -> Option<Hash> {
         let level = self.levels.get(usize::try_from(id.level()).ok()?)?;
         let place = usize::try_from(id.index().checked_sub(level.first)?).ok()?;
         level.hashes.get(place).copied()
@@ -116,8 +156,14 @@ impl BatchTree {
     }
 }
 
-/// Every level of the tree, each from the one below.
-fn levels(before: &Edge, leaf_hashes: &[Hash], size: u64) -> Vec<Level> {
+/// Every level of the tree, each from the one below, and the nodes to the right that touch none.
+fn levels(
+    before: &Edge,
+    leaf_hashes: &[Hash],
+    after: Vec<(NodeId, Hash)>,
+    size: u64,
+) -> (Vec<Level>, Vec<(NodeId, Hash)>) {
+    let mut after = after.into_iter().peekable();
     // The old edge has its smallest subtree last.
     let mut edge = before.hashes().iter().rev();
     let mut levels: Vec<Level> = Vec::new();
@@ -132,9 +178,15 @@ fn levels(before: &Edge, leaf_hashes: &[Hash], size: u64) -> Vec<Level> {
             None => hashes.extend_from_slice(leaf_hashes),
             Some(below) => hashes.extend(below.hashes.chunks_exact(2).filter_map(parent)),
         }
+        // What stands right of the batch grows first: the next node there may touch this level's.
+        let mut next = first + u64::try_from(hashes.len()).unwrap_or(0);
+        while let Some((_, hash)) = after.next_if(|(id, _)| NodeId::new(level, next) == Some(*id)) {
+            hashes.push(hash);
+            next += 1;
+        }
         levels.push(Level { first, hashes });
     }
-    levels
+    (levels, after.collect())
 }
 
 fn parent(pair: &[Hash]) -> Option<Hash> {
@@ -150,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::node::tests::reader;
-    use crate::proof::inclusion;
+    use crate::proof::{inclusion, range};
     use crate::tree::root_of;
     use crate::tree::tests::leaf_hashes;
 
@@ -195,6 +247,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn paths_reach_beyond_the_batch(
+            before in 0_usize..70,
+            added in 1_usize..40,
+            after in 0_usize..140,
+        ) {
+            let leaves = leaf_hashes(before + added + after);
+            let (size, root) = (leaves.len() as u64, root_of(&leaves));
+            let batch = before..before + added;
+            let mut edge = Edge::new();
+            edge.extend(leaves[..before].iter().copied());
+            let (first, end) = (before as u64, batch.end as u64);
+            let proof = range(first, end, size, reader(&leaves)).unwrap();
+            let right = &proof[before.count_ones() as usize..];
+            let tree = BatchTree::between(&edge, &leaves[batch], right, size, &root).unwrap();
+            for index in first..end {
+                prop_assert_eq!(tree.path(index), inclusion(index, size, reader(&leaves)));
+            }
+            prop_assert_eq!(tree.path(end).is_err(), true);
+            if let Some((last, rest)) = right.split_last() {
+                let batch = &leaves[before..before + added];
+                let short = BatchTree::between(&edge, batch, rest, size, &root);
+                prop_assert!(short.is_err());
+                let bent = [rest, &[node_hash(last, last)]].concat();
+                prop_assert!(BatchTree::between(&edge, batch, &bent, size, &root).is_err());
+            }
+        }
+
         #[test]
         fn paths_are_those_of_the_whole_tree(before in 0_usize..140, added in 1_usize..40) {
             let leaves = leaf_hashes(before + added);
