@@ -27,6 +27,7 @@ mod submission;
 mod write;
 
 pub use applied::{Accepted, Applied, LeafValue, NewLeaf, Verdict};
+pub(crate) use entries::lane_of;
 pub use founding::Founding;
 pub use parts::{BadParts, Parts};
 pub use registers::{RegisterState, RegisterValue, Registers};
@@ -209,4 +210,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod opening;
 pub mod policy;
 pub mod purpose;
+pub mod receipt;
 pub mod record;
 pub mod refusal;
 pub mod register;
