@@ -2,7 +2,8 @@
 
 use super::super::*;
 use super::world::*;
-use crate::entry::{Genesis, Lane, Outcome, SessionStart};
+use crate::encoded::Encoded;
+use crate::entry::{ENTRY_LEN_MAX, Genesis, Lane, Outcome, REGISTER_LEN_MAX, SessionStart};
 use crate::id::NodeId;
 use crate::register::*;
 use crate::time::Timestamp;
@@ -55,7 +56,7 @@ fn the_genesis_of_another_mesh_founds_nothing() {
 #[test]
 fn founders_are_in_order_active_and_apart() {
     assert_eq!(found(genesis()), Verdict::Founded);
-    let spoils: [fn(&mut Genesis); 9] = [
+    let spoils: [fn(&mut Genesis); 11] = [
         |genesis| genesis.members.reverse(),
         |genesis| genesis.members.clear(),
         |genesis| genesis.members[1] = genesis.members[0].clone(),
@@ -64,6 +65,8 @@ fn founders_are_in_order_active_and_apart() {
         |genesis| genesis.members[1].agent_key = genesis.members[0].agent_key,
         |genesis| genesis.voters = vec![NodeId(4)],
         |genesis| genesis.voters.clear(),
+        |genesis| genesis.voters.reverse(),
+        |genesis| genesis.voters[1] = genesis.voters[0],
         |genesis| genesis.protocol = 0,
     ];
     for (place, spoil) in spoils.into_iter().enumerate() {
@@ -156,6 +159,26 @@ fn a_suspended_member_opens_sessions_for_a_day_and_a_removed_one_none() {
     world.set_status("RZ9", MemberStatus::Removed);
     let session = world.session_start("RZ9");
     assert_eq!(start(&mut world, session), Verdict::Rejected(Rejection::MemberRemoved));
+}
+
+#[test]
+fn leaves_outside_batches_have_their_lengths_too() {
+    let padded = |length| Encoded::new(genesis(), vec![0; length]);
+    for (length, verdict) in [
+        (REGISTER_LEN_MAX, Verdict::Founded),
+        (REGISTER_LEN_MAX + 1, Verdict::Rejected(Rejection::TooLarge)),
+    ] {
+        let mut world = World::empty();
+        world.state = State::new(MeshId(padded(length).leaf_hash()));
+        assert_eq!(world.submit(Submission::Genesis(padded(length))), verdict);
+    }
+    let mut world = World::founded();
+    for length in [ENTRY_LEN_MAX + 1, ENTRY_LEN_MAX] {
+        let session = Encoded::new(world.session_start("RZ9"), vec![0; length]);
+        let verdict = world.submit(Submission::SessionStart(session));
+        let too_large = verdict == Verdict::Rejected(Rejection::TooLarge);
+        assert_eq!(too_large, length > ENTRY_LEN_MAX, "{verdict:?}");
+    }
 }
 
 #[test]
