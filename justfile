@@ -15,6 +15,7 @@ test:
 advisories:
     cargo deny --locked check advisories
 
-# Writes the vectors in proto/ anew from the values in the tests.
+# Writes the vectors and the golden log in proto/ anew from the values in the tests.
 gen:
-    GENERATE=1 cargo test --package tally-wire --test vectors
+    GENERATE=1 cargo test --package tally-wire --test vectors what_they_say
+    GENERATE=1 cargo test --package tally-tests --test golden always_was
