@@ -50,7 +50,7 @@ pub(super) const fn stage(refusal: Refusal) -> u8 {
         Refusal::PurposeUnclassified => 17,
         Refusal::PurposeForbidden => 18,
         Refusal::PurposeNotInAgreement => 19,
-        // The basis may be missing, or not allow the purpose: then the purpose is covered.
+        // Whether a basis allows the purpose matters once the agreement covers the purpose.
         Refusal::CommonLawMissing => 20,
         Refusal::TypeNotInAgreement => 21,
         Refusal::QueryNotPermitted => 22,

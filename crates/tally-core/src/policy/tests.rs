@@ -370,6 +370,11 @@ fn synthetic_sources_may_hold_wrong_check_digits_in_a_test_mesh_only() {
     assert_eq!(wrong.refused().refusal(), Refusal::IdentifierNotForMesh);
     wrong.request.check_digit = CheckDigit::Skipped;
     assert_eq!(wrong.permit().records(), 1);
+    // A number of the live range, so that its check digit alone is wrong.
+    let live = samples::person("nhs-number|4010232138");
+    wrong.items = vec![item("Patient", &[live.reveal()])];
+    let fact = wrong.people.values().next().cloned().unwrap();
+    wrong.people = std::iter::once((live, fact)).collect();
     wrong.environment = Environment::Live;
     assert_eq!(wrong.refused().refusal(), Refusal::IdentifierNotForMesh);
 }

@@ -168,10 +168,8 @@ fn check_law(share: &Share, purpose: &Purpose, refusals: &mut Vec<Refusal>) {
         refusals.push(Refusal::Article9Missing);
     }
     if share.confidential {
-        // Of a purpose that the agreement does not cover, the basis need not be right.
-        let covered = share.purposes.iter().any(|granted| covers(granted, purpose));
         let fits = |basis| class_of(purpose).is_some_and(|class| class.allows(basis));
-        if basis.common_law.is_none_or(|basis| covered && !fits(basis)) {
+        if basis.common_law.is_none_or(|basis| !fits(basis)) {
             refusals.push(Refusal::CommonLawMissing);
         }
     }
