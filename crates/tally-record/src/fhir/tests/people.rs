@@ -21,6 +21,25 @@ fn a_patient_is_known_by_its_number_else_by_its_id() {
 }
 
 #[test]
+fn a_number_with_a_wrong_check_digit_still_names_the_person() {
+    let with = format!(r#"{{"resourceType":"Patient","id":"p1","identifier":[{NUMBER}]}}"#);
+    let wrong = with.replace("999 000 0018", "9000000015");
+    assert_eq!(one(&wrong).unwrap(), ["nhs-number|9000000015"]);
+}
+
+#[test]
+fn fhir_ids_are_short_and_plain() {
+    let with = |id: &str| one(&format!(r#"{{"resourceType":"Basic","id":"{id}"}}"#));
+    let long = "a".repeat(64);
+    for good in ["p1", "A-1.b", &long] {
+        assert!(with(good).is_ok(), "{good}");
+    }
+    for bad in ["", "a_b", "a/b", "é", &format!("{long}a")] {
+        assert_eq!(with(bad), Err(RecordError::BadId), "{bad}");
+    }
+}
+
+#[test]
 fn numbers_that_disagree_all_count() {
     let mut source = Source::new();
     source.subjects.learn("p1", number("9990000026"));
