@@ -1,0 +1,1 @@
+//! The ledger: Raft over segments that are never purged. The Raft log *is* the ledger.
