@@ -1,1 +1,8 @@
 //! The ledger: Raft over segments that are never purged. The Raft log *is* the ledger.
+
+pub mod disk;
+pub mod frame;
+pub mod marks;
+mod scan;
+pub mod segment;
+pub mod store;

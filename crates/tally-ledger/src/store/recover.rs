@@ -1,0 +1,217 @@
+//! Opening a directory: whose it is, what its frames say, whether their end is torn or damaged, and
+//! whether the node may trust it.
+//!
+//! Invariant: nothing that was durable is cut silently. A bad place is cut only if no later frame,
+//! no committed entry and no mark says that it had been written whole; all else refuses to start,
+//! but for a lost last frame, which takes the node's vote until it has caught up.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+
+use super::view::View;
+use super::{Corruption, Cut, OpenError, Opened, Settings};
+use crate::disk::{Disk, File};
+use crate::frame::{FrameKind, LogId};
+use crate::marks::{Doubt, Marks, Position, Record, Start};
+use crate::scan::{Beyond, End, FrameReader};
+use crate::segment::{
+    self, BadHeader, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number,
+};
+
+/// All that a writer needs to go on.
+pub(super) struct Recovered {
+    pub(super) lock: Box<dyn Any + Send>,
+    pub(super) view: View,
+    pub(super) header: SegmentHeader,
+    pub(super) file: Arc<dyn File>,
+    pub(super) next: Option<(SegmentHeader, Arc<dyn File>)>,
+    pub(super) end: End,
+    pub(super) marks_file: Arc<dyn File>,
+    pub(super) opened: Opened,
+}
+
+struct Segment {
+    header: SegmentHeader,
+    file: Arc<dyn File>,
+}
+
+/// Reads everything that the directory holds, and mends a torn end.
+pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered, OpenError> {
+    let lock = disk.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse,
+        _ => OpenError::Io(error),
+    })?;
+    let mut segments = open_segments(disk, settings)?;
+    let marks = Marks::read(disk)?;
+    let mut view = View::default();
+    view.committed = marks.committed;
+    let (tail, end) = replay(&segments, &mut view)?;
+    let Segment { header, file } = segments.swap_remove(tail);
+    let at = Position { segment: header.number, offset: end.offset };
+    let beyond = reader(&header, &file).look_beyond(end.offset)?;
+    judge(at, &beyond, &marks, view.last)?;
+
+    let lost = marks.synced > at;
+    let marks_file = Marks::open(disk)?;
+    if lost {
+        Record::Doubted(Doubt::LostTail).write(disk)?;
+    }
+    let cut = cut(&header, &*file, end.offset, &beyond)?;
+    if lost || cut.is_some() {
+        Marks { synced: at, ..marks }.write(&*marks_file)?;
+        marks_file.sync()?;
+    }
+    let closed = end.last == Some(FrameKind::Close) && cut.is_none();
+    let start = judge_start(disk, closed, view.segments.len() == 1 && end.last.is_none())?;
+    // Another segment can only be the empty one behind the tail: swap_remove put it there.
+    let next = segments.into_iter().nth(tail).map(|it| (it.header, it.file));
+    let opened = Opened { start, cut };
+    Ok(Recovered { lock, view, header, file, next, end, marks_file, opened })
+}
+
+fn open_segments(disk: &dyn Disk, settings: &Settings) -> Result<Vec<Segment>, OpenError> {
+    let names = disk.list()?;
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    if numbers.is_empty() {
+        // Where a node has run there is a segment: to start afresh under its id would be to forget
+        // its votes.
+        if Record::read(disk)?.is_some() {
+            return Err(OpenError::Missing { segment: segment_name(0) });
+        }
+        let (header, file) = segment::prepare(disk, settings.owner, 0, settings.segment_bytes)?;
+        return Ok(vec![Segment { header, file }]);
+    }
+    let mut segments = Vec::with_capacity(numbers.len());
+    for (expected, number) in (0..).zip(numbers) {
+        if number != expected {
+            return Err(OpenError::Missing { segment: segment_name(expected) });
+        }
+        segments.push(open_segment(disk, settings, number)?);
+    }
+    Ok(segments)
+}
+
+fn open_segment(disk: &dyn Disk, settings: &Settings, number: u32) -> Result<Segment, OpenError> {
+    let segment = segment_name(number);
+    let file = disk.open(&segment)?;
+    let mut bytes = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).unwrap_or_default()];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    let header = match SegmentHeader::decode(&bytes) {
+        Ok(header) if header.number == number => header,
+        Err(BadHeader::Format(format)) => return Err(OpenError::Format { segment, format }),
+        _ => return Err(OpenError::Corrupt { segment, offset: 0, why: Corruption::Header }),
+    };
+    let (found, wanted) = (header.owner, settings.owner);
+    if found.mesh_id != wanted.mesh_id {
+        return Err(OpenError::OtherMesh { found: found.mesh_id, wanted: wanted.mesh_id });
+    }
+    if found.node_id != wanted.node_id {
+        return Err(OpenError::OtherNode { found: found.node_id, wanted: wanted.node_id });
+    }
+    if found.epoch != wanted.epoch {
+        return Err(OpenError::OtherEpoch { found: found.epoch, wanted: wanted.epoch });
+    }
+    Ok(Segment { header, file })
+}
+
+/// Takes in all frames, and answers the segment in which the log ends, and where.
+fn replay(segments: &[Segment], view: &mut View) -> Result<(usize, End), OpenError> {
+    let mut tail = (0, End { offset: SEGMENT_HEADER_BYTES, checksum: 0, last: None });
+    let mut goes_on = true;
+    for (number, Segment { header, file }) in segments.iter().enumerate() {
+        let (before, checksum) = (tail.1.offset, tail.1.checksum);
+        if !goes_on {
+            // It was prepared ahead. Had it been used, the log would have said so.
+            let used = reader(header, file).frame_at(SEGMENT_HEADER_BYTES)?.is_some();
+            let segment = segment_name(header.number.saturating_sub(1));
+            if used || number > tail.0 + 1 {
+                let why = Corruption::LaterSegment;
+                return Err(OpenError::Corrupt { segment, offset: before, why });
+            }
+            continue;
+        }
+        view.segments.push(*header);
+        let end = reader(header, file).scan(checksum, |frame| {
+            let offset = frame.header.offset;
+            let segment = || segment_name(header.number);
+            let why = Corruption::Disorder;
+            view.replay(&frame).map_err(|_| OpenError::Corrupt { segment: segment(), offset, why })
+        })?;
+        goes_on = end.last == Some(FrameKind::Roll);
+        tail = (number, end);
+    }
+    if goes_on {
+        let next = u32::try_from(segments.len()).unwrap_or(u32::MAX);
+        return Err(OpenError::Missing { segment: segment_name(next) });
+    }
+    Ok(tail)
+}
+
+/// Whether what stands at the end may be cut.
+fn judge(
+    at: Position,
+    beyond: &Beyond,
+    marks: &Marks,
+    last: Option<LogId>,
+) -> Result<(), OpenError> {
+    let committed = marks.committed.map(|id| id.index);
+    let why = if beyond.frames && beyond.synced_to > at.offset {
+        Corruption::LaterFrame
+    } else if let Some(index) = committed.filter(|it| last.is_none_or(|last| *it > last.index)) {
+        Corruption::Committed { index }
+    } else if beyond.frames && marks.synced > at {
+        Corruption::Marked
+    } else {
+        return Ok(());
+    };
+    Err(OpenError::Corrupt { segment: segment_name(at.segment), offset: at.offset, why })
+}
+
+/// Zeroes what a torn write left, so that a later look beyond the end finds only what came later.
+fn cut(
+    header: &SegmentHeader,
+    file: &dyn File,
+    offset: u64,
+    beyond: &Beyond,
+) -> Result<Option<Cut>, OpenError> {
+    let size = file.size()?;
+    let mut at = offset;
+    while at < beyond.data_end {
+        let zeros = vec![0; usize::try_from((beyond.data_end - at).min(1 << 20)).unwrap_or(0)];
+        file.write_at(&zeros, at)?;
+        at = at.saturating_add(1 << 20);
+    }
+    if size < header.size {
+        file.write_at(&[0], header.size.saturating_sub(1))?;
+    }
+    if beyond.data_end == 0 && size >= header.size {
+        return Ok(None);
+    }
+    file.sync()?;
+    let bytes = beyond.data_end.saturating_sub(offset);
+    Ok(Some(Cut { segment: segment_name(header.number), offset, bytes }))
+}
+
+/// Whether the node may vote; what is found is recorded, so that a second start says the same.
+fn judge_start(disk: &dyn Disk, closed: bool, fresh: bool) -> Result<Start, OpenError> {
+    let place = disk.place(&segment_name(0))?;
+    let doubt = match Record::read(disk)? {
+        Some(Record::Doubted(doubt)) => Some(doubt),
+        _ if closed || fresh => None,
+        None => Some(Doubt::NoRecord),
+        Some(Record::At(before)) if before == place => None,
+        Some(Record::At(before)) if before.boot_id == place.boot_id => Some(Doubt::Moved),
+        Some(Record::At(before)) if before.inode != place.inode => Some(Doubt::Moved),
+        Some(Record::At(_)) => Some(Doubt::MachineRestarted),
+    };
+    let record = doubt.map_or(Record::At(place), Record::Doubted);
+    record.write(disk)?;
+    Ok(doubt.map_or(Start::Trusted, |why| Start::Untrusted { why }))
+}
+
+fn reader(header: &SegmentHeader, file: &Arc<dyn File>) -> FrameReader {
+    FrameReader::new(Arc::clone(file), *header, 256 << 10)
+}
