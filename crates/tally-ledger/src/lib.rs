@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod frame;
 pub mod marks;
+pub mod raft;
 mod scan;
 pub mod segment;
 pub mod store;

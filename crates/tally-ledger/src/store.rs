@@ -99,8 +99,8 @@ pub struct Status {
 /// Ends the process. In a test it only notes that it was called.
 pub type FatalHook = Box<dyn Fn(&Fatal) + Send>;
 
-/// The log, to be written by one task.
-#[derive(Debug)]
+/// The log, to be written by one task. A clone is the same log: one closes it for all.
+#[derive(Debug, Clone)]
 pub struct Store {
     reader: Reader,
     jobs: mpsc::Sender<Job>,
@@ -199,7 +199,9 @@ impl Store {
     /// [`StoreError`] if that failed or the log is closed.
     pub async fn truncate_after(&self, last: Option<LogId>) -> Result<(), StoreError> {
         let permit = self.jobs.reserve().await.map_err(|_| StoreError::Stopped)?;
-        self.reader.0.view().truncate_after(last);
+        if !self.reader.0.view().truncate_after(last) {
+            return Ok(());
+        }
         send(permit, |done| Job::Truncate(last, done)).await
     }
 
@@ -290,6 +292,26 @@ impl Reader {
                 return Ok(found);
             }
         }
+    }
+
+    /// As [`read`](Self::read), for a task: what is not in memory is read on a thread that may wait.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`read`](Self::read).
+    pub async fn fetch(
+        &self,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        match self.0.view().find(range.clone(), bytes_max) {
+            Found::Nowhere => return Ok(Vec::new()),
+            Found::InMemory(entries) => return Ok(entries),
+            Found::OnDisk { .. } => {}
+        }
+        let reader = self.clone();
+        let read = tokio::task::spawn_blocking(move || reader.read(range, bytes_max));
+        // It can only fail to finish while the runtime shuts down.
+        read.await.map_err(|_| StoreError::Stopped)?
     }
 
     /// The log's ends and marks as they are now.

@@ -93,6 +93,8 @@ async fn a_truncated_entry_is_dead_and_another_takes_its_index() {
         let settings = Settings { cache_bytes_max, ..settings() };
         let (store, _) = open_with(&disk, settings).unwrap();
         append(&store, (0..9).map(|index| entry(1, index)).collect()).await.unwrap();
+        store.truncate_after(Some(id(1, 8))).await.unwrap();
+        check_reads(&store.reader(), &(0..9).map(|index| entry(1, index)).collect::<Vec<_>>());
         store.truncate_after(Some(id(1, 4))).await.unwrap();
         check_reads(&store.reader(), &(0..5).map(|index| entry(1, index)).collect::<Vec<_>>());
         append(&store, (5..7).map(|index| entry(2, index)).collect()).await.unwrap();

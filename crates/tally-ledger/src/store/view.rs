@@ -119,8 +119,11 @@ impl View {
         Ok(self.appends)
     }
 
-    /// Entries behind `last` are dead from now on; without it, all are.
-    pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
+    /// Entries behind `last` are dead from now on; without it, all are. Answers whether there are any.
+    pub(super) fn truncate_after(&mut self, last: Option<LogId>) -> bool {
+        if self.last.map(|last| last.index) <= last.map(|last| last.index) {
+            return false;
+        }
         while let Some(latest) = self.tail.back()
             && last.is_none_or(|last| latest.entry.log_id.index > last.index)
         {
@@ -131,6 +134,7 @@ impl View {
         if last.is_none_or(|last| self.first.is_some_and(|first| last.index < first)) {
             self.first = None;
         }
+        true
     }
 
     /// Entries up to `floor` are not read any more.
