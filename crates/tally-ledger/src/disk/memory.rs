@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::{Disk, File, Place};
 
@@ -157,10 +158,10 @@ impl MemoryDisk {
 
     /// Returns once a thread has written what it has and waits for its sync.
     pub(crate) fn wait_for_sync(&self) {
-        let mut world = self.world();
-        while world.syncing == 0 {
-            world = self.0.changed.wait(world).unwrap();
-        }
+        let patience = Duration::from_secs(60);
+        let held = |world: &mut World| world.syncing == 0;
+        let waited = self.0.changed.wait_timeout_while(self.world(), patience, held);
+        assert!(!waited.unwrap().1.timed_out(), "nobody asked for a sync");
     }
 
     pub(crate) fn fail_syncs(&self) {

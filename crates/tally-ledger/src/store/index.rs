@@ -97,6 +97,9 @@ mod tests {
         assert_eq!(index.find(6), Some(Stretch { start, end: Some(7) }));
         let start = Mark { index: 7, position: at(0, 2000) };
         assert_eq!(index.find(8), Some(Stretch { start, end: None }));
+        index.truncate_after(Some(7));
+        index.add(9, at(0, 2300), 100);
+        assert_eq!(index.find(9).unwrap().start, Mark { index: 9, position: at(0, 2300) });
         index.truncate_after(None);
         assert_eq!(index.find(8), None);
     }

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use tally_log::Hash;
 
 use super::*;
+use crate::disk::RealDisk;
 use crate::disk::memory::MemoryDisk;
 use tally_core::id::{MeshId, NodeId};
 
@@ -69,6 +70,22 @@ async fn an_entry_is_readable_at_once_and_acknowledged_after_its_sync() {
 }
 
 #[tokio::test]
+async fn what_is_not_durable_yet_stays_in_memory() {
+    let disk = MemoryDisk::default();
+    let (store, _) = open_with(&disk, Settings { cache_bytes_max: 0, ..settings() }).unwrap();
+    disk.hold_syncs();
+    let (sender, receiver) = mpsc::channel();
+    let reader = store.reader();
+    // The writing thread calls this before it takes the second entry.
+    let done = move |_| sender.send(reader.read(0..9, usize::MAX).unwrap()).unwrap();
+    store.append(vec![entry(1, 0)], done).await.unwrap();
+    disk.wait_for_sync();
+    store.append(vec![entry(1, 1)], |_| {}).await.unwrap();
+    disk.release_syncs();
+    assert_eq!(receiver.recv().unwrap(), [entry(1, 0), entry(1, 1)]);
+}
+
+#[tokio::test]
 async fn what_is_queued_while_a_sync_runs_shares_the_next_one() {
     let disk = MemoryDisk::default();
     let (store, _) = open(&disk).unwrap();
@@ -84,6 +101,28 @@ async fn what_is_queued_while_a_sync_runs_shares_the_next_one() {
     disk.release_syncs();
     (0..10).for_each(|_| assert_eq!(receiver.recv(), Ok(true)));
     assert_eq!(disk.syncs() - before, 2);
+}
+
+#[tokio::test]
+async fn a_real_directory_keeps_what_it_was_given_and_lets_one_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let disk = Arc::new(RealDisk::new(directory.path()).unwrap());
+        let settings = Settings { segment_bytes: 64 << 10, cache_bytes_max: 0, ..settings() };
+        Store::open(disk, settings, Box::new(|_| {}))
+    };
+    let (store, _) = open().unwrap();
+    let entries: Vec<_> = (0..1000).map(|index| entry(1, index)).collect();
+    for piece in entries.chunks(100) {
+        append(&store, piece.to_vec()).await.unwrap();
+    }
+    assert!(matches!(open(), Err(OpenError::InUse)));
+    store.close().await.unwrap();
+    let (store, opened) = open().unwrap();
+    assert_eq!(opened, Opened { start: Start::Trusted, cut: None });
+    assert_eq!(store.reader().fetch(0..u64::MAX, usize::MAX).await.unwrap(), entries);
+    assert!(store.reader().status().segments > 1);
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -214,10 +253,14 @@ async fn a_commit_is_marked_only_as_far_as_the_log_is_durable() {
     assert_eq!(open(&lost).unwrap().0.reader().status().last, Some(id(1, 0)));
     disk.release_syncs();
     store.save_vote(vote(1)).await.unwrap();
-    let (store, _) = open(&disk.kill()).unwrap();
+    let disk = disk.kill();
+    let (store, _) = open(&disk).unwrap();
     assert_eq!(store.reader().status().committed, Some(id(1, 1)));
     store.save_committed(Some(id(1, 7))).await.unwrap();
     assert_eq!(store.reader().status().committed, Some(id(1, 1)));
+    store.close().await.unwrap();
+    // A mark beyond the log would look like a lost entry.
+    open(&disk.kill()).unwrap();
 }
 
 /// Every range reads as the entries say, and there are no others.

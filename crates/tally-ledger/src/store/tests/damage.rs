@@ -55,6 +55,30 @@ async fn a_damaged_entry_that_was_committed_refuses_to_start() {
 }
 
 #[tokio::test]
+async fn a_whole_frame_from_another_history_breaks_the_chain() {
+    let disk = MemoryDisk::default();
+    let (store, _) = open(&disk).unwrap();
+    append(&store, vec![entry(1, 0)]).await.unwrap();
+    drop(store);
+    let histories = [disk.kill(), disk.kill()];
+    for (term, disk) in (2..).zip(&histories) {
+        let (store, _) = open(disk).unwrap();
+        for index in 1..4 {
+            append(&store, vec![entry(term, index)]).await.unwrap();
+        }
+    }
+    let [bytes, other] = histories.each_ref().map(|disk| disk.bytes(SEGMENT));
+    let starts = frame_starts(&bytes);
+    let mixed = histories[0].kill();
+    for offset in starts[1]..starts[2] {
+        mixed.flip(SEGMENT, offset, bytes[offset] ^ other[offset]);
+    }
+    let error = open(&mixed).unwrap_err().to_string();
+    let wanted = format!("{SEGMENT} is damaged at offset {}: a later frame says", starts[2]);
+    assert!(error.starts_with(&wanted), "{error}");
+}
+
+#[tokio::test]
 async fn a_missing_segment_is_named() {
     let disk = MemoryDisk::default();
     let (store, _) = open(&disk).unwrap();
