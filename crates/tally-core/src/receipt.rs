@@ -9,7 +9,9 @@ mod answer;
 pub use answer::{BadAnswer, BatchAnswer, Expanded, hashes_after};
 
 use tally_log::proof::{root_of_inclusion, verify_inclusion};
-use tally_log::{BadProof, Hash, NotVerified, NoteKey, SignedCheckpoint, VerifyingKey};
+use tally_log::{
+    BadCheckpoint, BadProof, Checkpoint, Hash, NotVerified, NoteKey, SignedCheckpoint, VerifyingKey,
+};
 
 use crate::encoded::Encoded;
 use crate::entry::{Entry, Lane, Seal, batch_preimage};
@@ -21,22 +23,22 @@ use crate::time::Timestamp;
 /// An entry with all that shows it to be on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
+    /// Where the entry is, i.
+    pub leaf: LeafIndex,
     /// The entry.
     pub entry: Encoded<Entry>,
-    /// Its leaf, i.
-    pub leaf: LeafIndex,
-    /// Its place in its batch, k, from 0.
-    pub position: u16,
-    /// Its path in the tree over the batch's entries: at most 9 hashes.
-    pub batch_path: Vec<Hash>,
-    /// Its path in the ledger: at most 63 hashes.
-    pub entry_path: Vec<Hash>,
-    /// The seal of its batch of n entries, which is leaf i − k + n.
+    /// Its path in the ledger, from its sibling upwards (RFC 6962 §2.1.1): at most 63 hashes.
+    pub path: Vec<Hash>,
+    /// Where the seal of its batch of n entries is: i − k + n, if k is the entry's position.
+    pub seal_leaf: LeafIndex,
+    /// The seal.
     pub seal: Encoded<Seal>,
     /// The seal's path in the ledger: at most 63 hashes.
     pub seal_path: Vec<Hash>,
-    /// The checkpoint that both paths lead to.
-    pub checkpoint: SignedCheckpoint,
+    /// The entry's path in the tree over the batch's entries: at most 9 hashes.
+    pub batch_path: Vec<Hash>,
+    /// The checkpoint that both paths in the ledger lead to, as a signed note.
+    pub checkpoint: Vec<u8>,
 }
 
 /// Whom to believe.
@@ -74,6 +76,9 @@ pub struct Checked {
 /// Why a receipt shows nothing: whoever made it is at fault, or it is checked with other keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
+    /// It has no checkpoint.
+    #[error("no checkpoint: {0}")]
+    NoCheckpoint(#[from] BadCheckpoint),
     /// No known ledger node has signed the checkpoint.
     #[error("the checkpoint is not the ledger's: {0}")]
     Checkpoint(#[from] NotVerified),
@@ -86,9 +91,9 @@ pub enum ReceiptError {
     /// The batch that was sealed is another one.
     #[error("the entry is not in the batch that was sealed")]
     NotInBatch,
-    /// Leaf, position and count contradict each other.
-    #[error("no batch has an entry at this position")]
-    Position,
+    /// The seal, which says how many entries it is for, is too near or too far.
+    #[error("the seal does not stand after the batch of the entry")]
+    SealMisplaced,
     /// The seal says another lane than the entry belongs in.
     #[error("the entry does not belong in the lane that the seal says")]
     Lane,
@@ -110,43 +115,49 @@ impl Receipt {
     /// [`ReceiptError`] for the first thing that is wrong.
     pub fn check(&self, trust: &Trust<'_>) -> Result<Checked, ReceiptError> {
         let seal = self.seal.value();
-        let seal_leaf = self.check_position(seal)?;
+        let position = self.position().ok_or(ReceiptError::SealMisplaced)?;
         if lane_of(self.entry.value()) != Some(seal.lane) {
             return Err(ReceiptError::Lane);
         }
         if author(self.entry.value()).is_some_and(|author| author != trust.member) {
             return Err(ReceiptError::OtherMember);
         }
-        self.check_batch(seal, trust)?;
-        self.check_inclusion(seal_leaf)?;
-        self.checkpoint.verify_log(trust.log_keys)?;
+        self.check_batch(position, seal, trust)?;
+        let signed = SignedCheckpoint::parse(&self.checkpoint)?;
+        self.check_inclusion(signed.checkpoint())?;
+        signed.verify_log(trust.log_keys)?;
         Ok(Checked {
             leaf: self.leaf,
             lane: seal.lane,
             session: seal.session,
             time: seal.time,
             last_register_leaf: seal.last_register_leaf,
-            size: self.checkpoint.checkpoint().size,
+            size: signed.checkpoint().size,
         })
     }
 
-    /// The seal's leaf, i − k + n.
-    fn check_position(&self, seal: &Seal) -> Result<LeafIndex, ReceiptError> {
-        let first_leaf = self.leaf.0.checked_sub(u64::from(self.position));
-        let seal_leaf = first_leaf.and_then(|first| first.checked_add(u64::from(seal.count)));
-        let seal_leaf = seal_leaf.filter(|_| self.position < seal.count);
-        seal_leaf.map(LeafIndex).ok_or(ReceiptError::Position)
+    /// The entry's position in its batch, from 0; none if the seal stands elsewhere.
+    #[must_use]
+    pub fn position(&self) -> Option<u16> {
+        let count = self.seal.value().count;
+        let first_leaf = self.seal_leaf.0.checked_sub(u64::from(count))?;
+        let position = self.leaf.0.checked_sub(first_leaf)?;
+        u16::try_from(position).ok().filter(|position| *position < count)
     }
 
     /// The member's agent signed a batch that has this entry at this position.
-    fn check_batch(&self, seal: &Seal, trust: &Trust<'_>) -> Result<(), ReceiptError> {
-        let (position, count) = (u64::from(self.position), u64::from(seal.count));
+    fn check_batch(
+        &self,
+        position: u16,
+        seal: &Seal,
+        trust: &Trust<'_>,
+    ) -> Result<(), ReceiptError> {
+        let Seal { session, number, lane, count, root, signature, .. } = seal;
+        let (place, size) = (u64::from(position), u64::from(*count));
         let leaf_hash = self.entry.leaf_hash();
-        let root = root_of_inclusion(&leaf_hash, position, count, &self.batch_path);
-        if root != Ok(seal.root) {
+        if root_of_inclusion(&leaf_hash, place, size, &self.batch_path) != Ok(*root) {
             return Err(ReceiptError::NotInBatch);
         }
-        let Seal { session, number, lane, count, root, signature, .. } = seal;
         let Trust { mesh_id, epoch, .. } = trust;
         let preimage = batch_preimage(mesh_id, *epoch, *session, *number, *lane, *count, root);
         let mut keys = trust.agent_keys.iter();
@@ -158,14 +169,13 @@ impl Receipt {
     }
 
     /// Entry and seal are in the tree of the checkpoint.
-    fn check_inclusion(&self, seal_leaf: LeafIndex) -> Result<(), ReceiptError> {
-        let checkpoint = self.checkpoint.checkpoint();
-        let verify = |hash: &Hash, leaf: LeafIndex, path: &[Hash]| {
-            verify_inclusion(hash, leaf.0, checkpoint.size, path, &checkpoint.root)
-        };
-        verify(&self.entry.leaf_hash(), self.leaf, &self.entry_path)
-            .map_err(ReceiptError::Entry)?;
-        verify(&self.seal.leaf_hash(), seal_leaf, &self.seal_path).map_err(ReceiptError::Seal)
+    fn check_inclusion(&self, checkpoint: &Checkpoint) -> Result<(), ReceiptError> {
+        let Checkpoint { size, root, .. } = checkpoint;
+        let verify =
+            |hash: &Hash, leaf: LeafIndex, path| verify_inclusion(hash, leaf.0, *size, path, root);
+        verify(&self.entry.leaf_hash(), self.leaf, &self.path).map_err(ReceiptError::Entry)?;
+        let seal_hash = self.seal.leaf_hash();
+        verify(&seal_hash, self.seal_leaf, &self.seal_path).map_err(ReceiptError::Seal)
     }
 }
 

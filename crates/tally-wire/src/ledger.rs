@@ -2,11 +2,11 @@
 
 use tally_core::Encoded;
 use tally_core::entry::{
-    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, Seal, SessionStart,
+    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, SessionStart,
 };
-use tally_core::id::LeafIndex;
 use tally_core::ledger::{Batch, Proposal, Rejection, STALE_NAMES_MAX, Submission};
-use tally_log::{Edge, Hash};
+use tally_core::receipt::Receipt;
+use tally_log::Edge;
 
 use crate::codec::{Ascending, Blob, Codec, Fields, Head, Item, List, Plain, object};
 use crate::error::DecodeError;
@@ -29,28 +29,6 @@ pub const CHECKPOINT_LEN_MAX: usize = 16 * 1024;
 pub(crate) type Path = List<0, 63>;
 /// A checkpoint as a signed note.
 pub(crate) type Note = Blob<1, CHECKPOINT_LEN_MAX>;
-
-/// An entry with all that is needed to check it alone: its path and its seal's to one signed
-/// checkpoint. Not checked yet: these are its parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// Where the entry is.
-    pub leaf: LeafIndex,
-    /// The entry.
-    pub entry: Encoded<Entry>,
-    /// RFC 6962 inclusion path of the entry, from its sibling upwards, at most 63.
-    pub path: Vec<Hash>,
-    /// Where the seal of its batch is.
-    pub seal_leaf: LeafIndex,
-    /// The seal of its batch.
-    pub seal: Encoded<Seal>,
-    /// RFC 6962 inclusion path of the seal, at most 63.
-    pub seal_path: Vec<Hash>,
-    /// Path of the entry among the entries of its batch, to the root in the seal, at most 63.
-    pub batch_path: Vec<Hash>,
-    /// The checkpoint as a C2SP signed note, 1 to 16,384 bytes.
-    pub checkpoint: Vec<u8>,
-}
 
 object! { Proposal = 50, 1, PROPOSAL_LEN_MAX => {
     time,

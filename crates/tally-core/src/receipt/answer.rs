@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use tally_log::proof::{inclusion, range_needs, verify_range};
-use tally_log::{BadEdge, BatchTree, Edge, Hash, NoProof, NodeId, SignedCheckpoint, node_hash};
+use tally_log::{
+    BadCheckpoint, BadEdge, BatchTree, Checkpoint, Edge, Hash, NoProof, NodeId, SignedCheckpoint,
+    node_hash,
+};
 
 use super::Receipt;
 use crate::encoded::Encoded;
@@ -28,17 +31,18 @@ pub struct BatchAnswer {
     /// to right: what other batches added meanwhile. With the edge's hashes before it, this is the
     /// range proof of the batch.
     pub after: Vec<Hash>,
-    /// A checkpoint of a tree that has the batch.
-    pub checkpoint: SignedCheckpoint,
+    /// A checkpoint of a tree that has the batch, as a signed note.
+    pub checkpoint: Vec<u8>,
 }
 
 /// An answer that was found to fit its batch: receipts come out of it.
 #[derive(Debug, Clone)]
 pub struct Expanded {
     first_leaf: LeafIndex,
+    seal_leaf: LeafIndex,
     seal: Encoded<Seal>,
     seal_path: Vec<Hash>,
-    checkpoint: SignedCheckpoint,
+    checkpoint: Vec<u8>,
     batch: BatchTree,
     ledger: Ledger,
 }
@@ -46,6 +50,9 @@ pub struct Expanded {
 /// The answer does not fit the batch: whoever gave it is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadAnswer {
+    /// It has no checkpoint.
+    #[error("no checkpoint: {0}")]
+    NoCheckpoint(#[from] BadCheckpoint),
     /// Its seal is of another batch.
     #[error("the seal is of another batch")]
     OtherBatch,
@@ -70,17 +77,18 @@ impl BatchAnswer {
             return Err(BadAnswer::OtherBatch);
         }
         leaf_hashes.push(seal.leaf_hash());
-        let (size, root) = (checkpoint.checkpoint().size, &checkpoint.checkpoint().root);
+        let signed = SignedCheckpoint::parse(&checkpoint)?;
+        let Checkpoint { size, root, .. } = signed.checkpoint();
         let proof = [edge_before.hashes(), after.as_slice()].concat();
-        let in_tree = verify_range(first_leaf.0, &leaf_hashes, size, &proof, root).is_ok();
+        let in_tree = verify_range(first_leaf.0, &leaf_hashes, *size, &proof, root).is_ok();
         if !in_tree || edge_before.size() != first_leaf.0 {
             return Err(BadAnswer::NotInTree);
         }
-        let ledger = Ledger::new(&edge_before, &leaf_hashes, &after, size);
+        let ledger = Ledger::new(&edge_before, &leaf_hashes, &after, *size);
         let ledger = ledger.map_err(|_| BadAnswer::NotInTree)?;
-        let seal_leaf = first_leaf.0.saturating_add(u64::from(sealed.count));
-        let seal_path = ledger.path(seal_leaf).map_err(|_| BadAnswer::NotInTree)?;
-        Ok(Expanded { first_leaf, seal, seal_path, checkpoint, batch, ledger })
+        let seal_leaf = LeafIndex(first_leaf.0.saturating_add(u64::from(sealed.count)));
+        let seal_path = ledger.path(seal_leaf.0).map_err(|_| BadAnswer::NotInTree)?;
+        Ok(Expanded { first_leaf, seal_leaf, seal, seal_path, checkpoint, batch, ledger })
     }
 }
 
@@ -104,14 +112,14 @@ impl Expanded {
     pub fn receipt(&self, position: u16, entry: Encoded<Entry>) -> Result<Receipt, NoProof> {
         let leaf = self.leaf(position);
         Ok(Receipt {
-            batch_path: self.batch.path(u64::from(position))?,
-            entry_path: self.ledger.path(leaf.0)?,
+            leaf,
+            entry,
+            path: self.ledger.path(leaf.0)?,
+            seal_leaf: self.seal_leaf,
             seal: self.seal.clone(),
             seal_path: self.seal_path.clone(),
+            batch_path: self.batch.path(u64::from(position))?,
             checkpoint: self.checkpoint.clone(),
-            entry,
-            leaf,
-            position,
         })
     }
 }

@@ -13,10 +13,11 @@ fn log_signer(what: &str, name: &str) -> NoteSigner {
     NoteSigner::new(KeyName::new(name).unwrap(), key(what))
 }
 
-fn checkpoint(world: &World, signer: &NoteSigner) -> SignedCheckpoint {
+fn checkpoint(world: &World, signer: &NoteSigner) -> Vec<u8> {
     let (size, root) = (world.state.size(), world.state.root());
     let origin = Origin::new(ORIGIN).unwrap();
-    SignedCheckpoint::sign(Checkpoint { origin, size, root }, signer).unwrap()
+    let signed = SignedCheckpoint::sign(Checkpoint { origin, size, root }, signer).unwrap();
+    signed.to_string().into_bytes()
 }
 
 struct Keys {
@@ -61,7 +62,7 @@ fn file(world: &mut World, counts: &[usize]) -> (Vec<Batch>, Applied) {
     (batches, applied)
 }
 
-fn answer(accepted: &Accepted, after: Vec<Hash>, checkpoint: SignedCheckpoint) -> BatchAnswer {
+fn answer(accepted: &Accepted, after: Vec<Hash>, checkpoint: Vec<u8>) -> BatchAnswer {
     BatchAnswer {
         first_leaf: accepted.first_leaf,
         seal: accepted.seal.clone(),
@@ -115,15 +116,17 @@ fn a_receipt_shows_where_and_when_an_entry_was_accepted() {
 fn a_receipt_that_was_bent_shows_nothing() {
     type Bend = fn(&mut Receipt);
     type Finds = fn(&ReceiptError) -> bool;
-    let bends: [(Bend, Finds); 13] = [
-        (|it| it.leaf.0 += 1, |error| matches!(error, ReceiptError::Entry(_))),
-        (|it| it.position = 3, |error| *error == ReceiptError::Position),
-        (|it| it.position = 0, |error| *error == ReceiptError::NotInBatch),
-        (|it| it.leaf.0 = 0, |error| *error == ReceiptError::Position),
-        (|it| it.leaf.0 = u64::MAX, |error| *error == ReceiptError::Position),
+    let bends: [(Bend, Finds); 16] = [
+        (|it| it.leaf.0 += 1, |error| *error == ReceiptError::NotInBatch),
+        (|it| it.leaf.0 += 2, |error| *error == ReceiptError::SealMisplaced),
+        (|it| it.leaf.0 -= 2, |error| *error == ReceiptError::SealMisplaced),
+        (|it| it.seal_leaf.0 += 1, |error| *error == ReceiptError::NotInBatch),
+        (|it| it.seal_leaf.0 = 2, |error| *error == ReceiptError::SealMisplaced),
+        (|it| it.seal_leaf.0 = u64::MAX, |error| *error == ReceiptError::SealMisplaced),
+        (|it| moved(it), |error| matches!(error, ReceiptError::Entry(_))),
         (|it| it.batch_path[0] = Hash::default(), |error| *error == ReceiptError::NotInBatch),
         (|it| it.batch_path.truncate(1), |error| *error == ReceiptError::NotInBatch),
-        (|it| it.entry_path[0] = Hash::default(), |error| matches!(error, ReceiptError::Entry(_))),
+        (|it| it.path[0] = Hash::default(), |error| matches!(error, ReceiptError::Entry(_))),
         (|it| it.seal_path[0] = Hash::default(), |error| matches!(error, ReceiptError::Seal(_))),
         (
             |it| bend_seal(it, |seal| seal.time.0 += 1),
@@ -138,6 +141,7 @@ fn a_receipt_that_was_bent_shows_nothing() {
             |error| *error == ReceiptError::Lane,
         ),
         (|it| it.entry = other_entry(), |error| *error == ReceiptError::NotInBatch),
+        (|it| it.checkpoint.truncate(9), |error| matches!(error, ReceiptError::NoCheckpoint(_))),
     ];
     for (place, (bend, finds)) in bends.into_iter().enumerate() {
         let (world, mut receipt) = receipt();
@@ -145,6 +149,12 @@ fn a_receipt_that_was_bent_shows_nothing() {
         let error = receipt.check(&Keys::new(&world, "LZ9").trust()).unwrap_err();
         assert!(finds(&error), "bend {place}: {error:?}");
     }
+}
+
+/// The whole batch one leaf further on.
+fn moved(receipt: &mut Receipt) {
+    receipt.leaf.0 += 1;
+    receipt.seal_leaf.0 += 1;
 }
 
 fn bend_seal(receipt: &mut Receipt, bend: fn(&mut Seal)) {
@@ -202,6 +212,8 @@ fn an_answer_fits_its_batch_alone() {
     let not_in_tree = Err(BadAnswer::NotInTree);
     let bent = BatchAnswer { after: Vec::new(), ..answers[1].clone() };
     assert_eq!(verdict(&bent, &batches[1]), not_in_tree);
+    let bent = BatchAnswer { checkpoint: Vec::new(), ..answers[1].clone() };
+    assert!(matches!(verdict(&bent, &batches[1]), Err(BadAnswer::NoCheckpoint(_))));
     let bent = BatchAnswer { edge_before: Edge::new(), ..answers[1].clone() };
     assert_eq!(verdict(&bent, &batches[1]), not_in_tree);
     let bent =

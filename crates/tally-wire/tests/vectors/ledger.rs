@@ -3,9 +3,9 @@
 use tally_core::entry::{Algorithm, Entry, Lane, batch_preimage};
 use tally_core::id::{LeafIndex, NodeId, SessionId};
 use tally_core::ledger::{Batch, Proposal, Rejection, Submission};
+use tally_core::receipt::Receipt;
 use tally_core::register::RegisterName;
 use tally_log::{Edge, leaf_hash, root_of};
-use tally_wire::ledger::Receipt;
 use tally_wire::message::ledger::{
     BatchAccepted, Beat, Busy, Entries, EntriesQuery, FeedItem, FeedRegister, FeedStart, NotLeader,
     Query, QueryAnswer, QueryRefusal, QueryRefused, ReceiptAnswer, ReceiptQuery, SessionAnswer,

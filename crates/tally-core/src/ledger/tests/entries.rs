@@ -64,6 +64,7 @@ fn counters_only_rise_over_all_that_a_session_filed() {
     assert_eq!(file(&[5, 9]), Ok(()));
     assert_eq!(file(&[10, 10]), behind);
     assert_eq!(file(&[12, 11]), behind);
+    assert_eq!(file(&[9]), behind);
     // What was rejected has used up no counter.
     assert_eq!(file(&[10]), Ok(()));
     assert_eq!(file(&[9]), behind);

@@ -319,12 +319,16 @@ impl World {
 
     /// Any other write with the approvals of these members, ascending.
     pub(crate) fn approved(&self, mut write: RegisterWrite, signers: &[&str]) -> RegisterWrite {
-        let RegisterWrite { name, version, previous, narrows, body, .. } = &write;
-        let mesh_id = self.state.mesh_id();
-        let preimage =
-            register_preimage(mesh_id, name, *version, *previous, *narrows, body.bytes());
+        let preimage = self.preimage(&write);
         write.approvals = signers.iter().map(|signer| approval(signer, &preimage)).collect();
         write
+    }
+
+    /// What is signed for any other write.
+    pub(crate) fn preimage(&self, write: &RegisterWrite) -> Vec<u8> {
+        let RegisterWrite { name, version, previous, narrows, body, .. } = write;
+        let mesh_id = self.state.mesh_id();
+        register_preimage(mesh_id, name, *version, *previous, *narrows, body.bytes())
     }
 
     /// A member's record, changed, approved by two of three.

@@ -121,11 +121,19 @@ fn a_majority_of_active_members_approves() {
 
 #[test]
 fn an_approval_is_for_this_write_by_the_present_ig_lead() {
-    let spoils: [fn(&World, &mut RegisterWrite); 6] = [
+    let spoils: [fn(&World, &mut RegisterWrite); 7] = [
         |_, write| write.body = encode(group(&["RZ9"])),
         |_, write| write.approvals[1].member = id("XX1"),
         |_, write| write.approvals[1].role = id("caldicott"),
         |_, write| write.approvals[1].key = crate::id::KeyId([0; 8]),
+        // Rightly signed, in a role that approves nothing.
+        |world, write| {
+            let key = key("caldicott QX1");
+            let preimage = world.preimage(write);
+            write.approvals[1].role = id("caldicott");
+            write.approvals[1].key = crate::id::KeyId::of(&key.verifying_key());
+            write.approvals[1].signature = key.sign(&preimage);
+        },
         |_, write| write.approvals[1].signature = write.approvals[0].signature,
         |world, write| {
             let other = RegisterWrite { version: 2, ..write.clone() };
