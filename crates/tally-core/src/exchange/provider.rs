@@ -189,6 +189,12 @@ impl Provider {
         timer.into_iter().chain(self.drain.deadline()).min()
     }
 
+    /// What an exchange in flight asks.
+    #[must_use]
+    pub fn question(&self, exchange: ExchangeId) -> Option<&Question> {
+        self.exchanges.get(&exchange).map(|it| &*it.question)
+    }
+
     /// Exchanges in flight, and those whose outcome the ledger still owes.
     #[must_use]
     pub fn in_flight(&self) -> usize {
