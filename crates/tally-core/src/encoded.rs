@@ -1,5 +1,7 @@
 //! A value together with the bytes that it was read from.
 
+use std::fmt;
+
 use tally_log::{Hash, leaf_hash};
 
 /// A value and its canonical bytes.
@@ -7,7 +9,7 @@ use tally_log::{Hash, leaf_hash};
 /// What is hashed and signed is always the bytes, never a second encoding of the value. Only
 /// `tally-wire` makes one from outside bytes, after it has checked that encoding the value again
 /// gives the same bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Encoded<T> {
     value: T,
     bytes: Vec<u8>,
@@ -48,5 +50,25 @@ impl<T> Encoded<T> {
     #[must_use]
     pub fn map<U>(self, narrow: impl FnOnce(T) -> U) -> Encoded<U> {
         Encoded { value: narrow(self.value), bytes: self.bytes }
+    }
+}
+
+/// The value alone: the bytes say the same, and would show what the value's own `Debug` hides.
+impl<T: fmt::Debug> fmt::Debug for Encoded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Encoded").field(&self.value).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Person;
+
+    #[test]
+    fn debug_does_not_show_through_the_bytes_what_the_value_hides() {
+        let person = Person::new("9").unwrap();
+        let printed = format!("{:?}", Encoded::new(person, b"9".to_vec()));
+        assert_eq!(printed, "Encoded(Person(…))");
     }
 }

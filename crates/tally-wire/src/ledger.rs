@@ -5,10 +5,10 @@ use tally_core::entry::{
     BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, SessionStart,
 };
 use tally_core::ledger::{Batch, Proposal, Rejection, STALE_NAMES_MAX, Submission};
-use tally_core::receipt::Receipt;
+use tally_core::receipt::{BatchAnswer, Receipt};
 use tally_log::Edge;
 
-use crate::codec::{Ascending, Blob, Codec, Fields, Head, Item, List, Plain, object};
+use crate::codec::{Ascending, Blob, Codec, Fields, Head, Item, List, Plain, array, object};
 use crate::error::DecodeError;
 use crate::reader::{Reader, at_most};
 use crate::writer::Writer;
@@ -21,14 +21,16 @@ pub const PROPOSAL_LEN_MAX: usize = 1024 * 1024;
 /// Submissions in a proposal at most.
 pub const SUBMISSIONS_MAX: usize = 4096;
 /// Bytes in a receipt at most.
-pub const RECEIPT_LEN_MAX: usize = 48 * 1024;
+pub const RECEIPT_LEN_MAX: usize = 64 * 1024;
 /// Bytes in a checkpoint with its signatures at most.
-pub const CHECKPOINT_LEN_MAX: usize = 16 * 1024;
+pub const CHECKPOINT_LEN_MAX: usize = 8 * 1024;
 
 /// Hashes on a path at most: no tree is higher.
 pub(crate) type Path = List<0, 63>;
-/// A checkpoint as a signed note.
+/// A checkpoint as a C2SP signed note: whoever checks it reads it.
 pub(crate) type Note = Blob<1, CHECKPOINT_LEN_MAX>;
+/// Roots of the full subtrees between two places of a tree at most: some ascend, some descend.
+type After = List<0, 126>;
 
 object! { Proposal = 50, 1, PROPOSAL_LEN_MAX => {
     time,
@@ -38,6 +40,8 @@ object! { Proposal = 50, 1, PROPOSAL_LEN_MAX => {
 object! { Receipt = 53, 1, RECEIPT_LEN_MAX => {
     leaf, entry, path: Path, seal_leaf, seal, seal_path: Path, batch_path: Path, checkpoint: Note,
 } }
+
+array! { BatchAnswer { first_leaf, seal, edge_before, after: After, checkpoint: Note } }
 
 const BATCH: u64 = 51;
 const LEAF: u64 = 52;

@@ -6,8 +6,10 @@
 
 use std::fmt;
 
+use tally_core::Encoded;
 use tally_core::entry::{Action, How, UserKnown};
 use tally_core::id::{AgreementId, ExchangeId, Purpose, SourceId};
+use tally_core::receipt::Receipt;
 use tally_core::refusal::Refusal;
 use tally_log::Hash;
 
@@ -56,7 +58,7 @@ pub enum Answer {
     /// The answer is no.
     Refused(Refused),
     /// The provider's half is on the ledger.
-    Receipt(ReceiptFrame),
+    Receipt(Box<ReceiptFrame>),
     /// The next part of the opening.
     Opening(OpeningPart),
     /// The next bytes of the body.
@@ -78,8 +80,8 @@ pub struct Refused {
 /// The provider's half is on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiptFrame {
-    /// A receipt object.
-    pub receipt: Vec<u8>,
+    /// It is checked before anything that follows is believed.
+    pub receipt: Encoded<Receipt>,
 }
 
 /// The next part of the opening.
@@ -122,7 +124,7 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
     request_ids: RequestIds,
 } }
 object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500> } }
-object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt: Blob<1, PART_LEN_MAX> } }
+object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }
 object! { OpeningPart = 103, 1, AGENT_FRAME_LEN_MAX => { last, bytes: Blob<1, PART_LEN_MAX> } }
 object! { Data = 104, 1, AGENT_FRAME_LEN_MAX => { bytes: Blob<1, PART_LEN_MAX> } }
 object! { Trailer = 105, 1, AGENT_FRAME_LEN_MAX => { how, bytes, root } }

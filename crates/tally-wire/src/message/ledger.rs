@@ -9,12 +9,12 @@ use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
 use tally_core::id::{LeafIndex, MemberId, MeshId, NodeId, SessionId};
 use tally_core::ledger::Rejection;
+use tally_core::receipt::{BatchAnswer, Receipt};
 use tally_core::time::Timestamp;
-use tally_log::{Edge, Hash};
 
 use super::LEDGER_FRAME_LEN_MAX;
-use crate::codec::{Blob, List, choice, numbers, object};
-use crate::ledger::{Note, Path, RECEIPT_LEN_MAX};
+use crate::codec::{List, choice, numbers, object};
+use crate::ledger::Note;
 
 /// Entries in one answer at most.
 pub const ENTRIES_MAX: usize = 512;
@@ -22,8 +22,10 @@ pub const ENTRIES_MAX: usize = 512;
 /// What a node says to a submission. `number` is the batch's; none for a session's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubmitAnswer {
-    /// The batch is on the ledger, from now on or already.
+    /// The batch is on the ledger.
     Accepted(Box<BatchAccepted>),
+    /// The batch was on the ledger before.
+    Repeated(Box<BatchRepeated>),
     /// The session is open, from now on or already.
     SessionStarted(SessionStarted),
     /// It is not on the ledger, and won't be.
@@ -34,23 +36,24 @@ pub enum SubmitAnswer {
     Busy(Busy),
 }
 
-/// A batch is on the ledger. With its own leaves the agent computes the path of each.
+/// A batch is on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchAccepted {
+    /// The batch's number.
+    pub number: u64,
+    /// With its own leaves the agent makes receipts of it.
+    pub answer: BatchAnswer,
+}
+
+/// A batch was on the ledger before. Receipts are asked for one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRepeated {
     /// The batch's number.
     pub number: u64,
     /// The leaf of its first entry.
     pub first_leaf: LeafIndex,
     /// The leaf after its last entry.
     pub seal: Encoded<Seal>,
-    /// The edge of the tree before the batch. None where the batch was answered before: then
-    /// receipts are asked for one by one.
-    pub edge_before: Option<Edge>,
-    /// What stands right of the batch in the tree of the checkpoint: a compact range proof's right
-    /// part, at most 63 hashes.
-    pub after: Vec<Hash>,
-    /// A checkpoint that covers the batch, signed by the node: 1 to 16,384 bytes.
-    pub checkpoint: Vec<u8>,
 }
 
 /// A session is open.
@@ -169,7 +172,7 @@ pub enum QueryAnswer {
     /// Leaves.
     Entries(Entries),
     /// A receipt.
-    Receipt(ReceiptAnswer),
+    Receipt(Box<ReceiptAnswer>),
     /// A member's last session.
     Session(SessionAnswer),
     /// How far the ledger is.
@@ -190,8 +193,8 @@ pub struct Entries {
 /// A receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiptAnswer {
-    /// A receipt object, 1 to 49,152 bytes.
-    pub receipt: Vec<u8>,
+    /// It is checked by whoever asked.
+    pub receipt: Encoded<Receipt>,
 }
 
 /// A member's last session.
@@ -222,7 +225,7 @@ pub struct Status {
     pub protocol: u64,
     /// Which node leads, if it is known.
     pub leader: Option<NodeId>,
-    /// The newest checkpoint, 1 to 16,384 bytes.
+    /// The newest checkpoint, a signed note of 1 to 8,192 bytes.
     pub checkpoint: Vec<u8>,
 }
 
@@ -245,12 +248,13 @@ pub enum QueryRefusal {
 }
 
 object! { BatchAccepted = 70, 1, LEDGER_FRAME_LEN_MAX => {
-    number, first_leaf, seal, edge_before, after: Path, checkpoint: Note,
+    number, answer,
 } }
 object! { SessionStarted = 71, 1, LEDGER_FRAME_LEN_MAX => { session } }
 object! { SubmissionRejected = 72, 1, LEDGER_FRAME_LEN_MAX => { number, rejection } }
 object! { NotLeader = 73, 1, LEDGER_FRAME_LEN_MAX => { number, leader } }
 object! { Busy = 74, 1, LEDGER_FRAME_LEN_MAX => { number, retry_ms } }
+object! { BatchRepeated = 75, 1, LEDGER_FRAME_LEN_MAX => { number, first_leaf, seal } }
 object! { FeedStart = 80, 1, LEDGER_FRAME_LEN_MAX => { from } }
 object! { FeedRegister = 81, 1, LEDGER_FRAME_LEN_MAX => { leaf, time, entry } }
 object! { Beat = 82, 1, LEDGER_FRAME_LEN_MAX => { size, time } }
@@ -259,7 +263,7 @@ object! { ReceiptQuery = 91, 1, LEDGER_FRAME_LEN_MAX => { leaf } }
 object! { SessionQuery = 92, 1, LEDGER_FRAME_LEN_MAX => { member } }
 object! { StatusQuery = 93, 1, LEDGER_FRAME_LEN_MAX => {} }
 object! { Entries = 94, 1, LEDGER_FRAME_LEN_MAX => { first, entries: List<0, ENTRIES_MAX> } }
-object! { ReceiptAnswer = 95, 1, LEDGER_FRAME_LEN_MAX => { receipt: Blob<1, RECEIPT_LEN_MAX> } }
+object! { ReceiptAnswer = 95, 1, LEDGER_FRAME_LEN_MAX => { receipt } }
 object! { SessionAnswer = 96, 1, LEDGER_FRAME_LEN_MAX => { last, open, next, counter } }
 object! { Status = 97, 1, LEDGER_FRAME_LEN_MAX => {
     mesh_id, epoch, size, time, protocol, leader, checkpoint: Note,
@@ -267,7 +271,7 @@ object! { Status = 97, 1, LEDGER_FRAME_LEN_MAX => {
 object! { QueryRefused = 98, 1, LEDGER_FRAME_LEN_MAX => { why } }
 
 choice! { SubmitAnswer, LEDGER_FRAME_LEN_MAX => {
-    Accepted(BatchAccepted), SessionStarted(SessionStarted), Rejected(SubmissionRejected),
+    Accepted(BatchAccepted), Repeated(BatchRepeated), SessionStarted(SessionStarted), Rejected(SubmissionRejected),
     NotLeader(NotLeader), Busy(Busy),
 } }
 choice! { FeedItem, LEDGER_FRAME_LEN_MAX => { Register(FeedRegister), Beat(Beat) } }

@@ -1,17 +1,21 @@
 //! Fixed submissions, proposals, receipts, and messages to and from ledger nodes.
 
+use tally_core::Encoded;
 use tally_core::entry::{Algorithm, Entry, Lane, batch_preimage};
 use tally_core::id::{LeafIndex, NodeId, SessionId};
 use tally_core::ledger::{Batch, Proposal, Rejection, Submission};
-use tally_core::receipt::Receipt;
+use tally_core::receipt::{BatchAnswer, Receipt, Trust};
 use tally_core::register::RegisterName;
-use tally_log::{Edge, leaf_hash, root_of};
-use tally_wire::message::ledger::{
-    BatchAccepted, Beat, Busy, Entries, EntriesQuery, FeedItem, FeedRegister, FeedStart, NotLeader,
-    Query, QueryAnswer, QueryRefusal, QueryRefused, ReceiptAnswer, ReceiptQuery, SessionAnswer,
-    SessionQuery, SessionStarted, Status, StatusQuery, SubmissionRejected, SubmitAnswer,
+use tally_log::{
+    Checkpoint, Edge, Hash, KeyName, NoteSigner, Origin, SignedCheckpoint, leaf_hash, root_of,
 };
-use tally_wire::{encode, encode_checked};
+use tally_wire::encode_checked;
+use tally_wire::message::ledger::{
+    BatchAccepted, BatchRepeated, Beat, Busy, Entries, EntriesQuery, FeedItem, FeedRegister,
+    FeedStart, NotLeader, Query, QueryAnswer, QueryRefusal, QueryRefused, ReceiptAnswer,
+    ReceiptQuery, SessionAnswer, SessionQuery, SessionStarted, Status, StatusQuery,
+    SubmissionRejected, SubmitAnswer,
+};
 
 use super::samples::{
     TIME, close, genesis, hash, key, mesh_id, provider_half, requester_half, seal, session_start,
@@ -51,7 +55,7 @@ pub(crate) fn batch() -> Batch {
         encode_checked(Entry::RequesterHalf(Box::new(requester_half()))).unwrap(),
         encode_checked(Entry::Close(close())).unwrap(),
     ];
-    let leaf_hashes = entries.iter().map(tally_core::Encoded::leaf_hash).collect::<Vec<_>>();
+    let leaf_hashes = entries.iter().map(Encoded::leaf_hash).collect::<Vec<_>>();
     let session = SessionId(LeafIndex(4));
     let root = root_of(&leaf_hashes);
     let preimage = batch_preimage(&mesh_id(), 0, session, 8, Lane::Unconditional, 2, &root);
@@ -78,44 +82,70 @@ fn proposal(filled: bool) -> Proposal {
     Proposal { time: TIME, submissions: if filled { all } else { vec![] } }
 }
 
-/// A checkpoint's text: whether its signature holds is tally-log's business.
-fn checkpoint() -> Vec<u8> {
-    b"dev.example/ledger/0\n2\nroot\n\n\xe2\x80\x94 dev.example/ledger/0 signature\n".to_vec()
+/// The provider's half alone in its batch, on a ledger that holds nothing else.
+fn answer() -> BatchAnswer {
+    let seal = encode_checked(seal()).unwrap();
+    let hashes = [half().leaf_hash(), seal.leaf_hash()];
+    BatchAnswer {
+        first_leaf: LeafIndex(0),
+        edge_before: Edge::new(),
+        after: vec![],
+        checkpoint: checkpoint(2, root_of(&hashes)),
+        seal,
+    }
 }
 
-/// The provider's half alone in its batch, and its seal.
+fn half() -> Encoded<Entry> {
+    encode_checked(Entry::ProviderHalf(Box::new(provider_half()))).unwrap()
+}
+
+/// As the ledger node of LZ9 signs it.
+fn checkpoint(size: u64, root: Hash) -> Vec<u8> {
+    let origin = Origin::new("dev.example/ledger/0").unwrap();
+    let checkpoint = Checkpoint { origin, size, root };
+    SignedCheckpoint::sign(checkpoint, &log()).unwrap().to_string().into_bytes()
+}
+
+fn log() -> NoteSigner {
+    NoteSigner::new(KeyName::new("dev.example/ledger/0").unwrap(), key("log 1"))
+}
+
+/// As the agent makes it of the ledger's answer.
 pub(crate) fn receipt() -> Receipt {
-    let entry = encode_checked(Entry::ProviderHalf(Box::new(provider_half()))).unwrap();
-    let seal = encode_checked(seal()).unwrap();
-    Receipt {
-        leaf: LeafIndex(0),
-        path: vec![seal.leaf_hash()],
-        seal_leaf: LeafIndex(1),
-        seal_path: vec![entry.leaf_hash()],
-        batch_path: vec![],
-        entry,
-        seal,
-        checkpoint: checkpoint(),
-    }
+    answer().expand(&[half()]).unwrap().receipt(0, half()).unwrap()
+}
+
+/// Whether the receipt shows what it says, with the keys of the genesis.
+#[test]
+fn the_receipt_is_one_that_checks() {
+    let trust = Trust {
+        mesh_id: &mesh_id(),
+        epoch: 0,
+        log_keys: &[log().key().clone()],
+        member: &"RZ9".parse().unwrap(),
+        agent_keys: &[key("agent of RZ9").verifying_key()],
+    };
+    assert_eq!(receipt().check(&trust).map(|checked| checked.size), Ok(2));
 }
 
 fn submit_answers() -> impl Iterator<Item = (&'static str, SubmitAnswer)> {
     let mut edge = Edge::new();
     (0_u8..3).for_each(|leaf| edge.push(leaf_hash(&[leaf])));
-    let accepted = BatchAccepted {
-        number: 7,
+    let later = BatchAnswer {
         first_leaf: LeafIndex(3),
-        seal: encode_checked(seal()).unwrap(),
-        edge_before: Some(edge),
+        edge_before: edge,
         after: vec![hash("right")],
-        checkpoint: checkpoint(),
+        checkpoint: checkpoint(6, hash("root")),
+        ..answer()
     };
-    let repeated = BatchAccepted { edge_before: None, after: vec![], ..accepted.clone() };
+    let repeated = BatchRepeated { number: 7, first_leaf: LeafIndex(0), seal: answer().seal };
+    let accepted = |answer| SubmitAnswer::Accepted(Box::new(BatchAccepted { number: 7, answer }));
     let stale = ["agreement/DSA-1", "consent/RZ9/0"].map(|name| name.parse().unwrap()).to_vec();
     let rejected = |number, rejection| SubmissionRejected { number, rejection };
     [
-        ("submit-accepted", SubmitAnswer::Accepted(Box::new(accepted))),
-        ("submit-accepted-again", SubmitAnswer::Accepted(Box::new(repeated))),
+        ("submit-accepted", accepted(answer())),
+        ("submit-accepted-later", accepted(later)),
+        ("submit-repeated", SubmitAnswer::Repeated(Box::new(repeated))),
         (
             "submit-session-started",
             SubmitAnswer::SessionStarted(SessionStarted { session: SessionId(LeafIndex(4)) }),
@@ -169,11 +199,16 @@ fn query_answers() -> [(&'static str, QueryAnswer); 5] {
         time: TIME,
         protocol: 1,
         leader: Some(NodeId(1)),
-        checkpoint: checkpoint(),
+        checkpoint: checkpoint(302, hash("root")),
     };
     [
         ("answer-entries", QueryAnswer::Entries(entries)),
-        ("answer-receipt", QueryAnswer::Receipt(ReceiptAnswer { receipt: encode(&receipt()) })),
+        (
+            "answer-receipt",
+            QueryAnswer::Receipt(Box::new(ReceiptAnswer {
+                receipt: encode_checked(receipt()).unwrap(),
+            })),
+        ),
         ("answer-session", QueryAnswer::Session(session)),
         ("answer-status", QueryAnswer::Status(status)),
         ("answer-refused", QueryAnswer::Refused(QueryRefused { why: QueryRefusal::NotAllowed })),

@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use tally_core::entry::{BATCH_LEN_MAX, Entry};
 use tally_core::ledger::{Proposal, Submission};
 use tally_core::opening::Opening;
+use tally_core::refusal::Fault;
 use tally_core::register::{RegisterName, RegisterRef};
 use tally_wire::ledger::{PROPOSAL_LEN_MAX, SUBMISSION_LEN_MAX};
 use tally_wire::message::AGENT_FRAME_LEN_MAX;
@@ -49,6 +50,13 @@ fn the_committed_vectors_are_what_they_say() {
     }
     let wrong = vectors.iter().filter_map(Vector::wrong).collect::<Vec<_>>();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What only [`DecodeError`] says: which rule, and whose fault.
+#[test]
+fn every_error_is_the_fault_of_who_wrote_the_bytes() {
+    let error = decode_entry(&[0x82, 9, 1]).unwrap_err();
+    assert_eq!((error.code(), error.fault()), ("unknown-kind", Fault::Peer));
 }
 
 /// Too large for a file: the limits of what holds much.
@@ -97,32 +105,35 @@ fn an_entry_reads_as_it_was_written() {
     }
 }
 
-static ENTRIES: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| samples::entries().iter().map(|(_, entry)| encode_entry(entry)).collect());
+static VECTORS: LazyLock<Vec<Vector>> = LazyLock::new(vectors);
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
     /// Whatever is accepted has one encoding: its own.
     #[test]
-    fn a_mutated_entry_is_refused_or_is_another_entry(
+    fn what_was_changed_is_refused_or_is_something_else(
         which in any::<prop::sample::Index>(),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..4),
     ) {
-        let mut bytes = which.get(&ENTRIES).clone();
+        let vector = which.get(&VECTORS);
+        let mut bytes = vector.bytes().to_vec();
         for (place, byte, what) in edits {
-            let at = place.index(bytes.len());
+            let at = place.index(bytes.len().max(1));
             match what {
-                0 => bytes[at] = byte,
-                1 => bytes.insert(at, byte),
-                _ => { bytes.remove(at); }
+                0 if at < bytes.len() => bytes[at] = byte,
+                1 if at < bytes.len() => { bytes.remove(at); }
+                _ => bytes.insert(at, byte),
             }
         }
-        if let Ok(read) = decode_entry(&bytes) {
-            prop_assert_eq!(encode_entry(read.value()), bytes);
-        }
+        prop_assert!(vector.is_refused_or_canonical(&bytes), "{}", vector.name());
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-        let _ = decode_entry(&bytes);
+    fn no_bytes_make_it_panic(
+        which in any::<prop::sample::Index>(),
+        bytes in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
+        prop_assert!(which.get(&VECTORS).is_refused_or_canonical(&bytes));
     }
 }

@@ -151,9 +151,9 @@ fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
         ("refused", Answer::Refused(refused)),
         (
             "receipt-frame",
-            Answer::Receipt(ReceiptFrame {
-                receipt: tally_wire::encode(&super::ledger::receipt()),
-            }),
+            Answer::Receipt(Box::new(ReceiptFrame {
+                receipt: tally_wire::encode_checked(super::ledger::receipt()).unwrap(),
+            })),
         ),
         ("opening-part", Answer::Opening(part)),
         ("data", data()),

@@ -4,11 +4,19 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use tally_wire::{DecodeError, Object, decode, encode};
+use tally_wire::{DecodeError, Object, decode_value, encode};
 
 use super::cbor::diagnostic;
 
-type Read = dyn Fn(&[u8]) -> Result<bool, DecodeError>;
+type Reader = dyn Fn(&[u8]) -> Result<Read, DecodeError> + Send + Sync;
+
+/// What bytes were read as.
+struct Read {
+    /// Whether it is the value that the vector was made from.
+    same: bool,
+    /// Its encoding.
+    again: Vec<u8>,
+}
 
 /// Bytes, and what reading them must give.
 pub(crate) struct Vector {
@@ -16,20 +24,21 @@ pub(crate) struct Vector {
     /// The CDDL file and the rule in it.
     rule: (&'static str, &'static str),
     bytes: Vec<u8>,
-    /// Whether the bytes read as the value that they were made from.
-    read: Box<Read>,
+    read: Box<Reader>,
     /// None if they are good.
     code: Option<&'static str>,
 }
 
 /// What a value of this type is encoded as.
-pub(crate) fn good<T: Object + PartialEq + Debug + 'static>(
+pub(crate) fn good<T: Object + PartialEq + Debug + Send + Sync + 'static>(
     name: &str,
     rule: (&'static str, &'static str),
     value: T,
 ) -> Vector {
     let bytes = encode(&value);
-    let read = move |bytes: &[u8]| decode::<T>(bytes).map(|read| *read.value() == value);
+    let read = move |bytes: &[u8]| {
+        decode_value::<T>(bytes).map(|read| Read { same: read == value, again: encode(&read) })
+    };
     Vector { name: name.to_owned(), rule, bytes, read: Box::new(read), code: None }
 }
 
@@ -40,7 +49,9 @@ pub(crate) fn bad<T: Object>(
     bytes: Vec<u8>,
     code: &'static str,
 ) -> Vector {
-    let read = |bytes: &[u8]| decode::<T>(bytes).map(|_| true);
+    let read = |bytes: &[u8]| {
+        decode_value::<T>(bytes).map(|read| Read { same: false, again: encode(&read) })
+    };
     Vector { name: format!("bad-{name}"), rule, bytes, read: Box::new(read), code: Some(code) }
 }
 
@@ -60,13 +71,22 @@ impl Vector {
             return wrong("the committed text is another".to_owned());
         }
         match ((self.read)(&committed), self.code) {
-            (Ok(true), None) => None,
+            (Ok(read), None) if read.same => None,
             (Ok(_), None) => wrong("reads as another value".to_owned()),
             (Err(error), None) => wrong(format!("refused: {error}")),
             (Ok(_), Some(code)) => wrong(format!("accepted, though {code}")),
             (Err(error), Some(code)) if error.code() == code => None,
             (Err(error), Some(code)) => wrong(format!("{} instead of {code}", error.code())),
         }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reads other bytes as what this vector is: refused, or what has these bytes as its encoding.
+    pub(crate) fn is_refused_or_canonical(&self, bytes: &[u8]) -> bool {
+        (self.read)(bytes).map_or(true, |read| read.again == bytes)
     }
 
     pub(crate) fn rewrite(&self) {
