@@ -4,12 +4,9 @@
 //! the left of the batch and to its right is enough to compute every path. A receipt of one entry is
 //! made when somebody asks for it.
 
-use std::collections::BTreeMap;
-
-use tally_log::proof::{inclusion, range_needs, verify_range};
+use tally_log::proof::range_needs;
 use tally_log::{
-    BadCheckpoint, BadEdge, BatchTree, Checkpoint, Edge, Hash, NoProof, NodeId, SignedCheckpoint,
-    node_hash,
+    BadCheckpoint, BadEdge, BatchTree, Checkpoint, Edge, Hash, NoProof, SignedCheckpoint,
 };
 
 use super::Receipt;
@@ -44,7 +41,7 @@ pub struct Expanded {
     seal_path: Vec<Hash>,
     checkpoint: Vec<u8>,
     batch: BatchTree,
-    ledger: Ledger,
+    ledger: BatchTree,
 }
 
 /// The answer does not fit the batch: whoever gave it is at fault.
@@ -79,13 +76,11 @@ impl BatchAnswer {
         leaf_hashes.push(seal.leaf_hash());
         let signed = SignedCheckpoint::parse(&checkpoint)?;
         let Checkpoint { size, root, .. } = signed.checkpoint();
-        let proof = [edge_before.hashes(), after.as_slice()].concat();
-        let in_tree = verify_range(first_leaf.0, &leaf_hashes, *size, &proof, root).is_ok();
-        if !in_tree || edge_before.size() != first_leaf.0 {
+        if edge_before.size() != first_leaf.0 {
             return Err(BadAnswer::NotInTree);
         }
-        let ledger = Ledger::new(&edge_before, &leaf_hashes, &after, *size);
-        let ledger = ledger.map_err(|_| BadAnswer::NotInTree)?;
+        let ledger = BatchTree::between(&edge_before, &leaf_hashes, &after, *size, root)
+            .map_err(|_| BadAnswer::NotInTree)?;
         let seal_leaf = LeafIndex(first_leaf.0.saturating_add(u64::from(sealed.count)));
         let seal_path = ledger.path(seal_leaf.0).map_err(|_| BadAnswer::NotInTree)?;
         Ok(Expanded { first_leaf, seal_leaf, seal, seal_path, checkpoint, batch, ledger })
@@ -151,46 +146,4 @@ pub fn hashes_after(applied: &Applied) -> Result<Vec<Vec<Hash>>, BadEdge> {
         right.filter_map(|node| tree.node(node)).collect()
     };
     Ok(ends.map(|end| end.map_or_else(Vec::new, |(_, end)| after(end))).collect())
-}
-
-/// The part of the ledger's tree around a batch: all nodes that paths of its leaves can take.
-#[derive(Debug, Clone)]
-struct Ledger {
-    /// Up to and with the batch.
-    tree: BatchTree,
-    /// What follows it.
-    after: BTreeMap<NodeId, Hash>,
-    size: u64,
-}
-
-impl Ledger {
-    fn new(
-        before: &Edge,
-        leaf_hashes: &[Hash],
-        after: &[Hash],
-        size: u64,
-    ) -> Result<Self, NoProof> {
-        let tree = BatchTree::new(before, leaf_hashes);
-        let tree = tree.map_err(|_| NoProof::TooLarge(size))?;
-        let needs = range_needs(before.size(), tree.size(), size)?;
-        let right = needs.into_iter().skip(before.hashes().len());
-        Ok(Self { tree, after: right.zip(after.iter().copied()).collect(), size })
-    }
-
-    fn path(&self, leaf: u64) -> Result<Vec<Hash>, NoProof> {
-        if self.after.is_empty() {
-            return self.tree.path(leaf);
-        }
-        inclusion(leaf, self.size, |id| self.node(id))
-    }
-
-    /// A node of the batch, of what follows, or above both. Half of a node that is above both is
-    /// known at each level down, so this does not fan out.
-    fn node(&self, id: NodeId) -> Option<Hash> {
-        self.tree.node(id).or_else(|| self.after.get(&id).copied()).or_else(|| {
-            let below = id.level().checked_sub(1)?;
-            let child = |side| NodeId::new(below, id.index().checked_mul(2)?.checked_add(side)?);
-            Some(node_hash(&self.node(child(0)?)?, &self.node(child(1)?)?))
-        })
-    }
 }
