@@ -48,7 +48,8 @@ impl Keys {
     }
 }
 
-/// Batches of LZ9 with so many entries each, applied in one proposal.
+/// Batches of LZ9 with so many entries each, applied in one proposal: after the start of a session,
+/// and before the first of them is sent again.
 fn file(world: &mut World, counts: &[usize]) -> (Vec<Batch>, Applied) {
     let batch = |(number, count): (usize, &usize)| {
         let half = |_| world.requester_half(Outcome::Permit);
@@ -58,7 +59,11 @@ fn file(world: &mut World, counts: &[usize]) -> (Vec<Batch>, Applied) {
         world.sign(Batch { number: number as u64, ..batch }, "LZ9")
     };
     let batches = counts.iter().enumerate().map(batch).collect::<Vec<_>>();
-    let applied = world.apply(batches.iter().cloned().map(Submission::Batch).collect());
+    let start = encode(world.session_start("QX1"));
+    let mut submissions = vec![Submission::SessionStart(start)];
+    submissions.extend(batches.iter().cloned().map(Submission::Batch));
+    submissions.extend(submissions.get(1).cloned());
+    let applied = world.apply(submissions);
     (batches, applied)
 }
 
@@ -72,16 +77,17 @@ fn answer(accepted: &Accepted, after: Vec<Hash>, checkpoint: Vec<u8>) -> BatchAn
     }
 }
 
-/// The answers to all batches of a proposal.
+/// The answers to all batches that a proposal added.
 fn answers(world: &World, applied: &Applied) -> Vec<BatchAnswer> {
     let signed = checkpoint(world, &log_signer("log 1", ORIGIN));
-    let after = hashes_after(applied).unwrap();
-    let both = applied.verdicts.iter().zip(after);
-    both.map(|(verdict, after)| match verdict {
-        Verdict::Accepted(accepted) => answer(accepted, after, signed.clone()),
-        other => panic!("{other:?}"),
-    })
-    .collect()
+    let both = applied.verdicts.iter().zip(hashes_after(applied).unwrap());
+    let new = both.filter_map(|(verdict, after)| match verdict {
+        Verdict::Accepted(accepted) => {
+            accepted.edge_before.as_ref().map(|_| answer(accepted, after, signed.clone()))
+        }
+        _ => None,
+    });
+    new.collect()
 }
 
 /// The receipt of the second of three entries, in the second of three batches.
