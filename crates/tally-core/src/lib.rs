@@ -7,6 +7,7 @@ pub mod consent;
 pub mod encoded;
 pub mod entry;
 pub mod exchange;
+pub mod file;
 pub mod id;
 pub mod ledger;
 pub mod limits;

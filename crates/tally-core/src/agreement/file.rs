@@ -3,19 +3,14 @@
 //! Invariant: what is not understood is refused, never skipped; and all that is wrong is told at
 //! once, each with its place.
 
-mod reader;
-
-use std::fmt;
-
-use toml::de::DeTable;
-
 use super::check::{check_dates, check_overlaps, check_share};
 use super::words::{ARTICLES_6, ARTICLES_9, COMMON_LAWS, DATA_KINDS, RELATIONSHIPS, USERS_KNOWN};
 use super::{Agreement, AllowList, Basis, DataKind, Elements, Party, Share};
 use crate::entry::UserKnown;
+pub use crate::file::Problem;
+use crate::file::{self, Keys, Reader, Value};
 use crate::id::{GroupId, MemberId};
 use crate::refusal::Refusal;
-use reader::{Keys, Reader, Value};
 
 /// Bytes of an agreement file at most.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
@@ -28,57 +23,12 @@ pub const TEXT_LEN_MAX: usize = 200;
 /// Bytes of a condition at most.
 pub const CONDITION_LEN_MAX: usize = 4_096;
 
-/// Something wrong with an agreement, for whoever wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The key, such as `share[0].basis.art6`: tables of a list count from 0. Empty for the file.
-    pub path: String,
-    /// The line in the file, from 1, where there is one.
-    pub line: Option<usize>,
-    /// What is wrong, and what would be right.
-    pub what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.what)
-    }
-}
-
 /// Reads an agreement file, and checks it for contradictions.
 ///
 /// # Errors
 /// All that is missing, unknown, repeated or contradictory, in the order of the lines.
 pub fn read(text: &str) -> Result<Agreement, Vec<Problem>> {
-    let mut reader = Reader::new(text);
-    if text.len() > FILE_LEN_MAX {
-        let what = format!("the file has {} bytes, at most {FILE_LEN_MAX} fit", text.len());
-        return Err(vec![Problem { path: String::new(), line: None, what }]);
-    }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        // Where the file is no TOML, what its keys would mean is a guess.
-        let problems = errors.iter().map(|error| Problem {
-            path: String::new(),
-            line: error.span().map(|span| reader.line_of(span.start)),
-            what: format!("not TOML: {}", error.message()),
-        });
-        return Err(problems.collect());
-    }
-    let keys = reader.keys("", document.get_ref());
-    let agreement = read_agreement(&mut reader, keys);
-    let mut problems = std::mem::take(&mut reader.problems);
-    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
-    match agreement {
-        Some(agreement) if problems.is_empty() => Ok(agreement),
-        _ => Err(problems),
-    }
+    file::read(text, FILE_LEN_MAX, &[], read_agreement)
 }
 
 fn read_agreement(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Agreement> {
@@ -111,9 +61,8 @@ fn read_agreement(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Agreement> 
         found.extend(share.into_iter().flat_map(|it| check_share(place, it, parties.as_deref())));
     }
     found.extend(check_overlaps(read_shares.iter().map(Option::as_ref)));
-    for mut problem in found {
-        problem.line = reader.line_of_path(&problem.path);
-        reader.problems.push(problem);
+    for problem in found {
+        reader.complain_at(problem);
     }
 
     Some(Agreement {
@@ -204,7 +153,7 @@ fn read_share(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Share> {
 
 fn read_basis(reader: &mut Reader, value: &Value<'_>) -> Option<Basis> {
     let mut keys = reader.table(value)?;
-    let before = reader.problems.len();
+    let before = reader.problems_found();
     let article_6 = reader.optional(&mut keys, "art6").and_then(|it| reader.word(&it, ARTICLES_6));
     let article_9 = reader.optional(&mut keys, "art9").and_then(|it| reader.word(&it, ARTICLES_9));
     let common_law =
@@ -212,7 +161,7 @@ fn read_basis(reader: &mut Reader, value: &Value<'_>) -> Option<Basis> {
     let power = reader.optional(&mut keys, "power").and_then(|it| reader.text(&it, TEXT_LEN_MAX));
     reader.close(keys);
     // A basis that could not be read is not one that is missing.
-    let whole = reader.problems.len() == before;
+    let whole = reader.problems_found() == before;
     let power = power.unwrap_or_default().to_owned();
     whole.then_some(Basis { article_6, article_9, common_law, power })
 }

@@ -4,9 +4,7 @@ use std::fmt;
 
 use super::{Article6, Article9, CommonLaw, DataKind};
 use crate::entry::UserKnown;
-
-/// Each value of a closed list with its word.
-pub(super) type Words<T> = &'static [(&'static str, T)];
+use crate::file::Words;
 
 pub(super) const DATA_KINDS: Words<DataKind> =
     &[("none", DataKind::None), ("personal", DataKind::Personal), ("special", DataKind::Special)];

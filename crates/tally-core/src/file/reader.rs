@@ -1,5 +1,4 @@
-//! Reads values out of a TOML document and collects what is wrong, each with its place, instead of
-//! stopping at the first fault.
+//! Reads values out of a TOML document and collects what is wrong, each with its place.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,12 +7,12 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::super::words::Words;
-use super::Problem;
+use super::{Problem, Words};
 use crate::time::Date;
 
 /// What was found wrong, and on which line each key stands.
-pub(super) struct Reader {
+#[derive(Debug)]
+pub struct Reader {
     /// Where each line begins, in bytes.
     line_starts: Vec<usize>,
     lines: BTreeMap<String, usize>,
@@ -21,15 +20,16 @@ pub(super) struct Reader {
 }
 
 /// A table's keys that nobody has asked for yet.
-pub(super) struct Keys<'d> {
+#[derive(Debug)]
+pub struct Keys<'d> {
     path: String,
     left: BTreeMap<&'d str, (usize, &'d Spanned<DeValue<'d>>)>,
 }
 
 /// A value and its place.
-#[derive(Clone)]
-pub(super) struct Value<'d> {
-    pub(super) path: String,
+#[derive(Debug, Clone)]
+pub struct Value<'d> {
+    path: String,
     line: usize,
     value: &'d DeValue<'d>,
 }
@@ -49,8 +49,20 @@ impl Reader {
         self.line_starts.partition_point(|start| *start <= byte)
     }
 
+    /// How much was found wrong so far.
+    #[must_use]
+    pub fn problems_found(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// Says that something is wrong with what stands at a path.
+    pub fn complain_at(&mut self, mut problem: Problem) {
+        problem.line = problem.line.or_else(|| self.line_of_path(&problem.path));
+        self.problems.push(problem);
+    }
+
     /// The line of a key path, or of the nearest table around it.
-    pub(super) fn line_of_path(&self, path: &str) -> Option<usize> {
+    fn line_of_path(&self, path: &str) -> Option<usize> {
         let mut around = path;
         loop {
             if let Some(line) = self.lines.get(around) {
@@ -60,7 +72,8 @@ impl Reader {
         }
     }
 
-    pub(super) fn complain(&mut self, value: &Value<'_>, what: impl Into<String>) {
+    /// Says that this value is wrong, and what would be right.
+    pub fn complain(&mut self, value: &Value<'_>, what: impl Into<String>) {
         let (path, line) = (value.path.clone(), Some(value.line));
         self.problems.push(Problem { path, line, what: what.into() });
     }
@@ -75,7 +88,7 @@ impl Reader {
     }
 
     /// Complains about the keys that nobody has asked for.
-    pub(super) fn close(&mut self, keys: Keys<'_>) {
+    pub fn close(&mut self, keys: Keys<'_>) {
         for (key, (line, _)) in keys.left {
             let path = joined(&keys.path, key);
             let what = "no such key is known here".to_owned();
@@ -83,14 +96,16 @@ impl Reader {
         }
     }
 
-    pub(super) fn optional<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Option<Value<'d>> {
+    /// The value of a key that may be absent.
+    pub fn optional<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Option<Value<'d>> {
         let (line, value) = keys.left.remove(key)?;
         let path = joined(&keys.path, key);
         self.lines.insert(path.clone(), line);
         Some(Value { path, line, value: value.get_ref() })
     }
 
-    pub(super) fn required<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Option<Value<'d>> {
+    /// The value of a key that must be there; complains if it is not.
+    pub fn required<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Option<Value<'d>> {
         let found = self.optional(keys, key);
         if found.is_none() {
             let path = joined(&keys.path, key);
@@ -100,7 +115,8 @@ impl Reader {
         found
     }
 
-    pub(super) fn table<'d>(&mut self, value: &Value<'d>) -> Option<Keys<'d>> {
+    /// The keys of a value that must be a table.
+    pub fn table<'d>(&mut self, value: &Value<'d>) -> Option<Keys<'d>> {
         let Some(table) = value.value.as_table() else {
             self.complain(value, "expected a table");
             return None;
@@ -109,7 +125,7 @@ impl Reader {
     }
 
     /// The elements of a list, at most `len_max`.
-    pub(super) fn list<'d>(&mut self, value: &Value<'d>, len_max: usize) -> Option<Vec<Value<'d>>> {
+    pub fn list<'d>(&mut self, value: &Value<'d>, len_max: usize) -> Option<Vec<Value<'d>>> {
         let Some(list) = value.value.as_array() else {
             self.complain(value, "expected a list");
             return None;
@@ -131,7 +147,7 @@ impl Reader {
     }
 
     /// A text of at most `len_max` bytes.
-    pub(super) fn text<'d>(&mut self, value: &Value<'d>, len_max: usize) -> Option<&'d str> {
+    pub fn text<'d>(&mut self, value: &Value<'d>, len_max: usize) -> Option<&'d str> {
         let Some(text) = value.value.as_str() else {
             self.complain(value, "expected a text in quotes");
             return None;
@@ -143,7 +159,8 @@ impl Reader {
         Some(text)
     }
 
-    pub(super) fn yes_or_no(&mut self, value: &Value<'_>) -> Option<bool> {
+    /// A truth value.
+    pub fn yes_or_no(&mut self, value: &Value<'_>) -> Option<bool> {
         let found = value.value.as_bool();
         if found.is_none() {
             self.complain(value, "expected true or false");
@@ -152,7 +169,7 @@ impl Reader {
     }
 
     /// A whole number from 1.
-    pub(super) fn number(&mut self, value: &Value<'_>) -> Option<u64> {
+    pub fn number(&mut self, value: &Value<'_>) -> Option<u64> {
         let found = value.value.as_integer().and_then(|integer| {
             u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|number| *number > 0)
         });
@@ -162,7 +179,8 @@ impl Reader {
         found
     }
 
-    pub(super) fn date(&mut self, value: &Value<'_>) -> Option<Date> {
+    /// A day without a time.
+    pub fn date(&mut self, value: &Value<'_>) -> Option<Date> {
         let found = value.value.as_datetime().filter(|it| it.time.is_none() && it.offset.is_none());
         let found = found.and_then(|it| it.date);
         let date = found.and_then(|it| Date::new(it.year, it.month, it.day).ok());
@@ -172,7 +190,8 @@ impl Reader {
         date
     }
 
-    pub(super) fn parsed<T: FromStr<Err: Display>>(&mut self, value: &Value<'_>) -> Option<T> {
+    /// A text of at most 256 bytes that a type reads for itself.
+    pub fn parsed<T: FromStr<Err: Display>>(&mut self, value: &Value<'_>) -> Option<T> {
         match self.text(value, 256)?.parse() {
             Ok(parsed) => Some(parsed),
             Err(error) => {
@@ -183,7 +202,7 @@ impl Reader {
     }
 
     /// One word of a closed list.
-    pub(super) fn word<T: Copy>(&mut self, value: &Value<'_>, words: Words<T>) -> Option<T> {
+    pub fn word<T: Copy>(&mut self, value: &Value<'_>, words: Words<T>) -> Option<T> {
         let text = self.text(value, 256)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
         if found.is_none() {
@@ -194,7 +213,7 @@ impl Reader {
     }
 
     /// A list without repetition, ascending; `read` reads one element. None if any is wrong.
-    pub(super) fn set<'d, T: Ord>(
+    pub fn set<'d, T: Ord>(
         &mut self,
         value: &Value<'d>,
         len_max: usize,
@@ -219,9 +238,17 @@ impl Reader {
     }
 }
 
+impl Value<'_> {
+    /// Where it stands, such as `share[0].basis`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
 impl<'d> Keys<'d> {
     /// All keys at once, for a table whose keys are names.
-    pub(super) fn into_values(self, reader: &mut Reader) -> Vec<(&'d str, Value<'d>)> {
+    pub fn into_values(self, reader: &mut Reader) -> Vec<(&'d str, Value<'d>)> {
         let path = self.path;
         let values = self.left.into_iter().map(|(key, (line, value))| {
             let path = joined(&path, key);
