@@ -7,3 +7,4 @@ pub mod raft;
 mod scan;
 pub mod segment;
 pub mod store;
+pub mod tiles;

@@ -1,0 +1,143 @@
+//! A thread that writes tiles, so that whoever applies entries does not wait for files.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::error::TileError;
+use super::{Head, Leaf, TileReader, TileStore};
+
+/// Leaves that share one write at most, but for those of the last append taken.
+const GATHER_LEAVES_MAX: usize = 4096;
+
+/// Gives a [`TileStore`] its work from an async task. When it is dropped, the thread writes what it
+/// was given, syncs and ends.
+#[derive(Debug)]
+pub struct TileWriterHandle {
+    jobs: mpsc::Sender<Job>,
+    reader: TileReader,
+    failure: Arc<OnceLock<Arc<TileError>>>,
+    ended: watch::Receiver<()>,
+}
+
+/// The thread has ended; tiles are not written any more.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TilesStopped {
+    /// Because of this.
+    #[error("tiles are not written any more: {0}")]
+    Failed(Arc<TileError>),
+    /// Because it was asked to.
+    #[error("tiles are not written any more: the node is stopping")]
+    Closed,
+}
+
+enum Job {
+    Append(Vec<Leaf>, Head),
+    Sync(oneshot::Sender<Head>),
+}
+
+impl TileWriterHandle {
+    /// Starts the thread. While `jobs_max` appends wait, the next caller waits too.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the system gives no thread.
+    pub fn start(store: TileStore, jobs_max: usize) -> io::Result<Self> {
+        let (jobs, work) = mpsc::channel(jobs_max.max(1));
+        let (end, ended) = watch::channel(());
+        let reader = store.reader();
+        let failure = Arc::new(OnceLock::new());
+        let slot = Arc::clone(&failure);
+        thread::Builder::new().name("tally-tiles".to_owned()).spawn(move || {
+            if let Err(error) = run(store, work) {
+                drop(slot.set(Arc::new(error)));
+            }
+            drop(end);
+        })?;
+        Ok(Self { jobs, reader, failure, ended })
+    }
+
+    /// Reads the tiles. [`TileReader::heads`] tells what is readable.
+    #[must_use]
+    pub fn reader(&self) -> TileReader {
+        self.reader.clone()
+    }
+
+    /// Takes the leaves that lead to this head, to be written soon. Call it in the order of the
+    /// leaves.
+    ///
+    /// # Errors
+    /// [`TilesStopped`].
+    pub async fn append(&self, leaves: Vec<Leaf>, head: Head) -> Result<(), TilesStopped> {
+        self.jobs.send(Job::Append(leaves, head)).await.map_err(|_| self.why())
+    }
+
+    /// Waits until all that was given before is durable, and says how far that is.
+    ///
+    /// # Errors
+    /// [`TilesStopped`].
+    pub async fn sync(&self) -> Result<Head, TilesStopped> {
+        let (done, synced) = oneshot::channel();
+        self.jobs.send(Job::Sync(done)).await.map_err(|_| self.why())?;
+        synced.await.map_err(|_| self.why())
+    }
+
+    /// Waits until the thread has ended: only if it failed, while this handle is there.
+    pub async fn stopped(&self) -> TilesStopped {
+        // Nothing is ever sent: only the end shows.
+        while self.ended.clone().changed().await.is_ok() {}
+        self.why()
+    }
+
+    /// Lets the thread finish what it was given, sync, and end.
+    ///
+    /// # Errors
+    /// [`TilesStopped::Failed`] if it could not.
+    pub async fn close(self) -> Result<(), TilesStopped> {
+        let Self { jobs, failure, mut ended, .. } = self;
+        drop(jobs);
+        while ended.changed().await.is_ok() {}
+        failure.get().map_or(Ok(()), |error| Err(TilesStopped::Failed(Arc::clone(error))))
+    }
+
+    fn why(&self) -> TilesStopped {
+        match self.failure.get() {
+            Some(error) => TilesStopped::Failed(Arc::clone(error)),
+            None => TilesStopped::Closed,
+        }
+    }
+}
+
+fn run(mut store: TileStore, mut work: mpsc::Receiver<Job>) -> Result<(), TileError> {
+    let mut next = work.blocking_recv();
+    while let Some(job) = next.take() {
+        match job {
+            Job::Append(mut leaves, mut head) => {
+                while leaves.len() < GATHER_LEAVES_MAX {
+                    match work.try_recv() {
+                        Ok(Job::Append(more, further)) => {
+                            leaves.extend(more);
+                            head = further;
+                        }
+                        Ok(other) => {
+                            next = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                store.append(&leaves, head)?;
+            }
+            Job::Sync(done) => {
+                let head = store.sync()?;
+                // Whoever asked may have gone.
+                let _ = done.send(head);
+            }
+        }
+        if next.is_none() {
+            next = work.blocking_recv();
+        }
+    }
+    store.sync().map(|_| ())
+}
