@@ -27,7 +27,7 @@ mod submission;
 mod write;
 
 pub use applied::{Accepted, Applied, LeafValue, NewLeaf, Verdict};
-pub(crate) use entries::lane_of;
+pub use entries::lane_of;
 pub use founding::Founding;
 pub use parts::{BadParts, Parts};
 pub use registers::{RegisterState, RegisterValue, Registers};

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod endpoint;
 pub mod frame;
 pub mod identity;
+pub mod ledger;
 pub mod listener;
 pub mod tls;
 pub mod trust;

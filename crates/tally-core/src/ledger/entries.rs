@@ -38,7 +38,7 @@ pub(super) fn check_entries(
 }
 
 /// The lane of an entry. None for what stands outside batches: only the ledger writes seals.
-pub(crate) fn lane_of(entry: &Entry) -> Option<Lane> {
+pub fn lane_of(entry: &Entry) -> Option<Lane> {
     match entry {
         Entry::ProviderHalf(half) => Some(match half.outcome {
             Outcome::Permit if !half.flags.has(Flags::LATE) => Lane::Conditional,

@@ -1,0 +1,113 @@
+//! The client of the ledger: what an agent needs of it.
+//!
+//! Invariant: a caller hears that its entry is on the ledger only after the seal, the path and the
+//! signed checkpoint were checked against the keys that the registers hold. A batch that was not
+//! answered is sent again only as the same bytes, to whichever node leads, until there is a definite
+//! answer: a caller that stops waiting is told that the outcome is open, never that there is none.
+
+mod append;
+mod batch;
+mod driver;
+mod feed;
+mod link;
+mod session;
+
+pub use append::{AppendError, Client, LateAnswer, Recorded, Travel};
+pub use feed::{Feed, FeedEvent};
+pub use link::{Link, LinkError};
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tally_core::id::{MemberId, MeshId, NodeId};
+use tally_log::{NoteKey, SigningKey, VerifyingKey};
+
+use crate::endpoint::ConnectionLimits;
+use crate::identity::Identity;
+use crate::trust::TrustStore;
+
+/// Whose client it is, and of which ledger.
+#[derive(Debug, Clone)]
+pub struct LedgerConfig {
+    /// Whose agent.
+    pub member: MemberId,
+    /// The mesh.
+    pub mesh_id: MeshId,
+    /// The ledger's epoch.
+    pub epoch: u64,
+    /// The ledger nodes, in the order in which they are tried.
+    pub nodes: Vec<LedgerAddress>,
+    /// The agent's certificate and key.
+    pub identity: Identity,
+    /// Members' CAs.
+    pub trust: TrustStore,
+    /// The nodes' log keys, each named like the origin.
+    pub log_keys: Vec<NoteKey>,
+    /// Limits.
+    pub limits: ClientLimits,
+}
+
+/// Where a ledger node is reached by agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerAddress {
+    /// Which node.
+    pub node: NodeId,
+    /// Its QUIC address.
+    pub address: SocketAddr,
+}
+
+/// What signs an agent's sessions and batches.
+#[derive(Debug, Clone)]
+pub struct AgentKey {
+    secret: SigningKey,
+    public: VerifyingKey,
+}
+
+impl AgentKey {
+    /// The key whose public half the member's register holds.
+    #[must_use]
+    pub fn new(secret: SigningKey) -> Self {
+        let public = secret.verifying_key();
+        Self { secret, public }
+    }
+}
+
+/// Limits of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Entries that wait for a batch. Default 16,384; then callers are told that it is too busy.
+    pub queue_entries_max: usize,
+    /// Batches that are under way at once. Default 1: entries that arrive meanwhile travel together
+    /// in the next, which is what makes a batch large.
+    pub batches_in_flight_max: usize,
+    /// A node that does not answer a batch within this time is left for another. Default 1 s.
+    pub answer_wait_max: Duration,
+    /// The first pause between attempts to reach a node; it doubles up to
+    /// [`retry_wait_max`](Self::retry_wait_max). Default 20 ms.
+    pub retry_wait_min: Duration,
+    /// The longest pause between attempts. Default 500 ms.
+    pub retry_wait_max: Duration,
+    /// A feed on which nothing is heard for this long is left for another node's. Default 3 s.
+    pub feed_wait_max: Duration,
+    /// Limits of the connection.
+    pub connection: ConnectionLimits,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            queue_entries_max: 16 * 1024,
+            batches_in_flight_max: 1,
+            answer_wait_max: Duration::from_secs(1),
+            retry_wait_min: Duration::from_millis(20),
+            retry_wait_max: Duration::from_millis(500),
+            feed_wait_max: Duration::from_secs(3),
+            connection: ConnectionLimits {
+                handshake_wait_max: Duration::from_secs(1),
+                idle_wait_max: Duration::from_secs(3),
+                keep_alive: Duration::from_secs(1),
+                ..ConnectionLimits::default()
+            },
+        }
+    }
+}

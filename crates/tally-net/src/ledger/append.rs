@@ -1,0 +1,172 @@
+//! What callers see: append an entry, wait for its receipt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::Encoded;
+use tally_core::entry::{Entry, Seal};
+use tally_core::id::LeafIndex;
+use tally_core::ledger::Rejection;
+use tally_core::receipt::{Expanded, Receipt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::driver::Driver;
+use super::{AgentKey, LedgerConfig};
+
+/// Appends entries. Cheap to clone; when all clones are gone the session rests.
+#[derive(Debug, Clone)]
+pub struct Client {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// An entry is on the ledger, as was checked.
+#[derive(Debug, Clone)]
+pub struct Recorded(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// Of a batch that was answered as a whole.
+    InBatch { batch: Arc<Expanded>, position: u16, entry: Encoded<Entry> },
+    /// Asked for by itself.
+    Alone(Box<Receipt>),
+}
+
+/// Whether an entry may share a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Travel {
+    /// With others of its lane.
+    Together,
+    /// By itself: a bulk permit, whose staleness must not cost others theirs.
+    Alone,
+}
+
+/// Why an entry is not known to be on the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The ledger said no. It is not there, and won't be.
+    #[error("the ledger rejected the entry ({rejection}): {meaning}", meaning = .rejection.meaning())]
+    Rejected {
+        /// Why.
+        rejection: Rejection,
+    },
+    /// No answer in time. It may be there, or come to be: the late answer says.
+    #[error("the ledger did not answer within the time limit; the entry may still be recorded")]
+    Unanswered(LateAnswer),
+    /// Too much is waiting already. Nothing was sent.
+    #[error("too many entries are waiting for the ledger")]
+    TooBusy,
+    /// The caller's fault: the entry can't be a leaf. Nothing was sent.
+    #[error("the entry can't be a leaf of the ledger ({0})")]
+    Unfit(&'static str),
+    /// The session ended with the batch unanswered: the ledger itself must be asked.
+    #[error("the session ended before the ledger answered")]
+    SessionEnded,
+}
+
+/// The definite answer to an entry that its caller no longer waits for.
+#[derive(Debug)]
+pub struct LateAnswer(oneshot::Receiver<Result<Recorded, AppendError>>);
+
+pub(super) struct Job {
+    pub(super) entry: Entry,
+    pub(super) travel: Travel,
+    pub(super) reply: oneshot::Sender<Result<Recorded, AppendError>>,
+}
+
+impl Client {
+    /// Starts a client: it opens a session as soon as it finds the leader. Must be called in a tokio
+    /// runtime.
+    #[must_use]
+    pub fn start(config: LedgerConfig, key: AgentKey) -> Self {
+        let (jobs, queue) = mpsc::channel(config.limits.queue_entries_max.max(1));
+        tokio::spawn(Driver::new(config, key, queue).run());
+        Self { jobs }
+    }
+
+    /// Appends an entry and waits for its receipt, at most so long. The entry's counter is set on
+    /// the way: only the session knows which comes next.
+    ///
+    /// # Errors
+    /// [`AppendError`] says whether the entry is not on the ledger, or whether that is open.
+    pub async fn append(
+        &self,
+        entry: Entry,
+        travel: Travel,
+        wait_max: Duration,
+    ) -> Result<Recorded, AppendError> {
+        let (reply, mut answer) = oneshot::channel();
+        let job = Job { entry, travel, reply };
+        self.jobs.try_send(job).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => AppendError::TooBusy,
+            mpsc::error::TrySendError::Closed(_) => AppendError::SessionEnded,
+        })?;
+        match timeout(wait_max, &mut answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(AppendError::SessionEnded),
+            Err(_) => Err(AppendError::Unanswered(LateAnswer(answer))),
+        }
+    }
+}
+
+impl LateAnswer {
+    /// Waits for the definite answer.
+    ///
+    /// # Errors
+    /// [`AppendError`] if the entry is not on the ledger, or its session ended.
+    pub async fn wait(self) -> Result<Recorded, AppendError> {
+        self.0.await.unwrap_or(Err(AppendError::SessionEnded))
+    }
+}
+
+impl Recorded {
+    pub(super) const fn in_batch(
+        batch: Arc<Expanded>,
+        position: u16,
+        entry: Encoded<Entry>,
+    ) -> Self {
+        Self(Form::InBatch { batch, position, entry })
+    }
+
+    pub(super) fn alone(receipt: Receipt) -> Self {
+        Self(Form::Alone(Box::new(receipt)))
+    }
+
+    /// Where the entry is.
+    #[must_use]
+    pub fn leaf(&self) -> LeafIndex {
+        match &self.0 {
+            Form::InBatch { batch, position, .. } => batch.leaf(*position),
+            Form::Alone(receipt) => receipt.leaf,
+        }
+    }
+
+    /// The seal of its batch.
+    #[must_use]
+    pub fn seal(&self) -> &Seal {
+        match &self.0 {
+            Form::InBatch { batch, .. } => batch.seal().value(),
+            Form::Alone(receipt) => receipt.seal.value(),
+        }
+    }
+
+    /// The entry as it is on the ledger, with its counter.
+    #[must_use]
+    pub fn entry(&self) -> &Encoded<Entry> {
+        match &self.0 {
+            Form::InBatch { entry, .. } => entry,
+            Form::Alone(receipt) => &receipt.entry,
+        }
+    }
+
+    /// The receipt: made when somebody asks for it, from what was checked for the whole batch.
+    ///
+    /// # Errors
+    /// [`tally_log::NoProof`] never, for what this client made; the type says what could be.
+    pub fn receipt(&self) -> Result<Receipt, tally_log::NoProof> {
+        match &self.0 {
+            Form::InBatch { batch, position, entry } => batch.receipt(*position, entry.clone()),
+            Form::Alone(receipt) => Ok(Receipt::clone(receipt)),
+        }
+    }
+}
