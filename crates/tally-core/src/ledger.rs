@@ -22,6 +22,7 @@ mod parts;
 mod permit;
 mod registers;
 mod rejection;
+mod replay;
 mod session;
 mod submission;
 mod write;
@@ -32,6 +33,7 @@ pub use founding::Founding;
 pub use parts::{BadParts, Parts};
 pub use registers::{RegisterState, RegisterValue, Registers};
 pub use rejection::{Rejection, STALE_NAMES_MAX};
+pub use replay::{BadLeaf, Misfit, Replay, Sealed};
 pub use session::{Answer, LastSession, Outcome, RING_LEN_MAX, Session, Sessions};
 pub use submission::{Batch, Proposal, Submission, Surroundings};
 

@@ -8,6 +8,7 @@ pub mod encoded;
 pub mod entry;
 pub mod exchange;
 pub mod file;
+pub mod halves;
 pub mod id;
 pub mod ledger;
 pub mod limits;

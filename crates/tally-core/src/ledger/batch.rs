@@ -72,13 +72,27 @@ impl State {
         if let Known::Judged(answer) = known {
             return repeat(batch, count, root, answer, with);
         }
+        self.judge_next(batch, count, root, &leaf_hashes, with, hashes)
+    }
+
+    /// A batch that has the next number of an open session, from its signature on.
+    pub(super) fn judge_next(
+        &mut self,
+        batch: &Batch,
+        count: u16,
+        root: Hash,
+        leaf_hashes: &[Hash],
+        with: &impl Surroundings,
+        hashes: &mut Vec<Hash>,
+    ) -> Result<Verdict, Rejection> {
         let Batch { number, lane, signature, .. } = batch;
+        let session = self.sessions.open(batch.session).ok_or(Rejection::SessionNotOpen)?;
         let preimage =
             batch_preimage(&self.mesh_id, self.epoch, batch.session, *number, *lane, count, &root);
         ensure(with.verify(&session.key, &preimage, signature), Rejection::BadSignature)?;
         Ok(match self.judge_content(batch, session, with) {
             Ok(Judged::Accept { counter }) => {
-                self.accept(batch, count, root, counter, &leaf_hashes, with, hashes)
+                self.accept(batch, count, root, counter, leaf_hashes, with, hashes)
             }
             Ok(Judged::Halt { protocol }) => {
                 self.halted = Some(protocol);

@@ -8,5 +8,6 @@ mod members;
 mod parts;
 mod permits;
 mod random;
+mod replay;
 pub(crate) mod world;
 mod writes;
