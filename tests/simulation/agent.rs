@@ -43,7 +43,7 @@ pub(crate) struct Live {
     pub(crate) provider: Provider,
     pub(crate) requester: Requester,
     client: Client,
-    replica: Registers,
+    pub(crate) replica: Registers,
     feed_next: usize,
     heard_at: Option<Timestamp>,
     alarm: Option<Timestamp>,
@@ -54,6 +54,8 @@ pub(crate) struct Live {
     /// Whom an exchange that is being asked is about.
     wishes: BTreeMap<ExchangeId, Vec<usize>>,
     drained: u8,
+    /// The store is an older copy: known at once, and in a moment durable.
+    behind: bool,
 }
 
 /// An exchange in which this agent provides.
@@ -83,6 +85,7 @@ struct Asking {
 struct Known<'a> {
     now: Timestamp,
     open: bool,
+    behind: bool,
     replica: &'a Registers,
     heard_at: Option<Timestamp>,
     outbox_entries: usize,
@@ -102,7 +105,11 @@ impl provider::View for Known<'_> {
     }
 
     fn closed(&self) -> Option<Refusal> {
-        (!self.open).then_some(Refusal::LedgerUnavailable)
+        if self.open {
+            self.behind.then_some(Refusal::StoreBehind)
+        } else {
+            Some(Refusal::LedgerUnavailable)
+        }
     }
 }
 
@@ -134,6 +141,14 @@ impl Agent {
         if self.live.is_some() {
             return;
         }
+        if context.goes_wrong(200) && self.store.restore() {
+            context.note(Fact::Restored { agent: self.index });
+        }
+        // A word that was lost with the power, or with the store, was never given.
+        let jobs = &self.store.durable.jobs;
+        let kept =
+            |whose: &(usize, usize), job: &u64| whose.0 != self.index || jobs.contains_key(job);
+        context.truth.deciding.retain(|whose, job| kept(whose, job));
         self.life += 1;
         let id = member(self.index);
         self.live = Some(Live {
@@ -149,6 +164,7 @@ impl Agent {
             asking: BTreeMap::new(),
             wishes: BTreeMap::new(),
             drained: 0,
+            behind: false,
         });
         self.later(context, 0, Own::Retry);
         let wait_ms = context.between(20_000, 40_000);
@@ -169,11 +185,6 @@ impl Agent {
     fn die(&mut self, context: &mut Context) {
         self.live = None;
         self.store.crash(&mut context.random);
-        // A word that was lost with the power was never given.
-        let jobs = &self.store.durable.jobs;
-        let kept =
-            |whose: &(usize, usize), job: &u64| whose.0 != self.index || jobs.contains_key(job);
-        context.truth.deciding.retain(|whose, job| kept(whose, job));
         context.note(Fact::Died { agent: self.index });
         context.break_all(self.index);
         let wait_ms = context.between(50, 4_000);
@@ -183,7 +194,8 @@ impl Agent {
     /// A person's word is durable first, then their register moves.
     pub(crate) fn change_mind(&mut self, context: &mut Context, person: usize) {
         let whose = (self.index, person);
-        if self.live.is_none() || context.truth.deciding.contains_key(&whose) {
+        let behind = self.store.durable.behind;
+        if self.live.is_none() || behind || context.truth.deciding.contains_key(&whose) {
             return;
         }
         let denies = !self.store.durable.denied.get(&person).copied().unwrap_or(false);
@@ -193,7 +205,11 @@ impl Agent {
         self.write(context, vec![Write::Directive { person, denies }, job], Notice::Work);
     }
 
+    /// Somebody comes round: now and then they make a backup.
     pub(crate) fn suspend(&mut self, context: &mut Context) {
+        if context.goes_wrong(400) {
+            self.store.back_up();
+        }
         let Some(live) = &self.live else { return };
         let (agreement, ..) = context.random.pick(&AGREEMENTS);
         let known = live.replica.agreement(&agreement.parse().unwrap());
@@ -242,6 +258,7 @@ impl Agent {
                     },
                 );
             }
+            Own::Import => self.import(context),
             Own::Decide { exchange, attempt } => self.decide(context, exchange, attempt),
             Own::Send { exchange } => self.send_next(context, exchange),
         }
@@ -262,6 +279,11 @@ impl Agent {
             }
             Notice::IntentNotStored { exchange } => {
                 self.request(context, requester::Event::IntentNotStored { exchange });
+            }
+            Notice::Imported => {
+                if let Some(live) = &mut self.live {
+                    live.behind = false;
+                }
             }
             Notice::Position => self.send_flight(context),
             Notice::Work => self.pump(context),
@@ -341,6 +363,7 @@ impl Agent {
         let known = Known {
             now: context.now,
             open: matches!(live.client.phase, Phase::Open(_)),
+            behind: live.behind || self.store.durable.behind,
             replica: &live.replica,
             heard_at: live.heard_at,
             outbox_entries: self.store.durable.outbox.len(),
@@ -354,6 +377,7 @@ impl Agent {
         let known = Known {
             now: context.now,
             open: matches!(live.client.phase, Phase::Open(_)),
+            behind: live.behind || self.store.durable.behind,
             replica: &live.replica,
             heard_at: live.heard_at,
             outbox_entries: self.store.durable.outbox.len(),

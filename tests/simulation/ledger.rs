@@ -6,7 +6,7 @@ use tally_core::Encoded;
 use tally_core::entry::{
     Algorithm, Entry, Lane, Seal, SessionStart, batch_preimage, session_preimage,
 };
-use tally_core::id::{KeyId, LeafIndex, MeshId, Salt16, SessionId};
+use tally_core::id::{KeyId, LeafIndex, MemberId, MeshId, Salt16, SessionId};
 use tally_core::ledger::{Batch, Proposal, Registers, State, Submission, Verdict};
 use tally_core::register::{AgreementRecord, RegisterBody, RegisterName, RegisterWrite};
 use tally_core::time::Timestamp;
@@ -264,13 +264,21 @@ impl Ledger {
                     &self.leaves[index(close.provider_leaf)].entry,
                     Entry::ProviderHalf(half) if half.provider == me
                 ),
-                _ => false,
+                Entry::SessionStart(start) => start.member == me,
+                Entry::Seal(seal) => self.is_session_of(seal, &me),
+                Entry::Genesis(_) | Entry::Register(_) => false,
             };
             if ours {
                 own.push(leaf_index(place));
             }
         }
         own
+    }
+
+    /// Whether the seal is of a session of this member.
+    pub(crate) fn is_session_of(&self, seal: &Seal, member: &MemberId) -> bool {
+        let start = &self.leaves[index(seal.session.0)].entry;
+        matches!(start, Entry::SessionStart(start) if start.member == *member)
     }
 
     /// The seal of the leaf's batch.

@@ -108,6 +108,7 @@ const TROUBLES: &[&str] = &[
     "requester refuses registers-changing",
     "requester refuses source-malformed",
     "requester refuses source-unavailable",
+    "requester refuses store-behind",
     "requester refuses store-unavailable",
     "requester refuses timed-out",
     "requester refuses too-busy",
@@ -117,6 +118,7 @@ const TROUBLES: &[&str] = &[
     "close Withdrawn",
     "close Abandoned",
     "close NothingSent",
+    "close OpeningLost",
     "refusals are counted",
 ];
 

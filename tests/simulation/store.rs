@@ -24,6 +24,9 @@ pub(crate) struct Tables {
     pub(crate) jobs: BTreeMap<u64, Job>,
     /// The last session and batch number that was, or is about to be, used.
     pub(crate) position: Option<(SessionId, u64)>,
+    /// This is an older copy, and nobody has looked after it yet. Durable, because the first batch
+    /// of the new session hides it from the next start.
+    pub(crate) behind: bool,
 }
 
 /// An entry that waits in the outbox.
@@ -57,6 +60,7 @@ pub(crate) enum Write {
     Job { id: u64, job: Job },
     JobDone { id: u64 },
     Position { session: SessionId, number: u64 },
+    Behind { behind: bool },
 }
 
 /// Who is to be told when a transaction is durable.
@@ -68,6 +72,7 @@ pub(crate) enum Notice {
     IntentStored { exchange: ExchangeId },
     IntentNotStored { exchange: ExchangeId },
     Position,
+    Imported,
     Work,
 }
 
@@ -77,6 +82,7 @@ pub(crate) struct Store {
     pending: VecDeque<(u64, Vec<Write>, Notice)>,
     tickets: u64,
     next_job: u64,
+    backup: Option<Tables>,
 }
 
 impl Store {
@@ -104,6 +110,18 @@ impl Store {
         for (_, writes, _) in self.pending.drain(..).take(reached) {
             writes.into_iter().for_each(|write| self.durable.apply(write));
         }
+    }
+
+    pub(crate) fn back_up(&mut self) {
+        self.backup = Some(self.durable.clone());
+    }
+
+    /// Somebody puts an older copy in the place of the store. Says whether there was one.
+    pub(crate) fn restore(&mut self) -> bool {
+        let backup = self.backup.take();
+        let restored = backup.is_some();
+        self.durable = backup.unwrap_or_else(|| std::mem::take(&mut self.durable));
+        restored
     }
 
     pub(crate) const fn job_id(&mut self) -> u64 {
@@ -151,6 +169,7 @@ impl Tables {
                 self.jobs.remove(&id);
             }
             Write::Position { session, number } => self.position = Some((session, number)),
+            Write::Behind { behind } => self.behind = behind,
         }
     }
 }

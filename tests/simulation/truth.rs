@@ -40,6 +40,8 @@ pub(crate) enum Fact {
     Read { agent: usize, leaf: LeafIndex },
     /// The ledger did not take what an agent owes.
     NotTaken { agent: usize, code: &'static str },
+    /// An agent's store was replaced by an older copy.
+    Restored { agent: usize },
     /// An agent died, with all that it knew.
     Died { agent: usize },
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Fact {
             Self::NotTaken { agent, code } => {
                 write!(f, "the ledger does not take from {}: {code}", MEMBERS[*agent])
             }
+            Self::Restored { agent } => write!(f, "{} has an older store", MEMBERS[*agent]),
             Self::Died { agent } => write!(f, "{} is down", MEMBERS[*agent]),
         }
     }
@@ -163,6 +166,7 @@ impl Truth {
             | Fact::Acknowledged { .. }
             | Fact::Read { .. }
             | Fact::NotTaken { .. }
+            | Fact::Restored { .. }
             | Fact::Died { .. } => {}
         }
     }

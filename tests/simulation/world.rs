@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tally_core::exchange::{Question, Receipt};
+use tally_core::exchange::{Question, RecordedHalf};
 use tally_core::id::{ExchangeId, LeafIndex, MemberId, SessionId};
 use tally_core::ledger::{Registers, Submission, Verdict};
 use tally_core::refusal::Refusal;
@@ -77,6 +77,8 @@ pub(crate) enum Own {
     Synced { ticket: u64 },
     /// The ledger may have forgotten us.
     Retry,
+    /// Somebody brings an older store up to date.
+    Import,
     /// What others' halves say of us is held against our own.
     Sweep,
     /// The source was read, or not.
@@ -113,13 +115,13 @@ pub(crate) enum Message {
     /// The requester asks about some people of a source.
     Question { question: Box<Question>, people: Vec<usize> },
     /// The provider releases: here is why it may, and what makes it readable.
-    Head { receipt: Box<Receipt>, opening: Vec<u8> },
+    Head { receipt: Box<RecordedHalf>, opening: Vec<u8> },
     /// A piece of the body.
     Chunk { bytes: Vec<u8> },
     /// The end of it.
     Trailer { bytes: u64, root: Option<Hash> },
     /// No.
-    No { refusal: Refusal, receipt: Option<Box<Receipt>>, counted: bool },
+    No { refusal: Refusal, receipt: Option<Box<RecordedHalf>>, counted: bool },
     /// The other side is gone.
     Gone,
 }

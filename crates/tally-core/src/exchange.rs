@@ -8,7 +8,10 @@
 mod drain;
 pub mod provider;
 mod recent;
+mod recorded;
 pub mod requester;
+
+pub use recorded::{NotAHalf, RecordedHalf};
 
 use crate::entry::{Action, Entry, UserKnown};
 use crate::id::{AgreementId, ExchangeId, LeafIndex, MemberId, Purpose, Salt16, SourceId};
@@ -132,30 +135,3 @@ impl Draft {
 
 /// What a draft has where its salt will be.
 const NO_SALT: Salt16 = Salt16([0; 16]);
-
-/// Proof that the ledger holds a provider's half, as its agent or its peer verified it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    leaf: LeafIndex,
-    half: crate::entry::ProviderHalf,
-}
-
-impl Receipt {
-    /// Of a half at this leaf.
-    #[must_use]
-    pub const fn verified(leaf: LeafIndex, half: crate::entry::ProviderHalf) -> Self {
-        Self { leaf, half }
-    }
-
-    /// Where the half is.
-    #[must_use]
-    pub const fn leaf(&self) -> LeafIndex {
-        self.leaf
-    }
-
-    /// What it says.
-    #[must_use]
-    pub const fn half(&self) -> &crate::entry::ProviderHalf {
-        &self.half
-    }
-}

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Lane, ProviderHalf, SessionStart};
 use tally_core::exchange::provider::Event;
-use tally_core::exchange::{Draft, OwedId, Receipt};
+use tally_core::exchange::{Draft, OwedId, RecordedHalf};
 use tally_core::id::{ExchangeId, LeafIndex, Salt16, SessionId};
 use tally_core::ledger::{Accepted, Batch, Rejection, Submission, Verdict};
 use tally_core::refusal::Refusal;
@@ -344,7 +344,7 @@ impl Agent {
         entry: &Entry,
     ) {
         if let Entry::ProviderHalf(half) = entry {
-            let receipt = Box::new(Receipt::verified(leaf, (**half).clone()));
+            let receipt = Box::new(RecordedHalf::answered(leaf, (**half).clone()));
             self.provide(context, Event::Recorded { exchange, attempt, receipt });
         }
     }

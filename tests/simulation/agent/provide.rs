@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tally_core::consent::{Actors, Directive, Directives, Effect as Says};
 use tally_core::entry::{Entry, Environment};
-use tally_core::exchange::Receipt;
+use tally_core::exchange::RecordedHalf;
 use tally_core::exchange::provider::{Body, Decision, Effect, Event, Permitted, Proof, Refused};
 use tally_core::id::{CheckDigit, ExchangeId, LeafIndex};
 use tally_core::opening::{Opened, Opening, Salt32, StreamDigest, TagKey, commitment, digest};
@@ -288,7 +288,7 @@ impl Agent {
             live.client.submit(context.now, exchange, attempt, half);
         }
         if context.canary == Some(Canary::ReleaseBeforeReceipt) {
-            let receipt = Receipt::verified(LeafIndex(0), value);
+            let receipt = RecordedHalf::answered(LeafIndex(0), value);
             self.begin_release(context, exchange, Box::new(receipt));
         }
         self.pump(context);
@@ -312,7 +312,7 @@ impl Agent {
         &mut self,
         context: &mut Context,
         exchange: ExchangeId,
-        receipt: Box<Receipt>,
+        receipt: Box<RecordedHalf>,
     ) {
         let agent = self.index;
         let serving = self.live.as_mut().and_then(|live| live.serving.get_mut(&exchange));

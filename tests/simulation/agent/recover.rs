@@ -13,7 +13,7 @@ use tally_core::time::Timestamp;
 use crate::agent::client::Phase;
 use crate::agent::{Agent, limits};
 use crate::ledger::Ledger;
-use crate::mesh::member;
+use crate::mesh::{PEOPLE, member};
 use crate::store::{Notice, Row, Write};
 use crate::truth::Fact;
 use crate::world::{Canary, Context, index};
@@ -26,6 +26,8 @@ struct Own {
     filed: BTreeSet<OwedId>,
     peers: Vec<(Timestamp, PeerHalf)>,
     answered: BTreeSet<ExchangeId>,
+    /// The last batch of the agent's own that left leaves.
+    last_batch: Option<(SessionId, u64)>,
 }
 
 impl Agent {
@@ -70,7 +72,12 @@ impl Agent {
                 ..half.clone()
             })
             .collect();
-        for unsettled in provider::settle(&permits, &durable.openings, false) {
+        // The store says which batches it knows of: if the ledger has later ones, it is a copy.
+        let behind = durable.behind || durable.position < own.last_batch;
+        if behind {
+            writes.push(Write::Behind { behind });
+        }
+        for unsettled in provider::settle(&permits, &durable.openings, behind) {
             let exchange = unsettled.exchange;
             writes.push(Write::Row { id: unsettled.id, row: row(unsettled.close) });
             writes.push(Write::Finish { exchange });
@@ -82,6 +89,8 @@ impl Agent {
             let peers: Vec<_> = own.peers.iter().map(|(_, peer)| peer.clone()).collect();
             let answered = self.own_halves(&own);
             let intents = &durable.intents;
+            let done = intents.keys().filter(|exchange| answered.contains(exchange));
+            writes.extend(done.map(|exchange| Write::Forget { exchange: *exchange }));
             for unsettled in requester::settle(&member(self.index), intents, &peers, &answered) {
                 let exchange = unsettled.exchange;
                 writes.push(Write::Row { id: unsettled.id, row: row(unsettled.half) });
@@ -90,6 +99,11 @@ impl Agent {
         }
         if let Some(live) = &mut self.live {
             live.client.open(session, own.filed);
+            live.behind = behind;
+        }
+        if behind {
+            let wait_ms = context.between(500, 6_000);
+            self.later(context, wait_ms, crate::world::Own::Import);
         }
         self.write(context, writes, Notice::Work);
     }
@@ -117,6 +131,21 @@ impl Agent {
         if !writes.is_empty() {
             self.write(context, writes, Notice::Work);
         }
+    }
+
+    /// What people have said is brought from elsewhere into the older store.
+    pub(super) fn import(&mut self, context: &mut Context) {
+        let mut writes = Vec::new();
+        for person in 0..PEOPLE {
+            let whose = (self.index, person);
+            let said = context.truth.said.get(&whose);
+            if !context.truth.deciding.contains_key(&whose) {
+                let denies = said.is_some_and(|mind| mind.denies);
+                writes.push(Write::Directive { person, denies });
+            }
+        }
+        writes.push(Write::Behind { behind: false });
+        self.write(context, writes, Notice::Imported);
     }
 
     /// Exchanges of which a half of ours is on the ledger or on its way.
@@ -164,7 +193,8 @@ impl Agent {
                         from: count.from,
                     });
                 }
-                _ => {}
+                Entry::Seal(seal) => own.last_batch = Some((seal.session, seal.number)),
+                Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Register(_) => {}
             }
         }
         own

@@ -19,7 +19,8 @@ pub(crate) fn need_to_know(scene: &Scene<'_>, fact: &Fact) -> Result<(), String>
             Entry::ProviderHalf(half) => half.provider == me,
             _ => false,
         },
-        Entry::SessionStart(_) | Entry::Seal(_) => false,
+        Entry::SessionStart(start) => start.member == me,
+        Entry::Seal(seal) => scene.ledger.is_session_of(seal, &me),
     };
     ensure(may, || format!("{} reads leaf {leaf}, which is not its own", MEMBERS[*agent]))
 }

@@ -22,7 +22,7 @@ use tally_log::Hash;
 use crate::encoded::Encoded;
 use crate::exchange::drain::Drain;
 use crate::exchange::recent::Recent;
-use crate::exchange::{Conclusion, Ended, OwedId, Question, Receipt};
+use crate::exchange::{Conclusion, Ended, OwedId, Question, RecordedHalf};
 use crate::id::{ExchangeId, MemberId, MeshId};
 use crate::limits::Limits;
 use crate::opening::Opening;
@@ -211,7 +211,12 @@ impl Requester {
         self.conclude(exchange);
     }
 
-    fn permitted(&mut self, exchange: ExchangeId, receipt: &Receipt, opening: &Encoded<Opening>) {
+    fn permitted(
+        &mut self,
+        exchange: ExchangeId,
+        receipt: &RecordedHalf,
+        opening: &Encoded<Opening>,
+    ) {
         let now = self.now;
         let Some(it) = self.exchanges.get_mut(&exchange) else { return };
         if it.promised.is_some() || it.end.is_some() {
@@ -232,7 +237,7 @@ impl Requester {
         &mut self,
         exchange: ExchangeId,
         refusal: Refusal,
-        receipt: Option<&Receipt>,
+        receipt: Option<&RecordedHalf>,
         counted: bool,
     ) {
         let Some(it) = self.exchanges.get_mut(&exchange) else { return };

@@ -3,6 +3,7 @@ use tally_log::{Checkpoint, Edge, KeyName, NoteSigner, Origin};
 
 use super::*;
 use crate::entry::{Flags, Outcome};
+use crate::exchange::{NotAHalf, RecordedHalf};
 use crate::ledger::tests::world::*;
 use crate::ledger::{Accepted, Applied, Batch, Submission, Verdict};
 use crate::refusal::Refusal;
@@ -266,4 +267,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_release_needs_the_receipt_of_a_providers_half() {
+    let (mut world, other) = receipt();
+    let trusted = Keys::new(&world, "LZ9");
+    assert_eq!(RecordedHalf::check(&other, &trusted.trust()), Err(NotAHalf::OtherKind));
+
+    let half = Entry::ProviderHalf(Box::new(world.permit_half("fhir")));
+    let batch = world.batch("RZ9", Lane::Conditional, vec![half.clone()]);
+    let applied = world.apply(vec![Submission::Batch(batch.clone())]);
+    let expanded = answers(&world, &applied).remove(0).expand(&batch.entries).unwrap();
+    let receipt = expanded.receipt(0, batch.entries[0].clone()).unwrap();
+    let keys = Keys::new(&world, "RZ9");
+    let recorded = RecordedHalf::check(&receipt, &keys.trust()).unwrap();
+    assert_eq!(recorded.leaf(), receipt.leaf);
+    assert_eq!(Entry::ProviderHalf(Box::new(recorded.half().clone())), half);
+    let nobodys = Receipt { checkpoint: Vec::new(), ..receipt };
+    let refused = RecordedHalf::check(&nobodys, &keys.trust());
+    assert!(matches!(refused, Err(NotAHalf::Receipt(_))), "{refused:?}");
 }

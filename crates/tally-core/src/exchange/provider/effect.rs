@@ -1,7 +1,7 @@
 //! What a provider can ask of the world.
 
 use crate::encoded::Encoded;
-use crate::exchange::{Draft, Ended, OwedId, Receipt};
+use crate::exchange::{Draft, Ended, OwedId, RecordedHalf};
 use crate::id::ExchangeId;
 use crate::opening::Opening;
 use crate::refusal::Refusal;
@@ -83,7 +83,7 @@ pub enum Effect {
         /// The attempt whose body it is.
         attempt: u32,
         /// Proof of the half.
-        receipt: Box<Receipt>,
+        receipt: Box<RecordedHalf>,
     },
     /// Let nothing more go, and say with [`Event::Broken`] how much went.
     Stop {
@@ -127,7 +127,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     /// The provider's half, so the requester owes one too.
-    Recorded(Box<Receipt>),
+    Recorded(Box<RecordedHalf>),
     /// Nothing, or nobody knows yet. The requester's half will be the one that tells.
     NotRecorded,
     /// One of a count: no half of the requester's is owed.

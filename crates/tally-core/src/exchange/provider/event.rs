@@ -3,7 +3,7 @@
 use tally_log::Hash;
 
 use crate::exchange::provider::Decision;
-use crate::exchange::{Question, Receipt};
+use crate::exchange::{Question, RecordedHalf};
 use crate::id::ExchangeId;
 use crate::refusal::Refusal;
 use crate::register::RegisterName;
@@ -60,7 +60,7 @@ pub enum Event {
         /// The attempt that it is of.
         attempt: u32,
         /// The proof.
-        receipt: Box<Receipt>,
+        receipt: Box<RecordedHalf>,
     },
     /// The ledger does not hold the half and never will: registers moved.
     Stale {

@@ -9,7 +9,7 @@ use crate::exchange::provider::releasing::Releasing;
 use crate::exchange::provider::{
     Body, Decision, Effect, Permitted, Proof, Provider, Refused, State, View,
 };
-use crate::exchange::{Conclusion, Draft, NO_SALT, OwedId, Receipt};
+use crate::exchange::{Conclusion, Draft, NO_SALT, OwedId, RecordedHalf};
 use crate::id::{ExchangeId, LeafIndex};
 use crate::refusal::{Refusal, Scope};
 use crate::register::{RegisterName, RegisterRef};
@@ -21,7 +21,7 @@ pub(super) struct Recording {
     submitted: Timestamp,
     what: Recordable,
     stored: bool,
-    receipt: Option<Box<Receipt>>,
+    receipt: Option<Box<RecordedHalf>>,
 }
 
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Provider {
         view: &impl View,
         exchange: ExchangeId,
         attempt: u32,
-        receipt: Box<Receipt>,
+        receipt: Box<RecordedHalf>,
     ) {
         if self.unanswered.get(&exchange).is_some_and(|it| it.attempt == attempt) {
             self.unanswered.remove(&exchange);
@@ -276,7 +276,7 @@ impl Provider {
         view: &impl View,
         exchange: ExchangeId,
         attempt: u32,
-        receipt: Box<Receipt>,
+        receipt: Box<RecordedHalf>,
         releasing: Releasing,
     ) {
         let basis = if self.feed_is_fresh(view) {

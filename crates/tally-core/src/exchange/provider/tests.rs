@@ -8,7 +8,7 @@ mod releasing;
 use super::*;
 use crate::encoded::Encoded;
 use crate::entry::{Action, Close, Entry, Flags, How, Outcome, ProviderHalf, UserKnown};
-use crate::exchange::{Draft, OwedId, Receipt};
+use crate::exchange::{Draft, OwedId, RecordedHalf};
 use crate::id::{LeafIndex, Salt16};
 use crate::opening::{Opening, Salt32};
 use crate::policy::samples::scenario;
@@ -229,11 +229,11 @@ fn recorded(attempt: u32) -> Event {
     Event::Recorded { exchange: ASK, attempt, receipt: receipt() }
 }
 
-fn receipt() -> Box<Receipt> {
+fn receipt() -> Box<RecordedHalf> {
     let mut it = Driven::decided();
     let effects = it.after(0, permitted(1, whole()));
     let Effect::Submit { half, .. } = &effects[0] else { panic!("{effects:?}") };
-    Box::new(Receipt::verified(LEAF, provider_half(half).clone()))
+    Box::new(RecordedHalf::answered(LEAF, provider_half(half).clone()))
 }
 
 fn stale(attempt: u32) -> Event {

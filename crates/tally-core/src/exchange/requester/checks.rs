@@ -7,7 +7,7 @@ use tally_log::Hash;
 use crate::encoded::Encoded;
 use crate::entry::{AgreementRef, Flags, Outcome, ProviderHalf};
 use crate::exchange::requester::Trailer;
-use crate::exchange::{Question, Receipt};
+use crate::exchange::{Question, RecordedHalf};
 use crate::id::{ExchangeId, LeafIndex, MeshId};
 use crate::opening::{Opening, commitment};
 use crate::refusal::{Refusal, Scope};
@@ -25,7 +25,7 @@ pub(super) struct Promised {
 }
 
 impl Promised {
-    pub(super) fn of(receipt: &Receipt) -> Self {
+    pub(super) fn of(receipt: &RecordedHalf) -> Self {
         let half = receipt.half();
         let streamed = half.flags.has(Flags::STREAMED);
         Self {
@@ -43,7 +43,7 @@ pub(super) fn permit(
     mesh_id: &MeshId,
     exchange: ExchangeId,
     question: &Question,
-    receipt: &Receipt,
+    receipt: &RecordedHalf,
     opening: &Encoded<Opening>,
 ) -> Result<(), Refusal> {
     let half = receipt.half();
@@ -63,7 +63,7 @@ pub(super) fn permit(
 pub(super) fn refusal(
     exchange: ExchangeId,
     question: &Question,
-    receipt: &Receipt,
+    receipt: &RecordedHalf,
     told: Refusal,
 ) -> Result<(), Refusal> {
     let half = receipt.half();

@@ -3,7 +3,7 @@
 use tally_log::Hash;
 
 use crate::encoded::Encoded;
-use crate::exchange::{Question, Receipt};
+use crate::exchange::{Question, RecordedHalf};
 use crate::id::ExchangeId;
 use crate::opening::Opening;
 use crate::refusal::Refusal;
@@ -33,7 +33,7 @@ pub enum Event {
         /// Which exchange.
         exchange: ExchangeId,
         /// Proof of the provider's half.
-        receipt: Box<Receipt>,
+        receipt: Box<RecordedHalf>,
         /// What the half commits to.
         opening: Box<Encoded<Opening>>,
     },
@@ -44,7 +44,7 @@ pub enum Event {
         /// Why, as far as it says.
         refusal: Refusal,
         /// Proof of the provider's half, if it sent one.
-        receipt: Option<Box<Receipt>>,
+        receipt: Option<Box<RecordedHalf>>,
         /// Whether the refusal is one of a count: then no half is owed.
         counted: bool,
     },

@@ -348,12 +348,12 @@ const fn intent_stored() -> Event {
 }
 
 fn permitted(half: ProviderHalf) -> Event {
-    let receipt = Box::new(Receipt::verified(LEAF, half));
+    let receipt = Box::new(RecordedHalf::answered(LEAF, half));
     Event::Permitted { exchange: ASK, receipt, opening: Box::new(opening()) }
 }
 
 fn told(refusal: Refusal, half: Option<ProviderHalf>, counted: bool) -> Event {
-    let receipt = half.map(|half| Box::new(Receipt::verified(LEAF, half)));
+    let receipt = half.map(|half| Box::new(RecordedHalf::answered(LEAF, half)));
     Event::Refused { exchange: ASK, refusal, receipt, counted }
 }
 
