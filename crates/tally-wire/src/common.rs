@@ -20,16 +20,17 @@ use crate::writer::Writer;
 /// No name, id or address is longer.
 const TEXT_LEN_MAX: usize = 300;
 
-/// Types that are one text each.
+/// Types that are one text each, and how to write it.
 macro_rules! texts {
-    ($($type:ty, $what:literal;)*) => {
+    ($($type:ty, $what:literal: $write:ident(|$item:ident| $text:expr);)*) => {
         $(impl Item for $type {
             fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 parsed(from.text($what, TEXT_LEN_MAX)?, $what)
             }
 
             fn write(&self, to: &mut Writer<'_>) {
-                to.text(&self.to_string());
+                let $item = self;
+                to.$write($text);
             }
         })*
     };
@@ -68,15 +69,15 @@ macro_rules! fixed {
 }
 
 texts! {
-    MemberId, "a member's id";
-    MeshName, "a mesh's name";
-    AgreementId, "an agreement's id";
-    SourceId, "a source's id";
-    GroupId, "a group's id";
-    OfficerRole, "an officer's role";
-    RegisterName, "a register's name";
-    Address, "an address";
-    Date, "a day";
+    MemberId, "a member's id": text(|id| id.as_str());
+    MeshName, "a mesh's name": text(|name| name.as_str());
+    AgreementId, "an agreement's id": text(|id| id.as_str());
+    SourceId, "a source's id": text(|id| id.as_str());
+    GroupId, "a group's id": text(|id| id.as_str());
+    OfficerRole, "an officer's role": text(|role| role.as_str());
+    Address, "an address": text(|address| address.as_str());
+    RegisterName, "a register's name": formatted(|name| name);
+    Date, "a day": formatted(|day| day);
 }
 
 counts! {

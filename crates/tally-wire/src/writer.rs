@@ -1,13 +1,25 @@
 //! Writes CBOR items in their one canonical form, or compares them with what was read.
 
 use std::convert::Infallible;
+use std::fmt::{self, Write as _};
 
 use cbor4ii::core::enc::{self, Encode};
 use cbor4ii::core::types;
 
+/// Bytes in the longest name of a register: more are taken as they come.
+const SCRATCH_LEN: usize = 80;
+
+/// Bytes of an entry, and of most other objects: more are taken as they come.
+const OBJECT_LEN: usize = 512;
+
 /// Where items go.
 #[derive(Debug)]
-pub struct Writer<'a>(Sink<'a>);
+pub struct Writer<'a> {
+    sink: Sink<'a>,
+    /// Holds a text whose length is known only once it is written, one after another: an entry
+    /// names several registers, and each node writes each entry.
+    scratch: String,
+}
 
 #[derive(Debug)]
 enum Sink<'a> {
@@ -18,17 +30,17 @@ enum Sink<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) const fn keeping() -> Self {
-        Self(Sink::Keep(Vec::new()))
+    pub(crate) fn keeping() -> Self {
+        Self { sink: Sink::Keep(Vec::with_capacity(OBJECT_LEN)), scratch: String::new() }
     }
 
     pub(crate) const fn comparing(expected: &'a [u8]) -> Self {
-        Self(Sink::Compare { expected, differs: false })
+        Self { sink: Sink::Compare { expected, differs: false }, scratch: String::new() }
     }
 
     /// The bytes that were kept.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        match self.0 {
+        match self.sink {
             Sink::Keep(bytes) => bytes,
             Sink::Compare { .. } => Vec::new(),
         }
@@ -36,7 +48,7 @@ impl<'a> Writer<'a> {
 
     /// Whether exactly the expected bytes were written.
     pub(crate) const fn was_equal(&self) -> bool {
-        match &self.0 {
+        match &self.sink {
             Sink::Keep(_) => false,
             Sink::Compare { expected, differs } => expected.is_empty() && !*differs,
         }
@@ -62,14 +74,24 @@ impl<'a> Writer<'a> {
         self.put(text);
     }
 
+    /// A text that is made on the way.
+    pub(crate) fn formatted(&mut self, value: &impl fmt::Display) {
+        self.scratch.clear();
+        self.scratch.reserve(SCRATCH_LEN);
+        let formatted = write!(self.scratch, "{value}");
+        debug_assert!(formatted.is_ok(), "a string takes everything");
+        let written = self.scratch.as_str().encode(&mut self.sink);
+        debug_assert!(written.is_ok(), "a sink takes everything");
+    }
+
     /// The head of an array; its items follow.
     pub(crate) fn array(&mut self, count: usize) {
-        let written = types::Array::bounded(count, &mut self.0);
+        let written = types::Array::bounded(count, &mut self.sink);
         debug_assert!(written.is_ok(), "a sink takes everything");
     }
 
     fn put(&mut self, item: impl Encode) {
-        let written = item.encode(&mut self.0);
+        let written = item.encode(&mut self.sink);
         debug_assert!(written.is_ok(), "a sink takes everything");
     }
 }

@@ -60,7 +60,7 @@ impl FromStr for RegisterName {
 
     fn from_str(text: &str) -> Result<Self, BadRegisterName> {
         let bad = |_| BadRegisterName;
-        let name = match text.split_once('/') {
+        Ok(match text.split_once('/') {
             None if text == "protocol" => Self::Protocol,
             None if text == "witnesses" => Self::Witnesses,
             Some(("member", id)) => Self::Member(id.parse().map_err(bad)?),
@@ -68,14 +68,17 @@ impl FromStr for RegisterName {
             Some(("group", id)) => Self::Group(id.parse().map_err(bad)?),
             Some(("consent", rest)) => {
                 let (id, number) = rest.split_once('/').ok_or(BadRegisterName)?;
-                let number = number.parse().map_err(|_| BadRegisterName)?;
-                Self::Consent(id.parse().map_err(bad)?, number)
+                Self::Consent(id.parse().map_err(bad)?, parse_number(number)?)
             }
             _ => return Err(BadRegisterName),
-        };
-        // One name has one text: "consent/RZ9/007" and "consent/RZ9/+7" are none.
-        if name.to_string() == text { Ok(name) } else { Err(BadRegisterName) }
+        })
     }
+}
+
+/// The one text that a number has: "consent/RZ9/007" and "consent/RZ9/+7" are no names.
+fn parse_number(text: &str) -> Result<u8, BadRegisterName> {
+    let padded = text.starts_with(['+', '0']) && text != "0";
+    if padded { Err(BadRegisterName) } else { text.parse().map_err(|_| BadRegisterName) }
 }
 
 #[cfg(test)]
@@ -95,7 +98,16 @@ mod tests {
         for text in names {
             assert_eq!(text.parse::<RegisterName>().unwrap().to_string(), text);
         }
-        for bad in ["consent/RZ9/256", "consent/RZ9/07", "consent/RZ9/+7", "consent/RZ9", "x", ""] {
+        for bad in [
+            "consent/RZ9/256",
+            "consent/RZ9/07",
+            "consent/RZ9/+7",
+            "consent/RZ9/00",
+            "consent/RZ9/",
+            "consent/RZ9",
+            "x",
+            "",
+        ] {
             assert_eq!(bad.parse::<RegisterName>(), Err(BadRegisterName), "{bad:?}");
         }
     }
