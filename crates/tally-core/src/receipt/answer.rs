@@ -134,9 +134,10 @@ pub fn hashes_after(applied: &Applied) -> Result<Vec<Vec<Hash>>, BadEdge> {
         }
         _ => None,
     });
-    // Nodes to the right of a batch lie in what came after the first one.
-    let first = ends.clone().flatten().next().map(|(edge, _)| edge);
-    let Some(first) = first else { return Ok(vec![Vec::new(); applied.verdicts.len()]) };
+    // Nodes to the right of a batch lie in what came after the first one. Often nothing did: a
+    // batch comes alone.
+    let first = ends.clone().flatten().next().filter(|(_, end)| *end < size);
+    let Some((first, _)) = first else { return Ok(vec![Vec::new(); applied.verdicts.len()]) };
     let skipped = first.size().saturating_sub(applied.first_leaf.0);
     let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
     let tree = BatchTree::new(first, applied.hashes.get(skipped..).unwrap_or_default())?;
