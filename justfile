@@ -23,3 +23,8 @@ advisories:
 gen:
     GENERATE=1 cargo test --package tally-wire --test vectors what_they_say
     GENERATE=1 cargo test --package tally-tests --test golden always_was
+
+# Instruction counts and times of the pure crates; benches/README.md says what they need.
+bench:
+    cargo bench --package tally-benches --bench instructions
+    cargo bench --package tally-benches --bench times
