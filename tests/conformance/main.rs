@@ -1,7 +1,17 @@
+//! What others have to understand, read by what others wrote.
+//!
 //! The CDDL in `proto/` and the vectors beside it, against each other, by a validator that is not
-//! ours: what the codec accepts the CDDL describes, and what CDDL can forbid it does forbid.
+//! ours: what the codec accepts the CDDL describes, and what CDDL can forbid it does forbid. And
+//! exports, by an implementation of C2SP's tiles that is not ours.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot read the workspace should stop there")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot read the workspace should stop there"
+)]
+#![allow(clippy::indexing_slicing, reason = "places come from the test itself")]
+
+mod exports;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,9 @@
-//! What the tests of the whole workspace share: where it is, and its text.
+//! What the tests of the whole workspace share: where it is, its text, and what others make of an
+//! export.
 //!
 //! The tree is walked rather than asked of git, so that the tests also run from a source archive.
+
+pub mod c2sp;
 
 use std::fs::{self, DirEntry};
 use std::io;
