@@ -42,10 +42,27 @@ pub(crate) struct Entry<'a> {
     node: Node<'a>,
     pub(crate) full_url: Option<Cow<'a, str>>,
     pub(crate) resource: Resource<'a>,
-    search: Option<Node<'a>>,
+    search: Members<'a>,
+    /// Whether it holds nothing but what may leave.
+    bare: bool,
     /// Whether the Bundle's total counts it: a match, not what was included beside it.
     pub(crate) counted: bool,
 }
+
+/// Elements that leave with a Bundle of which nothing is taken. One with any other is cut: it is in
+/// no item, so nobody has decided about it.
+const WHOLE_ELEMENTS: [&str; 10] = [
+    "resourceType",
+    "id",
+    "meta",
+    "language",
+    "identifier",
+    "type",
+    "timestamp",
+    "total",
+    "entry",
+    "signature",
+];
 
 /// Elements of an entry that may leave.
 const ENTRY_ELEMENTS: [&str; 3] = ["fullUrl", "resource", "search"];
@@ -73,7 +90,7 @@ impl<'a> Bundle<'a> {
         if get(&members, "meta").is_some_and(|meta| !minimise::is_meta(meta)) {
             return Err(RecordError::MalformedElement);
         }
-        let has_private = get(&members, "link").is_some();
+        let has_private = members.iter().any(|(name, _)| !WHOLE_ELEMENTS.contains(&name.as_ref()));
         let mut bundle = Self {
             node,
             members,
@@ -102,11 +119,12 @@ impl<'a> Bundle<'a> {
         let resource = get(&members, "resource").ok_or(RecordError::EntryWithoutResource);
         match resource.and_then(|node| Resource::read(node, limits)) {
             Ok(resource) => {
-                let extras =
-                    members.iter().any(|(name, _)| !ENTRY_ELEMENTS.contains(&name.as_ref()));
-                self.has_private |= extras;
+                let bare = members.iter().all(|(name, _)| ENTRY_ELEMENTS.contains(&name.as_ref()))
+                    && search_members.iter().all(|(name, node)| may_leave_search(name, *node));
+                self.has_private |= !bare;
                 let full_url = text_of(&members, "fullUrl")?;
-                self.entries.push(Entry { node, full_url, resource, search, counted });
+                let search = search_members;
+                self.entries.push(Entry { node, full_url, resource, search, bare, counted });
             }
             Err(RecordError::Outcome) => self.has_private = true,
             Err(error) => self.refuse(error, counted),
@@ -211,22 +229,33 @@ impl Entry<'_> {
     fn write(&self, fate: Fate, verdict: &Verdict<'_>) -> Option<String> {
         let mut resource = String::new();
         write_resource(&self.resource, fate, verdict, &mut resource)?;
-        let members = self.node.members()?;
-        let bare = members.iter().all(|(name, _)| ENTRY_ELEMENTS.contains(&name.as_ref()));
-        if fate == Fate::Whole && bare {
+        if fate == Fate::Whole && self.bare {
             return Some(self.node.text().to_owned());
         }
         let mut out = String::new();
         let mut object = ObjectWriter::new(&mut out);
-        if let Some(url) = get(&members, "fullUrl") {
-            object.name("fullUrl").push_str(url.text());
+        if let Some(url) = &self.full_url {
+            object.name("fullUrl").push_str(&quoted(url));
         }
         object.name("resource").push_str(&resource);
-        if let Some(search) = self.search {
-            object.name("search").push_str(search.text());
+        let mut search =
+            self.search.iter().filter(|(name, node)| may_leave_search(name, *node)).peekable();
+        if search.peek().is_some() {
+            let mut inner = ObjectWriter::new(object.name("search"));
+            search.for_each(|(name, node)| inner.name(name).push_str(node.text()));
+            inner.end();
         }
         object.end();
         Some(out)
+    }
+}
+
+/// Of how an entry was found: whether it is a match, and how good a one.
+fn may_leave_search(name: &str, node: Node<'_>) -> bool {
+    match name {
+        "mode" => matches!(node.string().as_deref(), Some("match" | "include" | "outcome")),
+        "score" => node.text().starts_with(|first: char| first == '-' || first.is_ascii_digit()),
+        _ => false,
     }
 }
 

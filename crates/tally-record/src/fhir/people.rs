@@ -12,7 +12,7 @@ use tally_core::id::{CheckDigit, NhsNumber};
 use tally_core::record::Person;
 
 use super::Context;
-use super::resource::{Resource, text_of};
+use super::resource::{Resource, is_fhir_id, text_of};
 use super::types::{PERSON_ELEMENTS, ResourceType};
 use crate::error::RecordError;
 use crate::json::{Node, get};
@@ -34,7 +34,9 @@ pub(crate) fn people_of_all(
 ) -> Vec<Result<Vec<Person>, RecordError>> {
     let reach = Reach::new(placed, context);
     let found: Vec<_> = placed.iter().map(|it| reach.direct(it.resource)).collect();
-    found.iter().map(|direct| gather(direct, &found, context.limits.people_max)).collect()
+    let mut steps_left = STEPS_MAX;
+    let people_max = context.limits.people_max;
+    (0..found.len()).map(|index| gather(index, &found, people_max, &mut steps_left)).collect()
 }
 
 /// The NHS numbers of a Patient, without what the subjects file knows. Check digits are not looked
@@ -54,8 +56,16 @@ pub(crate) fn numbers_of_patient(
     Ok(numbers)
 }
 
+/// Resources of one body that are gone through for others' people, at most: then nobody can say in
+/// reasonable time whom the rest is about.
+const STEPS_MAX: usize = 1_000_000;
+
+/// Resources of a Bundle under one address, at most: the versions of a record.
+const SAME_ADDRESS_MAX: usize = 64;
+
 /// What a resource says itself: people, and other resources in reach whose people are its own too
 /// (a Provenance is about those whom its target is about).
+#[derive(Default)]
 struct Direct {
     people: BTreeSet<Person>,
     through: BTreeSet<usize>,
@@ -63,23 +73,33 @@ struct Direct {
 
 type Found = Result<Direct, RecordError>;
 
-fn gather(direct: &Found, all: &[Found], people_max: usize) -> Result<Vec<Person>, RecordError> {
-    let direct = direct.as_ref().map_err(|error| *error)?;
-    let mut people = direct.people.clone();
-    for other in direct.through.iter().filter_map(|&index| all.get(index)) {
-        people.extend(other.as_ref().map_err(|error| *error)?.people.iter().cloned());
-    }
-    if people.len() > people_max {
-        return Err(RecordError::TooManyPeople);
+/// The people of a resource and of all that it leads to, however far: a group of groups is about
+/// the members of each.
+fn gather(
+    index: usize,
+    all: &[Found],
+    people_max: usize,
+    steps_left: &mut usize,
+) -> Result<Vec<Person>, RecordError> {
+    let mut people = BTreeSet::new();
+    let mut seen = BTreeSet::from([index]);
+    let mut ahead = vec![index];
+    while let Some(found) = ahead.pop().and_then(|next| all.get(next)) {
+        *steps_left = steps_left.checked_sub(1).ok_or(RecordError::SubjectUnresolved)?;
+        let direct = found.as_ref().map_err(|error| *error)?;
+        people.extend(direct.people.iter().cloned());
+        if people.len() > people_max {
+            return Err(RecordError::TooManyPeople);
+        }
+        ahead.extend(direct.through.iter().copied().filter(|other| seen.insert(*other)));
     }
     Ok(people.into_iter().collect())
 }
 
 /// Where a reference leads.
 enum Target {
-    People(BTreeSet<Person>),
-    /// Another resource of the Bundle.
-    Placed(usize),
+    /// To people, or to other resources of the Bundle.
+    Led(Direct),
     /// Not to a person.
     Nobody,
     /// It says nothing that identifies anybody: a display text, or an identifier of another system.
@@ -88,31 +108,37 @@ enum Target {
     Nowhere,
 }
 
+impl Target {
+    fn people(people: BTreeSet<Person>) -> Self {
+        Self::Led(Direct { people, through: BTreeSet::new() })
+    }
+}
+
 /// Everything that references can be resolved against.
 struct Reach<'r, 'a> {
     placed: &'r [Placed<'r, 'a>],
-    by_url: BTreeMap<&'r str, usize>,
-    by_id: BTreeMap<(&'static str, &'r str), usize>,
+    by_url: BTreeMap<&'r str, Vec<usize>>,
+    by_id: BTreeMap<(&'static str, &'r str), Vec<usize>>,
     context: &'r Context<'r>,
 }
 
 impl<'r, 'a> Reach<'r, 'a> {
     fn new(placed: &'r [Placed<'r, 'a>], context: &'r Context<'r>) -> Self {
-        let mut by_url = BTreeMap::new();
-        let mut by_id = BTreeMap::new();
+        let mut by_url = BTreeMap::<_, Vec<usize>>::new();
+        let mut by_id = BTreeMap::<_, Vec<usize>>::new();
         for (index, it) in placed.iter().enumerate() {
             if let Some(url) = it.full_url {
-                by_url.entry(url).or_insert(index);
+                by_url.entry(url).or_default().push(index);
             }
             if let Some(id) = it.resource.id.as_deref() {
-                by_id.entry((it.resource.kind.name, id)).or_insert(index);
+                by_id.entry((it.resource.kind.name, id)).or_default().push(index);
             }
         }
         Self { placed, by_url, by_id, context }
     }
 
     fn direct(&self, resource: &Resource<'a>) -> Found {
-        let mut direct = Direct { people: BTreeSet::new(), through: BTreeSet::new() };
+        let mut direct = Direct::default();
         if resource.kind.name == "Patient" {
             direct.people.extend(self.people_of_patient(resource)?);
         }
@@ -144,9 +170,9 @@ impl<'r, 'a> Reach<'r, 'a> {
         for (path, usual) in usual.chain(others.map(|path| (path, false))) {
             for reference in resource.at(path)? {
                 match self.target(reference, container)? {
-                    Target::People(people) => direct.people.extend(people),
-                    Target::Placed(index) => {
-                        direct.through.insert(index);
+                    Target::Led(led) => {
+                        direct.people.extend(led.people);
+                        direct.through.extend(led.through);
                     }
                     Target::Nobody => {}
                     // A performer who is only displayed is hardly ever the patient.
@@ -174,15 +200,17 @@ impl<'r, 'a> Reach<'r, 'a> {
         };
         let led = match reference.as_deref() {
             Some(reference) => self.resolve(reference, container)?,
+            // Where the type says that it is a person, it matters which.
+            None if may_be_patient && said.is_some() => Target::Nowhere,
             None if may_be_patient => Target::Nameless,
             None => Target::Nobody,
         };
         Ok(match led {
-            Target::People(mut people) => {
-                people.extend(named);
-                Target::People(people)
+            Target::Led(mut led) => {
+                led.people.extend(named);
+                Target::Led(led)
             }
-            Target::Nowhere | Target::Nameless if !named.is_empty() => Target::People(named),
+            Target::Nowhere | Target::Nameless if !named.is_empty() => Target::people(named),
             Target::Nowhere if !may_be_patient => Target::Nobody,
             led => led,
         })
@@ -196,8 +224,8 @@ impl<'r, 'a> Reach<'r, 'a> {
             return Ok(if known { Target::Nobody } else { Target::Nowhere });
         }
         let reference = reference.split_once("/_history/").map_or(reference, |(it, _)| it);
-        if let Some(&index) = self.by_url.get(reference) {
-            return self.placed_at(index);
+        if let Some(indices) = self.by_url.get(reference) {
+            return self.placed_at(indices);
         }
         let relative = if is_absolute(reference) {
             let base = self.context.base.map(|base| base.trim_end_matches('/'));
@@ -218,11 +246,12 @@ impl<'r, 'a> Reach<'r, 'a> {
         }
         let Some((kind, id)) = reference.split_once('/') else { return Ok(Target::Nowhere) };
         let Some(kind) = ResourceType::find(kind) else { return Ok(Target::Nowhere) };
-        if let Some(&index) = self.by_id.get(&(kind.name, id)) {
-            return self.placed_at(index);
+        if let Some(indices) = self.by_id.get(&(kind.name, id)) {
+            return self.placed_at(indices);
         }
         Ok(match kind.name {
-            "Patient" => Target::People(self.known_by_id(id, BTreeSet::new())?),
+            // What is no id names a person that no directive is kept under.
+            "Patient" if is_fhir_id(id) => Target::people(self.known_by_id(id, BTreeSet::new())?),
             name if is_of_people(name) => Target::Nowhere,
             _ => Target::Nobody,
         })
@@ -239,19 +268,28 @@ impl<'r, 'a> Reach<'r, 'a> {
             .filter(|(system, _)| NHS_NUMBER_SYSTEMS.contains(system))
             .and_then(|(_, number)| NhsNumber::parse(number, CheckDigit::Skipped).ok());
         match number {
-            Some(number) => Ok(Target::People(numbered(&BTreeSet::from([number])))),
+            Some(number) => Ok(Target::people(numbered(&BTreeSet::from([number])))),
             None => Ok(Target::Nowhere),
         }
     }
 
-    fn placed_at(&self, index: usize) -> Result<Target, RecordError> {
-        match self.placed.get(index) {
-            Some(it) if it.resource.kind.name == "Patient" => {
-                Ok(Target::People(self.people_of_patient(it.resource)?))
-            }
-            Some(_) => Ok(Target::Placed(index)),
-            None => Ok(Target::Nowhere),
+    /// All that stand under one address: which of them is meant nobody can say.
+    fn placed_at(&self, indices: &[usize]) -> Result<Target, RecordError> {
+        if indices.len() > SAME_ADDRESS_MAX {
+            return Ok(Target::Nowhere);
         }
+        let mut led = Direct::default();
+        for &index in indices {
+            match self.placed.get(index) {
+                Some(it) if it.resource.kind.name == "Patient" => {
+                    led.people.extend(self.people_of_patient(it.resource)?);
+                }
+                _ => {
+                    led.through.insert(index);
+                }
+            }
+        }
+        Ok(Target::Led(led))
     }
 
     fn people_of_patient(&self, patient: &Resource<'a>) -> Result<BTreeSet<Person>, RecordError> {

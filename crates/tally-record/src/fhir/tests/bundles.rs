@@ -41,6 +41,57 @@ fn references_are_followed_inside_a_bundle() {
 }
 
 #[test]
+fn references_are_followed_to_their_end() {
+    let source = Source::new();
+    let group = |url: &str, id: &str, of: &str| {
+        format!(
+            r#"{{"fullUrl":"{url}","resource":{{"resourceType":"Group","id":"{id}","member":[{{"entity":{{"reference":"{of}"}}}}]}}}}"#
+        )
+    };
+    let outer = group("urn:uuid:44", "g1", "urn:uuid:33");
+    let inner = group("urn:uuid:33", "g2", "Patient/p1");
+    let of_groups = BLOOD.replace("urn:uuid:11", "urn:uuid:44");
+    let people = source.people(&bundle("", &[&of_groups, &outer, &inner, PERSON])).unwrap();
+    assert_eq!(people[0], ["nhs-number|9990000018"]);
+    // Two that are in each other lead nowhere further.
+    let inner = group("urn:uuid:33", "g2", "urn:uuid:44");
+    let people = source.people(&bundle("", &[&of_groups, &outer, &inner])).unwrap();
+    assert_eq!(people[0], Vec::<String>::new());
+}
+
+#[test]
+fn one_address_for_two_people_is_about_both() {
+    let other = PERSON.replace("9990000018", "9990000026");
+    let both = ["nhs-number|9990000018", "nhs-number|9990000026"];
+    for reference in ["urn:uuid:11", "Patient/p1"] {
+        let blood = BLOOD.replace("urn:uuid:11", reference);
+        let people = Source::new().people(&bundle("", &[&blood, PERSON, &other])).unwrap();
+        assert_eq!(people[0], both, "{reference}");
+    }
+}
+
+#[test]
+fn what_is_in_no_item_does_not_leave_with_the_bundle() {
+    let all = Elements::All;
+    let search = PERSON.replace(
+        r#""mode":"match""#,
+        r#""mode":"match","score":0.5,"extension":[{"valueString":"HIV"}]"#,
+    );
+    for body in [
+        bundle(r#","summary":"HIV""#, &[PERSON]),
+        bundle(r#","extension":[{"valueString":"HIV"}]"#, &[PERSON]),
+        bundle("", &[&search]),
+        bundle("", &[&search.replace("0.5", r#""HIV""#)]),
+        bundle("", &[&PERSON.replace("match", "HIV")]),
+    ] {
+        let (left, _) = minimise(&body, &[keep(&all, &[])], &Links::default());
+        let text = String::from_utf8(left.body.unwrap()).unwrap();
+        assert!(!text.contains("HIV") && text.contains("p1"), "{text}");
+        assert_eq!(text.contains("0.5"), body.contains("0.5"), "{text}");
+    }
+}
+
+#[test]
 fn an_entry_that_is_not_understood_never_leaves() {
     let bad = [
         (BLOOD.replace("urn:uuid:11", "urn:uuid:99"), RecordError::SubjectUnresolved),

@@ -86,6 +86,8 @@ fn a_subject_who_cannot_be_told_keeps_the_record_in() {
         r#"{"reference":"Patient?family=Doe"}"#,
         r#"{"reference":"Group/g1"}"#,
         r#"{"reference":"p1"}"#,
+        r#"{"reference":"Patient/p1#name"}"#,
+        r#"{"reference":"Patient/p1/"}"#,
         r#"{"reference":"Person1/p1"}"#,
         r#"{"type":"Patient","identifier":{"system":"urn:oid:1.2","value":"1"}}"#,
         r#"{"identifier":{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"12"}}"#,
@@ -97,6 +99,20 @@ fn a_subject_who_cannot_be_told_keeps_the_record_in() {
         let body = format!(r#"{{"resourceType":"Observation","id":"o","subject":{subject}}}"#);
         assert_eq!(one(&body), Err(RecordError::MalformedElement), "{subject}");
     }
+}
+
+#[test]
+fn a_performer_who_is_said_to_be_a_patient_has_to_be_known() {
+    let with = |actor: &str| {
+        one(&format!(
+            r#"{{"resourceType":"Appointment","id":"a","participant":[{{"actor":{actor}}}]}}"#
+        ))
+    };
+    let local = r#"{"type":"Patient","identifier":{"system":"urn:oid:1.2","value":"1"}}"#;
+    assert_eq!(with(local), Err(RecordError::SubjectUnresolved));
+    let other = local.replace("Patient", "Practitioner");
+    assert_eq!(with(&other).unwrap(), Vec::<String>::new());
+    assert_eq!(with(r#"{"display":"Dr Who"}"#).unwrap(), Vec::<String>::new());
 }
 
 #[test]
