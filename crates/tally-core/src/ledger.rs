@@ -88,7 +88,7 @@ impl State {
     /// A proposal after which the rules are newer than this code is not applied at all: the state
     /// stays as it was, but [`halted`](Self::halted). It has to be applied again by newer code.
     pub fn apply(&mut self, proposal: &Proposal, with: &impl Surroundings) -> Applied {
-        if self.halted.is_none() && !batch::may_halt(proposal, with.protocol_max()) {
+        if self.halted.is_none() && !batch::may_halt(self, proposal, with) {
             return self.judge_all(proposal, with);
         }
         if self.halted.is_none() {

@@ -10,7 +10,7 @@ use super::permit::check_permits;
 use super::rejection::Rejection;
 use super::session::{Answer, Known, Outcome, Session};
 use super::submission::{Batch, Proposal, Submission, Surroundings};
-use super::write::{Filing, check_write};
+use super::write::{Filing, check_write, is_approved_now};
 use crate::encoded::Encoded;
 use crate::entry::{
     BATCH_ENTRIES_MAX, BATCH_LEN_MAX, ENTRY_LEN_MAX, Entry, Lane, REGISTER_LEN_MAX, Seal,
@@ -27,17 +27,30 @@ enum Judged {
     Halt { protocol: u64 },
 }
 
-/// Whether the proposal holds anything that could raise the rules beyond `protocol_max`. Cheap, and
-/// true for what is rejected later as well.
-pub(super) fn may_halt(proposal: &Proposal, protocol_max: u64) -> bool {
-    proposal.submissions.iter().any(|submission| match submission {
-        Submission::Genesis(genesis) => genesis.value().protocol > protocol_max,
-        Submission::SessionStart(_) => false,
-        Submission::Batch(batch) => {
-            batch.lane == Lane::Register
-                && register_write(batch).is_some_and(|write| raises_to(write) > protocol_max)
-        }
-    })
+/// Whether the proposal could raise the rules beyond what this code knows. True for some that are
+/// rejected later, but for none that the members have not approved: a copy of the state is made for
+/// each, and no single member may make every node do that.
+pub(super) fn may_halt(state: &State, proposal: &Proposal, with: &impl Surroundings) -> bool {
+    let newer = |protocol| protocol > with.protocol_max();
+    let founds = |submission: &Submission| match submission {
+        Submission::Genesis(genesis) => newer(genesis.value().protocol),
+        Submission::SessionStart(_) | Submission::Batch(_) => false,
+    };
+    let writes = || {
+        proposal.submissions.iter().filter_map(|submission| match submission {
+            Submission::Batch(batch) if batch.lane == Lane::Register => register_write(batch),
+            _ => None,
+        })
+    };
+    let raises = writes().any(|write| newer(raises_to(write)));
+    if state.founding.is_none() {
+        // There is nothing yet that would be costly to copy.
+        return raises || proposal.submissions.iter().any(founds);
+    }
+    // Who may raise the rules depends on members and rules alone. So if a raise is accepted, the
+    // first accepted write of this proposal to either is in order as they stand now.
+    let first = |write| is_approved_now(&state.registers, &state.mesh_id, write, with);
+    raises && writes().any(first)
 }
 
 impl State {

@@ -68,7 +68,11 @@ fn check_provider_half(
     let streamed = half.flags.has(Flags::STREAMED);
     ensure(!streamed || (half.bytes == 0 && half.digest.is_none()), Rejection::Contradictory)?;
     match half.outcome {
-        Outcome::Permit => ensure(half.agreement.is_some(), Rejection::AgreementUnknown)?,
+        Outcome::Permit => {
+            ensure(half.agreement.is_some(), Rejection::AgreementUnknown)?;
+            // Without a digest nothing on the ledger would say what left.
+            ensure(streamed || half.digest.is_some(), Rejection::Contradictory)?;
+        }
         Outcome::Refuse(refusal) => {
             ensure(provider_may_record(refusal), Rejection::RefusalNotRecordable)?;
             let nothing_left = half.people == 0 && half.records == 0;

@@ -47,6 +47,20 @@ pub(super) fn check_write(
     check_body(filing, current, write, with)
 }
 
+/// Whether a write to a member or to the rules is approved by a majority of the members as they are.
+/// Who files it does not matter for those.
+pub(super) fn is_approved_now(
+    registers: &Registers,
+    mesh_id: &MeshId,
+    write: &RegisterWrite,
+    with: &impl Surroundings,
+) -> bool {
+    let by_majority = matches!(write.name, RegisterName::Member(_) | RegisterName::Protocol);
+    let Some(first) = write.approvals.first().filter(|_| by_majority) else { return false };
+    let filing = Filing { registers, mesh_id, member: &first.member };
+    check_write(&filing, write, with).is_ok()
+}
+
 fn check_body(
     filing: &Filing<'_>,
     current: Option<&RegisterState>,

@@ -134,6 +134,43 @@ fn who_is_no_party_any_more_suspends_nothing() {
 }
 
 #[test]
+fn a_member_that_left_its_group_takes_its_approval_along() {
+    let mut world = World::founded();
+    let group = |members: &[&str]| {
+        let members = members.iter().map(|member| id(member)).collect();
+        RegisterBody::Group(GroupRecord { id: id("boards"), members })
+    };
+    let fill = |world: &mut World, members: &[&str]| {
+        let write = world.next_write(name("group/boards"), group(members));
+        let write = world.approved(write, &["LZ9", "QX1"]);
+        world.write("QX1", write).unwrap();
+    };
+    let document = || {
+        let mut document = agreement();
+        document.parties.retain(|party| *party != Party::Member(id("QX1")));
+        document.parties.push(Party::Group(id("boards")));
+        document
+    };
+    fill(&mut world, &["QX1"]);
+    let write = world.agreement_write(document(), &["LZ9", "QX1", "RZ9"]);
+    assert_eq!(written(&mut world, "RZ9", write), Ok(()));
+    fill(&mut world, &[]);
+    // Those who are left can still suspend, and still lose no approval.
+    let suspend = |world: &World, signed: &[&str]| {
+        suspended(world.agreement_write(document(), signed), document(), &["RZ9"])
+    };
+    let attempt = suspend(&world, &["LZ9", "QX1", "RZ9"]);
+    assert_eq!(written(&mut world, "RZ9", attempt), Err(Rejection::NotAParty));
+    let attempt = suspend(&world, &["RZ9"]);
+    assert_eq!(written(&mut world, "RZ9", attempt), Err(Rejection::ApprovalsLost));
+    let attempt = suspend(&world, &["LZ9", "RZ9"]);
+    assert_eq!(written(&mut world, "RZ9", attempt), Ok(()));
+    // Whoever comes back signs again.
+    fill(&mut world, &["QX1"]);
+    assert_eq!(signers(&world), ["LZ9", "RZ9"]);
+}
+
+#[test]
 fn a_document_has_parties_shares_and_an_end_after_its_start() {
     let spoils: [fn(&mut Agreement); 5] = [
         |agreement| agreement.parties.reverse(),

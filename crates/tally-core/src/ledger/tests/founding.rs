@@ -4,7 +4,7 @@ use super::super::*;
 use super::world::*;
 use crate::encoded::Encoded;
 use crate::entry::{ENTRY_LEN_MAX, Genesis, Lane, Outcome, REGISTER_LEN_MAX, SessionStart};
-use crate::id::NodeId;
+use crate::id::{KeyId, NodeId};
 use crate::register::*;
 use crate::time::Timestamp;
 
@@ -115,7 +115,7 @@ fn a_session_start_is_for_this_mesh_epoch_key_and_previous_session() {
         (|start| start.mesh_id = MeshId(Hash::default()), Rejection::WrongMesh),
         (|start| start.epoch = 1, Rejection::WrongEpoch),
         (|start| start.member = id("XX1"), Rejection::UnknownMember),
-        (|start| start.key = crate::id::KeyId([0; 8]), Rejection::WrongKey),
+        (|start| start.key = KeyId([0; 8]), Rejection::WrongKey),
         (|start| start.previous = None, Rejection::PreviousSessionMoved),
         (|start| start.salt = crate::id::Salt16([9; 16]), Rejection::BadSignature),
     ];
@@ -217,6 +217,30 @@ fn rules_that_are_too_new_halt_the_state_as_it_was() {
     let applied = world.apply(vec![permit, raise]);
     assert!(applied.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Accepted(_))));
     assert_eq!(world.state.registers().protocol(), Some(2));
+}
+
+#[test]
+fn a_raise_halts_whatever_members_the_same_proposal_changes_before_it() {
+    let mut world = World::new();
+    let mut record = member("QX1", 2);
+    record.officers[1].key = key("next ig-lead QX1").verifying_key();
+    let replace = world.member_write(record);
+    let mut raise = world.next_write(RegisterName::Protocol, RegisterBody::Protocol(2));
+    raise = world.approved(raise, &["LZ9", "QX1"]);
+    let key = key("next ig-lead QX1");
+    raise.approvals[1].signature = key.sign(&world.preimage(&raise));
+    raise.approvals[1].key = KeyId::of(&key.verifying_key());
+    let batch = |world: &World, by: &str, write: &RegisterWrite| {
+        let entry = crate::entry::Entry::Register(Box::new(write.clone()));
+        Submission::Batch(world.batch(by, Lane::Register, vec![entry]))
+    };
+    // Alone it is not approved: no copy of the state is made for it, and nothing halts.
+    let alone = Proposal { time: NOW, submissions: vec![batch(&world, "QX1", &raise)] };
+    assert!(!batch::may_halt(&world.state, &alone, &world.around));
+    let size = world.state.size();
+    let both = vec![batch(&world, "LZ9", &replace), batch(&world, "QX1", &raise)];
+    assert_eq!(world.apply(both).verdicts, [Verdict::Halted, Verdict::Halted]);
+    assert_eq!((world.state.halted(), world.state.size()), (Some(2), size));
 }
 
 #[test]

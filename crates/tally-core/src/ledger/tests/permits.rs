@@ -276,4 +276,6 @@ fn a_stream_says_neither_size_nor_digest() {
     let digested =
         |half: &mut ProviderHalf| (streamed(half), half.digest = Some(Hash::default())).1;
     assert_eq!(verdict_on(digested), contradictory);
+    // Whatever is no stream says what will leave.
+    assert_eq!(verdict_on(|half| half.digest = None), contradictory);
 }

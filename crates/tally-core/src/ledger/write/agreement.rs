@@ -1,8 +1,8 @@
 //! Writes to an agreement: propose, sign, accede, suspend, resume, amend.
 //!
 //! A leaf carries the document whole, and all approvals of it. As long as the document stays the
-//! same, approvals only grow. A new version of it starts without any: nobody is bound by what they
-//! have not signed.
+//! same, approvals only grow, but for those of members who left a group and are no party any more.
+//! A new version of it starts without any: nobody is bound by what they have not signed.
 
 use super::super::founding::ensure;
 use super::super::registers::{RegisterState, RegisterValue, Registers};
@@ -36,7 +36,8 @@ pub(super) fn check(
     };
     let standing = match old_record {
         Some(old) if old.document.bytes() == record.document.bytes() => {
-            let lost = old_approvals.iter().any(|old| !approvals.contains(old));
+            let mut owed = old_approvals.iter().filter(|old| is_party(&old.member));
+            let lost = owed.any(|old| !approvals.contains(old));
             ensure(!lost, Rejection::ApprovalsLost)?;
             old_approvals
         }
