@@ -15,7 +15,8 @@ use crate::random::Random;
 /// What survives.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tables {
-    pub(crate) openings: BTreeMap<ExchangeId, StoredOpening>,
+    /// By their commitments.
+    pub(crate) openings: BTreeMap<Hash, StoredOpening>,
     pub(crate) intents: BTreeMap<ExchangeId, Intent>,
     pub(crate) outbox: BTreeMap<OwedId, Row>,
     /// By person: whether they said no.
@@ -131,11 +132,15 @@ impl Store {
 }
 
 impl Tables {
+    fn openings_of(&mut self, exchange: ExchangeId) -> impl Iterator<Item = &mut StoredOpening> {
+        self.openings.values_mut().filter(move |it| it.exchange == exchange && !it.finished)
+    }
+
     fn apply(&mut self, write: Write) {
         match write {
             Write::Opening { exchange, commitment } => {
-                let opening = StoredOpening { commitment, finished: false, bytes: 0 };
-                self.openings.insert(exchange, opening);
+                let opening = StoredOpening { exchange, finished: false, bytes: 0 };
+                self.openings.insert(commitment, opening);
             }
             Write::Row { id, row } => {
                 self.outbox.insert(id, row);
@@ -144,14 +149,10 @@ impl Tables {
                 self.outbox.remove(&id);
             }
             Write::Finish { exchange } => {
-                if let Some(opening) = self.openings.get_mut(&exchange) {
-                    opening.finished = true;
-                }
+                self.openings_of(exchange).for_each(|opening| opening.finished = true);
             }
             Write::Sent { exchange, bytes } => {
-                if let Some(opening) = self.openings.get_mut(&exchange) {
-                    opening.bytes = bytes;
-                }
+                self.openings_of(exchange).for_each(|opening| opening.bytes = bytes);
             }
             Write::Intent { exchange, question } => {
                 self.intents.insert(exchange, Intent { question: *question, bytes: 0 });

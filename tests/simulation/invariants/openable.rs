@@ -9,7 +9,7 @@ pub(crate) fn openable(scene: &Scene<'_>, fact: &Fact) -> Result<(), String> {
     else {
         return Ok(());
     };
-    let opening = scene.agents[*agent].store.durable.openings.get(exchange);
-    let durable = opening.is_some_and(|opening| opening.commitment == *commitment);
+    let opening = scene.agents[*agent].store.durable.openings.get(commitment);
+    let durable = opening.is_some_and(|opening| opening.exchange == *exchange);
     ensure(durable, || format!("{exchange} left before its opening was durable"))
 }

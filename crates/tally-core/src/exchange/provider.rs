@@ -156,7 +156,10 @@ impl Provider {
             Event::Stored { exchange, attempt } => self.stored(view, exchange, attempt),
             Event::NotStored { exchange, attempt } => self.not_stored(exchange, attempt),
             Event::Recorded { exchange, attempt, receipt } => {
-                self.recorded(view, exchange, attempt, receipt);
+                // Proof of another half releases nothing.
+                if receipt.half().exchange == exchange {
+                    self.recorded(view, exchange, attempt, receipt);
+                }
             }
             Event::Stale { exchange, attempt, registers } => {
                 self.stale(exchange, attempt, registers);

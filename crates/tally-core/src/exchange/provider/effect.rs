@@ -41,7 +41,9 @@ pub enum Effect {
         /// The provider's half.
         half: Draft,
     },
-    /// Make the permit's opening durable: it replaces the exchange's earlier one.
+    /// Make the permit's opening durable, under its commitment. No other opening may go for it, not
+    /// even one of the same exchange: a requester chooses the exchange's id, and would otherwise
+    /// unmake the opening of an earlier release by naming it again.
     StoreOpening {
         /// Which exchange.
         exchange: ExchangeId,

@@ -24,11 +24,11 @@ pub struct OwnHalf {
     pub closed: bool,
 }
 
-/// An opening, as the store has it.
+/// An opening, as the store has it under its commitment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredOpening {
-    /// The commitment to it.
-    pub commitment: Hash,
+    /// The exchange that it belongs to: one may have several, of its attempts.
+    pub exchange: ExchangeId,
     /// Whether the store was told that all is said.
     pub finished: bool,
     /// Bytes that were known to have left: at least so many did.
@@ -55,15 +55,15 @@ pub struct Unsettled {
 #[must_use]
 pub fn settle(
     own: &[OwnHalf],
-    openings: &BTreeMap<ExchangeId, StoredOpening>,
+    openings: &BTreeMap<Hash, StoredOpening>,
     store_behind: bool,
 ) -> Vec<Unsettled> {
     let mut seen = BTreeSet::new();
     let open = own.iter().filter(|half| !half.closed && seen.insert(half.leaf));
     let mut unsettled: Vec<_> = open
         .filter_map(|half| {
-            let opening = openings.get(&half.exchange);
-            let opening = opening.filter(|opening| opening.commitment == half.commitment);
+            let opening = openings.get(&half.commitment);
+            let opening = opening.filter(|opening| opening.exchange == half.exchange);
             let (how, bytes) = match opening {
                 Some(opening) if opening.finished => return None,
                 Some(opening) => (How::Abandoned, opening.bytes),
@@ -107,20 +107,29 @@ mod tests {
 
     #[test]
     fn a_release_that_was_under_way_is_abandoned_where_it_was() {
-        let opening = StoredOpening { commitment: COMMITMENT, finished: false, bytes: 12 };
+        let opening = stored(COMMITMENT, false);
         assert_eq!(settled(Some(opening), false), Some((How::Abandoned, 12)));
     }
 
     #[test]
     fn what_was_finished_stays_so() {
-        let opening = StoredOpening { commitment: COMMITMENT, finished: true, bytes: 12 };
+        let opening = stored(COMMITMENT, true);
         assert_eq!(settled(Some(opening), false), None);
     }
 
     #[test]
     fn the_opening_of_an_earlier_attempt_is_not_this_ones() {
-        let opening = StoredOpening { commitment: OTHER, finished: false, bytes: 12 };
+        let opening = stored(OTHER, false);
         assert_eq!(settled(Some(opening), false), Some((How::Abandoned, 0)));
+    }
+
+    #[test]
+    fn two_releases_under_one_exchange_have_each_its_own_opening() {
+        let later = OwnHalf { leaf: LeafIndex(42), commitment: OTHER, ..own() };
+        let openings = [stored(COMMITMENT, true), stored(OTHER, false)].into_iter().collect();
+        let unsettled = settle(&[own(), later], &openings, false);
+        assert_eq!(unsettled.len(), 1);
+        assert_eq!(unsettled[0].id, OwedId::Close(LeafIndex(42)));
     }
 
     #[test]
@@ -135,8 +144,12 @@ mod tests {
         OwnHalf { leaf, exchange: EXCHANGE, commitment: COMMITMENT, closed: false }
     }
 
-    fn settled(opening: Option<StoredOpening>, store_behind: bool) -> Option<(How, u64)> {
-        let openings = opening.map(|opening| (EXCHANGE, opening)).into_iter().collect();
+    fn stored(commitment: Hash, finished: bool) -> (Hash, StoredOpening) {
+        (commitment, StoredOpening { exchange: EXCHANGE, finished, bytes: 12 })
+    }
+
+    fn settled(opening: Option<(Hash, StoredOpening)>, store_behind: bool) -> Option<(How, u64)> {
+        let openings = opening.into_iter().collect();
         let unsettled = settle(&[own()], &openings, store_behind);
         let entry = unsettled.first().map(|it| it.close.entry().clone());
         entry.map(|entry| match entry {

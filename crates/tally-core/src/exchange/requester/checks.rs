@@ -47,7 +47,9 @@ pub(super) fn permit(
     opening: &Encoded<Opening>,
 ) -> Result<(), Refusal> {
     let half = receipt.half();
-    if half.outcome != Outcome::Permit || !answers(exchange, question, half) {
+    // A late half was not held against current facts: it can't be what a release waited for.
+    let prompt = half.outcome == Outcome::Permit && !half.flags.has(Flags::LATE);
+    if !prompt || !answers(exchange, question, half) {
         return Err(Refusal::AnswerMismatch);
     }
     let opened = opening.value();
@@ -83,8 +85,11 @@ pub(super) fn body(
     digest: Hash,
     trailer: Trailer,
 ) -> Result<(), Refusal> {
-    let expected = promised.digest.or(trailer.root);
-    let whole = promised.bytes.unwrap_or(trailer.bytes);
+    // Only a stream's root may come in the trailer: what the half says nobody can change later.
+    let (expected, whole) = match promised.bytes {
+        Some(whole) => (promised.digest, whole),
+        None => (trailer.root, trailer.bytes),
+    };
     let fits = expected == Some(digest) && whole == bytes && trailer.bytes == bytes;
     if fits { Ok(()) } else { Err(Refusal::DigestMismatch) }
 }

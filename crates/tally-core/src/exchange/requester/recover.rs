@@ -52,7 +52,13 @@ pub fn settle(
     peers: &[PeerHalf],
     answered: &BTreeSet<ExchangeId>,
 ) -> Vec<Unsettled> {
-    let ours = peers.iter().filter(|peer| peer.half.requester == *member);
+    // Whoever was not asked owes no answer: a half of somebody else that names the same exchange
+    // must not take the place of the one that was asked for.
+    let asked = |peer: &&PeerHalf| {
+        let intent = intents.get(&peer.half.exchange);
+        intent.is_none_or(|intent| intent.question.provider == peer.half.provider)
+    };
+    let ours = peers.iter().filter(|peer| peer.half.requester == *member).filter(asked);
     let peers: BTreeMap<_, _> = ours.map(|peer| (peer.half.exchange, peer)).collect();
     let exchanges: BTreeSet<_> = intents.keys().chain(peers.keys()).copied().collect();
     let unsettled = exchanges.difference(answered).filter_map(|exchange| {

@@ -62,7 +62,8 @@ fn without_an_intent_the_answer_is_no_and_the_half_is_owed() {
 
 #[test]
 fn a_half_about_something_else_is_no_answer() {
-    let changes: [fn(&mut ProviderHalf); 9] = [
+    let changes: [fn(&mut ProviderHalf); 10] = [
+        |half| half.flags = Flags::LATE,
         |half| half.exchange = OTHER,
         |half| half.provider = "LZ9".parse().unwrap(),
         |half| half.requester = "RZ9".parse().unwrap(),
@@ -106,6 +107,15 @@ fn another_body_than_promised_keeps_its_last_byte() {
         assert_eq!(failed(&effects), [Refusal::DigestMismatch]);
         assert_eq!(owed(&effects).outcome, Outcome::Refuse(Refusal::DigestMismatch));
     }
+}
+
+#[test]
+fn a_body_that_the_half_says_nothing_of_is_not_taken_on_the_trailers_word() {
+    let mut it = waiting();
+    after(&mut it, 1, permitted(ProviderHalf { digest: None, ..half() }));
+    let trailer = Trailer { bytes: 100, root: Some(DIGEST) };
+    let event = Event::Complete { exchange: ASK, bytes: 100, digest: DIGEST, trailer };
+    assert_eq!(failed(&after(&mut it, 2, event)), [Refusal::DigestMismatch]);
 }
 
 #[test]

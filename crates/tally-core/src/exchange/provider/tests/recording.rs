@@ -24,6 +24,17 @@ fn an_answer_after_the_no_is_closed_as_nothing_sent() {
 }
 
 #[test]
+fn proof_of_another_half_releases_nothing() {
+    let mut it = Driven::submitted(whole());
+    it.after(1, stored(1));
+    let other = ProviderHalf { exchange: ExchangeId([9; 16]), ..receipt().half().clone() };
+    let receipt = Box::new(RecordedHalf::answered(LEAF, other));
+    let event = Event::Recorded { exchange: ASK, attempt: 1, receipt };
+    assert_eq!(it.names(2, event), [""; 0]);
+    assert_eq!(it.names(3, recorded(1)), ["release 1"]);
+}
+
+#[test]
 fn a_late_answer_is_late_even_if_nobody_noticed_the_time() {
     let mut it = Driven::submitted(whole());
     it.after(1, stored(1));

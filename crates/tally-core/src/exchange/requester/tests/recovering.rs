@@ -19,6 +19,16 @@ fn the_half_of_an_intent_names_the_providers_if_there_is_one() {
 }
 
 #[test]
+fn a_half_of_somebody_who_was_not_asked_takes_nobodys_place() {
+    let other = ProviderHalf { provider: "QX1".parse().unwrap(), commitment: DIGEST, ..half() };
+    for peers in [[half(), other.clone()], [other, half()]] {
+        let halves = settled(&[ASK], &peers, &[]);
+        assert_eq!(halves.len(), 1);
+        assert_eq!(halves[0].commitment, Some(half().commitment));
+    }
+}
+
+#[test]
 fn a_providers_half_without_an_intent_is_answered_too() {
     let refused = ProviderHalf { outcome: Outcome::Refuse(Refusal::PersonLevel), ..half() };
     let halves = settled(&[], &[refused], &[]);
