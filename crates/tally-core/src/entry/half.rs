@@ -36,7 +36,8 @@ pub struct ProviderHalf {
     pub user_known: UserKnown,
     /// People whose data is released.
     pub people: u64,
-    /// People whose data is withheld.
+    /// People whose data is withheld, where the agreement shows reasons; 0 where it does not, for the
+    /// requester reads this.
     pub people_withheld: u64,
     /// Records released.
     pub records: u64,

@@ -1,7 +1,7 @@
 //! Yes or no, as values. Only [`decide`](super::decide) makes them.
 
 use super::people::Judged;
-use super::reason::{Reason, stage};
+use super::reason::{PEOPLE_STAGE, Reason, stage};
 use super::whole::Attempt;
 use crate::agreement::{AllowList, Elements, Standing};
 use crate::entry::AgreementRef;
@@ -29,6 +29,7 @@ pub struct Permit {
     read_set: Vec<RegisterRef>,
     people: u64,
     people_withheld: u64,
+    show_reasons: bool,
     warnings: Vec<Warning>,
 }
 
@@ -95,6 +96,7 @@ impl Permit {
             read_set,
             people: count(released),
             people_withheld: count(withheld),
+            show_reasons: attempt.share.show_reasons,
             warnings: overdue.then_some(Warning::PastReview(document.review)).into_iter().collect(),
         }
     }
@@ -129,10 +131,17 @@ impl Permit {
         self.people
     }
 
-    /// People about whom something was found and nothing goes.
+    /// People about whom something was found and nothing goes. For the provider alone, unless
+    /// [`shows_reasons`](Self::shows_reasons): one more tells that somebody is known here and said no.
     #[must_use]
     pub const fn people_withheld(&self) -> u64 {
         self.people_withheld
+    }
+
+    /// Whether the agreement lets the requester know that, and why, something about a person stays.
+    #[must_use]
+    pub const fn shows_reasons(&self) -> bool {
+        self.show_reasons
     }
 
     /// Why items stay, in the order of the items.
@@ -210,8 +219,10 @@ impl Refused {
         self.agreement.as_ref()
     }
 
-    pub(super) const fn stage(&self) -> u8 {
-        stage(self.refusal)
+    /// How far the request came. Once people are looked at all is one: which agreement came nearest
+    /// is told, and must not depend on what a person has said, nor on whether there is one.
+    pub(super) fn stage(&self) -> u8 {
+        stage(self.refusal).min(PEOPLE_STAGE)
     }
 }
 

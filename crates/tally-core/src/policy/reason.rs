@@ -33,6 +33,9 @@ impl Reason {
     }
 }
 
+/// The first stage at which people are looked at.
+pub(super) const PEOPLE_STAGE: u8 = 50;
+
 /// How far a request came before this reason: which gate says it, in the order of the gates.
 pub(super) const fn stage(refusal: Refusal) -> u8 {
     match refusal {

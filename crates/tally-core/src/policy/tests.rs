@@ -195,6 +195,22 @@ fn outwards_a_denied_person_looks_like_an_unknown_one() {
 }
 
 #[test]
+fn the_agreement_that_came_nearest_does_not_tell_whether_there_is_a_record() {
+    let mut known = scenario();
+    known.about("HQUALIMP", CommonLaw::ExplicitConsent);
+    let mut other = known.agreement().clone();
+    other.document.id = "DSA-0".parse().unwrap();
+    other.document.shares[0].basis.common_law = Some(CommonLaw::Section251);
+    known.registers.agreements.insert("DSA-0".parse().unwrap(), other);
+    known.person(0).opted_out = true;
+    let mut unknown = known.clone();
+    unknown.items.clear();
+    assert_eq!(known.refused().refusal(), Refusal::OptedOut);
+    assert_eq!(unknown.refused().refusal(), Refusal::UnknownRecord);
+    assert_eq!(known.refused().agreement(), unknown.refused().agreement());
+}
+
+#[test]
 fn a_type_that_is_withheld_does_not_tell_that_a_denied_person_is_known() {
     let refused = bent(|s| {
         s.request.kinds.clear();

@@ -19,14 +19,17 @@ impl Provider {
             Body::Whole { bytes, digest } => (bytes, Some(digest), Flags::NONE),
             Body::Stream => (0, None, Flags::STREAMED),
         };
-        // Minimisation may have withheld more than the policy did.
         let opened = permitted.opening.value().people.len();
         let people = u64::try_from(opened).unwrap_or(u64::MAX);
+        // Minimisation may have withheld more than the policy did. The requester gets this half with
+        // its receipt, so it must not tell what the answer itself leaves out without a trace.
         let withheld = permit.people().saturating_sub(people);
+        let withheld = permit.people_withheld().saturating_add(withheld);
+        let withheld = if permit.shows_reasons() { withheld } else { 0 };
         Draft(Entry::ProviderHalf(Box::new(ProviderHalf {
             agreement: Some(permit.agreement().clone()),
             people,
-            people_withheld: permit.people_withheld().saturating_add(withheld),
+            people_withheld: withheld,
             records: permitted.records,
             bytes,
             digest,

@@ -30,13 +30,28 @@ fn the_half_says_what_was_asked_and_what_was_granted() {
     let half = provider_half(half);
     assert_eq!(half.exchange, ASK);
     assert_eq!((half.provider.as_str(), half.requester.as_str()), ("RZ9", "LZ9"));
-    // The policy permits one person, but nothing about anybody was left to open.
-    assert_eq!((half.people, half.people_withheld, half.records), (0, 1, 3));
+    assert_eq!((half.people, half.people_withheld, half.records), (0, 0, 3));
     assert_eq!(half.flags, Flags::STREAMED);
     assert_eq!((half.bytes, half.digest), (0, None));
     assert_eq!(half.read_set, scenario().permit().read_set());
     assert_eq!(half.commitment, crate::opening::commitment(&MESH, b"opening"));
     assert_eq!(half.tags_root, opening(ASK).value().tags_root(&MESH));
+}
+
+#[test]
+fn a_half_tells_that_somebody_was_withheld_only_where_reasons_are_shown() {
+    for (show_reasons, withheld) in [(false, 0), (true, 1)] {
+        let mut scenario = scenario();
+        scenario.share().show_reasons = show_reasons;
+        // The policy permits one person, but nothing about anybody was left to open.
+        let permit = scenario.permit();
+        let (opening, body) = (opening(ASK), whole());
+        let decision = Decision::Permit(Box::new(Permitted { permit, opening, records: 3, body }));
+        let event = Event::Decided { exchange: ASK, attempt: 1, decision };
+        let effects = Driven::decided().after(0, event);
+        let Effect::Submit { half, .. } = &effects[0] else { panic!("{effects:?}") };
+        assert_eq!(provider_half(half).people_withheld, withheld);
+    }
 }
 
 #[test]
