@@ -1,0 +1,225 @@
+//! Receipts as files: an entry with its proof, and the leaves that say whose keys to check it with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use tally_core::entry::{Entry, Genesis};
+use tally_core::id::{MemberId, MeshId};
+use tally_core::receipt::{Checked, Receipt, ReceiptError, Trust, author};
+use tally_core::register::{MemberRecord, RegisterBody};
+use tally_log::{KeyName, NoteKey, VerifyingKey, leaf_hash};
+
+use crate::failure::Failure;
+use crate::leaves::{Leaves, NoLeaf, kind};
+use crate::output::pairs;
+use crate::verify::Source;
+
+/// Longest file that is read, in bytes: 4 MiB.
+const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
+/// Registers in a file at most.
+const REGISTERS_MAX: usize = 64;
+
+/// A receipt in a file. All are in base64: a receipt object, the genesis leaf, and receipts of the
+/// member registers that changed keys since.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReceiptFile {
+    tally: u64,
+    receipt: String,
+    genesis: String,
+    registers: Vec<String>,
+}
+
+/// What a receipt has shown.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Shown {
+    pub(crate) verified: bool,
+    leaf: Option<u64>,
+    size: Option<u64>,
+    at: Option<String>,
+    kind: Option<&'static str>,
+    member: Option<String>,
+    session: Option<u64>,
+    mesh: Option<String>,
+    mesh_id: Option<String>,
+    mesh_id_given: bool,
+    why: Option<String>,
+}
+
+/// The keys that a mesh's leaves name.
+struct Keys {
+    mesh_id: MeshId,
+    log: Vec<NoteKey>,
+    agents: BTreeMap<MemberId, Vec<VerifyingKey>>,
+    origin: KeyName,
+}
+
+/// Reads a receipt's file.
+///
+/// # Errors
+/// [`Failure`] if it is none.
+pub(crate) fn read(path: &Path) -> Result<ReceiptFile, Failure> {
+    let remedy = "give a file that tally audit receipt has written";
+    let bad = |why: String| Failure::usage(format!("{}: {why}", path.display()), remedy);
+    let length = fs::metadata(path).map_err(|why| bad(why.to_string()))?.len();
+    if length > FILE_LEN_MAX {
+        return Err(bad(format!("{length} bytes are too long for a receipt")));
+    }
+    let bytes = fs::read(path).map_err(|why| bad(why.to_string()))?;
+    let file: ReceiptFile = serde_json::from_slice(&bytes).map_err(|why| bad(why.to_string()))?;
+    if file.tally == 1 && file.registers.len() <= REGISTERS_MAX {
+        Ok(file)
+    } else {
+        Err(bad("not a receipt of version 1".to_owned()))
+    }
+}
+
+/// Makes the receipt of a leaf, with what else is needed to check it.
+///
+/// # Errors
+/// [`NoLeaf`] if there is none.
+pub(crate) fn make(
+    source: &mut impl Source,
+    size: u64,
+    checkpoint: &[u8],
+    leaf: u64,
+) -> Result<ReceiptFile, NoLeaf> {
+    let mut leaves = Leaves::new(source, size);
+    let receipt = leaves.receipt(leaf, checkpoint)?;
+    let mut register = receipt.seal.value().last_register_leaf;
+    let mut file = ReceiptFile {
+        tally: 1,
+        receipt: STANDARD.encode(tally_wire::encode(&receipt)),
+        genesis: STANDARD.encode(leaves.leaf(0)?.bytes()),
+        registers: Vec::new(),
+    };
+    // From one register leaf to the one before it, until the keys of the genesis suffice.
+    while !check(&file, None).verified && register.0 > 0 {
+        if file.registers.len() >= REGISTERS_MAX {
+            break;
+        }
+        let write = leaves.receipt(register.0, checkpoint)?;
+        register = write.seal.value().last_register_leaf;
+        if matches!(write.entry.value(), Entry::Register(write)
+            if matches!(write.body.value(), RegisterBody::Member(_)))
+        {
+            file.registers.insert(0, STANDARD.encode(tally_wire::encode(&write)));
+        }
+    }
+    Ok(file)
+}
+
+/// Checks a receipt. `mesh_id` is the mesh that it must be from, if whoever asks has said so.
+pub(crate) fn check(file: &ReceiptFile, mesh_id: Option<MeshId>) -> Shown {
+    let mut shown = Shown { mesh_id_given: mesh_id.is_some(), ..Shown::default() };
+    match show(file, mesh_id, &mut shown) {
+        Ok(()) => shown.verified = true,
+        Err(why) => shown.why = Some(why),
+    }
+    shown
+}
+
+fn show(file: &ReceiptFile, mesh_id: Option<MeshId>, shown: &mut Shown) -> Result<(), String> {
+    let mut keys = Keys::of_genesis(&bytes(&file.genesis, "genesis")?, shown)?;
+    if mesh_id.is_some_and(|it| it != keys.mesh_id) {
+        return Err("it is from another mesh".to_owned());
+    }
+    for register in &file.registers {
+        let register = receipt(&bytes(register, "register")?)?;
+        keys.check(&register).map_err(|why| format!("a register: {why}"))?;
+        keys.take(register.entry.value());
+    }
+    let receipt = receipt(&bytes(&file.receipt, "receipt")?)?;
+    let (shown_leaf, kind) = (receipt.leaf.0, kind(receipt.entry.value()));
+    (shown.leaf, shown.kind) = (Some(shown_leaf), Some(kind));
+    let (member, checked) = keys.check(&receipt).map_err(|why| why.to_string())?;
+    shown.member = Some(member.to_string());
+    shown.size = Some(checked.size);
+    shown.at = Some(checked.time.to_string());
+    shown.session = Some(checked.session.0.0);
+    Ok(())
+}
+
+impl Keys {
+    fn of_genesis(leaf: &[u8], shown: &mut Shown) -> Result<Self, String> {
+        let genesis = tally_wire::decode_value::<Genesis>(leaf);
+        let genesis = genesis.map_err(|why| format!("the genesis: {why}"))?;
+        let mesh_id = MeshId(leaf_hash(leaf));
+        shown.mesh = Some(genesis.mesh.to_string());
+        shown.mesh_id = Some(mesh_id.to_string());
+        let origin = KeyName::new(&format!("{}/ledger/0", genesis.mesh));
+        let origin = origin.map_err(|why| format!("the genesis: {why}"))?;
+        let mut keys = Self { mesh_id, log: Vec::new(), agents: BTreeMap::new(), origin };
+        genesis.members.iter().for_each(|member| keys.take_member(member));
+        Ok(keys)
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        if let Entry::Register(write) = entry
+            && let RegisterBody::Member(member) = write.body.value()
+        {
+            self.take_member(member);
+        }
+    }
+
+    fn take_member(&mut self, member: &MemberRecord) {
+        self.agents.entry(member.id.clone()).or_default().push(member.agent_key);
+        let nodes = member.nodes.iter();
+        self.log.extend(nodes.map(|it| NoteKey::ed25519(self.origin.clone(), it.log_key)));
+    }
+
+    /// Checks a receipt as that of the entry's author, or of any member where it does not say.
+    fn check(&self, receipt: &Receipt) -> Result<(MemberId, Checked), ReceiptError> {
+        let author = author(receipt.entry.value());
+        let members =
+            self.agents.iter().filter(|(member, _)| author.is_none_or(|it| it == *member));
+        let mut last = ReceiptError::OtherMember;
+        for (member, agent_keys) in members {
+            let (mesh_id, log_keys) = (&self.mesh_id, self.log.as_slice());
+            match receipt.check(&Trust { mesh_id, epoch: 0, log_keys, member, agent_keys }) {
+                Ok(checked) => return Ok((member.clone(), checked)),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl Shown {
+    pub(crate) fn table(&self) -> String {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let number = |number: Option<u64>| or_none(&number.map(|it| it.to_string()));
+        let verdict = match &self.why {
+            None => "yes".to_owned(),
+            Some(why) => format!("NO: {why}"),
+        };
+        let mesh_id = match &self.mesh_id {
+            Some(id) if !self.mesh_id_given => {
+                format!("{id} (its own word: compare it with the id that you know)")
+            }
+            other => or_none(other),
+        };
+        pairs(&[
+            ("verified", verdict),
+            ("leaf", number(self.leaf)),
+            ("kind", self.kind.unwrap_or("-").to_owned()),
+            ("filed by", or_none(&self.member)),
+            ("at", or_none(&self.at)),
+            ("mesh", or_none(&self.mesh)),
+            ("mesh id", mesh_id),
+            ("in a ledger of size", number(self.size)),
+        ])
+    }
+}
+
+fn receipt(bytes: &[u8]) -> Result<Receipt, String> {
+    tally_wire::decode_value(bytes).map_err(|why| format!("not a receipt: {why}"))
+}
+
+fn bytes(text: &str, what: &str) -> Result<Vec<u8>, String> {
+    STANDARD.decode(text).map_err(|why| format!("the {what} is not base64: {why}"))
+}

@@ -1,0 +1,135 @@
+//! Single leaves and proofs out of the files of a log.
+
+use tally_core::Encoded;
+use tally_core::entry::{Entry, Seal};
+use tally_core::id::LeafIndex;
+use tally_core::receipt::Receipt;
+use tally_log::proof::{inclusion, inclusion_needs};
+use tally_log::tile::{TilePath, bundle_entries};
+use tally_log::{BatchTree, Edge, Hash, TileContent, TileSet};
+
+use crate::verify::{Source, Unreadable};
+
+/// Reads leaves, one bundle at a time.
+pub(crate) struct Leaves<'s, S> {
+    source: &'s mut S,
+    size: u64,
+    bundle: Option<(u64, Vec<Vec<u8>>)>,
+}
+
+/// Why there is no such leaf or receipt.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoLeaf {
+    /// A file can't be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// The log is not so long.
+    #[error("leaf {0} is not in the log, whose size is {1}")]
+    Beyond(u64, u64),
+    /// A file is missing, or does not hold what it must.
+    #[error("{0}")]
+    Damaged(String),
+    /// The leaf stands outside batches, or is a seal: there are no receipts of these.
+    #[error("leaf {0} is {1}: receipts are for entries of batches")]
+    NoEntry(u64, &'static str),
+}
+
+impl<'s, S: Source> Leaves<'s, S> {
+    /// The leaves of a log up to this size.
+    pub(crate) const fn new(source: &'s mut S, size: u64) -> Self {
+        Self { source, size, bundle: None }
+    }
+
+    /// One leaf.
+    ///
+    /// # Errors
+    /// [`NoLeaf`] if it can't be read.
+    pub(crate) fn leaf(&mut self, leaf: u64) -> Result<Encoded<Entry>, NoLeaf> {
+        let path = TilePath::at_size(TileContent::Entries, leaf / 256, self.size);
+        let path = path.filter(|_| leaf < self.size).ok_or(NoLeaf::Beyond(leaf, self.size))?;
+        if self.bundle.as_ref().is_none_or(|(index, _)| *index != path.index()) {
+            let bytes = self.tile(path)?;
+            let entries = bundle_entries(path, &bytes);
+            let entries = entries.map_err(|why| NoLeaf::Damaged(format!("{path}: {why}")))?;
+            let entries = entries.into_iter().map(<[u8]>::to_vec).collect();
+            self.bundle = Some((path.index(), entries));
+        }
+        // The remainder is below 256.
+        let place = usize::try_from(leaf % 256).unwrap_or(0);
+        let bytes = self.bundle.as_ref().and_then(|(_, entries)| entries.get(place));
+        let bytes = bytes.ok_or(NoLeaf::Beyond(leaf, self.size))?;
+        tally_wire::decode_entry(bytes)
+            .map_err(|why| NoLeaf::Damaged(format!("leaf {leaf}: {why}")))
+    }
+
+    /// The receipt of an entry: its batch ends with the next seal.
+    ///
+    /// # Errors
+    /// [`NoLeaf`] if it is no entry of a batch, or something can't be read.
+    pub(crate) fn receipt(&mut self, leaf: u64, checkpoint: &[u8]) -> Result<Receipt, NoLeaf> {
+        let entry = self.leaf(leaf)?;
+        if matches!(entry.value(), Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_)) {
+            return Err(NoLeaf::NoEntry(leaf, kind(entry.value())));
+        }
+        let (seal_leaf, seal) = self.seal_after(leaf)?;
+        let first = seal_leaf.saturating_sub(seal.value().count.into());
+        let hashes = (first..seal_leaf).map(|leaf| Ok(self.leaf(leaf)?.leaf_hash()));
+        let hashes = hashes.collect::<Result<Vec<Hash>, NoLeaf>>()?;
+        let batch = BatchTree::new(&Edge::new(), &hashes);
+        let damaged = |_| NoLeaf::Damaged(format!("the seal {seal_leaf} is not that of {leaf}"));
+        let batch_path = batch.map_err(damaged);
+        let place = leaf.checked_sub(first).ok_or(NoLeaf::Beyond(leaf, self.size))?;
+        let batch_path = batch_path?.path(place).map_err(|why| NoLeaf::Damaged(why.to_string()))?;
+        Ok(Receipt {
+            leaf: LeafIndex(leaf),
+            entry,
+            path: self.path(leaf)?,
+            seal_leaf: LeafIndex(seal_leaf),
+            seal,
+            seal_path: self.path(seal_leaf)?,
+            batch_path,
+            checkpoint: checkpoint.to_vec(),
+        })
+    }
+
+    /// The first seal after a leaf.
+    pub(crate) fn seal_after(&mut self, leaf: u64) -> Result<(u64, Encoded<Seal>), NoLeaf> {
+        for next in leaf.saturating_add(1).. {
+            let (value, bytes) = self.leaf(next)?.into_parts();
+            if let Entry::Seal(seal) = value {
+                return Ok((next, Encoded::new(seal, bytes)));
+            }
+        }
+        Err(NoLeaf::Beyond(leaf, self.size))
+    }
+
+    fn path(&mut self, leaf: u64) -> Result<Vec<Hash>, NoLeaf> {
+        let no_proof = |why: tally_log::NoProof| NoLeaf::Damaged(why.to_string());
+        let nodes = inclusion_needs(leaf, self.size).map_err(no_proof)?;
+        let mut tiles = TileSet::new();
+        for path in TileSet::needs(&nodes, self.size) {
+            let bytes = self.tile(path)?;
+            tiles.insert(path, &bytes).map_err(|why| NoLeaf::Damaged(why.to_string()))?;
+        }
+        inclusion(leaf, self.size, |node| tiles.node(node)).map_err(no_proof)
+    }
+
+    fn tile(&mut self, path: TilePath) -> Result<Vec<u8>, NoLeaf> {
+        let bytes = self.source.tile(path)?;
+        bytes.ok_or_else(|| NoLeaf::Damaged(format!("{path} is missing")))
+    }
+}
+
+/// What a leaf is, in one word.
+pub(crate) const fn kind(entry: &Entry) -> &'static str {
+    match entry {
+        Entry::Genesis(_) => "genesis",
+        Entry::SessionStart(_) => "session",
+        Entry::Seal(_) => "seal",
+        Entry::Register(_) => "register",
+        Entry::ProviderHalf(_) => "provider",
+        Entry::RequesterHalf(_) => "requester",
+        Entry::Close(_) => "close",
+        Entry::RefusalCount(_) => "refusal-count",
+    }
+}

@@ -1,0 +1,58 @@
+//! The one binary `tally`, and what auditors and officers type.
+//!
+//! Invariant: what a command prints on standard output is its answer and nothing else, one document
+//! if it is JSON; what went wrong stands on standard error and says what, whose fault it is and what
+//! to do. The exit code is 0 for done, 1 for refused or not verified, 2 for usage or configuration,
+//! 3 for unreachable.
+
+mod args;
+mod audit;
+mod explain;
+mod export;
+mod failure;
+mod leaves;
+mod manual;
+mod output;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, AuditCommand, Command};
+use failure::{Exit, Failure};
+
+/// Does what the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Nobody is left to be told when the terminal is gone.
+            drop(error.print());
+            return exit.into();
+        }
+    };
+    match dispatch(&args) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::fail(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+fn dispatch(args: &Args) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Audit(audit) => match &audit.command {
+            AuditCommand::Verify(verify) => audit::verify(verify, args.output),
+            AuditCommand::Receipt(receipt) => audit::receipt(receipt),
+            AuditCommand::Check(check) => audit::check(check, args.output),
+        },
+        Command::Explain(code) => explain::explain(code, args.output),
+        Command::Completions(shell) => manual::completions(shell),
+        Command::Man(to) => manual::man(to),
+    }
+}

@@ -1,0 +1,8 @@
+//! The binary: what was typed goes in, an exit code comes out. Everything else is in the library
+//! beside it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tally_cli::run()
+}

@@ -1,0 +1,76 @@
+//! Whether the ledger's own nodes have signed its checkpoint, and who has cosigned it.
+
+use std::collections::BTreeSet;
+
+use tally_core::ledger::{RegisterValue, State};
+use tally_core::register::{MemberStatus, RegisterName};
+use tally_log::{KeyName, NoteKey, SignedCheckpoint, VerifyingKey};
+
+use super::{Stop, Trust, bad};
+
+/// Who has signed.
+pub(super) struct Signers {
+    /// Ledger nodes.
+    pub(super) signatures: usize,
+    /// Witnesses.
+    pub(super) cosignatures: usize,
+}
+
+/// Checks the signatures on a checkpoint against the registers as the leaves have them.
+pub(super) fn check_signatures(
+    signed: &SignedCheckpoint,
+    state: Option<&State>,
+    trust: &Trust,
+) -> Result<Signers, Stop> {
+    let bad = |why: String| bad(None, why);
+    let known = match state {
+        Some(state) => log_keys(signed, state).map_err(bad)?,
+        // Nothing says whose an empty log is, but what its reader brings along.
+        None => trust.keys.clone(),
+    };
+    if let Some(stranger) = trust.keys.iter().find(|key| !known.contains(key)) {
+        return Err(bad(format!("the key {stranger} is that of no ledger node of this mesh")));
+    }
+    let logs = signed.verify_log(&known).map_err(|why| bad(format!("the checkpoint: {why}")))?;
+    let logs: BTreeSet<String> = logs.iter().map(|it| it.key.to_string()).collect();
+    if let Some(silent) = trust.keys.iter().find(|key| !logs.contains(&key.to_string())) {
+        return Err(bad(format!("the ledger node with the key {silent} has not signed")));
+    }
+    let ids: Vec<_> = known.iter().map(NoteKey::id).collect();
+    let origin = signed.checkpoint().origin.as_str();
+    let mut lines = signed.note().signatures().iter();
+    if lines.any(|line| line.name.as_str() == origin && !ids.contains(&line.id)) {
+        return Err(bad("a signature in the ledger's name is by none of its nodes".to_owned()));
+    }
+    let mut cosigners = cosigners(signed, state);
+    if let Some(policy) = &trust.policy {
+        let satisfied = policy.check(signed).map_err(|why| bad(format!("the policy: {why}")))?;
+        cosigners.extend(satisfied.witnesses.iter().map(|it| it.key.to_string()));
+    }
+    Ok(Signers { signatures: logs.len(), cosignatures: cosigners.len() })
+}
+
+/// The keys of all ledger nodes of members that take part, under the log's name.
+fn log_keys(signed: &SignedCheckpoint, state: &State) -> Result<Vec<NoteKey>, String> {
+    let mesh = state.founding().map(|founding| founding.mesh.to_string()).unwrap_or_default();
+    let origin = format!("{mesh}/ledger/{}", state.epoch());
+    if signed.checkpoint().origin.as_str() != origin {
+        let there = &signed.checkpoint().origin;
+        return Err(format!("the checkpoint is that of {there}, the leaves are those of {origin}"));
+    }
+    let name = KeyName::new(&origin).map_err(|why| why.to_string())?;
+    let nodes = state.registers().members().filter(|it| it.status != MemberStatus::Removed);
+    let keys = nodes.flat_map(|member| member.nodes.iter().map(|node| node.log_key));
+    Ok(keys.map(|key: VerifyingKey| NoteKey::ed25519(name.clone(), key)).collect())
+}
+
+/// The registered witnesses that have cosigned. One that fails counts for nothing.
+fn cosigners(signed: &SignedCheckpoint, state: Option<&State>) -> BTreeSet<String> {
+    let register = state.and_then(|state| state.register(&RegisterName::Witnesses));
+    let Some(RegisterValue::Witnesses(witnesses)) = register.map(|it| &it.value) else {
+        return BTreeSet::new();
+    };
+    let keys = witnesses.iter().filter_map(|it| it.vkey.parse::<NoteKey>().ok());
+    let signed_by = |key: &NoteKey| signed.note().verify([key]).is_ok();
+    keys.filter(signed_by).map(|key| key.to_string()).collect()
+}

@@ -1,0 +1,182 @@
+//! The binary, without any mesh: exports, receipts, help.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where it is wrong")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::{fs, str};
+
+use serde_json::Value;
+
+#[path = "support/golden.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the unit tests use the rest")]
+mod golden;
+
+use golden::Golden;
+
+fn tally(args: &[&str], dir: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
+    command.args(args).current_dir(dir).env_remove("TALLY_CONFIG").output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+/// An export of 300 leaves or so.
+fn export() -> (tempfile::TempDir, Golden) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut golden = Golden::new();
+    (0..4).for_each(|_| golden.batch(64));
+    golden::write(&dir.path().join("export"), &golden.files());
+    (dir, golden)
+}
+
+#[test]
+fn an_export_verifies_in_the_words_of_the_formats() {
+    let (dir, golden) = export();
+    let output = tally(&["audit", "verify", "--dir", "export", "--output", "json"], dir.path());
+    assert_eq!(output.status.code(), Some(0));
+    let answer = json(&output);
+    let size = golden.leaves.len();
+    assert_eq!(answer["verified"], true);
+    assert_eq!(answer["size"], size);
+    assert_eq!(answer["leaves_checked"], size);
+    assert_eq!((&answer["signatures"], &answer["cosignatures"]), (&3.into(), &0.into()));
+    assert_eq!(answer["first_bad"], Value::Null);
+    assert_eq!(answer["mesh_id"], golden.state.mesh_id().to_string());
+    let checkpoint = fs::read_to_string(dir.path().join("export/checkpoint")).unwrap();
+    assert_eq!(answer["root"], checkpoint.lines().nth(2).unwrap());
+    let table = tally(&["audit", "verify", "--dir", "export"], dir.path());
+    assert!(text(&table.stdout).starts_with("verified"), "{}", text(&table.stdout));
+}
+
+#[test]
+fn a_flipped_byte_of_an_export_is_named_and_ends_with_1() {
+    let (dir, golden) = export();
+    let bundle = dir.path().join("export/tile/entries/000");
+    let mut bytes = fs::read(&bundle).unwrap();
+    let before = golden.leaves[..41].iter().map(|leaf| leaf.len() + 2).sum::<usize>();
+    bytes[before + 30] ^= 4;
+    fs::write(&bundle, bytes).unwrap();
+    let output = tally(&["audit", "verify", "--dir", "export", "--output", "json"], dir.path());
+    assert_eq!(output.status.code(), Some(1));
+    let answer = json(&output);
+    assert_eq!((&answer["verified"], &answer["leaves_checked"]), (&false.into(), &41.into()));
+    assert_eq!(answer["first_bad"]["leaf"], 41);
+    assert!(answer["first_bad"]["why"].is_string());
+}
+
+#[test]
+fn a_receipt_is_taken_and_checked_and_its_mesh_is_compared() {
+    let (dir, golden) = export();
+    let leaf = (golden.leaves.len() - 5).to_string();
+    let taken =
+        tally(&["audit", "receipt", &leaf, "--dir", "export", "--to", "r.json"], dir.path());
+    assert_eq!(taken.status.code(), Some(0), "{}", text(&taken.stderr));
+    let check = |args: &[&str]| {
+        let args = [&["audit", "check", "r.json", "--output", "json"], args].concat();
+        let output = tally(&args, dir.path());
+        (output.status.code(), json(&output))
+    };
+    let (code, answer) = check(&[]);
+    assert_eq!((code, &answer["verified"]), (Some(0), &true.into()), "{answer}");
+    assert_eq!(answer["leaf"].to_string(), leaf);
+    assert_eq!((&answer["kind"], &answer["why"]), (&"requester".into(), &Value::Null));
+    let mesh_id = golden.state.mesh_id().to_string();
+    assert_eq!(check(&["--mesh-id", &mesh_id]).0, Some(0));
+    assert_eq!(check(&["--mesh-id", &"00".repeat(32)]).0, Some(1));
+}
+
+#[test]
+fn every_entry_has_a_receipt_that_checks_or_says_why_not() {
+    let (dir, golden) = export();
+    for leaf in (0..golden.leaves.len()).step_by(3) {
+        let entry = tally_wire::decode_entry(&golden.leaves[leaf]).unwrap();
+        use tally_core::entry::Entry;
+        let alone =
+            matches!(entry.value(), Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_));
+        let (name, leaf) = (format!("{leaf}.json"), leaf.to_string());
+        let args = ["audit", "receipt", &leaf, "--dir", "export", "--to", &name];
+        let taken = tally(&args, dir.path());
+        assert_eq!(taken.status.code(), Some(if alone { 2 } else { 0 }), "{leaf}");
+        if !alone {
+            let checked = tally(&["audit", "check", &name], dir.path());
+            assert_eq!(checked.status.code(), Some(0), "{leaf}: {}", text(&checked.stdout));
+        }
+    }
+}
+
+#[test]
+fn a_receipt_that_was_changed_is_refused() {
+    let (dir, golden) = export();
+    let leaf = (golden.leaves.len() - 5).to_string();
+    tally(&["audit", "receipt", &leaf, "--dir", "export", "--to", "r.json"], dir.path());
+    let good = fs::read_to_string(dir.path().join("r.json")).unwrap();
+    let begin = good.find("\"receipt\":\"").unwrap() + 11;
+    for place in (begin..begin + 600).step_by(23) {
+        let mut bytes = good.clone().into_bytes();
+        bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+        fs::write(dir.path().join("r.json"), bytes).unwrap();
+        let output = tally(&["audit", "check", "r.json", "--output", "json"], dir.path());
+        assert_eq!(output.status.code(), Some(1), "{place}");
+        assert!(json(&output)["why"].is_string());
+    }
+}
+
+#[test]
+fn what_makes_no_sense_says_whose_fault_it_is_and_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["audit", "verify", "--dir", "nowhere"] as &[&str],
+        &["audit", "verify", "--dir", ".", "--mesh-id", "xyz"],
+        &["audit", "check", "nothing"],
+        &["explain", "no-such-code"],
+    ] {
+        let output = tally(args, dir.path());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("whose fault: ") && told.contains("what to do: "), "{told}");
+        assert!(output.stdout.is_empty());
+    }
+    for args in [&["audit"] as &[&str], &["no-such-command"], &[]] {
+        assert_eq!(tally(args, dir.path()).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn every_command_teaches_with_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(tally(&["--help"], dir.path()).status.code(), Some(0));
+    for command in ["audit verify", "audit check", "audit receipt", "explain", "completions", "man"]
+    {
+        let args = command.split(' ').chain(["--help"]).collect::<Vec<_>>();
+        let output = tally(&args, dir.path());
+        assert_eq!(output.status.code(), Some(0));
+        let help = text(&output.stdout);
+        assert!(help.contains("Example"), "{command}: {help}");
+        assert!(help.contains(&format!("tally {command}")), "{command}: {help}");
+    }
+}
+
+#[test]
+fn codes_are_explained_and_pages_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = tally(&["explain", "stale", "--output", "json"], dir.path());
+    let answer = json(&output);
+    assert_eq!(answer[0]["code"], "stale");
+    assert!(answer[0]["remedy"].is_string());
+    let output = tally(&["explain", "certificate-expired"], dir.path());
+    assert!(text(&output.stdout).contains("What to do:"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = tally(&["completions", shell], dir.path());
+        assert!(text(&script.stdout).contains("verify"), "{shell}");
+    }
+    assert!(text(&tally(&["man"], dir.path()).stdout).starts_with(".ie"));
+    assert_eq!(tally(&["man", "--to", "pages"], dir.path()).status.code(), Some(0));
+    assert!(dir.path().join("pages/tally-audit-verify.1").exists());
+}

@@ -1,0 +1,173 @@
+//! A ledger with everything on it: the golden log, and as many further entries as a test wants, as
+//! the files of an export.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use tally_core::Encoded;
+use tally_core::entry::{
+    Action, Algorithm, Entry, Flags, Lane, Outcome, RequesterHalf, Seal, batch_preimage,
+};
+use tally_core::id::{ExchangeId, MemberId, MeshId, Salt16};
+use tally_core::ledger::{Batch, Proposal, Session, State, Submission, Surroundings};
+use tally_core::refusal::Refusal;
+use tally_log::tile::encode_bundle;
+use tally_log::{
+    Checkpoint, Hash, KeyName, NoteSigner, Origin, Policy, SignedCheckpoint, SigningKey,
+    TileWriter, leaf_hash, root_of,
+};
+
+const TEXT: &str = include_str!("../../../../proto/golden/log.txt");
+const LOG: &[u8] = include_bytes!("../../../../proto/golden/log.cbor");
+pub const ORIGIN: &str = "golden.example/ledger/0";
+
+/// A ledger and all its leaves.
+pub struct Golden {
+    pub state: State,
+    pub leaves: Vec<Vec<u8>>,
+}
+
+struct Rules;
+
+impl Surroundings for Rules {
+    fn encode_seal(&self, seal: &Seal) -> Vec<u8> {
+        tally_wire::encode(seal)
+    }
+}
+
+/// The keys of the golden log come from what they are for.
+fn key(what: &str, member: &str) -> SigningKey {
+    let mut seed = [0; 32];
+    seed.iter_mut().zip(format!("{what} of {member}").bytes()).for_each(|(to, from)| *to = from);
+    SigningKey::from_seed(&seed)
+}
+
+pub fn signer(member: &str) -> NoteSigner {
+    NoteSigner::new(KeyName::new(ORIGIN).unwrap(), key("log", member))
+}
+
+impl Golden {
+    /// The golden log as it was committed.
+    pub fn new() -> Self {
+        let proposals = proposals();
+        let state = State::new(mesh_id());
+        let mut golden = Self { state, leaves: Vec::new() };
+        proposals.iter().for_each(|proposal| golden.apply(proposal));
+        golden
+    }
+
+    fn apply(&mut self, proposal: &Proposal) {
+        let applied = self.state.apply(proposal, &Rules);
+        self.leaves.extend(applied.leaves(proposal).map(|leaf| leaf.bytes.to_vec()));
+    }
+
+    /// Adds a batch of so many requester's halves.
+    pub fn batch(&mut self, count: u8) {
+        let agent = |member: &MemberId| key("agent", member.as_str());
+        let state = self.state.clone();
+        let mut open = state.sessions().iter_open();
+        let is_own = |session: &Session| agent(&session.member).verifying_key() == session.key;
+        let (id, session) = open.find(|(_, session)| is_own(session)).unwrap();
+        let member = session.member.clone();
+        let (number, counter) = (session.next, session.counter.unwrap_or(0));
+        let entries = (1..=count).map(|place| half(&member, place, counter + u64::from(place)));
+        let entries = entries.collect::<Vec<Encoded<Entry>>>();
+        let root = root_of(&entries.iter().map(Encoded::leaf_hash).collect::<Vec<_>>());
+        let (lane, count) = (Lane::Unconditional, u16::from(count));
+        let preimage = batch_preimage(self.state.mesh_id(), 0, id, number, lane, count, &root);
+        let signature = agent(&member).sign(&preimage);
+        let algorithm = Algorithm::EdDsa;
+        let batch = Batch { session: id, number, lane, entries, algorithm, signature };
+        let time = self.state.time();
+        let size = self.leaves.len();
+        self.apply(&Proposal { time, submissions: vec![Submission::Batch(batch)] });
+        assert_eq!(self.leaves.len(), size + usize::from(count) + 1);
+    }
+
+    /// The files of an export, by path.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        files_of(&self.leaves)
+    }
+}
+
+/// The files of an export of these leaves, properly signed, whatever they are.
+pub fn files_of(leaves: &[Vec<u8>]) -> BTreeMap<String, Vec<u8>> {
+    let hashes = leaves.iter().map(|leaf| leaf_hash(leaf)).collect::<Vec<_>>();
+    let mut files = BTreeMap::new();
+    for tile in TileWriter::new().append(hashes.iter().copied()) {
+        files.insert(tile.path.to_string(), tile.to_bytes());
+    }
+    for (index, chunk) in leaves.chunks(256).enumerate() {
+        let path = tally_log::TilePath::at_size(
+            tally_log::TileContent::Entries,
+            index as u64,
+            leaves.len() as u64,
+        );
+        files.insert(path.unwrap().to_string(), encode_bundle(chunk).unwrap());
+    }
+    let (origin, size) = (Origin::new(ORIGIN).unwrap(), leaves.len() as u64);
+    let checkpoint = Checkpoint { origin, size, root: root_of(&hashes) };
+    let signers = ["E08000037", "LZ9", "RZ9"].map(signer);
+    let mut signed = SignedCheckpoint::sign(checkpoint, &signers[0]).unwrap();
+    for signer in &signers[1..] {
+        signed.add(signer.sign(signed.note().text())).unwrap();
+    }
+    files.insert("checkpoint".to_owned(), signed.to_string().into_bytes());
+    let keys = signers.iter().map(|it| it.key().clone());
+    let policy = Policy::threshold(keys.clone(), [], 0).unwrap();
+    files.insert("policy.txt".to_owned(), policy.to_string().into_bytes());
+    let lines = keys.map(|key| format!("{key}\n")).collect::<String>();
+    files.insert("log.vkey".to_owned(), lines.into_bytes());
+    files
+}
+
+/// Writes files below a directory.
+pub fn write(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for (path, bytes) in files {
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+fn proposals() -> Vec<Proposal> {
+    let mut rest = LOG;
+    let mut proposals = Vec::new();
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let (bytes, tail) = tail.split_at(u32::from_be_bytes(*length) as usize);
+        proposals.push(tally_wire::decode_value(bytes).unwrap());
+        rest = tail;
+    }
+    proposals
+}
+
+/// The first line of what is committed beside the log.
+fn mesh_id() -> MeshId {
+    let digits = TEXT.lines().next().unwrap().strip_prefix("mesh ").unwrap();
+    let byte = |place| u8::from_str_radix(&digits[place..place + 2], 16).unwrap();
+    let bytes = (0..64).step_by(2).map(byte).collect::<Vec<u8>>();
+    MeshId(Hash::try_from(bytes.as_slice()).unwrap())
+}
+
+fn half(member: &MemberId, place: u8, counter: u64) -> Encoded<Entry> {
+    let half = RequesterHalf {
+        salt: Salt16([place; 16]),
+        exchange: ExchangeId([place; 16]),
+        counter,
+        requester: member.clone(),
+        provider_leaf: None,
+        provider: "RZ9".parse().unwrap(),
+        agreement: None,
+        purpose: "TREAT".parse().unwrap(),
+        source: "fhir".parse().unwrap(),
+        action: Action::Read,
+        outcome: Outcome::Refuse(Refusal::Unreachable),
+        bytes_arrived: 0,
+        digest: None,
+        commitment: None,
+        flags: Flags::NONE,
+        rectifies: None,
+    };
+    tally_wire::encode_checked(Entry::RequesterHalf(Box::new(half))).unwrap()
+}
