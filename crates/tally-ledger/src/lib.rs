@@ -1,10 +1,17 @@
 //! The ledger: Raft over segments that are never purged. The Raft log *is* the ledger.
 
+pub mod applied;
+pub mod clock;
 pub mod disk;
 pub mod frame;
 pub mod marks;
+pub mod node;
 pub mod raft;
+pub mod saved;
 mod scan;
 pub mod segment;
+pub mod sequencer;
+pub mod server;
+pub mod signer;
 pub mod store;
 pub mod tiles;

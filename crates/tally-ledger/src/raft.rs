@@ -3,12 +3,18 @@
 //! Invariant: what openraft is told is durable is durable: the writing thread says so, after its
 //! sync. And a proposal's bytes are the same in every node's log, in every frame and on every wire.
 
+mod codec;
+mod machine;
+mod network;
+mod server;
+mod standing;
 mod storage;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
@@ -18,7 +24,15 @@ use openraft::{EmptyNode, EntryPayload};
 use crate::frame::{EntryKind, Fields, LogId, Vote};
 use crate::store::StoredEntry;
 
+pub use machine::{Machine, MachineParts, Outcome, Prepared};
+pub(crate) use network::CONNECTION;
+pub use network::{Links, Peers};
+pub use server::{Server as RaftServer, serve};
+pub use standing::Standing;
 pub use storage::{LogReader, LogStorage};
+
+/// Consensus, running: openraft over our log, our machine and our network.
+pub type Consensus = openraft::Raft<TypeConfig, Machine>;
 
 openraft::declare_raft_types!(
     /// How the ledger uses openraft. A node is only its number: addresses and keys are in the member
@@ -43,9 +57,9 @@ pub struct Payload {
     pub bytes: Bytes,
 }
 
-/// What the proposer is told once its entry is applied.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Response;
+/// What the proposer is told once its entry is applied: nothing for an entry without a proposal.
+#[derive(Debug, Clone, Default)]
+pub struct Response(pub Option<Arc<Outcome>>);
 
 /// An entry as it is stored. Uncopied, but for the few that carry a membership.
 #[must_use]

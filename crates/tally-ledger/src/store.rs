@@ -227,6 +227,14 @@ impl Store {
         Ok(())
     }
 
+    /// Waits until all that was appended before is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that failed or the log is closed.
+    pub async fn flushed(&self) -> Result<(), StoreError> {
+        self.ask(Job::Flush).await
+    }
+
     /// Trusts the directory from now on: the node has caught up with a leader that was elected
     /// without it, or somebody vouches for it. Durable on return.
     ///

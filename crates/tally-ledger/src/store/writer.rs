@@ -28,6 +28,7 @@ pub(super) enum Job {
     Truncate(Option<LogId>, Done),
     Floor(LogId, Done),
     Committed(Option<LogId>),
+    Flush(Done),
     Trust(Done),
     Close(Done),
 }
@@ -122,7 +123,8 @@ impl Writer {
                 Job::Close(_) if self.trusted => {
                     self.push(FrameKind::Close, None, &[])?;
                 }
-                Job::Close(_) => {}
+                // Whatever the batch holds is flushed below.
+                Job::Close(_) | Job::Flush(_) => {}
             }
         }
         self.flush()?;
@@ -256,6 +258,7 @@ impl Job {
             | Self::Vote(_, done)
             | Self::Truncate(_, done)
             | Self::Floor(_, done)
+            | Self::Flush(done)
             | Self::Trust(done)
             | Self::Close(done) => {
                 done(result.map_err(|fatal| io::Error::other(fatal.to_string())))

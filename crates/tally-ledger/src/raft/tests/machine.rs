@@ -43,7 +43,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 inside.applied.1 = StoredMembership::new(id, membership);
             }
             if let Some(responder) = responder {
-                responder.send(Response);
+                responder.send(Response::default());
             }
         }
         Ok(())

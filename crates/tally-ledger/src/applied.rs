@@ -1,0 +1,167 @@
+//! The applied state, shared: one machine changes it, everybody reads it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openraft::alias::StoredMembershipOf;
+use tally_core::entry::Seal;
+use tally_core::id::LeafIndex;
+use tally_core::ledger::{Applied, Proposal, State, Surroundings};
+use tally_core::time::Timestamp;
+use tally_log::Hash;
+use tokio::sync::watch;
+
+use crate::frame::LogId;
+use crate::raft::TypeConfig;
+
+/// The applied state of a node. Clones are the same state.
+#[derive(Debug, Clone)]
+pub struct Ledger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    replica: Mutex<Replica>,
+    heads: watch::Sender<AppliedHead>,
+    /// Changes more seldom than the head.
+    last_register_leaf: watch::Sender<Option<LeafIndex>>,
+}
+
+/// A state, and up to which Raft entry it was applied.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    /// The ledger's state.
+    pub state: State,
+    /// The last Raft entry that was applied.
+    pub log_id: Option<LogId>,
+    /// The last set of nodes that was applied.
+    pub membership: StoredMembershipOf<TypeConfig>,
+}
+
+/// How far a node has applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedHead {
+    /// Leaves.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Hash,
+    /// Ledger time.
+    pub time: Timestamp,
+    /// The last register leaf; none before the genesis.
+    pub last_register_leaf: Option<LeafIndex>,
+    /// The last Raft entry that was applied.
+    pub log_id: Option<LogId>,
+    /// The version of the rules that this node does not know, if it met one.
+    pub halted: Option<u64>,
+}
+
+/// What `apply` needs: seals as CBOR, signatures verified on the spot.
+pub(crate) struct Codec;
+
+impl Ledger {
+    /// Shares a state.
+    #[must_use]
+    pub fn new(replica: Replica) -> Self {
+        let head = replica.head();
+        Self(Arc::new(Inner {
+            replica: Mutex::new(replica),
+            heads: watch::Sender::new(head),
+            last_register_leaf: watch::Sender::new(head.last_register_leaf),
+        }))
+    }
+
+    /// Reads the state. Whoever does so holds up the machine: look something up, and let go.
+    pub fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.replica().state)
+    }
+
+    /// A copy of everything, for a checkpoint file.
+    #[must_use]
+    pub fn snapshot(&self) -> Replica {
+        self.replica().clone()
+    }
+
+    /// How far the node has applied.
+    #[must_use]
+    pub fn head(&self) -> AppliedHead {
+        *self.0.heads.borrow()
+    }
+
+    /// Tells whenever something was applied.
+    #[must_use]
+    pub fn heads(&self) -> watch::Receiver<AppliedHead> {
+        self.0.heads.subscribe()
+    }
+
+    /// Tells whenever a register has changed.
+    #[must_use]
+    pub fn last_register_leaves(&self) -> watch::Receiver<Option<LeafIndex>> {
+        self.0.last_register_leaf.subscribe()
+    }
+
+    /// Applies a proposal. `look` sees the state and what came of it before anybody else does.
+    pub(crate) fn apply<T>(
+        &self,
+        log_id: LogId,
+        proposal: &Proposal,
+        look: impl FnOnce(&State, &Applied) -> T,
+    ) -> (Applied, T) {
+        let mut replica = self.replica();
+        let applied = replica.state.apply(proposal, &Codec);
+        if replica.state.halted().is_none() {
+            replica.log_id = Some(log_id);
+        }
+        let seen = look(&replica.state, &applied);
+        let head = replica.head();
+        self.0.heads.send_replace(head);
+        self.0.last_register_leaf.send_if_modified(|last| {
+            let changed = *last != head.last_register_leaf;
+            *last = head.last_register_leaf;
+            changed
+        });
+        (applied, seen)
+    }
+
+    /// Applies an entry that holds no proposal.
+    pub(crate) fn advance(
+        &self,
+        log_id: LogId,
+        membership: Option<StoredMembershipOf<TypeConfig>>,
+    ) {
+        let mut replica = self.replica();
+        replica.log_id = Some(log_id);
+        if let Some(membership) = membership {
+            replica.membership = membership;
+        }
+        self.0.heads.send_replace(replica.head());
+    }
+
+    /// No code that holds the lock leaves the state half changed: `apply` does not panic.
+    fn replica(&self) -> MutexGuard<'_, Replica> {
+        self.0.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Replica {
+    /// Before anything was applied.
+    #[must_use]
+    pub fn empty(state: State) -> Self {
+        Self { state, log_id: None, membership: StoredMembershipOf::<TypeConfig>::default() }
+    }
+
+    fn head(&self) -> AppliedHead {
+        let Self { state, log_id, .. } = self;
+        AppliedHead {
+            size: state.size(),
+            root: state.root(),
+            time: state.time(),
+            last_register_leaf: (state.size() > 0).then(|| state.last_register_leaf()),
+            log_id: *log_id,
+            halted: state.halted(),
+        }
+    }
+}
+
+impl Surroundings for Codec {
+    fn encode_seal(&self, seal: &Seal) -> Vec<u8> {
+        tally_wire::encode(seal)
+    }
+}

@@ -1,0 +1,63 @@
+//! The leader's clock, which becomes ledger time.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tally_core::time::Timestamp;
+
+/// A wall clock that leaves the monotonic clock by more than this is not ledger time any more.
+pub const LEAP_MAX: Duration = Duration::from_secs(2);
+
+/// Wall time, held against the monotonic clock since it was last set.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaderClock {
+    wall_ms: u64,
+    at: Instant,
+}
+
+/// The wall clock was moved: whoever leads by it must hand over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the wall clock was moved by {} ms while this node led", .0.as_millis())]
+pub struct Leap(pub Duration);
+
+impl LeaderClock {
+    /// Set to this wall time, now.
+    #[must_use]
+    pub fn new(wall: SystemTime, at: Instant) -> Self {
+        Self { wall_ms: millis(wall), at }
+    }
+
+    /// The wall time.
+    ///
+    /// # Errors
+    /// [`Leap`] if it is not about where the monotonic clock says that it must be.
+    pub fn read(&self, wall: SystemTime, at: Instant) -> Result<Timestamp, Leap> {
+        let wall_ms = millis(wall);
+        let passed = at.saturating_duration_since(self.at);
+        let due_ms = Timestamp(self.wall_ms).after(passed).0;
+        let leap = Duration::from_millis(wall_ms.abs_diff(due_ms));
+        if leap > LEAP_MAX { Err(Leap(leap)) } else { Ok(Timestamp(wall_ms)) }
+    }
+}
+
+fn millis(wall: SystemTime) -> u64 {
+    let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_jumps_is_noticed_either_way_and_one_that_drifts_is_not() {
+        let (wall, at) = (UNIX_EPOCH + Duration::from_secs(1_000), Instant::now());
+        let clock = LeaderClock::new(wall, at);
+        let later = at + Duration::from_secs(60);
+        let read = |seconds| clock.read(wall + Duration::from_secs(seconds), later);
+        assert_eq!(read(60), Ok(Timestamp(1_060_000)));
+        assert_eq!(read(62), Ok(Timestamp(1_062_000)));
+        assert_eq!(read(58), Ok(Timestamp(1_058_000)));
+        assert_eq!(read(63), Err(Leap(Duration::from_secs(3))));
+        assert_eq!(read(57), Err(Leap(Duration::from_secs(3))));
+    }
+}

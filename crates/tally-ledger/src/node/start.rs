@@ -1,0 +1,369 @@
+//! Starting a node: checks first, then the directory, then consensus, then whoever calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use openraft::{Config, EmptyNode, SnapshotPolicy};
+use tally_core::Encoded;
+use tally_core::entry::Genesis;
+use tally_core::id::{MeshId, NodeId};
+use tally_core::ledger::{PROTOCOL_MAX, State};
+use tally_core::register::{LedgerNode, MemberRecord};
+use tally_net::endpoint::{ConnectionLimits, endpoint, server_config};
+use tally_net::quinn::Endpoint;
+use tally_net::tls;
+use tally_net::{Accept, Identity, Listener, ListenerLimits, Role, SpiffeId, TrustStore, alpn};
+use tally_wire::message::LEDGER_FRAME_LEN_MAX;
+use tally_wire::message::hello::{Hello, Welcome};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::{Bound, Node, Settings, StartError, Threads, watch};
+use crate::applied::{Ledger, Replica};
+use crate::disk::RealDisk;
+use crate::marks::Start;
+use crate::raft::{
+    CONNECTION, Consensus, Links, LogStorage, Machine, MachineParts, Prepared, RaftServer, Standing,
+};
+use crate::saved::{Saver, load};
+use crate::segment::Owner;
+use crate::sequencer::Sequencer;
+use crate::server::{CALLERS, Counters, Server, ServerParts};
+use crate::signer::LogSigner;
+use crate::store::{FatalHook, Settings as StoreSettings, Store};
+use crate::tiles::{Resume, TileStore, TileWriterHandle};
+
+/// The epoch that every ledger begins with; a forced recovery starts another.
+const EPOCH: u64 = 0;
+
+/// The directory, open.
+struct Opened {
+    store: Store,
+    trusted: bool,
+    ledger: Ledger,
+    tiles: Arc<TileWriterHandle>,
+}
+
+/// What consensus was started with.
+struct Joined {
+    consensus: Consensus,
+    endpoint: Endpoint,
+    address: SocketAddr,
+}
+
+pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
+    let mesh_id = MeshId(settings.genesis.leaf_hash());
+    check(&settings)?;
+    let signer = LogSigner::new(&settings.genesis.value().mesh, EPOCH, settings.log_key.clone())?;
+    let opened = open(&settings, mesh_id)?;
+    let trust = trust_of(&settings.genesis, &opened.ledger);
+    let (agents, bound_agents) = listen_agents(&settings, &trust)?;
+    let Opened { store, trusted, ledger, tiles } = opened;
+    let standing = Arc::new(Standing::new(trusted));
+    let prepared = Prepared::default();
+    let policy = settings.tuning.save;
+    let (of, with) = (ledger.clone(), Arc::clone(&tiles));
+    let saver = Saver::new(&settings.data_dir, policy, of, with, store.clone());
+    let machine = Machine::new(MachineParts {
+        ledger: ledger.clone(),
+        trust: trust.clone(),
+        tiles: Arc::clone(&tiles),
+        prepared: prepared.clone(),
+        saver: saver.clone(),
+    });
+    let welcome = welcome(&settings);
+    let joining = Joining {
+        listen: settings.raft_listen,
+        node: settings.node_id.0,
+        identity: settings.identity.clone(),
+        trust: trust.clone(),
+        hello: hello(&welcome, mesh_id),
+        welcome: welcome.clone(),
+        peers: settings.peers.clone(),
+        founders: founders(&settings, &store),
+        machine,
+        store: store.clone(),
+        ledger: ledger.clone(),
+        standing: Arc::clone(&standing),
+    };
+    let threads = Threads::start().map_err(StartError::Thread)?;
+    let joined = threads.spawn(join(joining)).await?;
+    let Joined { consensus, endpoint: raft, address } = joined?;
+    let mut node = Node {
+        bound: Bound { agents: bound_agents, raft: address },
+        ledger,
+        trust,
+        consensus,
+        standing,
+        counters: Arc::new(Counters::default()),
+        store,
+        saver,
+        tiles,
+        agents,
+        raft,
+        hand_over_wait_max: settings.tuning.hand_over_wait_max,
+        tasks: JoinSet::new(),
+        threads,
+    };
+    serve(&mut node, &settings, prepared, Arc::new(signer), welcome);
+    Ok(node)
+}
+
+/// Starts what works on its own: serving agents, founding the ledger, regaining trust.
+fn serve(
+    node: &mut Node,
+    settings: &Settings,
+    prepared: Prepared,
+    signer: Arc<LogSigner>,
+    welcome: Welcome,
+) {
+    let Settings { tuning, genesis, .. } = settings;
+    let consensus = node.consensus.clone();
+    let sequencer =
+        Sequencer::start(consensus.clone(), prepared, Arc::clone(&signer), tuning.sequencer);
+    let server = Server::new(ServerParts {
+        ledger: node.ledger.clone(),
+        consensus: consensus.clone(),
+        standing: Arc::clone(&node.standing),
+        sequencer: sequencer.clone(),
+        tiles: node.tiles.reader(),
+        signer,
+        welcome,
+        limits: tuning.server,
+        counters: Arc::clone(&node.counters),
+        reads: Arc::new(Semaphore::new(tuning.server.reads_max.max(1))),
+    });
+    let listener = Listener::start(node.agents.clone(), node.trust.clone(), tuning.listener);
+    node.tasks.spawn(server.run(listener));
+    let (ledger, genesis) = (node.ledger.clone(), genesis.clone());
+    node.tasks.spawn(watch::found(consensus.clone(), ledger, sequencer, genesis));
+    let (standing, store) = (Arc::clone(&node.standing), node.store.clone());
+    node.tasks.spawn(watch::regain_trust(consensus, standing, store));
+}
+
+/// All first voters, if this is the first of them, and has nothing yet: it begins, once.
+fn founders(settings: &Settings, store: &Store) -> Option<BTreeSet<u64>> {
+    let status = store.reader().status();
+    let voters = &settings.genesis.value().voters;
+    let fresh = status.last.is_none() && status.vote.is_none();
+    let begins = fresh && voters.first() == Some(&settings.node_id);
+    begins.then(|| voters.iter().map(|id| id.0).collect())
+}
+
+/// What can be known to be wrong before anything is opened.
+fn check(settings: &Settings) -> Result<(), StartError> {
+    let Settings { node_id, member, genesis, identity, log_key, peers, .. } = settings;
+    let genesis = genesis.value();
+    if genesis.voters.is_empty() {
+        return Err(StartError::Genesis("it names no voters"));
+    }
+    let (owner, node) =
+        node_of(&genesis.members, *node_id).ok_or(StartError::UnknownNode(*node_id))?;
+    if owner.id != *member {
+        let (owner, member) = (owner.id.clone(), member.clone());
+        return Err(StartError::OtherMember { node: *node_id, owner, member });
+    }
+    if node.log_key != log_key.verifying_key() {
+        return Err(StartError::OtherLogKey(*node_id));
+    }
+    let found = identity.id()?;
+    let wanted = SpiffeId {
+        mesh: genesis.mesh.clone(),
+        member: member.clone(),
+        role: Role::Ledger,
+        name: node_id.to_string(),
+    };
+    if found != wanted {
+        let (found, wanted) = (Box::new(found), Box::new(wanted));
+        return Err(StartError::OtherIdentity { found, wanted });
+    }
+    let others = genesis.voters.iter().filter(|id| *id != node_id);
+    match others.map(|id| id.0).find(|id| !peers.contains_key(id)) {
+        Some(missing) => Err(StartError::PeerMissing(missing)),
+        None => Ok(()),
+    }
+}
+
+fn node_of(members: &[MemberRecord], id: NodeId) -> Option<(&MemberRecord, &LedgerNode)> {
+    members.iter().find_map(|member| {
+        let node = member.nodes.iter().find(|node| node.id == id)?;
+        Some((member, node))
+    })
+}
+
+/// Opens log, state and tiles, so that they say the same.
+fn open(settings: &Settings, mesh_id: MeshId) -> Result<Opened, StartError> {
+    let path = &settings.data_dir;
+    let io = |source| StartError::Io { path: path.clone(), source };
+    let owner = Owner { mesh_id, epoch: EPOCH, node_id: settings.node_id };
+    let disk = RealDisk::new(path.join("log")).map_err(io)?;
+    let store_settings =
+        StoreSettings { segment_bytes: settings.tuning.segment_bytes, ..StoreSettings::new(owner) };
+    let fatal = Arc::clone(&settings.fatal);
+    let hook: FatalHook = Box::new(move |why| fatal(why));
+    let (store, opened) = Store::open(Arc::new(disk), store_settings, hook)?;
+    let trusted = opened.start == Start::Trusted;
+    let last = store.reader().status().last;
+    let mut replica = load(path).map_err(io)?.filter(|it| *it.state.mesh_id() == mesh_id);
+    if let Some(saved) = replica.as_ref().and_then(|replica| replica.log_id)
+        && Some(saved) > last
+    {
+        if trusted {
+            return Err(StartError::LogBehind { path: path.clone(), saved, last });
+        }
+        // The log may have lost its end, which its peers still have: the state comes from them.
+        replica = None;
+    }
+    let (replica, tiles) = match replica {
+        Some(replica) => at(path, replica, mesh_id)?,
+        None => anew(path, mesh_id)?,
+    };
+    let tiles = TileWriterHandle::start(tiles, settings.tuning.tile_jobs_max);
+    let tiles = Arc::new(tiles.map_err(StartError::Thread)?);
+    Ok(Opened { store, trusted, ledger: Ledger::new(replica), tiles })
+}
+
+/// Goes on from a saved state, if the tiles are there that belong to it.
+fn at(path: &Path, replica: Replica, mesh_id: MeshId) -> Result<(Replica, TileStore), StartError> {
+    match TileStore::open(&path.join("tiles"), &Resume::of(&replica.state)) {
+        Ok(tiles) => Ok((replica, tiles)),
+        // Whatever is wrong with them, the log has all that they are made of.
+        Err(_) => anew(path, mesh_id),
+    }
+}
+
+/// Applies the whole log again.
+fn anew(path: &Path, mesh_id: MeshId) -> Result<(Replica, TileStore), StartError> {
+    let tiles = TileStore::rebuild(&path.join("tiles"))?;
+    Ok((Replica::empty(State::new(mesh_id)), tiles))
+}
+
+/// The registers' members, or the founders before there are any.
+fn trust_of(genesis: &Encoded<Genesis>, ledger: &Ledger) -> TrustStore {
+    let trust = TrustStore::new(genesis.value().mesh.clone());
+    genesis.value().members.iter().for_each(|member| trust.update(member));
+    ledger.with_state(|state| state.registers().members().for_each(|it| trust.update(it)));
+    trust
+}
+
+fn welcome(settings: &Settings) -> Welcome {
+    Welcome {
+        version: 1,
+        epoch: EPOCH,
+        member: settings.member.clone(),
+        node: Some(settings.node_id),
+        protocol: PROTOCOL_MAX,
+        frame_len_max: u64::try_from(LEDGER_FRAME_LEN_MAX).unwrap_or(u64::MAX),
+    }
+}
+
+fn hello(welcome: &Welcome, mesh_id: MeshId) -> Hello {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        mesh_id,
+        epoch: welcome.epoch,
+        member: welcome.member.clone(),
+        node: welcome.node,
+        protocol: welcome.protocol,
+        frame_len_max: welcome.frame_len_max,
+    }
+}
+
+/// What joining the peers takes.
+struct Joining {
+    listen: SocketAddr,
+    node: u64,
+    identity: Identity,
+    trust: TrustStore,
+    hello: Hello,
+    welcome: Welcome,
+    peers: BTreeMap<u64, String>,
+    founders: Option<BTreeSet<u64>>,
+    machine: Machine,
+    store: Store,
+    ledger: Ledger,
+    standing: Arc<Standing>,
+}
+
+/// Starts consensus, on the threads that are its own.
+async fn join(with: Joining) -> Result<Joined, StartError> {
+    let accept = Accept { roles: &[Role::Ledger], anonymous: false };
+    let (what, identity) = ("[raft] listen", with.identity.clone());
+    let (endpoint, address) =
+        listen(what, with.listen, identity, &with.trust, accept, alpn::RAFT, &CONNECTION)?;
+    let links =
+        Links::new(endpoint.clone(), with.identity, with.trust.clone(), with.hello, with.peers);
+    let config = raft_config().validate();
+    let config = config.map_err(|error| StartError::Consensus(error.to_string()))?;
+    let log = LogStorage::new(with.store);
+    let consensus = Consensus::build(with.node, Arc::new(config), links, log, with.machine).await;
+    let consensus = consensus.map_err(|error| StartError::Consensus(error.to_string()))?;
+    consensus.runtime_config().elect(with.standing.is_trusted());
+    consensus.run();
+    let limits = ListenerLimits { connection: CONNECTION, ..ListenerLimits::default() };
+    let listener = Listener::start(endpoint.clone(), with.trust, limits);
+    let server = RaftServer {
+        consensus: consensus.clone(),
+        ledger: with.ledger,
+        standing: with.standing,
+        welcome: with.welcome,
+    };
+    tokio::spawn(crate::raft::serve(listener, server));
+    if let Some(founders) = with.founders {
+        let nodes: BTreeMap<u64, EmptyNode> =
+            founders.into_iter().map(|id| (id, EmptyNode {})).collect();
+        // Another node may have begun meanwhile: then there is nothing to begin.
+        drop(consensus.initialize(nodes).await);
+    }
+    Ok(Joined { consensus, endpoint, address })
+}
+
+/// As the ledger needs openraft: nothing is purged, and a leader that comes back has to be elected
+/// again, since it may have forgotten what it had not yet synced.
+fn raft_config() -> Config {
+    Config {
+        cluster_name: "tally".to_owned(),
+        heartbeat_interval: 100,
+        election_timeout_min: 400,
+        election_timeout_max: 800,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        enable_leader_restore: Some(false),
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    }
+}
+
+fn listen_agents(
+    settings: &Settings,
+    trust: &TrustStore,
+) -> Result<(Endpoint, SocketAddr), StartError> {
+    let accept = Accept { roles: CALLERS, anonymous: false };
+    let limits = &settings.tuning.listener.connection;
+    let identity = settings.identity.clone();
+    let (what, address) = ("[agents] listen", settings.agents_listen);
+    listen(what, address, identity, trust, accept, alpn::LEDGER, limits)
+}
+
+fn listen(
+    what: &'static str,
+    address: SocketAddr,
+    identity: Identity,
+    trust: &TrustStore,
+    accept: Accept,
+    alpn: &[u8],
+    limits: &ConnectionLimits,
+) -> Result<(Endpoint, SocketAddr), StartError> {
+    let tls = tls::server_config(identity, trust.clone(), accept, &[alpn]);
+    let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
+    let config = server_config(tls, limits);
+    let config = config.map_err(|error| StartError::Tls(error.to_string()))?;
+    let bound = endpoint(address, Some(config)).and_then(|endpoint| {
+        let address = endpoint.local_addr()?;
+        Ok((endpoint, address))
+    });
+    bound.map_err(|source| StartError::Listen { what, address, source })
+}

@@ -1,0 +1,206 @@
+//! Applying what consensus has decided.
+//!
+//! Invariant: leaves go to the tiles in their order, and the applied state is saved only as far as
+//! log and tiles are durable.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, StoredMembership};
+use tally_core::entry::Entry;
+use tally_core::ledger::{Applied, LeafValue, Proposal, State};
+use tally_core::register::RegisterName;
+use tally_log::Hash;
+use tally_net::TrustStore;
+
+use super::{Payload, Response, TypeConfig, from_log_id, to_log_id};
+use crate::applied::{Ledger, Replica};
+use crate::frame::LogId;
+use crate::saved::Saver;
+use crate::tiles::{Head, Leaf, TileWriterHandle};
+
+/// What the machine works on and with.
+#[derive(Debug, Clone)]
+pub struct MachineParts {
+    /// The state.
+    pub ledger: Ledger,
+    /// Who may connect follows the member registers.
+    pub trust: TrustStore,
+    /// Writes leaves to disk.
+    pub tiles: Arc<TileWriterHandle>,
+    /// Proposals that need not be decoded.
+    pub prepared: Prepared,
+    /// Saves the applied state.
+    pub saver: Saver,
+}
+
+/// openraft's state machine over the ledger.
+#[derive(Debug)]
+pub struct Machine(MachineParts);
+
+/// What came of a proposal, for its proposer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The verdicts.
+    pub applied: Applied,
+    /// Leaves on the ledger then.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Hash,
+}
+
+/// Proposals as their proposer had them: nobody decodes what he encoded himself.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared(Arc<Mutex<VecDeque<Kept>>>);
+
+type Kept = (Bytes, Arc<Proposal>);
+
+/// Proposals that are kept at most: as many as can be on their way through consensus, and some.
+const PREPARED_MAX: usize = 8;
+
+impl Machine {
+    /// Goes on from the ledger's state.
+    #[must_use]
+    pub const fn new(parts: MachineParts) -> Self {
+        Self(parts)
+    }
+
+    async fn apply_proposal(&self, log_id: LogId, payload: &Payload) -> io::Result<Outcome> {
+        let MachineParts { ledger, tiles, trust, .. } = &self.0;
+        let proposal = self.0.prepared.get(&payload.bytes)?;
+        let (applied, (leaves, head)) = ledger.apply(log_id, &proposal, |state, applied| {
+            let leaves = applied.leaves(&proposal);
+            let leaves: Vec<_> = leaves.inspect(|leaf| follow(trust, state, &leaf.value)).collect();
+            let head = Head { size: state.size(), root: state.root() };
+            (leaves.into_iter().map(Leaf::from).collect::<Vec<_>>(), head)
+        });
+        if let Some(version) = ledger.head().halted {
+            let why = format!(
+                "the ledger's rules are at version {version}, which this version does not know: \
+                 use a later one"
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        if !leaves.is_empty() {
+            tiles.append(leaves, head).await.map_err(io::Error::other)?;
+        }
+        Ok(Outcome { applied, size: head.size, root: head.root })
+    }
+}
+
+/// Trust follows the registers with the leaf that changes them.
+fn follow(trust: &TrustStore, state: &State, leaf: &LeafValue<'_>) {
+    match leaf {
+        LeafValue::Genesis(genesis) => genesis.members.iter().for_each(|it| trust.update(it)),
+        LeafValue::Entry(Entry::Register(write)) => {
+            if let RegisterName::Member(id) = &write.name
+                && let Some(record) = state.registers().member(id)
+            {
+                trust.update(record);
+            }
+        }
+        _ => {}
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = ();
+    type SnapshotBuilder = NoSnapshots;
+
+    async fn applied_state(
+        &mut self,
+    ) -> io::Result<(Option<LogIdOf<TypeConfig>>, StoredMembershipOf<TypeConfig>)> {
+        let Replica { log_id, membership, .. } = self.0.ledger.snapshot();
+        Ok((log_id.map(from_log_id), membership))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let log_id = to_log_id(&entry.log_id);
+            let outcome = match entry.payload {
+                EntryPayload::Blank => {
+                    self.0.ledger.advance(log_id, None);
+                    None
+                }
+                EntryPayload::Membership(membership) => {
+                    let membership = StoredMembership::new(Some(entry.log_id), membership);
+                    self.0.ledger.advance(log_id, Some(membership));
+                    None
+                }
+                EntryPayload::Normal(payload) => {
+                    Some(Arc::new(self.apply_proposal(log_id, &payload).await?))
+                }
+            };
+            if let Some(responder) = responder {
+                responder.send(Response(outcome));
+            }
+            self.0.saver.applied_one();
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> NoSnapshots {
+        NoSnapshots
+    }
+
+    async fn install_snapshot(&mut self, _: &SnapshotMetaOf<TypeConfig>, (): ()) -> io::Result<()> {
+        Err(no_snapshots())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, ()>>> {
+        Ok(None)
+    }
+}
+
+/// A ledger is never purged, so nobody needs a snapshot.
+#[derive(Debug)]
+pub struct NoSnapshots;
+
+impl RaftSnapshotBuilder<TypeConfig> for NoSnapshots {
+    type SnapshotData = ();
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, ()>> {
+        Err(no_snapshots())
+    }
+}
+
+fn no_snapshots() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a ledger has no snapshots: it is never purged")
+}
+
+impl Prepared {
+    /// Keeps a proposal until its bytes are applied, or others come.
+    pub fn put(&self, bytes: Bytes, proposal: Arc<Proposal>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= PREPARED_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((bytes, proposal));
+    }
+
+    /// The proposal of these very bytes in memory, or one decoded from them.
+    fn get(&self, bytes: &Bytes) -> io::Result<Arc<Proposal>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The bytes that are kept are in use, so that no others can be where they are.
+        let same = |it: &Bytes| it.as_ptr() == bytes.as_ptr() && it.len() == bytes.len();
+        if let Some(place) = kept.iter().position(|(it, _)| same(it))
+            && let Some((_, proposal)) = kept.remove(place)
+        {
+            return Ok(proposal);
+        }
+        drop(kept);
+        let decoded = tally_wire::decode_value::<Proposal>(bytes);
+        decoded.map(Arc::new).map_err(|error| {
+            let why = format!("a committed proposal can't be read by this version: {error}");
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        })
+    }
+}

@@ -1,0 +1,328 @@
+//! Puts submissions in order: while one Raft entry is on its way, others gather for the next.
+//!
+//! Invariant: an answer that decides is given only after the entry was applied here. Everything else
+//! says that nothing was decided, and the same bytes may be sent again, to any node.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use tally_core::id::NodeId;
+use tally_core::ledger::{Proposal, Rejection, Submission, Verdict};
+use tally_core::receipt::{BatchAnswer, hashes_after};
+use tally_core::time::Timestamp;
+use tally_log::Hash;
+use tally_wire::encode;
+use tally_wire::ledger::{PROPOSAL_LEN_MAX, SUBMISSIONS_MAX};
+use tally_wire::message::ledger::{
+    BatchAccepted, BatchRepeated, Busy, NotLeader, SessionStarted, SubmissionRejected, SubmitAnswer,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::clock::{LeaderClock, Leap};
+use crate::raft::{Consensus, Outcome, Payload, Prepared};
+use crate::signer::LogSigner;
+
+/// Limits of what waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequencerLimits {
+    /// Submissions. Default 16,384.
+    pub submissions_max: usize,
+    /// Bytes of submissions. Default 64 MiB.
+    pub bytes_max: usize,
+    /// When to ask again if too much waits. Default 50 ms.
+    pub retry: Duration,
+}
+
+impl Default for SequencerLimits {
+    fn default() -> Self {
+        Self { submissions_max: 16 * 1024, bytes_max: 64 << 20, retry: Duration::from_millis(50) }
+    }
+}
+
+/// Takes submissions. Cheap to clone; when all clones are gone the work ends.
+#[derive(Debug, Clone)]
+pub struct Sequencer {
+    queue: mpsc::Sender<Job>,
+    bytes: Arc<Semaphore>,
+    limits: SequencerLimits,
+}
+
+/// Where the answer to a submission goes. Bounded by what its owner lets be in flight.
+pub(crate) type Answers = mpsc::UnboundedSender<SubmitAnswer>;
+
+#[derive(Debug)]
+struct Job {
+    submission: Submission,
+    length: usize,
+    number: Option<u64>,
+    answers: Option<Answers>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Gathers, proposes, answers.
+struct Worker {
+    jobs: mpsc::Receiver<Job>,
+    /// The next job, which did not fit any more.
+    left: Option<Job>,
+    consensus: Consensus,
+    prepared: Prepared,
+    signer: Arc<LogSigner>,
+    retry_ms: u64,
+    clock: LeaderClock,
+    /// The term that the clock was set in.
+    term: u64,
+}
+
+/// What a proposal takes besides its submissions.
+const PROPOSAL_HEAD_LEN: usize = 64;
+
+impl Sequencer {
+    /// Starts the work, in a task of the present runtime.
+    #[must_use]
+    pub fn start(
+        consensus: Consensus,
+        prepared: Prepared,
+        signer: Arc<LogSigner>,
+        limits: SequencerLimits,
+    ) -> Self {
+        let (queue, jobs) = mpsc::channel(limits.submissions_max.max(1));
+        let worker = Worker {
+            jobs,
+            left: None,
+            consensus,
+            prepared,
+            signer,
+            retry_ms: limits.retry_ms(),
+            clock: LeaderClock::new(SystemTime::now(), Instant::now()),
+            term: 0,
+        };
+        tokio::spawn(worker.run());
+        let bytes = Arc::new(Semaphore::new(limits.bytes_max));
+        Self { queue, bytes, limits }
+    }
+
+    /// Takes a submission whose encoding has this length. Its answer goes to `answers`, if anybody
+    /// wants it: that it has to wait too long, at once.
+    pub(crate) fn submit(&self, submission: Submission, length: usize, answers: Option<Answers>) {
+        let number = number_of(&submission);
+        let busy = Busy { number, retry_ms: self.limits.retry_ms() };
+        let wanted = u32::try_from(length).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.bytes).try_acquire_many_owned(wanted);
+        let taken = taken.ok().zip(self.queue.try_reserve().ok());
+        match taken {
+            Some((place, slot)) => {
+                slot.send(Job { submission, length, number, answers, _place: place });
+            }
+            None => tell(answers.as_ref(), SubmitAnswer::Busy(busy)),
+        }
+    }
+}
+
+impl SequencerLimits {
+    fn retry_ms(&self) -> u64 {
+        u64::try_from(self.retry.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Worker {
+    async fn run(mut self) {
+        while let Some(jobs) = self.gather().await {
+            match self.propose(jobs).await {
+                Ok(()) => {}
+                Err((jobs, answer)) => {
+                    for job in jobs {
+                        tell(job.answers.as_ref(), answer(job.number));
+                    }
+                }
+            }
+        }
+    }
+
+    /// All that waits, up to the size of a proposal. None once nobody can submit any more.
+    async fn gather(&mut self) -> Option<Vec<Job>> {
+        let first = match self.left.take() {
+            Some(left) => left,
+            None => self.jobs.recv().await?,
+        };
+        // Callers that were just answered get to submit what comes next.
+        tokio::task::yield_now().await;
+        let mut length = PROPOSAL_HEAD_LEN.saturating_add(first.length);
+        let mut jobs = vec![first];
+        while jobs.len() < SUBMISSIONS_MAX
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            length = length.saturating_add(job.length);
+            if length > PROPOSAL_LEN_MAX {
+                self.left = Some(job);
+                break;
+            }
+            jobs.push(job);
+        }
+        Some(jobs)
+    }
+
+    /// Has the jobs decided and answers them, or says what to answer because they were not.
+    async fn propose(&mut self, jobs: Vec<Job>) -> Result<(), (Vec<Job>, Undecided)> {
+        let leader = self.leader();
+        let not_leader = move |number| SubmitAnswer::NotLeader(NotLeader { number, leader });
+        if !self.consensus.is_leader() {
+            return Err((jobs, Box::new(not_leader)));
+        }
+        let Ok(time) = self.read_clock() else {
+            self.hand_over().await;
+            return Err((jobs, nobody()));
+        };
+        let (submissions, waiting): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.submission, (job.number, job.answers))).unzip();
+        let proposal = Arc::new(Proposal { time, submissions });
+        let payload = Payload { bytes: encode(&*proposal).into() };
+        self.prepared.put(payload.bytes.clone(), proposal);
+        let answer: Undecided = match self.consensus.client_write(payload).await {
+            Ok(written) => {
+                if let Some(outcome) = written.data.0
+                    && let Some(answers) = self.answer(&outcome, &waiting)
+                {
+                    for (answer, (_, to)) in answers.into_iter().zip(&waiting) {
+                        tell(to.as_ref(), answer);
+                    }
+                    return Ok(());
+                }
+                self.busy()
+            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                match to.leader_id.map(NodeId) {
+                    // The leader that is meant is this node, while it waits for its quorum.
+                    leader if leader.is_none_or(|id| id.0 == *self.consensus.node_id()) => {
+                        self.busy()
+                    }
+                    leader => Box::new(move |number| {
+                        SubmitAnswer::NotLeader(NotLeader { number, leader })
+                    }),
+                }
+            }
+            // Whether it was committed is not known here; whoever leads now can say.
+            Err(_) => nobody(),
+        };
+        for (number, to) in waiting {
+            tell(to.as_ref(), answer(number));
+        }
+        Ok(())
+    }
+
+    /// One answer per verdict. None if the checkpoint can't be signed.
+    fn answer(
+        &self,
+        outcome: &Outcome,
+        waiting: &[(Option<u64>, Option<Answers>)],
+    ) -> Option<Vec<SubmitAnswer>> {
+        let after = hashes_after(&outcome.applied).ok()?;
+        let checkpoint = self.signer.sign(outcome.size, outcome.root).ok()?;
+        let verdicts = outcome.applied.verdicts.iter().zip(after).zip(waiting);
+        let answers = verdicts.map(|((verdict, after), (number, _))| {
+            to_answer(verdict, *number, after, &checkpoint, self.retry_ms)
+        });
+        Some(answers.collect())
+    }
+
+    fn busy(&self) -> Undecided {
+        let retry_ms = self.retry_ms;
+        Box::new(move |number| SubmitAnswer::Busy(Busy { number, retry_ms }))
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        leader_of(&self.consensus)
+    }
+
+    /// The clock is set anew by each leader, and must then run on.
+    fn read_clock(&mut self) -> Result<Timestamp, Leap> {
+        let (wall, at) = (SystemTime::now(), Instant::now());
+        let term = term_of(&self.consensus);
+        if term != self.term {
+            (self.term, self.clock) = (term, LeaderClock::new(wall, at));
+        }
+        self.clock.read(wall, at)
+    }
+
+    /// Lets another node lead, whose clock was not moved. Where there is none, time goes on from
+    /// the clock as it is: ledger time never goes back.
+    async fn hand_over(&mut self) {
+        let own = *self.consensus.node_id();
+        let next = self.consensus.voter_ids().find(|id| *id != own);
+        match next {
+            // If that fails, the next submission finds the clock as it is and tries again.
+            Some(next) => drop(self.consensus.trigger().transfer_leader(next).await),
+            None => self.clock = LeaderClock::new(SystemTime::now(), Instant::now()),
+        }
+    }
+}
+
+/// No node is known to lead.
+fn nobody() -> Undecided {
+    Box::new(|number| SubmitAnswer::NotLeader(NotLeader { number, leader: None }))
+}
+
+/// What to answer to a submission of this number.
+type Undecided = Box<dyn Fn(Option<u64>) -> SubmitAnswer + Send>;
+
+/// Which node leads, as far as this one knows.
+pub(crate) fn leader_of(consensus: &Consensus) -> Option<NodeId> {
+    consensus.server_metrics().borrow_watched().current_leader.map(NodeId)
+}
+
+fn term_of(consensus: &Consensus) -> u64 {
+    consensus.server_metrics().borrow_watched().vote.leader_id.term
+}
+
+fn to_answer(
+    verdict: &Verdict,
+    number: Option<u64>,
+    after: Vec<Hash>,
+    checkpoint: &[u8],
+    retry_ms: u64,
+) -> SubmitAnswer {
+    match verdict {
+        Verdict::Accepted(accepted) => {
+            let number = number.unwrap_or_default();
+            let (first_leaf, seal) = (accepted.first_leaf, accepted.seal.clone());
+            match accepted.edge_before.clone() {
+                Some(edge_before) => {
+                    let checkpoint = checkpoint.to_vec();
+                    let answer = BatchAnswer { first_leaf, seal, edge_before, after, checkpoint };
+                    SubmitAnswer::Accepted(Box::new(BatchAccepted { number, answer }))
+                }
+                None => {
+                    SubmitAnswer::Repeated(Box::new(BatchRepeated { number, first_leaf, seal }))
+                }
+            }
+        }
+        Verdict::SessionStarted(session) => {
+            SubmitAnswer::SessionStarted(SessionStarted { session: *session })
+        }
+        Verdict::Rejected(rejection) => rejected(number, rejection.clone()),
+        // Nobody but the node itself submits a genesis, and a node that halts answers nothing.
+        Verdict::Founded => rejected(number, Rejection::AlreadyFounded),
+        Verdict::Halted => SubmitAnswer::Busy(Busy { number, retry_ms }),
+    }
+}
+
+/// The submission is not on the ledger, and won't be.
+pub(crate) fn rejected(number: Option<u64>, rejection: Rejection) -> SubmitAnswer {
+    SubmitAnswer::Rejected(SubmissionRejected { number, rejection })
+}
+
+/// The number that answers to a submission name.
+pub(crate) const fn number_of(submission: &Submission) -> Option<u64> {
+    match submission {
+        Submission::Batch(batch) => Some(batch.number),
+        Submission::Genesis(_) | Submission::SessionStart(_) => None,
+    }
+}
+
+/// Whoever asked may have gone.
+fn tell(answers: Option<&Answers>, answer: SubmitAnswer) {
+    if let Some(answers) = answers {
+        drop(answers.send(answer));
+    }
+}

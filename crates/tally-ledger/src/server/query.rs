@@ -1,0 +1,225 @@
+//! Questions about what the ledger holds.
+//!
+//! Invariant: a member reads its own entries and what is everybody's; auditors and the ledger's own
+//! nodes read all. Who asks is who its certificate says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::Encoded;
+use tally_core::entry::Entry;
+use tally_core::id::LeafIndex;
+use tally_core::ledger::Session;
+use tally_core::receipt::Receipt;
+use tally_log::proof::{inclusion, inclusion_needs};
+use tally_log::{BatchTree, Edge, Hash, TileSet};
+use tally_net::quinn::SendStream;
+use tally_net::{Role, SpiffeId};
+use tally_wire::encode;
+use tally_wire::message::LEDGER_FRAME_LEN_MAX;
+use tally_wire::message::ledger::{
+    ENTRIES_MAX, Entries, EntriesQuery, Query, QueryAnswer, QueryRefusal, QueryRefused,
+    ReceiptAnswer, ReceiptQuery, SessionAnswer, SessionQuery, Status,
+};
+
+use tokio::time::timeout;
+
+use super::leaves::{Leaves, Owner, Unreadable};
+use super::{ServerParts, StreamError, count, write};
+use crate::sequencer::leader_of;
+use crate::signer::LogSigner;
+use crate::tiles::{Head, TileReader};
+
+/// Bytes of leaves in one answer at most: room is left for what stands around them.
+const ANSWER_BYTES_MAX: usize = LEDGER_FRAME_LEN_MAX - 16 * 1024;
+
+/// How far tiles may lag behind what was applied before a question has to wait too long.
+const TILES_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Answers one question.
+pub(super) async fn answer(
+    parts: &ServerParts,
+    send: &mut SendStream,
+    query: Query,
+    peer: &SpiffeId,
+) -> Result<(), StreamError> {
+    count(&parts.counters.queries);
+    let answered = match query {
+        Query::Session(query) => Ok(session(parts, &query, peer)),
+        Query::Status(_) => status(parts),
+        Query::Entries(query) => {
+            let reader = Reader::of(peer);
+            read(parts, move |tiles, _| entries(tiles, query, &reader)).await
+        }
+        Query::Receipt(query) => {
+            let reader = Reader::of(peer);
+            read(parts, move |tiles, signer| receipt(tiles, signer, query, &reader)).await
+        }
+    };
+    let answer = answered.unwrap_or_else(|why| QueryAnswer::Refused(QueryRefused { why }));
+    write(parts, send, &answer).await
+}
+
+/// Who reads.
+struct Reader {
+    peer: SpiffeId,
+    reads_all: bool,
+}
+
+impl Reader {
+    fn of(peer: &SpiffeId) -> Self {
+        let reads_all = matches!(peer.role, Role::Auditor | Role::Ledger);
+        Self { peer: peer.clone(), reads_all }
+    }
+
+    fn may_read(&self, leaves: &mut Leaves<'_>, leaf: LeafIndex) -> Result<bool, QueryRefusal> {
+        if self.reads_all {
+            return Ok(true);
+        }
+        Ok(match leaves.owner(leaf)? {
+            Owner::Everybody => true,
+            Owner::Member(member) => member == self.peer.member,
+            Owner::Unknown => false,
+        })
+    }
+}
+
+/// Reads tiles on a thread that may wait, if there is a place.
+async fn read(
+    parts: &ServerParts,
+    work: impl FnOnce(&TileReader, &LogSigner) -> Result<QueryAnswer, QueryRefusal> + Send + 'static,
+) -> Result<QueryAnswer, QueryRefusal> {
+    let place = Arc::clone(&parts.reads).try_acquire_owned().map_err(|_| QueryRefusal::Busy)?;
+    // Who asks for what was just answered to it must find it.
+    let applied = parts.ledger.head().size;
+    let mut heads = parts.tiles.heads();
+    let reached = heads.wait_for(|head| head.size >= applied);
+    match timeout(TILES_WAIT_MAX, reached).await {
+        Ok(Ok(_)) => {}
+        _ => return Err(QueryRefusal::Busy),
+    }
+    let (tiles, signer) = (parts.tiles.clone(), Arc::clone(&parts.signer));
+    let done = tokio::task::spawn_blocking(move || {
+        let answer = work(&tiles, &signer);
+        drop(place);
+        answer
+    });
+    done.await.map_err(|_| QueryRefusal::Busy)?
+}
+
+fn entries(
+    tiles: &TileReader,
+    query: EntriesQuery,
+    reader: &Reader,
+) -> Result<QueryAnswer, QueryRefusal> {
+    let mut leaves = Leaves::new(tiles);
+    let mut found = Vec::new();
+    let mut bytes = 0_usize;
+    let count = usize::from(query.count).min(ENTRIES_MAX);
+    for index in (query.first.0..).take(count) {
+        let Some(leaf) = leaves.leaf(LeafIndex(index))? else { break };
+        bytes = bytes.saturating_add(leaf.bytes().len()).saturating_add(8);
+        if bytes > ANSWER_BYTES_MAX {
+            break;
+        }
+        if !reader.may_read(&mut leaves, LeafIndex(index))? {
+            return Err(QueryRefusal::NotAllowed);
+        }
+        found.push(leaf);
+    }
+    if found.is_empty() {
+        return Err(QueryRefusal::Unknown);
+    }
+    Ok(QueryAnswer::Entries(Entries { first: query.first, entries: found }))
+}
+
+fn receipt(
+    tiles: &TileReader,
+    signer: &LogSigner,
+    query: ReceiptQuery,
+    reader: &Reader,
+) -> Result<QueryAnswer, QueryRefusal> {
+    let mut leaves = Leaves::new(tiles);
+    let leaf = query.leaf;
+    let entry = leaves.leaf(leaf)?.ok_or(QueryRefusal::Unknown)?;
+    let alone =
+        matches!(entry.value(), Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_));
+    if alone {
+        return Err(QueryRefusal::Unknown);
+    }
+    if !reader.may_read(&mut leaves, leaf)? {
+        return Err(QueryRefusal::NotAllowed);
+    }
+    let (seal_leaf, seal) = leaves.seal(leaf)?.ok_or(QueryRefusal::Unknown)?;
+    let first = seal_leaf.0.checked_sub(seal.value().count.into()).ok_or(Unreadable)?;
+    let mut hashes = Vec::new();
+    for index in first..seal_leaf.0 {
+        hashes.push(leaves.leaf(LeafIndex(index))?.ok_or(Unreadable)?.leaf_hash());
+    }
+    let batch = BatchTree::new(&Edge::new(), &hashes).map_err(|_| Unreadable)?;
+    let position = leaf.0.checked_sub(first).ok_or(Unreadable)?;
+    let head = leaves.head();
+    let receipt = Receipt {
+        leaf,
+        entry,
+        path: path(tiles, leaf, head)?,
+        seal_leaf,
+        seal,
+        seal_path: path(tiles, seal_leaf, head)?,
+        batch_path: batch.path(position).map_err(|_| Unreadable)?,
+        checkpoint: signer.sign(head.size, head.root).map_err(|_| Unreadable)?,
+    };
+    let bytes = encode(&receipt);
+    let receipt = Encoded::new(receipt, bytes);
+    Ok(QueryAnswer::Receipt(Box::new(ReceiptAnswer { receipt })))
+}
+
+/// The path of a leaf in the tree of this head.
+fn path(tiles: &TileReader, leaf: LeafIndex, head: Head) -> Result<Vec<Hash>, Unreadable> {
+    let nodes = inclusion_needs(leaf.0, head.size).map_err(|_| Unreadable)?;
+    let mut set = TileSet::new();
+    for path in TileSet::needs(&nodes, head.size) {
+        let bytes = tiles.read(path).ok().flatten().ok_or(Unreadable)?;
+        set.insert(path, &bytes).map_err(|_| Unreadable)?;
+    }
+    inclusion(leaf.0, head.size, |node| set.node(node)).map_err(|_| Unreadable)
+}
+
+fn session(parts: &ServerParts, query: &SessionQuery, peer: &SpiffeId) -> QueryAnswer {
+    if !Reader::of(peer).reads_all && query.member != peer.member {
+        return QueryAnswer::Refused(QueryRefused { why: QueryRefusal::NotAllowed });
+    }
+    parts.ledger.with_state(|state| {
+        let last = state.current_session(&query.member);
+        let open = last.and_then(|last| state.sessions().open(last));
+        let Some(Session { next, counter, .. }) = open else {
+            let closed = SessionAnswer { last, open: false, next: 0, counter: None };
+            return QueryAnswer::Session(closed);
+        };
+        QueryAnswer::Session(SessionAnswer { last, open: true, next: *next, counter: *counter })
+    })
+}
+
+/// The newest checkpoint is of what was applied here, signed by this node.
+fn status(parts: &ServerParts) -> Result<QueryAnswer, QueryRefusal> {
+    let (mesh_id, protocol, head) = parts.ledger.with_state(|state| {
+        let head = Head { size: state.size(), root: state.root() };
+        (*state.mesh_id(), state.registers().protocol(), head)
+    });
+    let checkpoint = parts.signer.sign(head.size, head.root).map_err(|_| QueryRefusal::Busy)?;
+    Ok(QueryAnswer::Status(Status {
+        mesh_id,
+        epoch: parts.welcome.epoch,
+        size: head.size,
+        time: parts.ledger.head().time,
+        protocol: protocol.unwrap_or_default(),
+        leader: leader_of(&parts.consensus),
+        checkpoint,
+    }))
+}
+
+impl From<Unreadable> for QueryRefusal {
+    fn from(_: Unreadable) -> Self {
+        Self::Busy
+    }
+}
