@@ -189,6 +189,12 @@ impl Node {
         crate::sequencer::leader_of(&self.consensus)
     }
 
+    /// The term of the last vote that it knows of.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.server_metrics().borrow_watched().vote.leader_id.term
+    }
+
     /// Consensus, for those who look at its figures.
     #[must_use]
     pub const fn consensus(&self) -> &Consensus {

@@ -1,6 +1,9 @@
 //! Three nodes in one process, with real sockets, TLS and disks.
 
+mod directory;
+mod failures;
 mod mesh;
+mod serving;
 
 use std::collections::BTreeMap;
 use std::fs;
