@@ -14,6 +14,8 @@ pub use text::{
 };
 
 use std::fmt;
+use std::str::FromStr;
+
 use tally_log::{Hash, VerifyingKey, sha256};
 
 /// The hash of the genesis leaf: names a mesh for ever.
@@ -53,6 +55,30 @@ impl fmt::Display for LeafIndex {
     }
 }
 
+/// The text is no mesh id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a mesh id: expected 64 hexadecimal digits")]
+pub struct BadMeshId;
+
+impl FromStr for MeshId {
+    type Err = BadMeshId;
+
+    fn from_str(text: &str) -> Result<Self, BadMeshId> {
+        let mut bytes = [0; Hash::LEN];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != Hash::LEN || !rest.is_empty() {
+            return Err(BadMeshId);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            // A sign would be parsed, too: only digits may stand here, and small letters.
+            let digits = pair.iter().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(it));
+            let text = str::from_utf8(pair).ok().filter(|_| digits).ok_or(BadMeshId)?;
+            *byte = u8::from_str_radix(text, 16).map_err(|_| BadMeshId)?;
+        }
+        Ok(Self(Hash::from_bytes(bytes)))
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -62,5 +88,27 @@ impl fmt::Display for NodeId {
 impl fmt::Display for MeshId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mesh_id_has_one_text() {
+        let text = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff";
+        let id = text.parse::<MeshId>().unwrap();
+        assert_eq!(id.to_string(), text);
+        for other in [
+            String::new(),
+            text.to_uppercase(),
+            text[1..].to_owned(),
+            format!("{text}00"),
+            text.replace("00", "+0"),
+            text.replace("ff", "é"),
+        ] {
+            assert_eq!(other.parse::<MeshId>(), Err(BadMeshId), "{other}");
+        }
     }
 }

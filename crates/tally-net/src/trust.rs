@@ -60,6 +60,13 @@ impl TrustStore {
         self.0.version.subscribe()
     }
 
+    /// Whether the member takes part: a suspended one may record what it owes, and no more.
+    #[must_use]
+    pub fn is_active(&self, member: &MemberId) -> bool {
+        let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.get(member).is_some_and(|trusted| trusted.status == MemberStatus::Active)
+    }
+
     /// The CA that may name this member's workloads.
     ///
     /// # Errors

@@ -247,6 +247,12 @@ impl Value<'_> {
 }
 
 impl<'d> Keys<'d> {
+    /// The keys of a table that is not there, at this path.
+    #[must_use]
+    pub fn absent(path: &str) -> Self {
+        Self { path: path.to_owned(), left: BTreeMap::new() }
+    }
+
     /// All keys at once, for a table whose keys are names.
     pub fn into_values(self, reader: &mut Reader) -> Vec<(&'d str, Value<'d>)> {
         let path = self.path;
