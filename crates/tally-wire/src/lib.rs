@@ -16,6 +16,7 @@ pub mod message;
 mod opening;
 mod reader;
 mod register;
+pub mod registers;
 pub mod snapshot;
 mod writer;
 

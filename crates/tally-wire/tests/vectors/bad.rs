@@ -8,6 +8,7 @@ use tally_wire::encode_entry;
 use tally_wire::message::agent::{Answer, Request};
 use tally_wire::message::hello::HelloAnswer;
 use tally_wire::message::ledger::SubmitAnswer;
+use tally_wire::registers::RegisterLeaves;
 
 use super::cbor::Cbor;
 use super::vector::{Vector, bad};
@@ -297,6 +298,16 @@ fn submissions() -> Vec<Vector> {
             "stale-swapped",
             ("ledger", "submit-answer"),
             tally_wire::encode(&ledger::stale_swapped()),
+            "not-ascending",
+        ),
+        bad::<RegisterLeaves>(
+            "register-leaves-swapped",
+            ("ledger", "register-leaves"),
+            edited(&tally_wire::encode(&ledger::register_leaves()), &[3], |leaves| {
+                if let Cbor::Array(leaves) = leaves {
+                    leaves.swap(0, 1);
+                }
+            }),
             "not-ascending",
         ),
     ]

@@ -16,9 +16,11 @@ use tally_wire::message::ledger::{
     ReceiptQuery, SessionAnswer, SessionQuery, SessionStarted, Status, StatusQuery,
     SubmissionRejected, SubmitAnswer,
 };
+use tally_wire::registers::{RegisterLeaf, RegisterLeaves};
 
 use super::samples::{
-    TIME, close, genesis, hash, key, mesh_id, provider_half, requester_half, seal, session_start,
+    TIME, agreement_write, close, genesis, hash, key, mesh_id, provider_half, requester_half, seal,
+    session_start,
 };
 use super::vector::{Vector, good};
 
@@ -32,6 +34,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         good("proposal", (LEDGER, "proposal"), proposal(true)),
         good("proposal-empty", (LEDGER, "proposal"), proposal(false)),
         good("receipt", (LEDGER, "receipt"), receipt()),
+        good("register-leaves", (LEDGER, "register-leaves"), register_leaves()),
         good("feed-start", (LEDGER, "feed-start"), FeedStart { from: LeafIndex(300) }),
     ];
     vectors.extend(
@@ -47,6 +50,19 @@ pub(crate) fn vectors() -> Vec<Vector> {
             .map(|(name, answer)| good(name, (LEDGER, "query-answer"), answer)),
     );
     vectors
+}
+
+/// The genesis, and an agreement.
+pub(crate) fn register_leaves() -> RegisterLeaves {
+    let leaf = |index, entry| RegisterLeaf {
+        leaf: LeafIndex(index),
+        entry: encode_checked(entry).unwrap(),
+    };
+    let leaves = vec![
+        leaf(0, Entry::Genesis(Box::new(genesis()))),
+        leaf(300, Entry::Register(Box::new(agreement_write()))),
+    ];
+    RegisterLeaves { size: 302, leaves }
 }
 
 /// A close and a requester's half, which may stand in one batch.
