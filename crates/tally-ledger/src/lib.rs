@@ -2,10 +2,15 @@
 
 pub mod applied;
 pub mod clock;
+pub mod config;
 pub mod disk;
 pub mod frame;
+pub mod health;
+pub mod https;
 pub mod marks;
+pub mod metrics;
 pub mod node;
+pub mod published;
 pub mod raft;
 pub mod saved;
 mod scan;

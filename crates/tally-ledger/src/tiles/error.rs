@@ -37,6 +37,9 @@ pub enum TileError {
         /// The file.
         path: PathBuf,
     },
+    /// A leaf that is said to be a register's is not one, or is not there.
+    #[error("leaf {0} is not the register's that it should be; {REBUILD}")]
+    NoRegister(u64),
     /// The caller's fault: these leaves don't lead from here to that head.
     #[error("{leaves} leaves don't lead from size {size} to size {head}")]
     OutOfStep {

@@ -1,0 +1,395 @@
+//! A ledger node's configuration: one TOML file, and `TALLY_LEDGER_*` variables that take the place
+//! of what it says.
+//!
+//! ```toml
+//! tally = 1
+//! data_dir = "data"                # relative paths are relative to this file
+//! member = "RZ9"
+//! node_id = 1
+//!
+//! [mesh]
+//! id = "…"                         # 64 hexadecimal digits: the hash of the genesis
+//! genesis = "genesis.cbor"
+//!
+//! [identity]
+//! cert = "node.pem"
+//! key = "node.key"
+//! ca = "ca.pem"                    # optional: the member's own CA, to check the certificate by
+//!
+//! [log]
+//! key = "log.key"
+//!
+//! [raft]
+//! listen = "0.0.0.0:7613"          # UDP; this and the next three are the defaults
+//! [agents]
+//! listen = "0.0.0.0:7610"          # UDP
+//! [https]
+//! listen = "0.0.0.0:7611"          # TCP
+//! [health]
+//! listen = "0.0.0.0:7612"          # TCP
+//! ```
+//!
+//! A variable's name is `TALLY_LEDGER_` and the key in capitals, with `_` for the dot:
+//! `TALLY_LEDGER_RAFT_LISTEN` is `raft.listen`. Unknown keys and variables are errors.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tally_core::file::{self, Keys, Override, OverrideKind, Problem, Reader, Value};
+use tally_core::id::{MemberId, MeshId, NodeId};
+
+/// Bytes of a configuration file at most.
+pub const FILE_LEN_MAX: usize = 64 * 1024;
+
+const PREFIX: &str = "TALLY_LEDGER_";
+const PATH_LEN_MAX: usize = 4096;
+
+/// Keys, and what each takes from a variable.
+const KEYS: &[(&str, OverrideKind)] = &[
+    ("tally", OverrideKind::Number),
+    ("data_dir", OverrideKind::Text),
+    ("member", OverrideKind::Text),
+    ("node_id", OverrideKind::Number),
+    ("mesh.id", OverrideKind::Text),
+    ("mesh.genesis", OverrideKind::Text),
+    ("identity.cert", OverrideKind::Text),
+    ("identity.key", OverrideKind::Text),
+    ("identity.ca", OverrideKind::Text),
+    ("log.key", OverrideKind::Text),
+    ("raft.listen", OverrideKind::Text),
+    ("agents.listen", OverrideKind::Text),
+    ("https.listen", OverrideKind::Text),
+    ("health.listen", OverrideKind::Text),
+    ("limits.agents_connections_max", OverrideKind::Number),
+    ("limits.agents_member_connections_max", OverrideKind::Number),
+    ("limits.https_connections_max", OverrideKind::Number),
+    ("limits.https_member_connections_max", OverrideKind::Number),
+    ("limits.log_cache_bytes_max", OverrideKind::Number),
+];
+
+/// A ledger node's configuration. Paths are absolute, or relative to where the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerConfig {
+    /// The node's directory: log, applied state, tiles. It is the node's alone.
+    pub data_dir: PathBuf,
+    /// The member that runs it.
+    pub member: MemberId,
+    /// Its number, never used twice.
+    pub node_id: NodeId,
+    /// The mesh.
+    pub mesh_id: MeshId,
+    /// The file with the genesis.
+    pub genesis: PathBuf,
+    /// The file with its certificate chain, in PEM.
+    pub identity_cert: PathBuf,
+    /// The file with the certificate's key, in PEM.
+    pub identity_key: PathBuf,
+    /// The file with the member's own CA, in PEM.
+    pub identity_ca: Option<PathBuf>,
+    /// The key file that signs its checkpoints.
+    pub log_key: PathBuf,
+    /// Where other nodes reach it, over UDP. Default port 7613.
+    pub raft_listen: SocketAddr,
+    /// Where agents reach it, over UDP. Default port 7610.
+    pub agents_listen: SocketAddr,
+    /// Where it is read, over TCP. Default port 7611.
+    pub https_listen: SocketAddr,
+    /// Where its health is seen, over TCP. Default port 7612.
+    pub health_listen: SocketAddr,
+    /// Its limits.
+    pub limits: LedgerLimits,
+}
+
+/// What a person who runs a node may limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// Connections of agents. Default 1,024.
+    pub agents_connections_max: usize,
+    /// Connections of agents of one member. Default 128.
+    pub agents_member_connections_max: usize,
+    /// HTTPS connections with a certificate, and again as many without. Default 256.
+    pub https_connections_max: usize,
+    /// HTTPS connections of one member. Default 64.
+    pub https_member_connections_max: usize,
+    /// Bytes of the log that are kept in memory. Default 16 MiB.
+    pub log_cache_bytes_max: usize,
+}
+
+/// Why there is no configuration: the fault of whoever wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file, or a variable, says something wrong.
+    #[error("{}", Told { path, problems })]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// All that is wrong, in the order of the lines.
+        problems: Vec<Problem>,
+    },
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        Self {
+            agents_connections_max: 1024,
+            agents_member_connections_max: 128,
+            https_connections_max: 256,
+            https_member_connections_max: 64,
+            log_cache_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+impl LedgerConfig {
+    /// Reads a configuration file, and this process's variables.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all that is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut text = String::new();
+        let opened = fs::File::open(path);
+        // One byte more, so that a file that is too long is seen to be.
+        let read = opened.and_then(|it| it.take(FILE_LEN_MAX as u64 + 1).read_to_string(&mut text));
+        read.map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        Self::read(&text, folder, variables)
+            .map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
+    }
+
+    /// Reads a configuration from a text and variables. Relative paths, those of variables too, are
+    /// relative to `folder`.
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of the lines.
+    pub fn read(
+        text: &str,
+        folder: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let (overrides, mut unknown) = overrides(variables);
+        let read = file::read(text, FILE_LEN_MAX, &overrides, |reader, keys| {
+            read_config(&mut Section { reader, folder }, keys)
+        });
+        match read {
+            Ok(config) if unknown.is_empty() => Ok(config),
+            Ok(_) => Err(unknown),
+            Err(mut problems) => {
+                problems.append(&mut unknown);
+                Err(problems)
+            }
+        }
+    }
+}
+
+/// The variables that take the place of keys, and what is wrong with the others that are ours.
+fn overrides(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> (Vec<Override>, Vec<Problem>) {
+    let mut found = Vec::new();
+    let mut unknown = Vec::new();
+    for (origin, text) in variables {
+        let Some(name) = origin.strip_prefix(PREFIX) else { continue };
+        // Kubernetes describes a Service that is called tally-ledger in such variables.
+        if name.starts_with("SERVICE_") || name == "PORT" || name.starts_with("PORT_") {
+            continue;
+        }
+        let named = KEYS.iter().find(|(key, _)| key.replace('.', "_").to_uppercase() == name);
+        match named {
+            Some(&(path, kind)) => found.push(Override { path, kind, text, origin }),
+            None => {
+                let what = format!("the variable {origin} is for no key that is known");
+                unknown.push(Problem { path: String::new(), line: None, what });
+            }
+        }
+    }
+    unknown.sort_by(|one, other| one.what.cmp(&other.what));
+    (found, unknown)
+}
+
+/// A reader that knows where paths begin.
+struct Section<'r, 'f> {
+    reader: &'r mut Reader,
+    folder: &'f Path,
+}
+
+fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<LedgerConfig> {
+    let format = section.reader.required(&mut keys, "tally");
+    if let Some(format) = format
+        && section.reader.number(&format).is_some_and(|number| number != 1)
+    {
+        section.reader.complain(&format, "this version reads format 1 only");
+    }
+    let data_dir = section.path(&mut keys, "data_dir");
+    let member = section.reader.required(&mut keys, "member");
+    let member = member.and_then(|it| section.reader.parsed(&it));
+    let node_id = section.reader.required(&mut keys, "node_id");
+    let node_id = node_id.and_then(|it| section.reader.number(&it)).map(NodeId);
+
+    let mut mesh = section.table(&mut keys, "mesh");
+    let mesh_id = section.reader.required(&mut mesh, "id");
+    let mesh_id = mesh_id.and_then(|it| read_mesh_id(section.reader, &it));
+    let genesis = section.path(&mut mesh, "genesis");
+    section.reader.close(mesh);
+
+    let mut identity = section.table(&mut keys, "identity");
+    let identity_cert = section.path(&mut identity, "cert");
+    let identity_key = section.path(&mut identity, "key");
+    let identity_ca = match section.reader.optional(&mut identity, "ca") {
+        None => Some(None),
+        Some(it) => section.path_in(&it).map(Some),
+    };
+    section.reader.close(identity);
+
+    let mut log = section.table(&mut keys, "log");
+    let log_key = section.path(&mut log, "key");
+    section.reader.close(log);
+
+    let raft_listen = section.listen(&mut keys, "raft", 7613);
+    let agents_listen = section.listen(&mut keys, "agents", 7610);
+    let https_listen = section.listen(&mut keys, "https", 7611);
+    let health_listen = section.listen(&mut keys, "health", 7612);
+    section.apart(("raft", raft_listen), ("agents", agents_listen));
+    section.apart(("https", https_listen), ("health", health_listen));
+    let limits = section.limits(&mut keys);
+    section.reader.close(keys);
+
+    Some(LedgerConfig {
+        data_dir: data_dir?,
+        member: member?,
+        node_id: node_id?,
+        mesh_id: mesh_id?,
+        genesis: genesis?,
+        identity_cert: identity_cert?,
+        identity_key: identity_key?,
+        identity_ca: identity_ca?,
+        log_key: log_key?,
+        raft_listen: raft_listen?,
+        agents_listen: agents_listen?,
+        https_listen: https_listen?,
+        health_listen: health_listen?,
+        limits: limits?,
+    })
+}
+
+impl Section<'_, '_> {
+    /// The keys of a table; those of an absent one are all absent.
+    fn table<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Keys<'d> {
+        let value = self.reader.optional(keys, key);
+        let table = value.and_then(|value| self.reader.table(&value));
+        table.unwrap_or_else(|| Keys::absent(key))
+    }
+
+    fn path(&mut self, keys: &mut Keys<'_>, key: &str) -> Option<PathBuf> {
+        let value = self.reader.required(keys, key)?;
+        self.path_in(&value)
+    }
+
+    fn path_in(&mut self, value: &Value<'_>) -> Option<PathBuf> {
+        let text = self.reader.text(value, PATH_LEN_MAX)?;
+        if text.is_empty() || text.contains('\0') {
+            self.reader.complain(value, "expected a path");
+            return None;
+        }
+        Some(self.folder.join(text))
+    }
+
+    fn listen(&mut self, keys: &mut Keys<'_>, key: &str, port: u16) -> Option<SocketAddr> {
+        let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let mut table = self.table(keys, key);
+        let listen = match self.reader.optional(&mut table, "listen") {
+            None => Some(default),
+            Some(value) => {
+                let text = self.reader.text(&value, 256);
+                let address = text.and_then(|text| text.parse().ok());
+                if text.is_some() && address.is_none() {
+                    let what = format!("expected IP:PORT or [IPv6]:PORT, such as {default}");
+                    self.reader.complain(&value, what);
+                }
+                address
+            }
+        };
+        self.reader.close(table);
+        listen
+    }
+
+    /// Two sockets of one protocol can't have one address.
+    fn apart(
+        &mut self,
+        (_, one): (&str, Option<SocketAddr>),
+        (name, other): (&str, Option<SocketAddr>),
+    ) {
+        if let (Some(one), Some(other)) = (one, other)
+            && one == other
+            && one.port() != 0
+        {
+            let path = format!("{name}.listen");
+            let what = format!("{other} is taken by another of this node's sockets");
+            self.reader.complain_at(Problem { path, line: None, what });
+        }
+    }
+
+    fn limits(&mut self, keys: &mut Keys<'_>) -> Option<LedgerLimits> {
+        let mut table = self.table(keys, "limits");
+        let default = LedgerLimits::default();
+        let mut limit = |key, default| match self.reader.optional(&mut table, key) {
+            None => Some(default),
+            Some(value) => {
+                let number = self.reader.number(&value)?;
+                usize::try_from(number).ok()
+            }
+        };
+        let agents = limit("agents_connections_max", default.agents_connections_max);
+        let agents_member =
+            limit("agents_member_connections_max", default.agents_member_connections_max);
+        let https = limit("https_connections_max", default.https_connections_max);
+        let https_member =
+            limit("https_member_connections_max", default.https_member_connections_max);
+        let log_cache = limit("log_cache_bytes_max", default.log_cache_bytes_max);
+        self.reader.close(table);
+        Some(LedgerLimits {
+            agents_connections_max: agents?,
+            agents_member_connections_max: agents_member?,
+            https_connections_max: https?,
+            https_member_connections_max: https_member?,
+            log_cache_bytes_max: log_cache?,
+        })
+    }
+}
+
+fn read_mesh_id(reader: &mut Reader, value: &Value<'_>) -> Option<MeshId> {
+    reader.parsed(value)
+}
+
+/// What is wrong, a line for each.
+struct Told<'p> {
+    path: &'p Path,
+    problems: &'p [Problem],
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, problems } = self;
+        for (place, problem) in problems.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}: {problem}", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

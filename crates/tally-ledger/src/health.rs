@@ -1,0 +1,173 @@
+//! Health and metrics over plain HTTP, for whoever watches this process: `/live`, `/ready`,
+//! `/metrics`. Nothing here is about members or records.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::https::{HttpLimits, HttpServer, StatusSource, Transport};
+use crate::metrics::Metrics;
+use crate::published::Checkpoints;
+use crate::tiles::TileReader;
+
+/// Looks whether this node can do its work. It must not wait.
+pub type ReadySource = Arc<dyn Fn() -> Readiness + Send + Sync>;
+
+/// Whether a node can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It replicates and serves.
+    Ready,
+    /// It reads its log.
+    Starting,
+    /// It does not know who leads.
+    NoLeader,
+    /// It has applied less than it knows to be committed.
+    CatchingUp,
+    /// It is stopping.
+    Stopping,
+}
+
+/// What health is told from. Cheap to clone.
+#[derive(Clone)]
+pub struct Health {
+    /// Whether the node can do its work.
+    pub ready: ReadySource,
+    /// The node's state, for the metrics; none before there is any.
+    pub status: Option<StatusSource>,
+    /// The tiles, for the metrics.
+    pub tiles: TileReader,
+    /// What is published, for the metrics.
+    pub checkpoints: Checkpoints,
+    /// The metrics.
+    pub metrics: Metrics,
+}
+
+/// Starts to answer on this socket.
+#[must_use]
+pub fn start(listener: TcpListener, health: Health, limits: HttpLimits) -> HttpServer {
+    let router = Router::new()
+        .route("/live", get(async || text(StatusCode::OK, "live\n".into())))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(health);
+    HttpServer::start(listener, Transport::plain(), router, limits)
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let readiness = (health.ready)();
+    let status = match readiness {
+        Readiness::Ready => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    text(status, format!("{}\n", readiness.as_str()).into_bytes())
+}
+
+async fn metrics(State(health): State<Health>) -> Response {
+    if let Some(status) = &health.status {
+        let published = health.checkpoints.last().map(|published| published.head.size);
+        health.metrics.observe(&status(), health.tiles.head().size, published);
+    }
+    match health.metrics.to_text() {
+        Ok(metrics) => text(StatusCode::OK, metrics),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    }
+}
+
+impl Readiness {
+    /// The word in the answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::NoLeader => "no-leader",
+            Self::CatchingUp => "catching-up",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// Prometheus's text format is plain text with a version; probes read neither.
+fn text(status: StatusCode, body: Vec<u8>) -> Response {
+    const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(KIND));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tally_log::SigningKey;
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::published::{Publisher, PublisherSettings, origin};
+    use crate::tiles::tests::{head, leaves};
+    use crate::tiles::{Resume, TileStore};
+
+    async fn get(server: &HttpServer, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (headers, body) = answer.split_once("\r\n\r\n").unwrap();
+        (headers.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_node_is_live_before_it_is_ready_and_measured_all_the_time() {
+        let dir = TempDir::new().unwrap();
+        let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();
+        store.append(&leaves(0, 5), head(5)).unwrap();
+        let origin = origin(&"dev.example".parse().unwrap(), 0).unwrap();
+        let key = SigningKey::from_seed(&[7; 32]);
+        let settings = PublisherSettings::new(origin, key, dir.path().to_owned());
+        let publisher = Publisher::start(settings, store.reader()).unwrap();
+        publisher.checkpoints().reach(5).await.unwrap();
+        let leader_known = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&leader_known);
+        let health = Health {
+            ready: Arc::new(move || match seen.load(Ordering::Relaxed) {
+                true => Readiness::Ready,
+                false => Readiness::NoLeader,
+            }),
+            status: Some(Arc::new(crate::https::tests::status)),
+            tiles: store.reader(),
+            checkpoints: publisher.checkpoints(),
+            metrics: Metrics::new().unwrap(),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let server = start(listener, health, HttpLimits::default());
+        assert_eq!(get(&server, "/live").await, (200, "live\n".to_owned()));
+        assert_eq!(get(&server, "/ready").await, (503, "no-leader\n".to_owned()));
+        leader_known.store(true, Ordering::Relaxed);
+        assert_eq!(get(&server, "/ready").await, (200, "ready\n".to_owned()));
+        let (status, text) = get(&server, "/metrics").await;
+        assert_eq!(status, 200);
+        for line in [
+            "tally_ledger_tiles_size_leaves 5",
+            "tally_ledger_published_size_leaves 5",
+            "tally_ledger_raft_role{role=\"leader\"} 1",
+            "tally_ledger_raft_role{role=\"learner\"} 0",
+            "# TYPE tally_ledger_commit_seconds histogram",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(get(&server, "/checkpoint").await.0, 404);
+    }
+}

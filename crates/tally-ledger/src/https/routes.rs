@@ -1,0 +1,172 @@
+//! What is answered at which path, and to whom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, Request, State};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use tally_log::tile::{TileContent, TilePath};
+use tally_net::Role;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::Reads;
+use super::body::large_body;
+use super::error::HttpError;
+use super::registers;
+use super::serve::Caller;
+use crate::metrics::Route;
+use crate::tiles::TileError;
+
+/// A tile and its beginnings never change.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+/// What is not for everyone is for nobody to keep.
+const NEVER: &str = "no-store";
+const REVALIDATE: &str = "no-cache";
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+const CBOR: &str = "application/cbor";
+const JSON: &str = "application/json";
+
+/// Who reads entries.
+const ENTRY_READERS: &[Role] = &[Role::Auditor, Role::Ledger];
+/// Who sees how a node is.
+const STATUS_READERS: &[Role] = &[Role::Operator, Role::Auditor, Role::Officer, Role::Ledger];
+
+/// What the routes share.
+#[derive(Clone)]
+pub(super) struct Served {
+    pub(super) reads: Reads,
+    pub(super) large_reads: Arc<Semaphore>,
+    pub(super) large_read_wait_max: Duration,
+}
+
+pub(super) fn router(served: Served) -> Router {
+    let counted = middleware::from_fn_with_state(served.clone(), count);
+    Router::new()
+        .route("/checkpoint", get(checkpoint))
+        .route("/tile/{*rest}", get(tile))
+        .route("/registers", get(register_leaves))
+        .route("/admin/status", get(status))
+        .fallback(async || HttpError::NotFound)
+        .method_not_allowed_fallback(method_refused)
+        .layer(counted)
+        .with_state(served)
+}
+
+async fn checkpoint(State(served): State<Served>) -> Result<Response, HttpError> {
+    let published = served.reads.checkpoints.last().ok_or(HttpError::NotPublished)?;
+    Ok(answer(Body::from(published.note.clone()), TEXT, REVALIDATE))
+}
+
+async fn tile(
+    State(served): State<Served>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, HttpError> {
+    // The path as it was sent: an escaped one is another spelling, and there is only one.
+    let path = uri.path().strip_prefix('/').and_then(|path| path.parse::<TilePath>().ok());
+    let path = path.ok_or(HttpError::NotFound)?;
+    match path.content() {
+        TileContent::Hashes { .. } => {
+            let bytes = served.read_tile(path).await?;
+            Ok(answer(Body::from(bytes), BYTES, FOREVER))
+        }
+        TileContent::Entries => {
+            served.check(&caller, ENTRY_READERS)?;
+            let place = served.large_read().await?;
+            let bytes = served.read_tile(path).await?;
+            Ok(answer(large_body(bytes, place), BYTES, NEVER))
+        }
+    }
+}
+
+async fn register_leaves(
+    State(served): State<Served>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, HttpError> {
+    served.check(&caller, Role::ALL)?;
+    let from = registers::parse_query(query.as_deref()).ok_or(HttpError::BadRequest)?;
+    // What is not published yet can't be checked by whoever reads it.
+    let published = served.reads.checkpoints.last().ok_or(HttpError::NotPublished)?;
+    let place = served.large_read().await?;
+    let tiles = served.reads.tiles.clone();
+    let page = blocking(move || registers::page(&tiles, from, published.head.size)).await?;
+    Ok(answer(large_body(page, place), CBOR, NEVER))
+}
+
+async fn status(
+    State(served): State<Served>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, HttpError> {
+    served.check(&caller, STATUS_READERS)?;
+    let published = served.reads.checkpoints.last().map(|published| published.head.size);
+    let status = (served.reads.status)().to_json(published);
+    Ok(answer(Body::from(status.to_string()), JSON, NEVER))
+}
+
+async fn method_refused() -> Response {
+    let mut response = HttpError::MethodRefused.into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// Counts each request by what was asked for and what came of it.
+async fn count(State(served): State<Served>, request: Request, next: Next) -> Response {
+    let route = Route::of(request.uri().path());
+    let response = next.run(request).await;
+    served.reads.metrics.request(route, response.status());
+    response
+}
+
+impl Served {
+    /// Whether this caller, of an active member, has one of these roles.
+    fn check(&self, caller: &Caller, roles: &[Role]) -> Result<(), HttpError> {
+        let peer = caller.0.as_ref().ok_or(HttpError::CertificateMissing)?;
+        if !roles.contains(&peer.role) {
+            return Err(HttpError::RoleRefused);
+        }
+        if self.reads.trust.is_active(&peer.member) {
+            Ok(())
+        } else {
+            Err(HttpError::MemberSuspended)
+        }
+    }
+
+    async fn large_read(&self) -> Result<OwnedSemaphorePermit, HttpError> {
+        let place = Arc::clone(&self.large_reads).acquire_owned();
+        let place = timeout(self.large_read_wait_max, place).await;
+        place.ok().and_then(Result::ok).ok_or(HttpError::TooBusy)
+    }
+
+    async fn read_tile(&self, path: TilePath) -> Result<Vec<u8>, HttpError> {
+        let tiles = self.reads.tiles.clone();
+        blocking(move || tiles.read(path)).await?.ok_or(HttpError::NotFound)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TileError> + Send + 'static,
+) -> Result<T, HttpError> {
+    match spawn_blocking(work).await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(_)) | Err(_) => Err(HttpError::TilesUnreadable),
+    }
+}
+
+fn answer(body: Body, kind: &'static str, cache: &'static str) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+}

@@ -1,0 +1,150 @@
+//! What a node says of itself at `/admin/status`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tally_core::id::{MemberId, MeshId, MeshName, NodeId};
+use tally_core::time::Timestamp;
+use tally_log::Hash;
+
+/// Looks at the node and says how it is. It must not wait.
+pub type StatusSource = Arc<dyn Fn() -> NodeStatus + Send + Sync>;
+
+/// A node's state at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The node.
+    pub node: NodeId,
+    /// The member that runs it.
+    pub member: MemberId,
+    /// The mesh, by name.
+    pub mesh: MeshName,
+    /// The mesh, by the hash of its genesis.
+    pub mesh_id: MeshId,
+    /// The ledger's epoch.
+    pub epoch: u64,
+    /// The version of the rules in force.
+    pub protocol: u64,
+    /// What it does in the cluster.
+    pub role: NodeRole,
+    /// Raft's term.
+    pub term: u64,
+    /// Who leads, if it is known.
+    pub leader: Option<NodeId>,
+    /// Who votes, ascending.
+    pub voters: Vec<NodeId>,
+    /// The last entry in its Raft log.
+    pub last_log_index: Option<u64>,
+    /// The last entry that it applied.
+    pub applied_index: Option<u64>,
+    /// Ledger time of what it applied.
+    pub time: Timestamp,
+    /// Leaves that it applied.
+    pub size: u64,
+    /// The root over them.
+    pub root: Hash,
+    /// Registers that there are.
+    pub registers: u64,
+    /// Sessions that are open.
+    pub sessions: u64,
+    /// Whether it votes.
+    pub trust: NodeTrust,
+    /// What it uses of its disk.
+    pub disk: DiskUse,
+}
+
+/// What a node does in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRole {
+    /// Takes what agents submit.
+    Leader,
+    /// Votes and replicates.
+    Follower,
+    /// Wants to lead.
+    Candidate,
+    /// Replicates without a vote.
+    Learner,
+    /// Has stopped for good.
+    Stopped,
+}
+
+/// Whether a node's disk is known to hold all that it promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeTrust {
+    /// It is.
+    Trusted,
+    /// It is not: the node replicates, and does not vote before it has caught up.
+    Untrusted,
+}
+
+/// Bytes on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskUse {
+    /// Of the Raft log.
+    pub log_bytes: u64,
+    /// Of the tiles.
+    pub tiles_bytes: u64,
+    /// Free on the file system.
+    pub free_bytes: u64,
+}
+
+impl NodeStatus {
+    /// The answer of `/admin/status`.
+    pub(super) fn to_json(&self, published_size: Option<u64>) -> Value {
+        json!({
+            "node": self.node.0,
+            "member": self.member.to_string(),
+            "mesh": self.mesh.to_string(),
+            "mesh_id": self.mesh_id.to_string(),
+            "epoch": self.epoch,
+            "protocol": self.protocol,
+            "role": self.role.as_str(),
+            "term": self.term,
+            "leader": self.leader.map(|node| node.0),
+            "voters": self.voters.iter().map(|node| node.0).collect::<Vec<u64>>(),
+            "last_log_index": self.last_log_index,
+            "applied_index": self.applied_index,
+            "time_ms": self.time.0,
+            "size": self.size,
+            "root": self.root.to_string(),
+            "published_size": published_size,
+            "registers": self.registers,
+            "sessions": self.sessions,
+            "trust": self.trust.as_str(),
+            "disk": {
+                "log_bytes": self.disk.log_bytes,
+                "tiles_bytes": self.disk.tiles_bytes,
+                "free_bytes": self.disk.free_bytes,
+            },
+        })
+    }
+}
+
+impl NodeRole {
+    /// All of them.
+    pub const ALL: &[Self] =
+        &[Self::Leader, Self::Follower, Self::Candidate, Self::Learner, Self::Stopped];
+
+    /// The word in answers and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl NodeTrust {
+    /// The word in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
+        }
+    }
+}

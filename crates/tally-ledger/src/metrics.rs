@@ -1,0 +1,301 @@
+//! A ledger node's metrics: all their names are in this file. Labels are words of closed enums, so
+//! that no caller can make a new series.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+use tally_core::entry::Lane;
+use tally_net::IdentityError;
+
+use crate::https::{NodeRole, NodeStatus, NodeTrust};
+
+/// Seconds: from a fast disk's sync to a lost quorum.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+macro_rules! metrics {
+    ($($field:ident: $type:ident, $name:literal, $labels:expr, $help:literal;)*) => {
+        /// The metrics of this process. Cheap to clone.
+        #[derive(Clone)]
+        pub struct Metrics(Arc<All>);
+
+        struct All {
+            registry: Registry,
+            $($field: $type,)*
+        }
+
+        impl Metrics {
+            /// All metrics, at nothing.
+            ///
+            /// # Errors
+            /// [`prometheus::Error`] if two have one name.
+            pub fn new() -> Result<Self, prometheus::Error> {
+                let registry = Registry::new();
+                $(
+                    let $field = <$type as Make>::make($name, $help, $labels)?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                Ok(Self(Arc::new(All { registry, $($field,)* })))
+            }
+        }
+    };
+}
+
+metrics! {
+    size: IntGauge, "tally_ledger_size_leaves", &[],
+        "Leaves that this node has applied.";
+    published: IntGauge, "tally_ledger_published_size_leaves", &[],
+        "Leaves under the checkpoint that this node publishes.";
+    tiles: IntGauge, "tally_ledger_tiles_size_leaves", &[],
+        "Leaves whose tiles can be read: the difference to the size is how far tiles lag.";
+    registers: IntGauge, "tally_ledger_registers", &[],
+        "Registers that there are.";
+    sessions: IntGauge, "tally_ledger_sessions", &[],
+        "Agents' sessions that are open.";
+    term: IntGauge, "tally_ledger_raft_term", &[],
+        "Raft's term.";
+    last_log: IntGauge, "tally_ledger_raft_last_log_index", &[],
+        "Index of the last entry in the Raft log of this node.";
+    applied: IntGauge, "tally_ledger_raft_applied_index", &[],
+        "Index of the last Raft entry that this node has applied.";
+    role: IntGaugeVec, "tally_ledger_raft_role", &["role"],
+        "1 for the role that this node has, 0 for the others.";
+    trusted: IntGauge, "tally_ledger_trusted", &[],
+        "1 if this node votes; 0 while it has to catch up first.";
+    disk: IntGaugeVec, "tally_ledger_disk_bytes", &["what"],
+        "Bytes on the disk: of the log, of the tiles, and free.";
+    batches: IntCounterVec, "tally_ledger_batches_total", &["lane", "verdict"],
+        "Batches that this node has applied, by lane and verdict.";
+    entries: IntCounter, "tally_ledger_entries_total", &[],
+        "Leaves that this node has applied since it started.";
+    commit: Histogram, "tally_ledger_commit_seconds", &[],
+        "Seconds from a submission's arrival at the leader to its verdict.";
+    sync: Histogram, "tally_ledger_log_sync_seconds", &[],
+        "Seconds that a sync of the log takes.";
+    requests: IntCounterVec, "tally_ledger_https_requests_total", &["route", "status"],
+        "Requests over HTTPS, by what was asked for and the first digit of the status.";
+    refused: IntCounterVec, "tally_ledger_connections_refused_total", &["code"],
+        "Connections of peers whose certificate was refused, by code.";
+}
+
+/// What is asked for over HTTPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The checkpoint.
+    Checkpoint,
+    /// A tile of hashes.
+    Tile,
+    /// A bundle of entries.
+    Entries,
+    /// Register leaves.
+    Registers,
+    /// What those who run the node ask.
+    Admin,
+    /// Anything else.
+    Other,
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchVerdict {
+    /// It is on the ledger.
+    Accepted,
+    /// It named a fact that had changed.
+    Stale,
+    /// It is not on the ledger, for any other reason.
+    Rejected,
+}
+
+impl Metrics {
+    /// Takes over what a node says of itself, how far its tiles can be read, and what it publishes.
+    pub fn observe(&self, status: &NodeStatus, tiles_size: u64, published_size: Option<u64>) {
+        let all = &self.0;
+        all.size.set(gauge(status.size));
+        all.published.set(gauge(published_size.unwrap_or_default()));
+        all.tiles.set(gauge(tiles_size));
+        all.registers.set(gauge(status.registers));
+        all.sessions.set(gauge(status.sessions));
+        all.term.set(gauge(status.term));
+        all.last_log.set(gauge(status.last_log_index.unwrap_or_default()));
+        all.applied.set(gauge(status.applied_index.unwrap_or_default()));
+        for role in NodeRole::ALL {
+            let has = i64::from(*role == status.role);
+            all.role.with_label_values(&[role.as_str()]).set(has);
+        }
+        all.trusted.set(i64::from(status.trust == NodeTrust::Trusted));
+        let disk = &status.disk;
+        let kinds =
+            [("log", disk.log_bytes), ("tiles", disk.tiles_bytes), ("free", disk.free_bytes)];
+        for (what, bytes) in kinds {
+            all.disk.with_label_values(&[what]).set(gauge(bytes));
+        }
+    }
+
+    /// Counts a batch that was judged.
+    pub fn batch(&self, lane: Lane, verdict: BatchVerdict) {
+        let lane = match lane {
+            Lane::Conditional => "conditional",
+            Lane::Unconditional => "unconditional",
+            Lane::Register => "register",
+        };
+        self.0.batches.with_label_values(&[lane, verdict.as_str()]).inc();
+    }
+
+    /// Counts leaves that were applied.
+    pub fn leaves(&self, count: u64) {
+        self.0.entries.inc_by(count);
+    }
+
+    /// A submission got its verdict after so many seconds.
+    pub fn committed(&self, seconds: f64) {
+        self.0.commit.observe(seconds);
+    }
+
+    /// A sync of the log took so many seconds.
+    pub fn synced(&self, seconds: f64) {
+        self.0.sync.observe(seconds);
+    }
+
+    /// Counts a peer whose certificate was refused.
+    pub fn refused(&self, why: IdentityError) {
+        self.0.refused.with_label_values(&[why.code()]).inc();
+    }
+
+    /// Counts a request over HTTPS.
+    pub fn request(&self, route: Route, status: StatusCode) {
+        let class = match status.as_u16() {
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.0.requests.with_label_values(&[route.as_str(), class]).inc();
+    }
+
+    /// All of them, in Prometheus's text format 0.0.4.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] if one can't be written.
+    pub fn to_text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+impl Route {
+    /// The route of a path.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        match path {
+            "/checkpoint" => Self::Checkpoint,
+            "/registers" => Self::Registers,
+            _ if path.starts_with("/tile/entries/") => Self::Entries,
+            _ if path.starts_with("/tile/") => Self::Tile,
+            _ if path.starts_with("/admin/") => Self::Admin,
+            _ => Self::Other,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Tile => "tile",
+            Self::Entries => "entries",
+            Self::Registers => "registers",
+            Self::Admin => "admin",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl BatchVerdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Stale => "stale",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(…)")
+    }
+}
+
+/// Makes a metric of its kind.
+trait Make: Collector + Clone + Sized {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
+}
+
+impl Make for IntGauge {
+    fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::with_opts(Opts::new(name, help))
+    }
+}
+
+impl Make for IntGaugeVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Make for IntCounter {
+    fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::with_opts(Opts::new(name, help))
+    }
+}
+
+impl Make for IntCounterVec {
+    fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(name, help), labels)
+    }
+}
+
+impl Make for Histogram {
+    fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
+        Self::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()))
+    }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_in_the_text() {
+        let metrics = Metrics::new().unwrap();
+        metrics.batch(Lane::Conditional, BatchVerdict::Stale);
+        metrics.leaves(3);
+        metrics.committed(0.003);
+        metrics.refused(IdentityError::Expired);
+        metrics.request(Route::of("/tile/entries/000"), StatusCode::FORBIDDEN);
+        metrics.request(Route::of("/tile/0/000"), StatusCode::OK);
+        metrics.request(Route::of("/who/knows"), StatusCode::NOT_FOUND);
+        let text = String::from_utf8(metrics.to_text().unwrap()).unwrap();
+        for line in [
+            "tally_ledger_batches_total{lane=\"conditional\",verdict=\"stale\"} 1",
+            "tally_ledger_entries_total 3",
+            "tally_ledger_commit_seconds_bucket{le=\"0.005\"} 1",
+            "tally_ledger_commit_seconds_bucket{le=\"0.002\"} 0",
+            "tally_ledger_connections_refused_total{code=\"certificate-expired\"} 1",
+            "tally_ledger_https_requests_total{route=\"entries\",status=\"4xx\"} 1",
+            "tally_ledger_https_requests_total{route=\"tile\",status=\"2xx\"} 1",
+            "tally_ledger_https_requests_total{route=\"other\",status=\"4xx\"} 1",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+        }
+    }
+}
