@@ -1,7 +1,8 @@
 //! The provider's side: a request arrives, a record leaves or a refusal does.
 //!
 //! Invariant: no record leaves before its half is in the ledger and its opening in the store.
-//! [`Effect::Release`] carries a [`RecordedHalf`], which comes out of the ledger's answer alone.
+//! [`Effect::Release`] carries a [`RecordedHalf`](super::RecordedHalf), which comes out of the
+//! ledger's answer alone.
 
 mod decision;
 mod effect;

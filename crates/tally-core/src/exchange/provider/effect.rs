@@ -53,7 +53,7 @@ pub enum Effect {
         opening: Encoded<Opening>,
     },
     /// Put a refusal's half into the outbox and its opening beside it, in one transaction. The
-    /// outbox files it; its receipt comes back as [`Event::Recorded`].
+    /// outbox files it; its receipt comes back as [`Event::Recorded`](super::Event::Recorded).
     File {
         /// Which exchange.
         exchange: ExchangeId,
@@ -65,7 +65,7 @@ pub enum Effect {
         opening: Encoded<Opening>,
     },
     /// Put a count of refusals into the outbox, in place of the same count so far. It may be filed
-    /// from `not_before` on. [`Event::Stored`] says when it is durable.
+    /// from `not_before` on. [`Event::Stored`](super::Event::Stored) says when it is durable.
     Count {
         /// The exchange that waits for it.
         exchange: ExchangeId,
@@ -87,7 +87,7 @@ pub enum Effect {
         /// Proof of the half.
         receipt: Box<RecordedHalf>,
     },
-    /// Let nothing more go, and say with [`Event::Broken`] how much went.
+    /// Let nothing more go, and say with [`Event::Broken`](super::Event::Broken) how much went.
     Stop {
         /// Which exchange.
         exchange: ExchangeId,
@@ -121,7 +121,8 @@ pub enum Effect {
     },
     /// The exchange is over: the one metric and log line of it.
     Ended(Ended),
-    /// Nothing is in flight any more, and nothing new was taken since [`Event::Drain`].
+    /// Nothing is in flight any more, and nothing new was taken since
+    /// [`Event::Drain`](super::Event::Drain).
     Drained,
 }
 

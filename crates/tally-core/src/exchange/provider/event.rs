@@ -34,12 +34,13 @@ pub enum Event {
     Decided {
         /// Which exchange.
         exchange: ExchangeId,
-        /// The attempt of [`Effect::Decide`].
+        /// The attempt of [`Effect::Decide`](super::Effect::Decide).
         attempt: u32,
         /// Yes or no, with the opening of the entry.
         decision: Decision,
     },
-    /// The opening (and for [`Effect::File`] and [`Effect::Count`] the entry) is durable.
+    /// The opening (and for [`Effect::File`](super::Effect::File) and
+    /// [`Effect::Count`](super::Effect::Count) the entry) is durable.
     Stored {
         /// Which exchange.
         exchange: ExchangeId,
@@ -96,7 +97,8 @@ pub enum Event {
         /// The keyed root, if it was a stream.
         root: Option<Hash>,
     },
-    /// The release ended before the body did: it broke off, or [`Effect::Stop`] was obeyed.
+    /// The release ended before the body did: it broke off, or [`Effect::Stop`](super::Effect::Stop)
+    /// was obeyed.
     Broken {
         /// Which exchange.
         exchange: ExchangeId,

@@ -68,6 +68,7 @@ pub enum Effect {
     },
     /// The exchange is over: the one metric and log line of it.
     Ended(Ended),
-    /// Nothing is in flight any more, and nothing new was taken since [`Event::Drain`].
+    /// Nothing is in flight any more, and nothing new was taken since
+    /// [`Event::Drain`](super::Event::Drain).
     Drained,
 }
