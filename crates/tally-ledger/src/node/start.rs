@@ -333,6 +333,9 @@ fn raft_config() -> Config {
         max_in_snapshot_log_to_keep: u64::MAX,
         enable_leader_restore: Some(false),
         enable_pre_vote: Some(true),
+        // A follower that lost its end says so, and has no vote before it has caught up. Without
+        // this it would be its leader that stops.
+        allow_log_reversion: Some(true),
         ..Config::default()
     }
 }
