@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use tally_core::id::MeshId;
 
 use crate::output::Output;
+use crate::system::parse_seconds;
 
 /// Records move between organisations; both halves of each event are on a ledger that none controls.
 #[derive(Debug, Parser)]
@@ -33,6 +35,11 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Who saw what, when, why and under which agreement; and whether that is the whole truth.
     Audit(AuditArgs),
+    /// How a mesh begins.
+    Mesh(MeshArgs),
+    /// Certificates of a member's own workloads.
+    Identity(IdentityArgs),
+    Config(ConfigArgs),
     Explain(ExplainArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -103,7 +110,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) dir: PathBuf,
     /// The mesh that it must be: 64 hexadecimal digits. Without it the export's own is believed.
     #[arg(long, value_name = "ID")]
-    pub(crate) mesh_id: Option<String>,
+    pub(crate) mesh_id: Option<MeshId>,
     /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
@@ -144,7 +151,141 @@ pub(crate) struct CheckArgs {
     pub(crate) receipt: PathBuf,
     /// The mesh that it must be from: 64 hexadecimal digits. Without it the receipt's own is believed.
     #[arg(long, value_name = "ID")]
-    pub(crate) mesh_id: Option<String>,
+    pub(crate) mesh_id: Option<MeshId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MeshArgs {
+    #[command(subcommand)]
+    pub(crate) command: MeshCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MeshCommand {
+    Init(MeshInitArgs),
+}
+
+/// Make the keys, certificates, configurations and the genesis of a mesh, in one directory.
+///
+/// Each member gets a directory with its CA, its agent key and its officers' keys; each ledger node
+/// one with its configuration. The mesh's id is the hash of genesis.cbor, for ever: note it down, as
+/// everything that is checked later is checked against it.
+///
+/// All founders' secrets are made in one place. That is right for tests and demonstrations; before a
+/// live mesh, move each directory to its owner and nowhere else.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally mesh init --mesh mesh.toml --to mesh\n  \
+tally mesh init --mesh mesh.toml --to mesh --node 1=ledger.rz9.example --node 2=ledger.rz8.example")]
+pub(crate) struct MeshInitArgs {
+    /// Who founds it: a mesh.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mesh: PathBuf,
+    /// The directory to make it in.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Where a ledger node will be reached, with the default ports 7610 to 7613. Nodes without a host
+    /// are on 127.0.0.1, each with ports of its own.
+    #[arg(long, value_name = "NUMBER=HOST", value_parser = parse_node)]
+    pub(crate) node: Vec<(u64, String)>,
+    /// For how long the workloads' certificates hold.
+    #[arg(long, default_value = "24h", value_parser = parse_seconds, value_name = "TIME")]
+    pub(crate) valid_for: i64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct IdentityArgs {
+    #[command(subcommand)]
+    pub(crate) command: IdentityCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    Issue(IdentityIssueArgs),
+    Show(IdentityShowArgs),
+}
+
+/// Issue a certificate for a workload: an agent, a sidecar, a ledger node, an auditor.
+///
+/// The certificate names spiffe://MESH/MEMBER/ROLE/NAME and is signed by the member's own CA. It is
+/// written to NAME.pem, its fresh key to NAME.key. Certificates are short-lived: issue a new one
+/// before the old one ends, from cron or by the operator.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally identity issue --ca mesh/RZ9 --mesh dev.example --member RZ9 --role auditor --name kim --to .\n  \
+tally identity issue --ca mesh/RZ9 --mesh dev.example --member RZ9 --role ledger --name 1 \
+--ip 127.0.0.1 --to ledger-1")]
+pub(crate) struct IdentityIssueArgs {
+    /// The member's directory, with ca.pem and ca.key in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// The mesh's name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mesh: String,
+    /// The member.
+    #[arg(long, value_name = "ID")]
+    pub(crate) member: String,
+    /// What the workload does: agent, sidecar, ledger, operator, officer or auditor.
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: String,
+    /// Which one; a ledger node's is its number.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// An address that plain HTTPS clients reach it by.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Vec<std::net::IpAddr>,
+    /// For how long it holds.
+    #[arg(long, default_value = "24h", value_parser = parse_seconds, value_name = "TIME")]
+    pub(crate) valid_for: i64,
+    /// The directory to write to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+/// Say whose certificate it is, who issued it, and whether it holds now; exit code 1 if not.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally identity show ledger-1/node.pem")]
+pub(crate) struct IdentityShowArgs {
+    /// A file with certificates in PEM.
+    #[arg(value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(about = "Configuration files: what is wrong with one, and what it says.")]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    Check(ConfigFileArgs),
+    Show(ConfigFileArgs),
+}
+
+/// Read a file as the program would: a mesh file, an agreement, or the configuration of an auditor or
+/// a ledger node. What kind it is shows from its keys.
+///
+/// All that is wrong is told at once, each with its line; exit code 2 if anything is.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally config check ledger-1/tally.toml\n  \
+tally config show auditor.toml --output json")]
+pub(crate) struct ConfigFileArgs {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+fn parse_node(text: &str) -> Result<(u64, String), String> {
+    let (number, host) = text.split_once('=').ok_or("expected NUMBER=HOST")?;
+    let number = number.parse().map_err(|_| format!("{number:?} is no number"))?;
+    if host.is_empty() {
+        Err("expected NUMBER=HOST".to_owned())
+    } else {
+        Ok((number, host.to_owned()))
+    }
 }
 
 #[cfg(test)]

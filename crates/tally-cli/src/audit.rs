@@ -6,8 +6,7 @@ mod verified;
 use std::fs;
 use std::path::Path;
 
-use tally_core::id::MeshId;
-use tally_log::{Hash, Policy, SignedCheckpoint};
+use tally_log::{Policy, SignedCheckpoint};
 
 use crate::args::{CheckArgs, ReceiptArgs, VerifyArgs};
 use crate::export::ExportDir;
@@ -26,7 +25,7 @@ const DAMAGED: &str = "see what is wrong with it: tally audit verify";
 /// # Errors
 /// [`Failure`] if there is nothing to check. What is wrong with what is there is the answer.
 pub(crate) fn verify(args: &VerifyArgs, output: Output) -> Result<Exit, Failure> {
-    let mesh_id = args.mesh_id.as_deref().map(mesh_id).transpose()?;
+    let mesh_id = args.mesh_id;
     let own_policy = args.policy.as_deref().map(read_policy).transpose()?;
     let mut export = ExportDir::open(&args.dir)?;
     let checkpoint = export.checkpoint()?;
@@ -53,7 +52,7 @@ pub(crate) fn verify(args: &VerifyArgs, output: Output) -> Result<Exit, Failure>
 /// # Errors
 /// [`Failure`] if there is no receipt. What is wrong with it is the answer.
 pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
-    let mesh_id = args.mesh_id.as_deref().map(mesh_id).transpose()?;
+    let mesh_id = args.mesh_id;
     let file = receipt::read(&args.receipt)?;
     let shown = receipt::check(&file, mesh_id);
     print(output, &shown, || shown.table())?;
@@ -93,20 +92,6 @@ fn no_leaf(why: NoLeaf) -> Failure {
     }
 }
 
-fn mesh_id(text: &str) -> Result<MeshId, Failure> {
-    let digits = text.as_bytes().as_chunks::<2>().0.iter();
-    let byte = |pair: &[u8; 2]| {
-        let text = str::from_utf8(pair).ok().filter(|text| !text.starts_with('+'))?;
-        u8::from_str_radix(text, 16).ok()
-    };
-    let bytes = digits.map(byte).collect::<Option<Vec<u8>>>();
-    let hash = bytes.and_then(|bytes| Hash::try_from(bytes.as_slice()).ok());
-    hash.filter(|_| text.len() == 2 * Hash::LEN).map(MeshId).ok_or_else(|| {
-        let remedy = "a mesh's id has 64 hexadecimal digits: tally mesh init has printed it";
-        Failure::usage(format!("{text:?} is not the id of a mesh"), remedy)
-    })
-}
-
 fn read_policy(path: &Path) -> Result<Policy, Failure> {
     let remedy = "write it as C2SP tlog-policy says: log, witness, group and quorum lines";
     let bad = |why: String| Failure::configuration(format!("{}: {why}", path.display()), remedy);
@@ -119,19 +104,5 @@ fn unreadable(unreadable: Unreadable) -> Failure {
         Failure::unreachable(unreadable, "see whether the ledger node runs, and try again")
     } else {
         Failure::environment(unreadable, "see that the file can be read, and try again")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mesh_id_is_64_hexadecimal_digits() {
-        let text = "00ff".repeat(16);
-        assert_eq!(mesh_id(&text).unwrap().to_string(), text);
-        for bad in ["", "00", &"0+".repeat(32), &"é".repeat(32), &"00".repeat(33)] {
-            assert!(mesh_id(bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -1,7 +1,10 @@
 //! Why a command did not do what was asked: what, whose fault it is, and what to do.
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
+
+use tally_core::file::Problem;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,13 @@ impl Failure {
     /// A file is not as it must be.
     pub(crate) fn configuration(what: impl fmt::Display, remedy: impl Into<String>) -> Self {
         Self::new(Exit::Usage, Fault::Configuration, what, remedy)
+    }
+
+    /// A file has these faults.
+    pub(crate) fn problems(path: &Path, problems: &[Problem]) -> Self {
+        let lines = problems.iter().map(|it| format!("{}: {it}", path.display()));
+        let what = lines.collect::<Vec<_>>().join("\n       ");
+        Self::configuration(what, "mend the file: each line above says where and what")
     }
 
     /// The system said no.

@@ -7,19 +7,23 @@
 
 mod args;
 mod audit;
+mod config;
 mod explain;
 mod export;
 mod failure;
+mod identity;
 mod leaves;
 mod manual;
+mod mesh;
 mod output;
+mod system;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, AuditCommand, Command};
+use args::{Args, AuditCommand, Command, ConfigCommand, IdentityCommand, MeshCommand};
 use failure::{Exit, Failure};
 
 /// Does what the command line says.
@@ -50,6 +54,17 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             AuditCommand::Verify(verify) => audit::verify(verify, args.output),
             AuditCommand::Receipt(receipt) => audit::receipt(receipt),
             AuditCommand::Check(check) => audit::check(check, args.output),
+        },
+        Command::Mesh(mesh) => match &mesh.command {
+            MeshCommand::Init(init) => mesh::init(init, args.output),
+        },
+        Command::Identity(identity) => match &identity.command {
+            IdentityCommand::Issue(issue) => identity::issue(issue, args.output),
+            IdentityCommand::Show(show) => identity::show(show, args.output),
+        },
+        Command::Config(config) => match &config.command {
+            ConfigCommand::Check(file) => config::check(file, args.output),
+            ConfigCommand::Show(file) => config::show(file, args.output),
         },
         Command::Explain(code) => explain::explain(code, args.output),
         Command::Completions(shell) => manual::completions(shell),

@@ -133,7 +133,6 @@ fn what_makes_no_sense_says_whose_fault_it_is_and_ends_with_2() {
     let dir = tempfile::tempdir().unwrap();
     for args in [
         &["audit", "verify", "--dir", "nowhere"] as &[&str],
-        &["audit", "verify", "--dir", ".", "--mesh-id", "xyz"],
         &["audit", "check", "nothing"],
         &["explain", "no-such-code"],
     ] {
@@ -143,6 +142,9 @@ fn what_makes_no_sense_says_whose_fault_it_is_and_ends_with_2() {
         assert!(told.contains("whose fault: ") && told.contains("what to do: "), "{told}");
         assert!(output.stdout.is_empty());
     }
+    let unread = tally(&["audit", "verify", "--dir", ".", "--mesh-id", "xyz"], dir.path());
+    assert_eq!(unread.status.code(), Some(2));
+    assert!(text(&unread.stderr).contains("expected 64 hexadecimal digits"));
     for args in [&["audit"] as &[&str], &["no-such-command"], &[]] {
         assert_eq!(tally(args, dir.path()).status.code(), Some(2), "{args:?}");
     }

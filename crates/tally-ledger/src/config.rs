@@ -21,6 +21,9 @@
 //!
 //! [raft]
 //! listen = "0.0.0.0:7613"          # UDP; this and the next three are the defaults
+//! [[raft.peer]]                    # one for each other node
+//! node_id = 2
+//! address = "ledger.rz8.example:7613"
 //! [agents]
 //! listen = "0.0.0.0:7610"          # UDP
 //! [https]
@@ -32,6 +35,7 @@
 //! A variable's name is `TALLY_LEDGER_` and the key in capitals, with `_` for the dot:
 //! `TALLY_LEDGER_RAFT_LISTEN` is `raft.listen`. Unknown keys and variables are errors.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
@@ -40,12 +44,15 @@ use std::path::{Path, PathBuf};
 
 use tally_core::file::{self, Keys, Override, OverrideKind, Problem, Reader, Value};
 use tally_core::id::{MemberId, MeshId, NodeId};
+use tally_core::register::Address;
 
 /// Bytes of a configuration file at most.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
 
 const PREFIX: &str = "TALLY_LEDGER_";
 const PATH_LEN_MAX: usize = 4096;
+/// Other nodes at most.
+const PEERS_MAX: usize = 64;
 
 /// Keys, and what each takes from a variable.
 const KEYS: &[(&str, OverrideKind)] = &[
@@ -93,6 +100,8 @@ pub struct LedgerConfig {
     pub log_key: PathBuf,
     /// Where other nodes reach it, over UDP. Default port 7613.
     pub raft_listen: SocketAddr,
+    /// Where the other nodes are reached by their peers.
+    pub raft_peers: BTreeMap<NodeId, Address>,
     /// Where agents reach it, over UDP. Default port 7610.
     pub agents_listen: SocketAddr,
     /// Where it is read, over TCP. Default port 7611.
@@ -258,7 +267,10 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
     let log_key = section.path(&mut log, "key");
     section.reader.close(log);
 
-    let raft_listen = section.listen(&mut keys, "raft", 7613);
+    let mut raft = section.table(&mut keys, "raft");
+    let raft_listen = section.listen_in(&mut raft, 7613);
+    let raft_peers = section.peers(&mut raft, node_id);
+    section.reader.close(raft);
     let agents_listen = section.listen(&mut keys, "agents", 7610);
     let https_listen = section.listen(&mut keys, "https", 7611);
     let health_listen = section.listen(&mut keys, "health", 7612);
@@ -278,6 +290,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
         identity_ca: identity_ca?,
         log_key: log_key?,
         raft_listen: raft_listen?,
+        raft_peers: raft_peers?,
         agents_listen: agents_listen?,
         https_listen: https_listen?,
         health_listen: health_listen?,
@@ -308,22 +321,46 @@ impl Section<'_, '_> {
     }
 
     fn listen(&mut self, keys: &mut Keys<'_>, key: &str, port: u16) -> Option<SocketAddr> {
-        let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let mut table = self.table(keys, key);
-        let listen = match self.reader.optional(&mut table, "listen") {
-            None => Some(default),
-            Some(value) => {
-                let text = self.reader.text(&value, 256);
-                let address = text.and_then(|text| text.parse().ok());
-                if text.is_some() && address.is_none() {
-                    let what = format!("expected IP:PORT or [IPv6]:PORT, such as {default}");
-                    self.reader.complain(&value, what);
-                }
-                address
-            }
-        };
+        let listen = self.listen_in(&mut table, port);
         self.reader.close(table);
         listen
+    }
+
+    fn listen_in(&mut self, table: &mut Keys<'_>, port: u16) -> Option<SocketAddr> {
+        let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let Some(value) = self.reader.optional(table, "listen") else { return Some(default) };
+        let text = self.reader.text(&value, 256);
+        let address = text.and_then(|text| text.parse().ok());
+        if text.is_some() && address.is_none() {
+            let what = format!("expected IP:PORT or [IPv6]:PORT, such as {default}");
+            self.reader.complain(&value, what);
+        }
+        address
+    }
+
+    fn peers(
+        &mut self,
+        raft: &mut Keys<'_>,
+        own: Option<NodeId>,
+    ) -> Option<BTreeMap<NodeId, Address>> {
+        let mut peers = BTreeMap::new();
+        let Some(value) = self.reader.optional(raft, "peer") else { return Some(peers) };
+        for element in self.reader.list(&value, PEERS_MAX)? {
+            let mut keys = self.reader.table(&element)?;
+            let node = self.reader.required(&mut keys, "node_id");
+            let node = node.and_then(|it| self.reader.number(&it)).map(NodeId);
+            let address = self.reader.required(&mut keys, "address");
+            let address = address.and_then(|it| self.reader.parsed(&it));
+            self.reader.close(keys);
+            if let (Some(node), Some(address)) = (node, address)
+                && (Some(node) == own || peers.insert(node, address).is_some())
+            {
+                let what = format!("node {node} stands here twice, or is this node itself");
+                self.reader.complain(&element, what);
+            }
+        }
+        Some(peers)
     }
 
     /// Two sockets of one protocol can't have one address.

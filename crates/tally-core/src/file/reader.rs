@@ -239,6 +239,12 @@ impl Reader {
 }
 
 impl Value<'_> {
+    /// Whether it is a table, where something else may stand, too.
+    #[must_use]
+    pub fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
     /// Where it stands, such as `share[0].basis`.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -91,6 +91,19 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn peers_are_other_nodes_each_once() {
+    let peer =
+        |node, port| format!("\n[[raft.peer]]\nnode_id = {node}\naddress = \"a.example:{port}\"\n");
+    let config = read(&format!("{GOOD}{}{}", peer(2, 7613), peer(3, 7623)), &[]).unwrap();
+    let addresses = config.raft_peers.values().map(Address::as_str).collect::<Vec<_>>();
+    assert_eq!(addresses, ["a.example:7613", "a.example:7623"]);
+    let wrong = read(&format!("{GOOD}{}{}{}", peer(1, 1), peer(2, 2), peer(2, 3)), &[]);
+    let wrong = wrong.unwrap_err();
+    assert_eq!(wrong.len(), 2);
+    assert!(wrong.iter().all(|it| it.contains("stands here twice, or is this node itself")));
+}
+
+#[test]
 fn an_empty_file_says_all_that_is_missing() {
     let wrong = read("", &[]).unwrap_err();
     let keys = ["tally", "data_dir", "member", "node_id", "mesh.id", "mesh.genesis"];

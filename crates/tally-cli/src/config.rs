@@ -1,0 +1,267 @@
+//! `tally config`: reads a configuration file as the program would, and says what is wrong or what it
+//! says. And the auditor's own configuration.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use tally_core::file::{self, Keys, Problem, Reader, Value};
+use tally_core::id::MeshId;
+use tally_ledger::config::LedgerConfig;
+
+use crate::args::ConfigFileArgs;
+use crate::failure::{Exit, Failure};
+use crate::mesh;
+use crate::output::{Output, pairs, print};
+use crate::system::read_text;
+
+/// Bytes of a configuration file at most.
+const FILE_LEN_MAX: usize = 256 * 1024;
+/// Ledger nodes that an auditor names at most.
+const NODES_MAX: usize = 16;
+
+/// What a file is, by its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Ledger,
+    Mesh,
+    Agreement,
+    Auditor,
+}
+
+/// Who reads the ledger, and where. Paths are absolute, or relative to where the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuditorConfig {
+    /// The mesh.
+    pub(crate) mesh_id: MeshId,
+    /// The file with the genesis.
+    pub(crate) genesis: PathBuf,
+    /// The file with the certificate chain, in PEM.
+    pub(crate) identity_cert: PathBuf,
+    /// The file with the certificate's key, in PEM.
+    pub(crate) identity_key: PathBuf,
+    /// The ledger nodes: `https://HOST:PORT`.
+    pub(crate) https: Vec<String>,
+    /// Which checkpoints to believe.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    file: String,
+    kind: Kind,
+    says: Json,
+}
+
+/// `tally config check`.
+///
+/// # Errors
+/// [`Failure`] with all that is wrong.
+pub(crate) fn check(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failure> {
+    let shown = read(&args.file)?;
+    let answer = json!({ "file": shown.file, "kind": shown.kind, "good": true });
+    print(output, &answer, || {
+        format!("{}: a good configuration of {}", shown.file, shown.kind.text())
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `tally config show`.
+///
+/// # Errors
+/// [`Failure`] with all that is wrong.
+pub(crate) fn show(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failure> {
+    let shown = read(&args.file)?;
+    print(output, &shown, || {
+        let says = shown.says.as_object().into_iter().flatten();
+        let says = says.map(|(key, value)| match value {
+            Json::String(text) => (key.as_str(), text.clone()),
+            other => (key.as_str(), other.to_string()),
+        });
+        pairs(&says.collect::<Vec<_>>())
+    })?;
+    Ok(Exit::Done)
+}
+
+fn read(path: &Path) -> Result<Shown, Failure> {
+    let text = read_text(path, FILE_LEN_MAX as u64)?;
+    let failed = |problems: Vec<Problem>| Failure::problems(path, &problems);
+    let kind = kind(&text).map_err(failed)?;
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let says = match kind {
+        Kind::Ledger => ledger_json(&load_ledger(path)?),
+        Kind::Mesh => mesh_json(&mesh::read_file(path)?),
+        Kind::Agreement => {
+            let agreement = tally_core::agreement::file::read(&text).map_err(failed)?;
+            json!({
+                "id": agreement.id.to_string(),
+                "version": agreement.version,
+                "title": agreement.title,
+                "start": agreement.start.to_string(),
+                "review": agreement.review.to_string(),
+                "end": agreement.end.to_string(),
+                "shares": agreement.shares.len(),
+            })
+        }
+        Kind::Auditor => auditor_json(&AuditorConfig::read(&text, folder).map_err(failed)?),
+    };
+    Ok(Shown { file: path.display().to_string(), kind, says })
+}
+
+/// A ledger node's configuration.
+///
+/// # Errors
+/// [`Failure`] with all that is wrong.
+pub(crate) fn load_ledger(path: &Path) -> Result<LedgerConfig, Failure> {
+    LedgerConfig::load(path)
+        .map_err(|why| Failure::configuration(why, "mend the file: each line says where and what"))
+}
+
+fn kind(text: &str) -> Result<Kind, Vec<Problem>> {
+    let unknown = || Problem {
+        path: String::new(),
+        line: None,
+        what:
+            "no kind of file that is known: a ledger node's has node_id, a mesh's has environment, \
+               an agreement's has parties, an auditor's has [ledger]"
+                .to_owned(),
+    };
+    let kinds = [
+        ("node_id", Kind::Ledger),
+        ("environment", Kind::Mesh),
+        ("parties", Kind::Agreement),
+        ("ledger", Kind::Auditor),
+    ];
+    let found = file::read(text, FILE_LEN_MAX, &[], |reader, mut keys| {
+        Some(kinds.iter().find(|(key, _)| reader.optional(&mut keys, key).is_some()).map(|it| it.1))
+    })?;
+    found.ok_or_else(|| vec![unknown()])
+}
+
+impl Kind {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Ledger => "a ledger node",
+            Self::Mesh => "a mesh",
+            Self::Agreement => "an agreement",
+            Self::Auditor => "an auditor",
+        }
+    }
+}
+
+impl AuditorConfig {
+    fn read(text: &str, folder: &Path) -> Result<Self, Vec<Problem>> {
+        file::read(text, FILE_LEN_MAX, &[], |reader, keys| read_auditor(reader, keys, folder))
+    }
+}
+
+fn read_auditor(reader: &mut Reader, mut keys: Keys<'_>, folder: &Path) -> Option<AuditorConfig> {
+    let format = reader.required(&mut keys, "tally");
+    if let Some(format) = format
+        && reader.number(&format).is_some_and(|number| number != 1)
+    {
+        reader.complain(&format, "this version reads format 1 only");
+    }
+    let mut mesh = table(reader, &mut keys, "mesh");
+    let mesh_id = reader.required(&mut mesh, "id").and_then(|it| reader.parsed(&it));
+    let genesis = path(reader, &mut mesh, "genesis", folder);
+    reader.close(mesh);
+    let mut identity = table(reader, &mut keys, "identity");
+    let identity_cert = path(reader, &mut identity, "cert", folder);
+    let identity_key = path(reader, &mut identity, "key", folder);
+    reader.close(identity);
+    let mut ledger = table(reader, &mut keys, "ledger");
+    let https = reader.required(&mut ledger, "https").and_then(|it| read_nodes(reader, &it));
+    let policy = match reader.optional(&mut ledger, "policy") {
+        None => Some(None),
+        Some(it) => reader.text(&it, 4096).map(|text| Some(folder.join(text))),
+    };
+    reader.close(ledger);
+    reader.close(keys);
+    Some(AuditorConfig {
+        mesh_id: mesh_id?,
+        genesis: genesis?,
+        identity_cert: identity_cert?,
+        identity_key: identity_key?,
+        https: https?,
+        policy: policy?,
+    })
+}
+
+/// The keys of a table that must be there: those of an absent one are all absent.
+fn table<'d>(reader: &mut Reader, keys: &mut Keys<'d>, key: &str) -> Keys<'d> {
+    let value = reader.optional(keys, key);
+    value.and_then(|value| reader.table(&value)).unwrap_or_else(|| Keys::absent(key))
+}
+
+fn path(reader: &mut Reader, keys: &mut Keys<'_>, key: &str, folder: &Path) -> Option<PathBuf> {
+    let value = reader.required(keys, key)?;
+    let text = reader.text(&value, 4096)?;
+    if text.is_empty() {
+        reader.complain(&value, "expected a path");
+        return None;
+    }
+    Some(folder.join(text))
+}
+
+fn read_nodes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<String>> {
+    let elements = reader.list(value, NODES_MAX)?;
+    if elements.is_empty() {
+        reader.complain(value, "name at least one ledger node");
+    }
+    let node = |it: &Value<'_>| {
+        let text = reader.text(it, 300)?;
+        let fits = text
+            .strip_prefix("https://")
+            .is_some_and(|rest| rest.parse::<tally_core::register::Address>().is_ok());
+        if !fits {
+            reader.complain(it, "expected https://HOST:PORT");
+            return None;
+        }
+        Some(text.to_owned())
+    };
+    elements.iter().map(node).collect()
+}
+
+fn ledger_json(config: &LedgerConfig) -> Json {
+    json!({
+        "data_dir": config.data_dir.display().to_string(),
+        "member": config.member.to_string(),
+        "node_id": config.node_id.0,
+        "mesh.id": config.mesh_id.to_string(),
+        "mesh.genesis": config.genesis.display().to_string(),
+        "identity.cert": config.identity_cert.display().to_string(),
+        "identity.key": config.identity_key.display().to_string(),
+        "log.key": config.log_key.display().to_string(),
+        "raft.listen": config.raft_listen.to_string(),
+        "agents.listen": config.agents_listen.to_string(),
+        "https.listen": config.https_listen.to_string(),
+        "health.listen": config.health_listen.to_string(),
+    })
+}
+
+fn mesh_json(file: &mesh::file::MeshFile) -> Json {
+    let members = file.members.iter().map(|member| {
+        let sources = member.sources.iter().map(ToString::to_string).collect::<Vec<_>>();
+        json!({ "id": member.id.to_string(), "name": member.name, "sources": sources })
+    });
+    let agreements = file.agreements.iter().map(|it| it.display().to_string());
+    json!({
+        "mesh": file.mesh.to_string(),
+        "ledger_nodes": file.ledger_nodes,
+        "agreements": agreements.collect::<Vec<_>>(),
+        "members": members.collect::<Vec<_>>(),
+    })
+}
+
+fn auditor_json(config: &AuditorConfig) -> Json {
+    json!({
+        "mesh.id": config.mesh_id.to_string(),
+        "mesh.genesis": config.genesis.display().to_string(),
+        "identity.cert": config.identity_cert.display().to_string(),
+        "identity.key": config.identity_key.display().to_string(),
+        "ledger.https": config.https,
+        "ledger.policy": config.policy.as_ref().map(|it| it.display().to_string()),
+    })
+}

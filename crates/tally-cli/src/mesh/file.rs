@@ -1,0 +1,340 @@
+//! `mesh.toml`: the organisations of a mesh, and what they share.
+
+use std::path::{Path, PathBuf};
+
+use tally_core::entry::Environment;
+use tally_core::file::{self, Keys, Problem, Reader, Value, Words};
+use tally_core::id::{MemberId, MeshName, Purpose, SourceId};
+use tally_core::register::OrganisationCode;
+
+/// Bytes of a mesh file at most.
+pub(crate) const FILE_LEN_MAX: usize = 256 * 1024;
+
+const MEMBERS_MAX: usize = 64;
+const SOURCES_MAX: usize = 64;
+const INGRESSES_MAX: usize = 16;
+const CODES_MAX: usize = 16;
+const AGREEMENTS_MAX: usize = 256;
+const TEXT_LEN_MAX: usize = 4096;
+/// Ledger nodes at most: more would vote too slowly.
+const NODES_MAX: u64 = 16;
+
+const ENVIRONMENTS: Words<Environment> =
+    &[("test", Environment::Test), ("live", Environment::Live)];
+const SOURCE_KINDS: Words<SourceKind> =
+    &[("fhir-directory", SourceKind::FhirDirectory), ("files", SourceKind::Files)];
+const IDENTIFIERS: Words<()> = &[("synthetic", ())];
+
+/// A mesh as its founders describe it. Paths are those of the file, or relative to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MeshFile {
+    /// The mesh's name.
+    pub(crate) mesh: MeshName,
+    /// What it is for.
+    pub(crate) environment: Environment,
+    /// Ledger nodes, dealt out to the members in turn.
+    pub(crate) ledger_nodes: u64,
+    /// Agreement files.
+    pub(crate) agreements: Vec<PathBuf>,
+    /// The founders, in the order of the file.
+    pub(crate) members: Vec<MemberPlan>,
+}
+
+/// A founder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberPlan {
+    /// Its id, for ever.
+    pub(crate) id: MemberId,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its codes.
+    pub(crate) codes: Vec<OrganisationCode>,
+    /// What it can share.
+    pub(crate) sources: Vec<SourceId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceKind {
+    FhirDirectory,
+    Files,
+}
+
+impl MeshFile {
+    /// Reads a mesh file that stands in `folder`.
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of the lines.
+    pub(crate) fn read(text: &str, folder: &Path) -> Result<Self, Vec<Problem>> {
+        file::read(text, FILE_LEN_MAX, &[], |reader, keys| read_mesh(reader, keys, folder))
+    }
+}
+
+fn read_mesh(reader: &mut Reader, mut keys: Keys<'_>, folder: &Path) -> Option<MeshFile> {
+    let format = reader.required(&mut keys, "tally");
+    if let Some(format) = format
+        && reader.number(&format).is_some_and(|number| number != 1)
+    {
+        reader.complain(&format, "this version reads format 1 only");
+    }
+    let mesh = reader.required(&mut keys, "mesh").and_then(|it| reader.parsed(&it));
+    let environment = reader.required(&mut keys, "environment");
+    let environment = environment.and_then(|it| reader.word(&it, ENVIRONMENTS));
+    let ledger_nodes = match reader.optional(&mut keys, "ledger_nodes") {
+        None => Some(3),
+        Some(it) => read_nodes(reader, &it),
+    };
+    let agreements = match reader.optional(&mut keys, "agreements") {
+        None => Some(Vec::new()),
+        Some(it) => read_paths(reader, &it, folder),
+    };
+    let members = reader.required(&mut keys, "member").and_then(|it| read_members(reader, &it));
+    reader.close(keys);
+    Some(MeshFile {
+        mesh: mesh?,
+        environment: environment?,
+        ledger_nodes: ledger_nodes?,
+        agreements: agreements?,
+        members: members?,
+    })
+}
+
+fn read_nodes(reader: &mut Reader, value: &Value<'_>) -> Option<u64> {
+    let number = reader.number(value)?;
+    if number > NODES_MAX {
+        reader.complain(value, format!("at most {NODES_MAX} ledger nodes vote"));
+        return None;
+    }
+    Some(number)
+}
+
+fn read_paths(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<Vec<PathBuf>> {
+    let elements = reader.list(value, AGREEMENTS_MAX)?;
+    let path = |it: &Value<'_>| some_text(reader, it).map(|text| folder.join(text));
+    elements.iter().map(path).collect()
+}
+
+fn read_members(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<MemberPlan>> {
+    let elements = reader.list(value, MEMBERS_MAX)?;
+    let mut members: Vec<MemberPlan> = Vec::new();
+    for element in &elements {
+        let Some(member) = read_member(reader, element) else { continue };
+        if members.iter().any(|other| other.id == member.id) {
+            reader.complain(element, format!("{} stands here twice", member.id));
+        }
+        members.push(member);
+    }
+    if elements.is_empty() {
+        reader.complain(value, "a mesh has at least one member");
+    }
+    (members.len() == elements.len()).then_some(members)
+}
+
+fn read_member(reader: &mut Reader, value: &Value<'_>) -> Option<MemberPlan> {
+    let mut keys = reader.table(value)?;
+    let id = reader.required(&mut keys, "id").and_then(|it| reader.parsed(&it));
+    let name = reader.required(&mut keys, "name").and_then(|it| read_name(reader, &it));
+    let codes = match reader.optional(&mut keys, "codes") {
+        None => Some(Vec::new()),
+        Some(it) => read_codes(reader, &it),
+    };
+    let sources = match reader.optional(&mut keys, "source") {
+        None => Some(Vec::new()),
+        Some(it) => read_sources(reader, &it),
+    };
+    if let Some(ingresses) = reader.optional(&mut keys, "ingress") {
+        for ingress in reader.list(&ingresses, INGRESSES_MAX).unwrap_or_default() {
+            read_ingress(reader, &ingress);
+        }
+    }
+    reader.close(keys);
+    Some(MemberPlan { id: id?, name: name?, codes: codes?, sources: sources? })
+}
+
+fn read_name(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
+    let name = reader.text(value, 200)?;
+    if name.is_empty() {
+        reader.complain(value, "an organisation has a name");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn read_codes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<OrganisationCode>> {
+    let keys = reader.table(value)?;
+    let values = keys.into_values(reader);
+    if values.len() > CODES_MAX {
+        reader.complain(value, format!("at most {CODES_MAX} codes fit"));
+        return None;
+    }
+    let code = |(system, value): (&str, Value<'_>)| {
+        let text = reader.text(&value, 32)?;
+        if text.is_empty() || !(1..=16).contains(&system.len()) {
+            reader.complain(&value, "a code has 1 to 32 bytes, its system 1 to 16");
+            return None;
+        }
+        Some(OrganisationCode { system: system.to_owned(), value: text.to_owned() })
+    };
+    values.into_iter().map(code).collect()
+}
+
+fn read_sources(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<SourceId>> {
+    let elements = reader.list(value, SOURCES_MAX)?;
+    let mut sources: Vec<SourceId> = Vec::new();
+    for element in &elements {
+        let Some(source) = read_source(reader, element) else { continue };
+        if sources.contains(&source) {
+            reader.complain(element, format!("{source} stands here twice"));
+        }
+        sources.push(source);
+    }
+    (sources.len() == elements.len()).then_some(sources)
+}
+
+fn read_source(reader: &mut Reader, value: &Value<'_>) -> Option<SourceId> {
+    let mut keys = reader.table(value)?;
+    let id = reader.required(&mut keys, "id").and_then(|it| reader.parsed(&it));
+    let kind = reader.required(&mut keys, "kind").and_then(|it| reader.word(&it, SOURCE_KINDS));
+    let path = reader.required(&mut keys, "path").and_then(|it| some_text(reader, &it).map(drop));
+    match kind {
+        Some(SourceKind::FhirDirectory) => {
+            if let Some(it) = reader.optional(&mut keys, "subjects") {
+                some_text(reader, &it);
+            }
+            if let Some(it) = reader.optional(&mut keys, "identifiers") {
+                reader.word(&it, IDENTIFIERS);
+            }
+        }
+        Some(SourceKind::Files) => {
+            for key in ["title", "licence"] {
+                if let Some(it) = reader.optional(&mut keys, key) {
+                    some_text(reader, &it);
+                }
+            }
+            if let Some(it) = reader.required(&mut keys, "person") {
+                read_person(reader, &it);
+            }
+        }
+        // What else belongs here can't be told.
+        None => return None,
+    }
+    reader.close(keys);
+    path.and(id)
+}
+
+/// `"none"`, or `{ column = "nhs_number", system = "nhs-number" }`.
+fn read_person(reader: &mut Reader, value: &Value<'_>) {
+    let before = reader.problems_found();
+    if value.is_table() {
+        let Some(mut keys) = reader.table(value) else { return };
+        for key in ["column", "system"] {
+            if let Some(it) = reader.required(&mut keys, key) {
+                some_text(reader, &it);
+            }
+        }
+        reader.close(keys);
+    } else if reader.text(value, 256) != Some("none") && reader.problems_found() == before {
+        reader.complain(value, "expected \"none\", or { column = …, system = … }");
+    }
+}
+
+fn read_ingress(reader: &mut Reader, value: &Value<'_>) {
+    let Some(mut keys) = reader.table(value) else { return };
+    if let Some(it) = reader.optional(&mut keys, "purpose") {
+        let _: Option<Purpose> = reader.parsed(&it);
+    }
+    if let Some(it) = reader.optional(&mut keys, "user")
+        && let Some(text) = reader.text(&it, 256)
+        && !matches!(text, "header" | "jwt")
+        && text.strip_prefix("service:").is_none_or(str::is_empty)
+    {
+        reader.complain(&it, "expected header, jwt or service:NAME");
+    }
+    reader.close(keys);
+}
+
+fn some_text<'d>(reader: &mut Reader, value: &Value<'d>) -> Option<&'d str> {
+    let text = reader.text(value, TEXT_LEN_MAX)?;
+    if text.is_empty() {
+        reader.complain(value, "is empty");
+        return None;
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+tally = 1
+mesh = "dev.example"
+environment = "test"
+ledger_nodes = 3
+agreements = ["dsa-1.toml"]
+
+[[member]]
+id = "RZ9"
+name = "Anytown Hospitals NHS Trust (fictional)"
+codes = { ods = "RZ9" }
+
+[[member.source]]
+id = "fhir"
+kind = "fhir-directory"
+path = "rz9"
+subjects = "nhs.csv"
+
+[[member.source]]
+id = "beds"
+kind = "files"
+path = "beds.csv"
+title = "Bed occupancy"
+licence = "OGL-UK-3.0"
+person = "none"
+
+[[member.ingress]]
+purpose = "TREAT"
+user = "header"
+"#;
+
+    fn problems(text: &str) -> Vec<String> {
+        let read = MeshFile::read(text, Path::new("d")).unwrap_err();
+        read.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_example_of_the_formats_is_read() {
+        let file = MeshFile::read(TEXT, Path::new("d")).unwrap();
+        assert_eq!((file.ledger_nodes, file.members.len()), (3, 1));
+        assert_eq!(file.agreements, [Path::new("d/dsa-1.toml")]);
+        let member = &file.members[0];
+        assert_eq!(member.codes[0].system, "ods");
+        assert_eq!(
+            member.sources.iter().map(SourceId::as_str).collect::<Vec<_>>(),
+            ["fhir", "beds"]
+        );
+        let person = "person = { column = \"nhs_number\", system = \"nhs-number\" }";
+        assert!(MeshFile::read(&TEXT.replace("person = \"none\"", person), Path::new("d")).is_ok());
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let text = TEXT
+            .replace("\"test\"", "\"production\"")
+            .replace("ledger_nodes = 3", "ledger_nodes = 17")
+            .replace("person = \"none\"", "person = \"some\"")
+            .replace("user = \"header\"", "user = \"service:\"\nport = 1");
+        assert_eq!(
+            problems(&text),
+            [
+                "line 4: environment: expected one of test, live",
+                "line 5: ledger_nodes: at most 16 ledger nodes vote",
+                "line 25: member[0].source[1].person: expected \"none\", or { column = …, system = … }",
+                "line 29: member[0].ingress[0].user: expected header, jwt or service:NAME",
+                "line 30: member[0].ingress[0].port: no such key is known here",
+            ]
+        );
+        let twice = format!("{TEXT}[[member]]\nid = \"RZ9\"\nname = \"x\"\n");
+        assert_eq!(problems(&twice), ["line 30: member[1]: RZ9 stands here twice"]);
+        assert_eq!(problems("tally = 2\nmember = []\n").len(), 4);
+    }
+}
