@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::https::{HttpLimits, HttpServer, StatusSource, Transport};
 use crate::metrics::Metrics;
 use crate::published::Checkpoints;
+use crate::server::Counters;
 use crate::tiles::TileReader;
 
 /// Looks whether this node can do its work. It must not wait.
@@ -25,14 +26,12 @@ pub type ReadySource = Arc<dyn Fn() -> Readiness + Send + Sync>;
 pub enum Readiness {
     /// It replicates and serves.
     Ready,
-    /// It reads its log.
-    Starting,
     /// It does not know who leads.
     NoLeader,
     /// It has applied less than it knows to be committed.
     CatchingUp,
-    /// It is stopping.
-    Stopping,
+    /// It has stopped, or is about to.
+    Stopped,
 }
 
 /// What health is told from. Cheap to clone.
@@ -40,8 +39,10 @@ pub enum Readiness {
 pub struct Health {
     /// Whether the node can do its work.
     pub ready: ReadySource,
-    /// The node's state, for the metrics; none before there is any.
-    pub status: Option<StatusSource>,
+    /// The node's state, for the metrics.
+    pub status: StatusSource,
+    /// What happened at the endpoint for agents, for the metrics.
+    pub counters: Arc<Counters>,
     /// The tiles, for the metrics.
     pub tiles: TileReader,
     /// What is published, for the metrics.
@@ -71,10 +72,9 @@ async fn ready(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    if let Some(status) = &health.status {
-        let published = health.checkpoints.last().map(|published| published.head.size);
-        health.metrics.observe(&status(), health.tiles.head().size, published);
-    }
+    let published = health.checkpoints.last().map(|published| published.head.size);
+    health.metrics.observe(&(health.status)(), health.tiles.head().size, published);
+    health.metrics.observe_agents(&health.counters);
     match health.metrics.to_text() {
         Ok(metrics) => text(StatusCode::OK, metrics),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
@@ -87,10 +87,9 @@ impl Readiness {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
-            Self::Starting => "starting",
             Self::NoLeader => "no-leader",
             Self::CatchingUp => "catching-up",
-            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -109,13 +108,13 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use tally_log::SigningKey;
     use tempfile::TempDir;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::published::{Publisher, PublisherSettings, origin};
+    use crate::published::tests::signer;
+    use crate::published::{Publisher, PublisherSettings};
     use crate::tiles::tests::{head, leaves};
     use crate::tiles::{Resume, TileStore};
 
@@ -134,9 +133,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();
         store.append(&leaves(0, 5), head(5)).unwrap();
-        let origin = origin(&"dev.example".parse().unwrap(), 0).unwrap();
-        let key = SigningKey::from_seed(&[7; 32]);
-        let settings = PublisherSettings::new(origin, key, dir.path().to_owned());
+        let settings = PublisherSettings::new(Arc::new(signer()), dir.path().to_owned());
         let publisher = Publisher::start(settings, store.reader()).unwrap();
         publisher.checkpoints().reach(5).await.unwrap();
         let leader_known = Arc::new(AtomicBool::new(false));
@@ -146,7 +143,8 @@ mod tests {
                 true => Readiness::Ready,
                 false => Readiness::NoLeader,
             }),
-            status: Some(Arc::new(crate::https::tests::status)),
+            status: Arc::new(crate::https::tests::status),
+            counters: Arc::default(),
             tiles: store.reader(),
             checkpoints: publisher.checkpoints(),
             metrics: Metrics::new().unwrap(),

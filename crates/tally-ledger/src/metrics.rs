@@ -3,6 +3,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use prometheus::core::Collector;
@@ -11,9 +13,11 @@ use prometheus::{
     Registry, TextEncoder,
 };
 use tally_core::entry::Lane;
+use tally_core::ledger::{Applied, Proposal, Rejection, Submission, Verdict};
 use tally_net::IdentityError;
 
 use crate::https::{NodeRole, NodeStatus, NodeTrust};
+use crate::server::Counters;
 
 /// Seconds: from a fast disk's sync to a lost quorum.
 const SECONDS: &[f64] =
@@ -69,15 +73,15 @@ metrics! {
     trusted: IntGauge, "tally_ledger_trusted", &[],
         "1 if this node votes; 0 while it has to catch up first.";
     disk: IntGaugeVec, "tally_ledger_disk_bytes", &["what"],
-        "Bytes on the disk: of the log, of the tiles, and free.";
+        "Bytes on the disk: of the log, and free.";
     batches: IntCounterVec, "tally_ledger_batches_total", &["lane", "verdict"],
         "Batches that this node has applied, by lane and verdict.";
     entries: IntCounter, "tally_ledger_entries_total", &[],
         "Leaves that this node has applied since it started.";
     commit: Histogram, "tally_ledger_commit_seconds", &[],
-        "Seconds from a submission's arrival at the leader to its verdict.";
-    sync: Histogram, "tally_ledger_log_sync_seconds", &[],
-        "Seconds that a sync of the log takes.";
+        "Seconds from a proposal of this node, as leader, until it is committed and applied.";
+    agents: IntCounterVec, "tally_ledger_agents_total", &["what"],
+        "What happened at the endpoint for agents.";
     requests: IntCounterVec, "tally_ledger_https_requests_total", &["route", "status"],
         "Requests over HTTPS, by what was asked for and the first digit of the status.";
     refused: IntCounterVec, "tally_ledger_connections_refused_total", &["code"],
@@ -101,17 +105,6 @@ pub enum Route {
     Other,
 }
 
-/// What came of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BatchVerdict {
-    /// It is on the ledger.
-    Accepted,
-    /// It named a fact that had changed.
-    Stale,
-    /// It is not on the ledger, for any other reason.
-    Rejected,
-}
-
 impl Metrics {
     /// Takes over what a node says of itself, how far its tiles can be read, and what it publishes.
     pub fn observe(&self, status: &NodeStatus, tiles_size: u64, published_size: Option<u64>) {
@@ -130,36 +123,45 @@ impl Metrics {
         }
         all.trusted.set(i64::from(status.trust == NodeTrust::Trusted));
         let disk = &status.disk;
-        let kinds =
-            [("log", disk.log_bytes), ("tiles", disk.tiles_bytes), ("free", disk.free_bytes)];
-        for (what, bytes) in kinds {
+        for (what, bytes) in [("log", disk.log_bytes), ("free", disk.free_bytes)] {
             all.disk.with_label_values(&[what]).set(gauge(bytes));
         }
     }
 
-    /// Counts a batch that was judged.
-    pub fn batch(&self, lane: Lane, verdict: BatchVerdict) {
-        let lane = match lane {
-            Lane::Conditional => "conditional",
-            Lane::Unconditional => "unconditional",
-            Lane::Register => "register",
-        };
-        self.0.batches.with_label_values(&[lane, verdict.as_str()]).inc();
+    /// Takes over what was counted at the endpoint for agents.
+    pub fn observe_agents(&self, counters: &Counters) {
+        let kinds = [
+            ("refused", &counters.refused),
+            ("unwelcome", &counters.unwelcome),
+            ("malformed", &counters.malformed),
+            ("stalled", &counters.stalled),
+            ("submission", &counters.submissions),
+            ("query", &counters.queries),
+        ];
+        for (what, count) in kinds {
+            let counter = self.0.agents.with_label_values(&[what]);
+            counter.inc_by(count.load(Ordering::Relaxed).saturating_sub(counter.get()));
+        }
     }
 
-    /// Counts leaves that were applied.
-    pub fn leaves(&self, count: u64) {
-        self.0.entries.inc_by(count);
+    /// Counts what came of a proposal.
+    pub fn applied(&self, proposal: &Proposal, applied: &Applied) {
+        self.0.entries.inc_by(applied.hashes.len() as u64);
+        for (submission, verdict) in proposal.submissions.iter().zip(&applied.verdicts) {
+            let Submission::Batch(batch) = submission else { continue };
+            let verdict = match verdict {
+                Verdict::Accepted(_) => "accepted",
+                Verdict::Rejected(Rejection::Stale(_)) => "stale",
+                Verdict::Rejected(_) => "rejected",
+                Verdict::Founded | Verdict::SessionStarted(_) | Verdict::Halted => continue,
+            };
+            self.0.batches.with_label_values(&[lane_text(batch.lane), verdict]).inc();
+        }
     }
 
-    /// A submission got its verdict after so many seconds.
-    pub fn committed(&self, seconds: f64) {
-        self.0.commit.observe(seconds);
-    }
-
-    /// A sync of the log took so many seconds.
-    pub fn synced(&self, seconds: f64) {
-        self.0.sync.observe(seconds);
+    /// A proposal of this node was applied after this time.
+    pub fn committed(&self, after: Duration) {
+        self.0.commit.observe(after.as_secs_f64());
     }
 
     /// Counts a peer whose certificate was refused.
@@ -215,16 +217,6 @@ impl Route {
     }
 }
 
-impl BatchVerdict {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Stale => "stale",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics(…)")
@@ -266,20 +258,62 @@ impl Make for Histogram {
     }
 }
 
+const fn lane_text(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Conditional => "conditional",
+        Lane::Unconditional => "unconditional",
+        Lane::Register => "register",
+    }
+}
+
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use tally_core::entry::Algorithm;
+    use tally_core::id::{LeafIndex, SessionId};
+    use tally_core::ledger::Batch;
+    use tally_core::time::Timestamp;
+    use tally_log::{Hash, Signature};
+
     use super::*;
+
+    fn proposal() -> Proposal {
+        let batch = |lane| {
+            Submission::Batch(Batch {
+                session: SessionId(LeafIndex(4)),
+                number: 1,
+                lane,
+                entries: Vec::new(),
+                algorithm: Algorithm::EdDsa,
+                signature: Signature::from_bytes([0; 64]),
+            })
+        };
+        let submissions = vec![batch(Lane::Conditional), batch(Lane::Register)];
+        Proposal { time: Timestamp(1), submissions }
+    }
+
+    fn applied() -> Applied {
+        let rejections = [Rejection::Stale(Vec::new()), Rejection::WrongEpoch];
+        Applied {
+            first_leaf: LeafIndex(7),
+            verdicts: rejections.map(Verdict::Rejected).to_vec(),
+            hashes: vec![Hash::default(); 3],
+        }
+    }
 
     #[test]
     fn what_was_counted_is_in_the_text() {
         let metrics = Metrics::new().unwrap();
-        metrics.batch(Lane::Conditional, BatchVerdict::Stale);
-        metrics.leaves(3);
-        metrics.committed(0.003);
+        metrics.applied(&proposal(), &applied());
+        metrics.committed(Duration::from_millis(3));
+        let counters = Counters::default();
+        for count in [2, 5] {
+            counters.stalled.store(count, Ordering::Relaxed);
+            metrics.observe_agents(&counters);
+        }
         metrics.refused(IdentityError::Expired);
         metrics.request(Route::of("/tile/entries/000"), StatusCode::FORBIDDEN);
         metrics.request(Route::of("/tile/0/000"), StatusCode::OK);
@@ -287,7 +321,9 @@ mod tests {
         let text = String::from_utf8(metrics.to_text().unwrap()).unwrap();
         for line in [
             "tally_ledger_batches_total{lane=\"conditional\",verdict=\"stale\"} 1",
+            "tally_ledger_batches_total{lane=\"register\",verdict=\"rejected\"} 1",
             "tally_ledger_entries_total 3",
+            "tally_ledger_agents_total{what=\"stalled\"} 5",
             "tally_ledger_commit_seconds_bucket{le=\"0.005\"} 1",
             "tally_ledger_commit_seconds_bucket{le=\"0.002\"} 0",
             "tally_ledger_connections_refused_total{code=\"certificate-expired\"} 1",

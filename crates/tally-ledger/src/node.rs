@@ -4,6 +4,7 @@
 //! no other hands. A node that can't be sure of its disk ends; it does not go on with what it has.
 
 mod error;
+mod reads;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::applied::Ledger;
+use crate::metrics::Metrics;
 use crate::raft::{Consensus, Peers, Standing};
 use crate::saved::{SavePolicy, Saver};
 use crate::segment::SEGMENT_BYTES;
@@ -33,8 +35,10 @@ use crate::sequencer::SequencerLimits;
 use crate::server::{Counters, ServerLimits};
 use crate::store::{Fatal, Store};
 use crate::tiles::{TileReader, TileWriterHandle};
+use reads::Shown;
 
 pub use error::{NodeError, StartError};
+pub use reads::{ReadServers, ReadSettings};
 
 /// What a node needs to know.
 pub struct Settings {
@@ -99,6 +103,8 @@ pub struct Node {
     consensus: Consensus,
     standing: Arc<Standing>,
     counters: Arc<Counters>,
+    metrics: Metrics,
+    shown: Shown,
     store: Store,
     saver: Saver,
     tiles: Arc<TileWriterHandle>,
@@ -175,6 +181,12 @@ impl Node {
     #[must_use]
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// What it measures.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether it may vote, and when it heard a leader.

@@ -13,14 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tally_core::id::MeshName;
 use tally_log::checkpoint::BadCheckpoint;
-use tally_log::note::{BadKeyName, KeyName};
-use tally_log::{Checkpoint, NoteSigner, Origin, SignedCheckpoint, SigningKey};
+use tally_log::{Origin, SignedCheckpoint};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
+use crate::signer::LogSigner;
 use crate::tiles::{Head, TileError, TileReader};
 
 /// The file with the last published checkpoint, at its C2SP path beside the tiles.
@@ -29,10 +28,8 @@ const NAME: &str = "checkpoint";
 /// How a node publishes.
 #[derive(Debug)]
 pub struct PublisherSettings {
-    /// The name of the log, and of the key.
-    pub origin: Origin,
     /// This node's log key.
-    pub key: SigningKey,
+    pub signer: Arc<LogSigner>,
     /// The directory of the tiles.
     pub dir: PathBuf,
     /// Time between two checkpoints at least; 250 ms by default. After a pause, the next comes at
@@ -87,27 +84,16 @@ pub enum PublishError {
         /// Its size.
         size: u64,
     },
-    /// The configuration's fault: no key can have the log's name.
-    #[error("the log's name: {0}")]
-    KeyName(#[from] BadKeyName),
-    /// The log's name, or its size.
+    /// No log has this size and root.
     #[error("can't sign: {0}")]
     Checkpoint(#[from] BadCheckpoint),
-}
-
-/// The name of a mesh's log in this epoch: `<mesh>/ledger/<epoch>`.
-///
-/// # Errors
-/// [`BadCheckpoint::BadOrigin`] if it is too long.
-pub fn origin(mesh: &MeshName, epoch: u64) -> Result<Origin, BadCheckpoint> {
-    Origin::new(&format!("{mesh}/ledger/{epoch}"))
 }
 
 impl PublisherSettings {
     /// With the default pause.
     #[must_use]
-    pub const fn new(origin: Origin, key: SigningKey, dir: PathBuf) -> Self {
-        Self { origin, key, dir, pause: Duration::from_millis(250) }
+    pub const fn new(signer: Arc<LogSigner>, dir: PathBuf) -> Self {
+        Self { signer, dir, pause: Duration::from_millis(250) }
     }
 }
 
@@ -115,14 +101,13 @@ impl Publisher {
     /// Starts to publish what this reader can read.
     ///
     /// # Errors
-    /// [`PublishError::KeyName`], or [`PublishError::Io`] if the last checkpoint can't be read.
+    /// [`PublishError::Io`] if the last checkpoint can't be read.
     pub fn start(settings: PublisherSettings, tiles: TileReader) -> Result<Self, PublishError> {
-        let PublisherSettings { origin, key, dir, pause } = settings;
-        let signer = NoteSigner::new(KeyName::new(origin.as_str())?, key);
+        let PublisherSettings { signer, dir, pause } = settings;
         let path = dir.join(NAME);
         let (sender, receiver) = watch::channel(None);
-        let before = read_published(&path, &origin)?;
-        let task = Task { origin, signer, path, pause, tiles, before, published: sender };
+        let before = read_published(&path, signer.origin())?;
+        let task = Task { signer, path, pause, tiles, before, published: sender };
         Ok(Self { task: tokio::spawn(task.run()), published: Checkpoints(receiver) })
     }
 
@@ -165,8 +150,7 @@ impl Checkpoints {
 }
 
 struct Task {
-    origin: Origin,
-    signer: NoteSigner,
+    signer: Arc<LogSigner>,
     path: PathBuf,
     pause: Duration,
     tiles: TileReader,
@@ -209,10 +193,7 @@ impl Task {
     }
 
     async fn publish(&self, head: Head) -> Result<(), PublishError> {
-        let checkpoint =
-            Checkpoint { origin: self.origin.clone(), size: head.size, root: head.root };
-        let note = SignedCheckpoint::sign(checkpoint, &self.signer)?.to_string();
-        let note = Bytes::from(note);
+        let note = Bytes::from(self.signer.sign(head.size, head.root)?);
         let (path, bytes) = (self.path.clone(), note.clone());
         // Kept before it is shown: what nobody saw may be forgotten, not the other way round.
         blocking(move || replace(&path, &bytes)).await?;
@@ -256,20 +237,22 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use tally_log::{Hash, NoteKey};
+pub(crate) mod tests {
+    use tally_log::note::KeyName;
+    use tally_log::{Hash, NoteKey, SigningKey};
     use tempfile::TempDir;
 
     use super::*;
     use crate::tiles::tests::{head, leaves, resume};
     use crate::tiles::{Resume, TileStore};
 
-    const MESH: &str = "dev.example";
+    pub(crate) fn signer() -> LogSigner {
+        let key = SigningKey::from_seed(&[7; 32]);
+        LogSigner::new(&"dev.example".parse().unwrap(), 0, key).unwrap()
+    }
 
     fn start(dir: &TempDir, store: &TileStore) -> Publisher {
-        let origin = origin(&MESH.parse().unwrap(), 0).unwrap();
-        let key = SigningKey::from_seed(&[7; 32]);
-        let settings = PublisherSettings::new(origin, key, dir.path().to_owned());
+        let settings = PublisherSettings::new(Arc::new(signer()), dir.path().to_owned());
         Publisher::start(settings, store.reader()).unwrap()
     }
 
@@ -340,14 +323,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();
         grow(&mut store, 30);
-        let checkpoint = Checkpoint {
-            origin: origin(&MESH.parse().unwrap(), 0).unwrap(),
-            size: 20,
-            root: Hash::from_bytes([1; 32]),
-        };
-        let name = KeyName::new(checkpoint.origin.as_str()).unwrap();
-        let signer = NoteSigner::new(name, SigningKey::from_seed(&[7; 32]));
-        let note = SignedCheckpoint::sign(checkpoint, &signer).unwrap().to_string();
+        let note = signer().sign(20, Hash::from_bytes([1; 32])).unwrap();
         fs::write(dir.path().join("checkpoint"), note).unwrap();
         let mut publisher = start(&dir, &store);
         let error = publisher.ended().await.unwrap_err();

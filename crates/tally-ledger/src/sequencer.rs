@@ -21,6 +21,7 @@ use tally_wire::message::ledger::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock::{LeaderClock, Leap};
+use crate::metrics::Metrics;
 use crate::raft::{Consensus, Outcome, Payload, Prepared};
 use crate::signer::LogSigner;
 
@@ -69,6 +70,7 @@ struct Worker {
     consensus: Consensus,
     prepared: Prepared,
     signer: Arc<LogSigner>,
+    metrics: Metrics,
     retry_ms: u64,
     clock: LeaderClock,
     /// The term that the clock was set in.
@@ -85,6 +87,7 @@ impl Sequencer {
         consensus: Consensus,
         prepared: Prepared,
         signer: Arc<LogSigner>,
+        metrics: Metrics,
         limits: SequencerLimits,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(limits.submissions_max.max(1));
@@ -94,6 +97,7 @@ impl Sequencer {
             consensus,
             prepared,
             signer,
+            metrics,
             retry_ms: limits.retry_ms(),
             clock: LeaderClock::new(SystemTime::now(), Instant::now()),
             term: 0,
@@ -179,7 +183,12 @@ impl Worker {
         let proposal = Arc::new(Proposal { time, submissions });
         let payload = Payload { bytes: encode(&*proposal).into() };
         self.prepared.put(payload.bytes.clone(), proposal);
-        let answer: Undecided = match self.consensus.client_write(payload).await {
+        let proposed = Instant::now();
+        let written = self.consensus.client_write(payload).await;
+        if written.is_ok() {
+            self.metrics.committed(proposed.elapsed());
+        }
+        let answer: Undecided = match written {
             Ok(written) => {
                 if let Some(outcome) = written.data.0
                     && let Some(answers) = self.answer(&outcome, &waiting)

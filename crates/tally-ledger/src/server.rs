@@ -15,7 +15,7 @@ use std::time::Duration;
 use tally_core::ledger::Submission;
 use tally_net::frame::{FrameLimits, read_frame, write_frame};
 use tally_net::quinn::{Connection, RecvStream, SendStream};
-use tally_net::{Accepted, FrameError, Listener, Role, SpiffeId};
+use tally_net::{Accepted, ConnectError, FrameError, Listener, Role, SpiffeId};
 use tally_wire::message::LEDGER_FRAME_LEN_MAX;
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::message::ledger::{FeedStart, Query};
@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::applied::Ledger;
+use crate::metrics::Metrics;
 use crate::raft::{Consensus, Standing};
 use crate::sequencer::Sequencer;
 use crate::signer::LogSigner;
@@ -102,6 +103,8 @@ pub struct ServerParts {
     pub limits: ServerLimits,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// Where refused certificates are counted.
+    pub metrics: Metrics,
     /// Places for queries that read tiles.
     pub reads: Arc<Semaphore>,
 }
@@ -147,7 +150,12 @@ impl Server {
         while let Some(accepted) = listener.next().await {
             match accepted {
                 Ok(accepted) => drop(tokio::spawn(self.clone().attend(accepted))),
-                Err(_) => count(&self.0.counters.refused),
+                Err(why) => {
+                    count(&self.0.counters.refused);
+                    if let ConnectError::Identity(why) = why {
+                        self.0.metrics.refused(why);
+                    }
+                }
             }
         }
     }

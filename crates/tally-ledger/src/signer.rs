@@ -24,6 +24,11 @@ impl LogSigner {
         Ok(Self { origin, signer: NoteSigner::new(key_name, key) })
     }
 
+    /// The name of the log.
+    pub(crate) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// A checkpoint as a signed note. Only of what this node has applied.
     ///
     /// # Errors

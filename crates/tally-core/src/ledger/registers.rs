@@ -81,6 +81,12 @@ impl Registers {
         self.registers.iter()
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.registers.len()
+    }
+
     /// A register at its present version, as a read set names it.
     #[must_use]
     pub fn reference(&self, name: &RegisterName) -> Option<RegisterRef> {

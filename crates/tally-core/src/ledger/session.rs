@@ -137,6 +137,12 @@ impl Sessions {
         self.open.iter().map(|(id, session)| (*id, session))
     }
 
+    /// How many are open.
+    #[must_use]
+    pub fn count_open(&self) -> usize {
+        self.open.len()
+    }
+
     pub(super) fn open_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.open.get_mut(&id)
     }

@@ -82,8 +82,6 @@ pub enum NodeTrust {
 pub struct DiskUse {
     /// Of the Raft log.
     pub log_bytes: u64,
-    /// Of the tiles.
-    pub tiles_bytes: u64,
     /// Free on the file system.
     pub free_bytes: u64,
 }
@@ -113,7 +111,6 @@ impl NodeStatus {
             "trust": self.trust.as_str(),
             "disk": {
                 "log_bytes": self.disk.log_bytes,
-                "tiles_bytes": self.disk.tiles_bytes,
                 "free_bytes": self.disk.free_bytes,
             },
         })

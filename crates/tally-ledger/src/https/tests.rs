@@ -19,7 +19,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::published::{Publisher, PublisherSettings, origin};
+use crate::published::tests::signer;
+use crate::published::{Publisher, PublisherSettings};
 use crate::tiles::tests::{head, leaves};
 use crate::tiles::{Head, Leaf, Resume, TileStore};
 
@@ -51,11 +52,7 @@ impl Node {
         let dir = TempDir::new().unwrap();
         let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();
         store.append(leaves, head).unwrap();
-        let settings = PublisherSettings::new(
-            origin(&MESH.parse().unwrap(), 0).unwrap(),
-            SigningKey::from_seed(&[7; 32]),
-            dir.path().to_owned(),
-        );
+        let settings = PublisherSettings::new(Arc::new(signer()), dir.path().to_owned());
         let publisher = Publisher::start(settings, store.reader()).unwrap();
         publisher.checkpoints().reach(head.size).await.unwrap();
         let reads = Reads {
@@ -93,10 +90,10 @@ impl Node {
 
 /// What came back.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -190,7 +187,10 @@ async fn a_bad_certificate_is_refused_even_for_what_is_public() {
 
 #[tokio::test]
 async fn a_connection_of_a_member_that_is_removed_ends() {
-    let node = Node::start(&leaves(0, 3), head(3)).await;
+    // Nothing else would end it while the test waits.
+    let ages = Duration::from_secs(600);
+    let limits = HttpLimits { header_wait_max: ages, idle_wait_max: ages, ..HttpLimits::default() };
+    let node = Node::start_within(&leaves(0, 3), head(3), limits).await;
     let mut stream = node.dial(node.auditor()).await.unwrap();
     let mut anonymous = node.dial(None).await.unwrap();
     let request = "GET /checkpoint HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -200,7 +200,9 @@ async fn a_connection_of_a_member_that_is_removed_ends() {
     }
     node.trust.update(&member("LZ9", &node.lz9, MemberStatus::Removed));
     // It ends without a goodbye, which rustls calls an error.
-    drop(stream.read_to_end(&mut Vec::new()).await);
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok());
     anonymous.write_all(request.as_bytes()).await.unwrap();
     anonymous.read_u8().await.unwrap();
 }
@@ -339,7 +341,7 @@ async fn a_stop_lets_the_answer_in_flight_arrive() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
-async fn dial(
+pub(crate) async fn dial(
     address: SocketAddr,
     trust: &TrustStore,
     identity: Option<Identity>,
@@ -352,7 +354,7 @@ async fn dial(
 }
 
 /// Sends a request and reads until the server closes.
-async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> Answer {
+pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();

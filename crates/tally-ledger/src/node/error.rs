@@ -9,6 +9,7 @@ use tally_log::checkpoint::BadCheckpoint;
 use tally_net::{IdentityError, SpiffeId};
 
 use crate::frame::LogId;
+use crate::published::PublishError;
 use crate::saved::SaveError;
 use crate::store::{OpenError, StoreError};
 use crate::tiles::{TileError, TilesStopped};
@@ -52,6 +53,12 @@ pub enum StartError {
     /// A peer has no address.
     #[error("no [[raft.peer]] gives the address of ledger node {0}, which is a voter")]
     PeerMissing(u64),
+    /// What was published before can't be gone on from.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Our own fault: metrics that can't be made.
+    #[error("the metrics can't be made: {0}")]
+    Metrics(String),
     /// The directory.
     #[error(transparent)]
     Open(#[from] OpenError),

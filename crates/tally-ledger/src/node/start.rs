@@ -20,10 +20,12 @@ use tally_wire::message::hello::{Hello, Welcome};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::reads::Shown;
 use super::{Bound, Node, Settings, StartError, Threads, watch};
 use crate::applied::{Ledger, Replica};
 use crate::disk::RealDisk;
 use crate::marks::Start;
+use crate::metrics::Metrics;
 use crate::raft::{
     CONNECTION, Consensus, Links, LogStorage, Machine, MachineParts, Prepared, RaftServer, Standing,
 };
@@ -63,6 +65,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let Opened { store, trusted, ledger, tiles } = opened;
     let standing = Arc::new(Standing::new(trusted));
     let prepared = Prepared::default();
+    let metrics = Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     let policy = settings.tuning.save;
     let (of, with) = (ledger.clone(), Arc::clone(&tiles));
     let saver = Saver::new(&settings.data_dir, policy, of, with, store.clone());
@@ -72,6 +75,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         tiles: Arc::clone(&tiles),
         prepared: prepared.clone(),
         saver: saver.clone(),
+        metrics: metrics.clone(),
     });
     let welcome = welcome(&settings);
     let joining = Joining {
@@ -98,6 +102,8 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         consensus,
         standing,
         counters: Arc::new(Counters::default()),
+        metrics,
+        shown: Shown::of(&settings),
         store,
         saver,
         tiles,
@@ -121,8 +127,13 @@ fn serve(
 ) {
     let Settings { tuning, genesis, .. } = settings;
     let consensus = node.consensus.clone();
-    let sequencer =
-        Sequencer::start(consensus.clone(), prepared, Arc::clone(&signer), tuning.sequencer);
+    let sequencer = Sequencer::start(
+        consensus.clone(),
+        prepared,
+        Arc::clone(&signer),
+        node.metrics.clone(),
+        tuning.sequencer,
+    );
     let server = Server::new(ServerParts {
         ledger: node.ledger.clone(),
         consensus: consensus.clone(),
@@ -133,6 +144,7 @@ fn serve(
         welcome,
         limits: tuning.server,
         counters: Arc::clone(&node.counters),
+        metrics: node.metrics.clone(),
         reads: Arc::new(Semaphore::new(tuning.server.reads_max.max(1))),
     });
     let listener = Listener::start(node.agents.clone(), node.trust.clone(), tuning.listener);

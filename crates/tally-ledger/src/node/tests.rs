@@ -3,6 +3,7 @@
 mod directory;
 mod failures;
 mod mesh;
+mod reading;
 mod serving;
 
 use std::collections::BTreeMap;

@@ -21,6 +21,7 @@ use tally_net::TrustStore;
 use super::{Payload, Response, TypeConfig, from_log_id, to_log_id};
 use crate::applied::{Ledger, Replica};
 use crate::frame::LogId;
+use crate::metrics::Metrics;
 use crate::saved::Saver;
 use crate::tiles::{Head, Leaf, TileWriterHandle};
 
@@ -37,6 +38,8 @@ pub struct MachineParts {
     pub prepared: Prepared,
     /// Saves the applied state.
     pub saver: Saver,
+    /// Where verdicts are counted.
+    pub metrics: Metrics,
 }
 
 /// openraft's state machine over the ledger.
@@ -86,6 +89,7 @@ impl Machine {
             );
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
+        self.0.metrics.applied(&proposal, &applied);
         if !leaves.is_empty() {
             tiles.append(leaves, head).await.map_err(io::Error::other)?;
         }
