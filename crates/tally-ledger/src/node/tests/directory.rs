@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tally_core::id::Salt16;
 use tally_net::Role;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::mesh::*;
 use crate::node::{Node, StartError};
@@ -105,7 +105,7 @@ async fn a_restored_directory_gives_no_vote_until_it_has_caught_up() {
     mesh.reach(size).await;
     let trusted = async {
         while !standing.is_trusted() {
-            sleep(std::time::Duration::from_millis(20)).await;
+            next_look().await;
         }
     };
     timeout(LONG, trusted).await.unwrap();

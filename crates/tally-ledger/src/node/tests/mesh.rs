@@ -18,7 +18,7 @@ use tally_net::ledger::{
 };
 use tally_net::{Authority, Identity, Role, SpiffeId, TrustStore};
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::super::*;
 use crate::store::OpenError;
@@ -49,6 +49,13 @@ fn now_s() -> i64 {
 fn free_addresses(count: usize) -> Vec<SocketAddr> {
     let sockets: Vec<_> = (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     sockets.iter().map(|socket| socket.local_addr().unwrap()).collect()
+}
+
+/// A fact that nobody announces is looked at again on the next beat.
+pub(super) async fn next_look() {
+    let mut beat = tokio::time::interval(Duration::from_millis(10));
+    beat.tick().await;
+    beat.tick().await;
 }
 
 impl Mesh {
@@ -121,7 +128,7 @@ impl Mesh {
             loop {
                 match Node::start(self.settings(place)).await {
                     Err(StartError::Open(OpenError::InUse) | StartError::Listen { .. }) => {
-                        sleep(Duration::from_millis(20)).await;
+                        next_look().await;
                     }
                     other => return other.unwrap(),
                 }
@@ -161,7 +168,7 @@ impl Mesh {
                 {
                     return id.0 as usize - 1;
                 }
-                sleep(Duration::from_millis(10)).await;
+                next_look().await;
             }
         };
         timeout(LONG, agreed).await.unwrap()

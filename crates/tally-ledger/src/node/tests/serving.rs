@@ -11,7 +11,7 @@ use tally_net::quinn::{Connection, Endpoint, SendStream};
 use tally_net::{Expect, Role, alpn, tls};
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome};
 use tally_wire::{decode_value, encode};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::mesh::*;
 
@@ -140,7 +140,7 @@ async fn a_feed_tells_of_registers_and_falls_silent_without_a_quorum() {
     let silent = async {
         // Several beats' time without one.
         while timeout(Duration::from_millis(2500), feed.next()).await.is_ok() {
-            sleep(Duration::from_millis(1)).await;
+            next_look().await;
         }
     };
     timeout(LONG, silent).await.unwrap();
