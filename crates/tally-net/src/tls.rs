@@ -95,6 +95,19 @@ pub fn client_config(
     Ok(config)
 }
 
+/// Checks an identity as a client of this trust would, before anybody meets it: who it is.
+///
+/// # Errors
+/// [`IdentityError`] with which its peers would refuse it.
+pub fn check(identity: &Identity, trust: &TrustStore) -> Result<SpiffeId, IdentityError> {
+    let verifier = Verifier { trust: trust.clone(), provider: Arc::new(provider()), policy: () };
+    let (end_entity, intermediates) =
+        identity.chain.split_first().ok_or(IdentityError::CertificateMissing)?;
+    let usage = KeyUsage::server_auth();
+    verifier.verify(end_entity, intermediates, UnixTime::now(), usage, |_| Ok(()))?;
+    identity.id()
+}
+
 /// aws-lc-rs with X25519MLKEM768 first: what is recorded today must not be readable to tomorrow's
 /// machines.
 #[must_use]
