@@ -17,6 +17,7 @@ mod scan;
 pub mod segment;
 pub mod sequencer;
 pub mod server;
+pub mod service;
 pub mod signer;
 pub mod store;
 pub mod tiles;

@@ -71,6 +71,8 @@ pub struct Settings {
 pub struct Tuning {
     /// Bytes in a segment of the log.
     pub segment_bytes: u64,
+    /// Bytes of the log's newest entries that are kept in memory. Default 16 MiB.
+    pub log_cache_bytes_max: usize,
     /// When the applied state is saved.
     pub save: SavePolicy,
     /// Limits of what waits to be proposed.
@@ -125,6 +127,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES,
+            log_cache_bytes_max: 16 << 20,
             save: SavePolicy::default(),
             sequencer: SequencerLimits::default(),
             server: ServerLimits::default(),

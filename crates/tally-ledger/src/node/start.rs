@@ -211,8 +211,11 @@ fn open(settings: &Settings, mesh_id: MeshId) -> Result<Opened, StartError> {
     let io = |source| StartError::Io { path: path.clone(), source };
     let owner = Owner { mesh_id, epoch: EPOCH, node_id: settings.node_id };
     let disk = RealDisk::new(path.join("log")).map_err(io)?;
-    let store_settings =
-        StoreSettings { segment_bytes: settings.tuning.segment_bytes, ..StoreSettings::new(owner) };
+    let store_settings = StoreSettings {
+        segment_bytes: settings.tuning.segment_bytes,
+        cache_bytes_max: settings.tuning.log_cache_bytes_max,
+        ..StoreSettings::new(owner)
+    };
     let fatal = Arc::clone(&settings.fatal);
     let hook: FatalHook = Box::new(move |why| fatal(why));
     let (store, opened) = Store::open(Arc::new(disk), store_settings, hook)?;

@@ -1,0 +1,235 @@
+//! A ledger node as a process has it: out of one configuration file, with everything that it serves.
+//!
+//! Invariant: what is configured wrongly is told before anything is served.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tally_core::Encoded;
+use tally_core::entry::Genesis;
+use tally_core::id::MeshId;
+use tally_core::register::MemberRecord;
+use tally_net::keyfile::{self, KeyFileError, KeyUse};
+use tally_net::rustls::pki_types::CertificateDer;
+use tally_net::rustls::pki_types::pem::{self, PemObject};
+use tally_net::{Identity, IdentityError, ListenerLimits, LoadIdentityError, TrustStore, tls};
+use tally_wire::DecodeError;
+
+use crate::config::{LedgerConfig, LedgerLimits};
+use crate::https::HttpLimits;
+use crate::node::{
+    self, Bound, Node, NodeError, ReadServers, ReadSettings, Settings, StartError, Tuning,
+};
+use crate::published::PublishError;
+
+/// Bytes of a genesis file at most; more is none.
+const GENESIS_LEN_MAX: u64 = 64 * 1024;
+
+/// A node that runs and is read. Dropped, it stops at once.
+pub struct Service {
+    node: Node,
+    reads: ReadServers,
+}
+
+/// Where a node is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceBound {
+    /// By agents and by its peers.
+    pub node: Bound,
+    /// By whoever reads.
+    pub https: SocketAddr,
+    /// By whoever watches it.
+    pub health: SocketAddr,
+}
+
+/// Why a node does not start; whose it is to mend is in the words.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A file can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The genesis file.
+    #[error("{}: not a genesis: {why}", path.display())]
+    Genesis {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: DecodeError,
+    },
+    /// The genesis is another mesh's.
+    #[error("{}: the genesis of mesh {found}, but [mesh] id says {wanted}", path.display())]
+    OtherMesh {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: MeshId,
+        /// Whose it should be.
+        wanted: MeshId,
+    },
+    /// Certificate and key.
+    #[error(transparent)]
+    Identity(#[from] LoadIdentityError),
+    /// The certificate is not one that the member's own CA vouches for now.
+    #[error("{}: {why}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why peers would refuse it.
+        why: IdentityError,
+    },
+    /// The log key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The node itself.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Why a node does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceEnded {
+    /// Consensus, disk or tiles.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// It can publish no more checkpoints.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl Service {
+    /// Starts a node. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServiceError`], and nothing is served.
+    pub async fn start(config: &LedgerConfig) -> Result<Self, ServiceError> {
+        let genesis = read_genesis(&config.genesis, config.mesh_id)?;
+        let identity = Identity::load(&config.identity_cert, &config.identity_key)?;
+        // Somebody else's certificate is told as that by the node.
+        let own = identity.id().is_ok_and(|id| id.member == config.member);
+        if let Some(ca) = config.identity_ca.as_ref().filter(|_| own) {
+            check_certificate(config, ca, genesis.value(), &identity)?;
+        }
+        let log_key = keyfile::load(&config.log_key, KeyUse::Log)?;
+        let peers = config.raft_peers.iter().map(|(id, at)| (id.0, at.to_string()));
+        let node = Node::start(Settings {
+            data_dir: config.data_dir.clone(),
+            member: config.member.clone(),
+            node_id: config.node_id,
+            genesis,
+            identity: identity.clone(),
+            log_key: log_key.clone(),
+            raft_listen: config.raft_listen,
+            peers: peers.collect(),
+            agents_listen: config.agents_listen,
+            fatal: node::end_process(),
+            tuning: tuning(&config.limits),
+        })
+        .await?;
+        let reads = ReadSettings {
+            https_listen: config.https_listen,
+            health_listen: config.health_listen,
+            identity,
+            log_key,
+            limits: http_limits(&config.limits),
+        };
+        match node.serve_reads(reads).await {
+            Ok(reads) => Ok(Self { node, reads }),
+            Err(error) => {
+                // The directory is left in good order; why it did not start matters more than how
+                // that went.
+                drop(node.run_until(std::future::ready(())).await);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Where it is reached.
+    #[must_use]
+    pub const fn bound(&self) -> ServiceBound {
+        ServiceBound {
+            node: self.node.bound(),
+            https: self.reads.https_address(),
+            health: self.reads.health_address(),
+        }
+    }
+
+    /// Runs until `shutdown` is done, and then stops in good order.
+    ///
+    /// # Errors
+    /// [`ServiceEnded`] if it can't go on, or can't stop in good order.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServiceEnded> {
+        let Self { node, mut reads } = self;
+        let mut failed = None;
+        let stop = async {
+            tokio::select! {
+                () = shutdown => {}
+                ended = reads.ended() => failed = ended.err(),
+            }
+        };
+        let ended = node.run_until(stop).await;
+        reads.stop().await;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(ended?),
+        }
+    }
+}
+
+fn tuning(limits: &LedgerLimits) -> Tuning {
+    let listener = ListenerLimits {
+        connections_max: limits.agents_connections_max,
+        member_connections_max: limits.agents_member_connections_max,
+        ..ListenerLimits::default()
+    };
+    Tuning { listener, log_cache_bytes_max: limits.log_cache_bytes_max, ..Tuning::default() }
+}
+
+fn http_limits(limits: &LedgerLimits) -> HttpLimits {
+    HttpLimits {
+        connections_max: limits.https_connections_max,
+        member_connections_max: limits.https_member_connections_max,
+        ..HttpLimits::default()
+    }
+}
+
+fn read_genesis(path: &Path, wanted: MeshId) -> Result<Encoded<Genesis>, ServiceError> {
+    let io = |source| ServiceError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(GENESIS_LEN_MAX).read_to_end(&mut bytes).map_err(io)?;
+    let genesis = tally_wire::decode::<Genesis>(&bytes);
+    let genesis = genesis.map_err(|why| ServiceError::Genesis { path: path.to_owned(), why })?;
+    let found = MeshId(genesis.leaf_hash());
+    if found != wanted {
+        return Err(ServiceError::OtherMesh { path: path.to_owned(), found, wanted });
+    }
+    Ok(genesis)
+}
+
+/// Whether the member's CA, as the file has it, vouches for the certificate: better told here than by
+/// every peer.
+fn check_certificate(
+    config: &LedgerConfig,
+    ca: &Path,
+    genesis: &Genesis,
+    identity: &Identity,
+) -> Result<(), ServiceError> {
+    let bad = |why| LoadIdentityError::Certificate { path: ca.to_owned(), why };
+    let mut certificates = CertificateDer::pem_file_iter(ca).map_err(bad)?;
+    let own = certificates.next().unwrap_or(Err(pem::Error::NoItemsFound)).map_err(bad)?;
+    let trust = TrustStore::new(genesis.mesh.clone());
+    let member = genesis.members.iter().find(|member| member.id == config.member);
+    if let Some(member) = member {
+        trust.update(&MemberRecord { ca: own.to_vec(), ..member.clone() });
+    }
+    let path = &config.identity_cert;
+    let refused = |why| ServiceError::Certificate { path: path.clone(), why };
+    tls::check(identity, &trust).map(drop).map_err(refused)
+}
