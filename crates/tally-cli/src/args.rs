@@ -35,6 +35,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Who saw what, when, why and under which agreement; and whether that is the whole truth.
     Audit(AuditArgs),
+    Dev(DevArgs),
+    Ledger(LedgerArgs),
     /// How a mesh begins.
     Mesh(MeshArgs),
     /// Certificates of a member's own workloads.
@@ -88,6 +90,9 @@ pub(crate) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
+    Log(LogArgs),
+    Show(ShowArgs),
+    Export(ExportArgs),
     Receipt(ReceiptArgs),
     Verify(VerifyArgs),
     Check(CheckArgs),
@@ -102,18 +107,68 @@ pub(crate) enum AuditCommand {
 /// The first leaf that is not as it must be is named, and the exit code is 1.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit verify\n  \
 tally audit verify --dir export\n  \
 tally audit verify --dir export --mesh-id 3f0c… --policy my-policy.txt --output json")]
 pub(crate) struct VerifyArgs {
-    /// The export to check: a directory as `tally audit export` writes it.
+    /// An export to check instead of what the nodes have: a directory as `tally audit export` writes it.
     #[arg(long, value_name = "DIR")]
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: Option<PathBuf>,
     /// The mesh that it must be: 64 hexadecimal digits. Without it the export's own is believed.
     #[arg(long, value_name = "ID")]
     pub(crate) mesh_id: Option<MeshId>,
     /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+}
+
+/// List who saw what, when, why and under which agreement: a page of halves and closes.
+///
+/// Each exchange has a half of its provider and one of its requester; `matched` says whether the other
+/// one is there. Pages follow the order of the ledger; the last has no `next`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit log\n  \
+tally audit log --dir export --output json --cursor 1200")]
+pub(crate) struct LogArgs {
+    /// Where to go on: the `next` of the page before.
+    #[arg(long, value_name = "NEXT")]
+    pub(crate) cursor: Option<u64>,
+    /// Rows on a page.
+    #[arg(long, default_value = "100", value_parser = rows, value_name = "ROWS")]
+    pub(crate) limit: usize,
+    /// An export to read instead of the ledger's nodes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Show all that the ledger has of one exchange.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Example:\n  tally audit show 01JD0000000000000000000000 --output json"
+)]
+pub(crate) struct ShowArgs {
+    /// The exchange, as its answer's Tally-Exchange header says.
+    #[arg(value_name = "EXCHANGE")]
+    pub(crate) exchange: String,
+    /// An export to read instead of the ledger's nodes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Take a copy of the whole ledger that anyone can verify, with tools that nobody here wrote too.
+///
+/// Writes the C2SP tlog-tiles layout (checkpoint, tile/…, tile/entries/…) and beside it log.vkey,
+/// policy.txt and registers.cbor. An export that was broken off goes on where it was; a later one adds
+/// to it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit export --to export\n  \
+tally audit verify --dir export")]
+pub(crate) struct ExportArgs {
+    /// The directory to write to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
 }
 
 /// Take the receipt of a leaf: a file that anyone can check, offline and years later.
@@ -128,9 +183,9 @@ pub(crate) struct ReceiptArgs {
     /// Which leaf, from 0.
     #[arg(value_name = "LEAF")]
     pub(crate) leaf: u64,
-    /// The export to take it from: a directory as `tally audit export` writes it.
+    /// An export to take it from: a directory as `tally audit export` writes it.
     #[arg(long, value_name = "DIR")]
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: Option<PathBuf>,
     /// The file to write. Without it the receipt is printed.
     #[arg(long, value_name = "FILE")]
     pub(crate) to: Option<PathBuf>,
@@ -276,6 +331,86 @@ pub(crate) struct ConfigFileArgs {
     /// The file.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// A ledger node: run it, or ask how the nodes are.
+///
+/// Without a subcommand it runs the node of --config until SIGTERM or Ctrl-C, and then hands over,
+/// saves and ends. Once it serves, bound.json in its data directory says where.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = "Examples:\n  \
+tally ledger --config ledger-1/tally.toml\n  \
+TALLY_CONFIG=auditor.toml tally ledger status"
+)]
+pub(crate) struct LedgerArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LedgerCommand>,
+    /// End when standard input ends: for a process that runs this one.
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Ask every node of the configuration how it is; those that do not answer are shown too.
+    ///
+    /// Exit code 0 if those that answer agree, 1 if two of one size have different roots, 3 if none
+    /// answers.
+    #[command(after_long_help = "Example:\n  TALLY_CONFIG=auditor.toml tally ledger status")]
+    Status,
+}
+
+/// A mesh on this machine that stays up: every part a process of its own, made-up organisations.
+///
+/// Makes everything in a directory the first time, and goes on with it after that. Prints `ready` once
+/// all parts answer; dev.json in the directory then says where they are, and stands there as long as
+/// the mesh runs. SIGTERM or Ctrl-C ends all. A part that dies stays dead until `tally dev start`.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = "Examples:\n  \
+tally dev --ledger-only\n  \
+tally dev --ledger-only --dir mesh --mesh mesh.toml\n  \
+tally dev start ledger-2 --dir mesh"
+)]
+pub(crate) struct DevArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<DevCommand>,
+    /// Ledger nodes only, no agents.
+    #[arg(long)]
+    pub(crate) ledger_only: bool,
+    /// The directory of the mesh.
+    #[arg(long, default_value = "tally-dev", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Who is in the mesh: a mesh.toml. Without it, two fictional trusts and a fictional council.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mesh: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    Start(DevStartArgs),
+}
+
+/// Start a part that has died.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally dev start ledger-2 --dir mesh")]
+pub(crate) struct DevStartArgs {
+    /// Which: ledger-1, ledger-2 and so on.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The directory of the mesh, whose `tally dev` must run.
+    #[arg(long, default_value = "tally-dev", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+fn rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(rows @ 1..=10_000) => Ok(rows),
+        _ => Err("expected 1 to 10000".to_owned()),
+    }
 }
 
 fn parse_node(text: &str) -> Result<(u64, String), String> {

@@ -1,50 +1,166 @@
 //! `tally audit`: what an auditor asks, and what anybody can check offline.
 
+mod log;
 mod receipt;
+mod rows;
+mod take;
 mod verified;
 
 use std::fs;
 use std::path::Path;
 
-use tally_log::{Policy, SignedCheckpoint};
+use tally_core::id::MeshId;
+use tally_log::SignedCheckpoint;
+use tally_log::tile::TilePath;
 
-use crate::args::{CheckArgs, ReceiptArgs, VerifyArgs};
+use crate::args::{CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, VerifyArgs};
 use crate::export::ExportDir;
 use crate::failure::{Exit, Failure};
 use crate::leaves::NoLeaf;
+use crate::online::{Online, read_policy};
 use crate::output::{Output, print, write};
-use crate::verify::{FirstBad, Report, Trust, Unreadable, verify as verify_log};
+use crate::verify::{FirstBad, Report, Source, Trust, Unreadable, verify as verify_log};
 
 use verified::Verified;
 
 /// What to do about a log that is not as it must be.
 const DAMAGED: &str = "see what is wrong with it: tally audit verify";
 
+/// Where a ledger is read from.
+enum Log {
+    Dir(ExportDir),
+    Nodes(Box<Online>),
+}
+
+impl Log {
+    /// The export in a directory or, without one, what the ledger nodes have.
+    fn open(dir: Option<&Path>, config: Option<&Path>) -> Result<Self, Failure> {
+        Ok(match dir {
+            Some(dir) => Self::Dir(ExportDir::open(dir)?),
+            None => Self::Nodes(Box::new(Online::open(config)?)),
+        })
+    }
+
+    fn checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
+        match self {
+            Self::Dir(export) => SignedCheckpoint::parse(&export.checkpoint()?)
+                .map_err(|why| Failure::refused(format!("the checkpoint: {why}"), DAMAGED)),
+            Self::Nodes(online) => online.checkpoint(),
+        }
+    }
+
+    /// The checkpoint as it is, and whom its source says to believe; or what is wrong with that.
+    fn trusted(
+        &mut self,
+        mesh_id: Option<MeshId>,
+    ) -> Result<(Vec<u8>, Result<Trust, String>), Failure> {
+        Ok(match self {
+            Self::Dir(export) => {
+                let trust = || {
+                    let (policy, keys) = (export.policy()?, export.keys()?);
+                    Ok(Trust { mesh_id, policy, keys, registers: export.registers()? })
+                };
+                (export.checkpoint()?, trust())
+            }
+            Self::Nodes(online) => {
+                let (checkpoint, policy) = (online.checkpoint()?, online.policy.clone());
+                let mesh_id = mesh_id.or_else(|| Some(online.mesh_id()));
+                let trust = Trust { mesh_id, policy, ..Trust::default() };
+                (checkpoint.to_string().into_bytes(), Ok(trust))
+            }
+        })
+    }
+}
+
+impl Source for Log {
+    fn tile(&mut self, path: TilePath) -> Result<Option<Vec<u8>>, Unreadable> {
+        match self {
+            Self::Dir(export) => export.tile(path),
+            Self::Nodes(online) => online.tile(path),
+        }
+    }
+
+    fn narrower(&mut self, path: TilePath) -> Result<Vec<TilePath>, Unreadable> {
+        match self {
+            Self::Dir(export) => export.narrower(path),
+            Self::Nodes(online) => online.narrower(path),
+        }
+    }
+}
+
 /// `tally audit verify`.
 ///
 /// # Errors
 /// [`Failure`] if there is nothing to check. What is wrong with what is there is the answer.
-pub(crate) fn verify(args: &VerifyArgs, output: Output) -> Result<Exit, Failure> {
-    let mesh_id = args.mesh_id;
+pub(crate) fn verify(
+    args: &VerifyArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
     let own_policy = args.policy.as_deref().map(read_policy).transpose()?;
-    let mut export = ExportDir::open(&args.dir)?;
-    let checkpoint = export.checkpoint()?;
-    let policy = match own_policy {
-        Some(policy) => Ok(Some(policy)),
-        None => export.policy(),
-    };
-    let report = match (policy, export.keys()) {
-        (Ok(policy), Ok(keys)) => {
-            let trust = Trust { mesh_id, policy, keys };
-            verify_log(&checkpoint, &mut export, &trust, &mut |_| ()).map_err(unreadable)?
+    let mut log = Log::open(args.dir.as_deref(), config)?;
+    let (checkpoint, trust) = log.trusted(args.mesh_id)?;
+    let mut given = args.mesh_id.is_some();
+    let report = match trust {
+        Ok(mut trust) => {
+            trust.policy = own_policy.or(trust.policy);
+            given = trust.mesh_id.is_some();
+            verify_log(&checkpoint, &mut log, &trust, &mut |_| ()).map_err(unreadable)?
         }
-        (Err(why), _) | (_, Err(why)) => {
-            Report { first_bad: Some(FirstBad { leaf: None, why }), ..Report::default() }
-        }
+        Err(why) => Report { first_bad: Some(FirstBad { leaf: None, why }), ..Report::default() },
     };
-    let verified = Verified::new(&report, mesh_id.is_some());
+    let verified = Verified::new(&report, given);
     print(output, &verified, || verified.table())?;
     Ok(if report.first_bad.is_none() { Exit::Done } else { Exit::Refused })
+}
+
+/// `tally audit log`.
+///
+/// # Errors
+/// [`Failure`] if the ledger can't be read.
+pub(crate) fn log(args: &LogArgs, config: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+    let mut log = Log::open(args.dir.as_deref(), config)?;
+    let checkpoint = log.checkpoint()?;
+    let from = args.cursor.unwrap_or(0);
+    let page = log::page(&mut log, &checkpoint, from, args.limit, &|_| true).map_err(no_leaf)?;
+    print(output, &page, || page.table())?;
+    Ok(Exit::Done)
+}
+
+/// `tally audit show`.
+///
+/// # Errors
+/// [`Failure`] if the ledger can't be read, or has no such exchange.
+pub(crate) fn show(
+    args: &ShowArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let mut log = Log::open(args.dir.as_deref(), config)?;
+    let checkpoint = log.checkpoint()?;
+    let keep = |row: &rows::Row| row.exchange.as_deref() == Some(args.exchange.as_str());
+    let page = log::page(&mut log, &checkpoint, 0, usize::MAX, &keep).map_err(no_leaf)?;
+    if page.rows.is_empty() {
+        let what = format!("the ledger has no exchange {}", args.exchange);
+        return Err(Failure::refused(what, "see which there are: tally audit log"));
+    }
+    print(output, &page, || log::table(&page.rows))?;
+    Ok(Exit::Done)
+}
+
+/// `tally audit export`.
+///
+/// # Errors
+/// [`Failure`] if the ledger can't be read, or the directory not be written.
+pub(crate) fn export(
+    args: &ExportArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let mut online = Online::open(config)?;
+    let exported = take::export(&mut online, &args.to)?;
+    print(output, &exported, || exported.table())?;
+    Ok(Exit::Done)
 }
 
 /// `tally audit check`.
@@ -63,13 +179,12 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// [`Failure`] if there is no such leaf, or it has no receipt.
-pub(crate) fn receipt(args: &ReceiptArgs) -> Result<Exit, Failure> {
-    let mut export = ExportDir::open(&args.dir)?;
-    let checkpoint = export.checkpoint()?;
-    let signed = SignedCheckpoint::parse(&checkpoint)
-        .map_err(|why| Failure::refused(format!("the checkpoint: {why}"), DAMAGED))?;
-    let size = signed.checkpoint().size;
-    let file = receipt::make(&mut export, size, &checkpoint, args.leaf).map_err(no_leaf)?;
+pub(crate) fn receipt(args: &ReceiptArgs, config: Option<&Path>) -> Result<Exit, Failure> {
+    let mut log = Log::open(args.dir.as_deref(), config)?;
+    let checkpoint = log.checkpoint()?;
+    let size = checkpoint.checkpoint().size;
+    let note = checkpoint.to_string();
+    let file = receipt::make(&mut log, size, note.as_bytes(), args.leaf).map_err(no_leaf)?;
     let text = serde_json::to_string(&file)
         .map_err(|why| Failure::environment(why, "report this: a receipt has no JSON form"))?;
     match &args.to {
@@ -92,14 +207,7 @@ fn no_leaf(why: NoLeaf) -> Failure {
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy, Failure> {
-    let remedy = "write it as C2SP tlog-policy says: log, witness, group and quorum lines";
-    let bad = |why: String| Failure::configuration(format!("{}: {why}", path.display()), remedy);
-    let bytes = fs::read(path).map_err(|why| bad(why.to_string()))?;
-    Policy::parse(&bytes).map_err(|why| bad(why.to_string()))
-}
-
-fn unreadable(unreadable: Unreadable) -> Failure {
+pub(super) fn unreadable(unreadable: Unreadable) -> Failure {
     if unreadable.unreachable {
         Failure::unreachable(unreadable, "see whether the ledger node runs, and try again")
     } else {

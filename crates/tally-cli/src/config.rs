@@ -151,6 +151,16 @@ impl Kind {
 }
 
 impl AuditorConfig {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`Failure`] with all that is wrong.
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let text = read_text(path, FILE_LEN_MAX as u64)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        Self::read(&text, folder).map_err(|problems| Failure::problems(path, &problems))
+    }
+
     fn read(text: &str, folder: &Path) -> Result<Self, Vec<Problem>> {
         file::read(text, FILE_LEN_MAX, &[], |reader, keys| read_auditor(reader, keys, folder))
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tally_log::tile::TilePath;
 use tally_log::{NoteKey, Policy};
+use tally_wire::registers::{REGISTER_LEAVES_LEN_MAX, RegisterLeaves};
 
 use crate::failure::Failure;
 use crate::verify::{Source, Unreadable};
@@ -18,10 +19,15 @@ pub(crate) const KEYS: &str = "log.vkey";
 /// The same keys as a policy.
 pub(crate) const POLICY: &str = "policy.txt";
 
+/// The history of the registers.
+pub(crate) const REGISTERS: &str = "registers.cbor";
+
+/// Longest policy that is read, in bytes: 1 MiB.
+pub(crate) const POLICY_LEN_MAX: u64 = TEXT_LEN_MAX;
 /// Longest checkpoint, policy or list of keys that is read, in bytes: 1 MiB.
 const TEXT_LEN_MAX: u64 = 1024 * 1024;
 /// Longest tile or bundle that is read, in bytes: 256 entries of 65,535 bytes, each with its length.
-const TILE_LEN_MAX: u64 = 256 * (2 + 65_535);
+pub(crate) const TILE_LEN_MAX: usize = 256 * (2 + 65_535);
 
 const REMEDY: &str = "give the directory of an export: tally audit export --to DIR makes one";
 
@@ -72,6 +78,20 @@ impl ExportDir {
         Policy::parse(text.as_bytes()).map(Some).map_err(|why| format!("{POLICY}: {why}"))
     }
 
+    /// The history of the registers; none if there is none.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn registers(&self) -> Result<Option<RegisterLeaves>, String> {
+        match read(&self.dir.join(REGISTERS), REGISTER_LEAVES_LEN_MAX as u64) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{REGISTERS}: {error}")),
+            Ok(bytes) => tally_wire::decode_value(&bytes)
+                .map(Some)
+                .map_err(|why| format!("{REGISTERS}: {why}")),
+        }
+    }
+
     fn text(&self, name: &str) -> Result<Option<String>, String> {
         match read(&self.dir.join(name), TEXT_LEN_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -86,7 +106,7 @@ impl ExportDir {
 impl Source for ExportDir {
     fn tile(&mut self, path: TilePath) -> Result<Option<Vec<u8>>, Unreadable> {
         let file = self.dir.join(path.to_string());
-        match read(&file, TILE_LEN_MAX) {
+        match read(&file, TILE_LEN_MAX as u64) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             // What should be a directory is a file.

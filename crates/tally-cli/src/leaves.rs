@@ -1,5 +1,7 @@
 //! Single leaves and proofs out of the files of a log.
 
+use std::collections::VecDeque;
+
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
 use tally_core::id::LeafIndex;
@@ -14,8 +16,12 @@ use crate::verify::{Source, Unreadable};
 pub(crate) struct Leaves<'s, S> {
     source: &'s mut S,
     size: u64,
-    bundle: Option<(u64, Vec<Vec<u8>>)>,
+    /// The last bundles that were read.
+    bundles: VecDeque<(u64, Vec<Vec<u8>>)>,
 }
+
+/// Bundles that are kept.
+const BUNDLES_MAX: usize = 16;
 
 /// Why there is no such leaf or receipt.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +43,7 @@ pub(crate) enum NoLeaf {
 impl<'s, S: Source> Leaves<'s, S> {
     /// The leaves of a log up to this size.
     pub(crate) const fn new(source: &'s mut S, size: u64) -> Self {
-        Self { source, size, bundle: None }
+        Self { source, size, bundles: VecDeque::new() }
     }
 
     /// One leaf.
@@ -47,16 +53,18 @@ impl<'s, S: Source> Leaves<'s, S> {
     pub(crate) fn leaf(&mut self, leaf: u64) -> Result<Encoded<Entry>, NoLeaf> {
         let path = TilePath::at_size(TileContent::Entries, leaf / 256, self.size);
         let path = path.filter(|_| leaf < self.size).ok_or(NoLeaf::Beyond(leaf, self.size))?;
-        if self.bundle.as_ref().is_none_or(|(index, _)| *index != path.index()) {
+        if !self.bundles.iter().any(|(index, _)| *index == path.index()) {
             let bytes = self.tile(path)?;
             let entries = bundle_entries(path, &bytes);
             let entries = entries.map_err(|why| NoLeaf::Damaged(format!("{path}: {why}")))?;
             let entries = entries.into_iter().map(<[u8]>::to_vec).collect();
-            self.bundle = Some((path.index(), entries));
+            self.bundles.truncate(BUNDLES_MAX - 1);
+            self.bundles.push_front((path.index(), entries));
         }
         // The remainder is below 256.
         let place = usize::try_from(leaf % 256).unwrap_or(0);
-        let bytes = self.bundle.as_ref().and_then(|(_, entries)| entries.get(place));
+        let bundle = self.bundles.iter().find(|(index, _)| *index == path.index());
+        let bytes = bundle.and_then(|(_, entries)| entries.get(place));
         let bytes = bytes.ok_or(NoLeaf::Beyond(leaf, self.size))?;
         tally_wire::decode_entry(bytes)
             .map_err(|why| NoLeaf::Damaged(format!("leaf {leaf}: {why}")))

@@ -8,13 +8,17 @@
 mod args;
 mod audit;
 mod config;
+mod dev;
 mod explain;
 mod export;
 mod failure;
+mod https;
 mod identity;
 mod leaves;
+mod ledger;
 mod manual;
 mod mesh;
+mod online;
 mod output;
 mod system;
 mod verify;
@@ -23,7 +27,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, AuditCommand, Command, ConfigCommand, IdentityCommand, MeshCommand};
+use args::{
+    Args, AuditCommand, Command, ConfigCommand, IdentityCommand, LedgerCommand, MeshCommand,
+};
 use failure::{Exit, Failure};
 
 /// Does what the command line says.
@@ -49,11 +55,20 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(args: &Args) -> Result<Exit, Failure> {
+    let config = args.config.as_deref();
     match &args.command {
         Command::Audit(audit) => match &audit.command {
-            AuditCommand::Verify(verify) => audit::verify(verify, args.output),
-            AuditCommand::Receipt(receipt) => audit::receipt(receipt),
+            AuditCommand::Log(log) => audit::log(log, config, args.output),
+            AuditCommand::Show(show) => audit::show(show, config, args.output),
+            AuditCommand::Export(export) => audit::export(export, config, args.output),
+            AuditCommand::Verify(verify) => audit::verify(verify, config, args.output),
+            AuditCommand::Receipt(receipt) => audit::receipt(receipt, config),
             AuditCommand::Check(check) => audit::check(check, args.output),
+        },
+        Command::Dev(dev) => dev::dev(dev),
+        Command::Ledger(ledger) => match &ledger.command {
+            None => ledger::run(ledger, config),
+            Some(LedgerCommand::Status) => ledger::status(config, args.output),
         },
         Command::Mesh(mesh) => match &mesh.command {
             MeshCommand::Init(init) => mesh::init(init, args.output),

@@ -51,6 +51,8 @@ pub(crate) fn init(args: &MeshInitArgs, output: Output) -> Result<Exit, Failure>
         ledger_nodes: nodes.iter().map(|it| it.id.0).collect(),
     };
     print(output, &answer, || {
+        let first = nodes.first().map_or(1, |node| node.id.0);
+        let next = format!("tally ledger --config {}/ledger-{first}/tally.toml", answer.dir);
         pairs(&[
             ("mesh", answer.mesh.clone()),
             ("mesh id", answer.mesh_id.clone()),
@@ -60,7 +62,7 @@ pub(crate) fn init(args: &MeshInitArgs, output: Output) -> Result<Exit, Failure>
                 "ledger nodes",
                 answer.ledger_nodes.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
             ),
-            ("directory", answer.dir.clone()),
+            ("next", next),
         ])
     })?;
     Ok(Exit::Done)

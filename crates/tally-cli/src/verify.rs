@@ -16,13 +16,16 @@ mod tiles;
 
 use std::collections::BTreeMap;
 
-use tally_core::entry::Seal;
+use tally_core::Encoded;
+use tally_core::entry::{Entry, Seal};
 use tally_core::halves::Halves;
 use tally_core::id::MeshId;
 use tally_core::ledger::{Replay, State, Surroundings};
 use tally_core::limits::Limits;
 use tally_log::tile::{Tile, TilePath, TileWriter, bundle_entries, bundle_prefix};
 use tally_log::{Checkpoint, Hash, NoteKey, Policy, SignedCheckpoint, TileContent, leaf_hash};
+
+use tally_wire::registers::{RegisterLeaf, RegisterLeaves};
 
 use signatures::{Signers, check_signatures};
 use tiles::Tiles;
@@ -57,6 +60,8 @@ pub(crate) struct Trust {
     pub(crate) policy: Option<Policy>,
     /// Keys that must all have signed the checkpoint.
     pub(crate) keys: Vec<NoteKey>,
+    /// The register leaves, which must be those among the leaves and no others.
+    pub(crate) registers: Option<RegisterLeaves>,
 }
 
 /// What was found.
@@ -141,6 +146,7 @@ fn check(
         growing: BTreeMap::new(),
         replay: None,
         mesh_id: trust.mesh_id,
+        registers: trust.registers.as_ref().map(|it| it.leaves.as_slice()),
         halves: Halves::new(&Limits::default()),
     };
     for index in 0..size.div_ceil(256) {
@@ -156,11 +162,14 @@ fn check(
     }
     let Signers { signatures, cosignatures } = check_signatures(&signed, state.as_ref(), trust)?;
     (report.signatures, report.cosignatures) = (signatures, cosignatures);
+    if trust.registers.as_ref().is_some_and(|it| it.size != size) {
+        return Err(bad(None, "registers.cbor is for a ledger of another size".to_owned()));
+    }
     Ok(())
 }
 
 /// The walk over the bundles, from left to right.
-struct Walk<'s, S> {
+struct Walk<'s, 't, S> {
     source: &'s mut S,
     size: u64,
     tiles: Tiles,
@@ -169,10 +178,12 @@ struct Walk<'s, S> {
     growing: BTreeMap<u32, Tile>,
     replay: Option<Replay>,
     mesh_id: Option<MeshId>,
+    /// The register leaves that are still to come.
+    registers: Option<&'t [RegisterLeaf]>,
     halves: Halves,
 }
 
-impl<S: Source> Walk<'_, S> {
+impl<S: Source> Walk<'_, '_, S> {
     fn check_bundle(&mut self, index: u64, report: &mut Report) -> Result<(), Stop> {
         let first = index.saturating_mul(256);
         let at = |content| TilePath::at_size(content, index, self.size);
@@ -222,6 +233,7 @@ impl<S: Source> Walk<'_, S> {
     ) -> Result<(), Stop> {
         let entry = tally_wire::decode_entry(bytes)
             .map_err(|why| bad(Some(leaf), format!("its bytes are no leaf: {why}")))?;
+        self.check_register(leaf, &entry)?;
         let replay = self.replay.get_or_insert_with(|| {
             let mesh_id = MeshId(hash);
             report.mesh_id = Some(mesh_id);
@@ -238,8 +250,27 @@ impl<S: Source> Walk<'_, S> {
         Ok(())
     }
 
+    /// The list of register leaves has this one, if it is one.
+    fn check_register(&mut self, leaf: u64, entry: &Encoded<Entry>) -> Result<(), Stop> {
+        let is_register = matches!(entry.value(), Entry::Register(_) | Entry::Genesis(_));
+        let Some(registers) = self.registers.as_mut().filter(|_| is_register) else {
+            return Ok(());
+        };
+        match registers.split_first() {
+            Some((first, rest)) if first.leaf.0 == leaf && first.entry.bytes() == entry.bytes() => {
+                *registers = rest;
+                Ok(())
+            }
+            _ => Err(bad(Some(leaf), "registers.cbor does not have this register leaf".to_owned())),
+        }
+    }
+
     /// The state after the last leaf; none if there is none.
     fn finish(self, report: &mut Report) -> Result<Option<State>, Stop> {
+        if let Some(stray) = self.registers.and_then(<[RegisterLeaf]>::first) {
+            let why = "registers.cbor has a register leaf here that the ledger has not";
+            return Err(bad(Some(stray.leaf.0), why.to_owned()));
+        }
         for tile in self.growing.values() {
             self.tiles.compare(self.source, tile)?;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tally_core::entry::Entry;
+use tally_core::id::LeafIndex;
 use tally_log::tile::TilePath;
 use tally_log::{NoteKey, Policy};
 
@@ -36,7 +36,11 @@ fn checked(files: &BTreeMap<String, Vec<u8>>) -> Report {
         let first_bad = FirstBad { leaf: None, why: "no keys".to_owned() };
         return Report { first_bad: Some(first_bad), ..Report::default() };
     };
-    let trust = Trust { mesh_id: None, policy: Some(policy), keys };
+    let Ok(registers) = tally_wire::decode_value(&files["registers.cbor"]) else {
+        let first_bad = FirstBad { leaf: None, why: "no registers".to_owned() };
+        return Report { first_bad: Some(first_bad), ..Report::default() };
+    };
+    let trust = Trust { mesh_id: None, policy: Some(policy), keys, registers: Some(registers) };
     verify(&files["checkpoint"], &mut Files(files.clone()), &trust, &mut |_| ()).unwrap()
 }
 
@@ -178,6 +182,25 @@ fn the_checkpoint_must_be_signed_by_all_that_the_export_names() {
     files.get_mut("log.vkey").unwrap().extend(format!("{stranger}\n").bytes());
     let why = first_bad(&files).1;
     assert_eq!(why, format!("the key {stranger} is that of no ledger node of this mesh"));
+}
+
+#[test]
+fn the_list_of_registers_has_those_of_the_ledger_and_no_others() {
+    let good = ledger(0).files();
+    let mut registers: RegisterLeaves = tally_wire::decode_value(&good["registers.cbor"]).unwrap();
+    let last = registers.leaves.pop().unwrap();
+    let bad = |registers: &RegisterLeaves| {
+        let mut files = good.clone();
+        files.insert("registers.cbor".to_owned(), tally_wire::encode(registers));
+        first_bad(&files).0
+    };
+    assert_eq!(bad(&registers), Some(last.leaf.0));
+    let ahead = LeafIndex(last.leaf.0 + 1);
+    registers.leaves.extend([last.clone(), RegisterLeaf { leaf: ahead, ..last }]);
+    assert_eq!(bad(&registers), Some(ahead.0));
+    registers.leaves.pop();
+    registers.size += 1;
+    assert_eq!(bad(&registers), None);
 }
 
 #[test]

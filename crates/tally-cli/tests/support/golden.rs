@@ -9,7 +9,7 @@ use tally_core::Encoded;
 use tally_core::entry::{
     Action, Algorithm, Entry, Flags, Lane, Outcome, RequesterHalf, Seal, batch_preimage,
 };
-use tally_core::id::{ExchangeId, MemberId, MeshId, Salt16};
+use tally_core::id::{ExchangeId, LeafIndex, MemberId, MeshId, Salt16};
 use tally_core::ledger::{Batch, Proposal, Session, State, Submission, Surroundings};
 use tally_core::refusal::Refusal;
 use tally_log::tile::encode_bundle;
@@ -17,6 +17,8 @@ use tally_log::{
     Checkpoint, Hash, KeyName, NoteSigner, Origin, Policy, SignedCheckpoint, SigningKey,
     TileWriter, leaf_hash, root_of,
 };
+
+use tally_wire::registers::{RegisterLeaf, RegisterLeaves};
 
 const TEXT: &str = include_str!("../../../../proto/golden/log.txt");
 const LOG: &[u8] = include_bytes!("../../../../proto/golden/log.cbor");
@@ -117,9 +119,21 @@ pub fn files_of(leaves: &[Vec<u8>]) -> BTreeMap<String, Vec<u8>> {
     let keys = signers.iter().map(|it| it.key().clone());
     let policy = Policy::threshold(keys.clone(), [], 0).unwrap();
     files.insert("policy.txt".to_owned(), policy.to_string().into_bytes());
+    files.insert("registers.cbor".to_owned(), registers_of(leaves));
     let lines = keys.map(|key| format!("{key}\n")).collect::<String>();
     files.insert("log.vkey".to_owned(), lines.into_bytes());
     files
+}
+
+/// The register leaves among these, the genesis included.
+fn registers_of(leaves: &[Vec<u8>]) -> Vec<u8> {
+    let registers = (0..).zip(leaves).filter_map(|(index, bytes)| {
+        let entry = tally_wire::decode_entry(bytes).ok()?;
+        let is_register = matches!(entry.value(), Entry::Register(_) | Entry::Genesis(_));
+        is_register.then_some(RegisterLeaf { leaf: LeafIndex(index), entry })
+    });
+    let leaves_of = registers.collect();
+    tally_wire::encode(&RegisterLeaves { size: leaves.len() as u64, leaves: leaves_of })
 }
 
 /// Writes files below a directory.

@@ -1,0 +1,163 @@
+//! `tally audit log` and `show`: pages of halves, out of the bundles of entries.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use tally_core::entry::{Entry, ProviderHalf};
+use tally_core::time::Timestamp;
+use tally_log::SignedCheckpoint;
+
+use super::rows::{Row, row};
+use crate::leaves::{Leaves, NoLeaf};
+use crate::output::columns;
+use crate::verify::Source;
+
+/// A page.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    size: u64,
+    checkpoint: String,
+    /// Where the next page begins; none on the last.
+    next: Option<String>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// The rows from a leaf on, at most so many that `keep` keeps.
+///
+/// # Errors
+/// [`NoLeaf`] if something can't be read.
+pub(super) fn page(
+    source: &mut impl Source,
+    checkpoint: &SignedCheckpoint,
+    from: u64,
+    rows_max: usize,
+    keep: &dyn Fn(&Row) -> bool,
+) -> Result<Page, NoLeaf> {
+    let size = checkpoint.checkpoint().size;
+    let mut leaves = Leaves::new(source, size);
+    let mut rows: Vec<Row> = Vec::new();
+    let mut leaf = from;
+    while leaf < size && rows.len() < rows_max {
+        if let Some(row) = row_of(&mut leaves, leaf)?.filter(|row| keep(row)) {
+            rows.push(row);
+        }
+        leaf += 1;
+    }
+    match_halves(&mut leaves, &mut rows, size)?;
+    let next = (leaf < size).then(|| leaf.to_string());
+    Ok(Page { size, checkpoint: checkpoint.to_string(), next, rows })
+}
+
+/// The row of a leaf; none if it has none.
+pub(super) fn row_of<S: Source>(
+    leaves: &mut Leaves<'_, S>,
+    leaf: u64,
+) -> Result<Option<Row>, NoLeaf> {
+    let entry = leaves.leaf(leaf)?;
+    if matches!(
+        entry.value(),
+        Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) | Entry::Register(_)
+    ) {
+        return Ok(None);
+    }
+    let at = sealed_at(leaves, leaf)?;
+    let closed = match entry.value() {
+        Entry::Close(close) => provider_half(leaves, close.provider_leaf.0)?,
+        _ => None,
+    };
+    let mut row = row(leaf, entry.value(), at, closed.as_deref());
+    // A requester's half is matched by the provider's before it.
+    if let (Entry::RequesterHalf(half), Some(row)) = (entry.value(), &mut row)
+        && let Some(provider_leaf) = half.provider_leaf
+        && let Some(provider) = provider_half(leaves, provider_leaf.0)?
+    {
+        row.matched = provider.exchange == half.exchange && provider.requester == half.requester;
+    }
+    Ok(row)
+}
+
+/// Ledger time of a leaf: that of its seal.
+fn sealed_at<S: Source>(leaves: &mut Leaves<'_, S>, leaf: u64) -> Result<Timestamp, NoLeaf> {
+    Ok(leaves.seal_after(leaf)?.1.value().time)
+}
+
+fn provider_half<S: Source>(
+    leaves: &mut Leaves<'_, S>,
+    leaf: u64,
+) -> Result<Option<Box<ProviderHalf>>, NoLeaf> {
+    Ok(match leaves.leaf(leaf)?.into_parts().0 {
+        Entry::ProviderHalf(half) => Some(half),
+        _ => None,
+    })
+}
+
+/// Looks for the requesters' halves of the providers' halves among the rows: they come later.
+fn match_halves<S: Source>(
+    leaves: &mut Leaves<'_, S>,
+    rows: &mut [Row],
+    size: u64,
+) -> Result<(), NoLeaf> {
+    let open = rows.iter().filter(|row| row.half == "provider" && !row.matched);
+    let mut open = open.map(|row| row.leaf).collect::<BTreeSet<u64>>();
+    let mut leaf = open.first().map_or(size, |first| first + 1);
+    while leaf < size && !open.is_empty() {
+        let entry = leaves.leaf(leaf)?;
+        if let Entry::RequesterHalf(half) = entry.value()
+            && let Some(provider_leaf) = half.provider_leaf
+            && open.contains(&provider_leaf.0)
+            && let Some(row) = rows.iter_mut().find(|row| row.leaf == provider_leaf.0)
+            && row.exchange == Some(half.exchange.to_string())
+            && row.requester == Some(half.requester.to_string())
+        {
+            row.matched = true;
+            open.remove(&provider_leaf.0);
+        }
+        leaf += 1;
+    }
+    Ok(())
+}
+
+impl Page {
+    pub(super) fn table(&self) -> String {
+        let mut text = table(&self.rows);
+        if let Some(next) = &self.next {
+            text.push_str(&format!("more: --cursor {next}\n"));
+        }
+        text
+    }
+}
+
+/// Rows as people read them.
+pub(super) fn table(rows: &[Row]) -> String {
+    let head = [
+        "leaf",
+        "at",
+        "half",
+        "provider",
+        "requester",
+        "purpose",
+        "source",
+        "outcome",
+        "code",
+        "matched",
+        "exchange",
+    ];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    lines.extend(rows.iter().map(|row| {
+        vec![
+            row.leaf.to_string(),
+            row.at.clone(),
+            row.half.to_owned(),
+            or_none(&row.provider),
+            or_none(&row.requester),
+            or_none(&row.purpose),
+            or_none(&row.source),
+            row.outcome.to_owned(),
+            row.code.unwrap_or("-").to_owned(),
+            if row.matched { "yes" } else { "no" }.to_owned(),
+            or_none(&row.exchange),
+        ]
+    }));
+    columns(&lines)
+}

@@ -1,0 +1,172 @@
+//! Entries as rows: what an auditor is shown of a half or a close.
+
+use serde::Serialize;
+use tally_core::entry::{
+    Action, Close, Entry, Flags, How, Outcome, ProviderHalf, RefusalCount, RequesterHalf, UserKnown,
+};
+use tally_core::time::Timestamp;
+use tally_log::Hash;
+
+/// One half, or one close.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Row {
+    pub(crate) exchange: Option<String>,
+    pub(crate) half: &'static str,
+    pub(crate) leaf: u64,
+    pub(crate) at: String,
+    pub(crate) provider: Option<String>,
+    pub(crate) requester: Option<String>,
+    operator: Option<String>,
+    agreement: Option<String>,
+    agreement_version: Option<u64>,
+    pub(crate) purpose: Option<String>,
+    pub(crate) source: Option<String>,
+    action: Option<&'static str>,
+    pub(crate) outcome: &'static str,
+    pub(crate) code: Option<&'static str>,
+    user_known: Option<&'static str>,
+    people: Option<u64>,
+    people_withheld: Option<u64>,
+    records: Option<u64>,
+    bytes: u64,
+    digest: Option<String>,
+    break_glass: bool,
+    late: bool,
+    pub(crate) matched: bool,
+    /// Refusals that this entry counts; none for a half of one exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+}
+
+/// The row of an entry; none if it is neither a half nor a close. A close says what the half that it
+/// closes says.
+pub(crate) fn row(
+    leaf: u64,
+    entry: &Entry,
+    at: Timestamp,
+    closed: Option<&ProviderHalf>,
+) -> Option<Row> {
+    let row = match entry {
+        Entry::ProviderHalf(half) => of_provider(half),
+        Entry::RequesterHalf(half) => of_requester(half),
+        Entry::Close(close) => of_close(close, closed),
+        Entry::RefusalCount(refusals) => of_refusals(refusals),
+        _ => return None,
+    };
+    Some(Row { leaf, at: at.rfc3339(), ..row })
+}
+
+fn of_provider(half: &ProviderHalf) -> Row {
+    let (outcome, code) = outcome(half.outcome);
+    Row {
+        exchange: Some(half.exchange.to_string()),
+        half: "provider",
+        provider: Some(half.provider.to_string()),
+        requester: Some(half.requester.to_string()),
+        operator: half.operator.as_ref().map(ToString::to_string),
+        agreement: half.agreement.as_ref().map(|it| it.id.to_string()),
+        agreement_version: half.agreement.as_ref().map(|it| it.version),
+        purpose: Some(half.purpose.to_string()),
+        source: Some(half.source.to_string()),
+        action: Some(action(half.action)),
+        outcome,
+        code,
+        user_known: Some(user_known(half.user_known)),
+        people: Some(half.people),
+        people_withheld: Some(half.people_withheld),
+        records: Some(half.records),
+        bytes: half.bytes,
+        digest: half.digest.as_ref().map(digest),
+        break_glass: half.flags.has(Flags::BREAK_GLASS),
+        late: half.flags.has(Flags::LATE),
+        ..Row::default()
+    }
+}
+
+fn of_requester(half: &RequesterHalf) -> Row {
+    let (outcome, code) = outcome(half.outcome);
+    Row {
+        exchange: Some(half.exchange.to_string()),
+        half: "requester",
+        provider: Some(half.provider.to_string()),
+        requester: Some(half.requester.to_string()),
+        agreement: half.agreement.as_ref().map(|it| it.id.to_string()),
+        agreement_version: half.agreement.as_ref().map(|it| it.version),
+        purpose: Some(half.purpose.to_string()),
+        source: Some(half.source.to_string()),
+        action: Some(action(half.action)),
+        outcome,
+        code,
+        bytes: half.bytes_arrived,
+        digest: half.digest.as_ref().map(digest),
+        break_glass: half.flags.has(Flags::BREAK_GLASS),
+        late: half.flags.has(Flags::LATE),
+        ..Row::default()
+    }
+}
+
+fn of_close(close: &Close, closed: Option<&ProviderHalf>) -> Row {
+    let of_half = closed.map(of_provider).unwrap_or_default();
+    Row {
+        half: "close",
+        outcome: how(close.how),
+        code: None,
+        bytes: close.bytes,
+        digest: close.root.as_ref().map(digest),
+        matched: closed.is_some(),
+        ..of_half
+    }
+}
+
+fn of_refusals(refusals: &RefusalCount) -> Row {
+    Row {
+        half: "provider",
+        provider: Some(refusals.provider.to_string()),
+        requester: Some(refusals.requester.to_string()),
+        outcome: "refuse",
+        code: Some(refusals.refusal.code()),
+        // Nothing is owed for them.
+        matched: true,
+        count: Some(refusals.count),
+        ..Row::default()
+    }
+}
+
+const fn outcome(outcome: Outcome) -> (&'static str, Option<&'static str>) {
+    match outcome {
+        Outcome::Permit => ("permit", None),
+        Outcome::Refuse(refusal) => ("refuse", Some(refusal.code())),
+    }
+}
+
+const fn action(action: Action) -> &'static str {
+    match action {
+        Action::Read => "read",
+        Action::VersionRead => "vread",
+        Action::Search => "search",
+        Action::Everything => "everything",
+        Action::Dataset => "dataset",
+    }
+}
+
+const fn user_known(known: UserKnown) -> &'static str {
+    match known {
+        UserKnown::Service => "service",
+        UserKnown::Asserted => "asserted",
+        UserKnown::Verified => "verified",
+    }
+}
+
+const fn how(how: How) -> &'static str {
+    match how {
+        How::Sent => "sent",
+        How::Withdrawn => "withdrawn",
+        How::Abandoned => "abandoned",
+        How::NothingSent => "nothing-sent",
+        How::OpeningLost => "opening-lost",
+    }
+}
+
+fn digest(hash: &Hash) -> String {
+    format!("hmac-sha256:{hash}")
+}

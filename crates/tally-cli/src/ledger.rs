@@ -1,0 +1,7 @@
+//! `tally ledger`: a ledger node as a process, and how the nodes of a mesh are.
+
+mod run;
+mod status;
+
+pub(crate) use run::{Bound, bound_path, run};
+pub(crate) use status::status;

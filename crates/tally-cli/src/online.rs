@@ -1,0 +1,181 @@
+//! The ledger as an auditor reads it from its nodes.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use tally_core::Encoded;
+use tally_core::entry::Genesis;
+use tally_core::id::MeshId;
+use tally_log::tile::TilePath;
+use tally_log::{NoteKey, Policy, SignedCheckpoint};
+use tally_net::Identity;
+
+use crate::config::AuditorConfig;
+use crate::export::{POLICY_LEN_MAX, TILE_LEN_MAX};
+use crate::failure::Failure;
+use crate::https::{Https, HttpsError};
+use crate::mesh::layout::note_key;
+use crate::verify::{Source, Unreadable};
+
+/// Bytes of a checkpoint at most.
+const CHECKPOINT_LEN_MAX: usize = 64 * 1024;
+/// How often the nodes are asked for checkpoints of one size, while the ledger grows.
+const ROUNDS: u32 = 8;
+/// The pause between two rounds: nodes publish every 250 ms.
+const ROUND_PAUSE: Duration = Duration::from_millis(150);
+
+/// The ledger of a mesh, read over HTTPS.
+pub(crate) struct Online {
+    pub(crate) https: Https,
+    pub(crate) genesis: Encoded<Genesis>,
+    pub(crate) policy: Option<Policy>,
+}
+
+impl Online {
+    /// Gets ready to read as the auditor of this configuration.
+    ///
+    /// # Errors
+    /// [`Failure`] if the configuration, or a file that it names, is not as it must be.
+    pub(crate) fn open(config: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = config else {
+            let remedy = "give an auditor's configuration: --config FILE, or TALLY_CONFIG; \
+                          or read an export: --dir DIR";
+            return Err(Failure::usage("nobody said as whom to read the ledger", remedy));
+        };
+        let config = AuditorConfig::load(path)?;
+        let genesis = read_genesis(&config.genesis, &config.mesh_id)?;
+        let identity = Identity::load(&config.identity_cert, &config.identity_key)
+            .map_err(|why| Failure::configuration(why, "issue one: tally identity issue"))?;
+        let policy = config.policy.as_deref().map(read_policy).transpose()?;
+        let https = Https::new(&config.https, genesis.value(), identity)?;
+        Ok(Self { https, genesis, policy })
+    }
+
+    /// The mesh.
+    pub(crate) fn mesh_id(&self) -> MeshId {
+        MeshId(self.genesis.leaf_hash())
+    }
+
+    /// The keys of the founders' ledger nodes.
+    ///
+    /// # Errors
+    /// [`Failure`] if the mesh's name is none for a log.
+    pub(crate) fn log_keys(&self) -> Result<Vec<NoteKey>, Failure> {
+        let genesis = self.genesis.value();
+        let nodes = genesis.members.iter().flat_map(|member| &member.nodes);
+        nodes.map(|node| note_key(&genesis.mesh, node)).collect()
+    }
+
+    /// A checkpoint that as many nodes as possible have signed: while the ledger grows, each has
+    /// signed another size.
+    ///
+    /// # Errors
+    /// [`Failure`] if no node publishes one that its key has signed.
+    pub(crate) fn checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
+        let mut best: Option<SignedCheckpoint> = None;
+        for round in 0..ROUNDS {
+            if round > 0 {
+                thread::sleep(ROUND_PAUSE);
+            }
+            let (found, answered) = self.checkpoints()?;
+            for signed in found {
+                let signers = |it: &SignedCheckpoint| it.note().signatures().len();
+                if best.as_ref().is_none_or(|best| signers(&signed) > signers(best)) {
+                    best = Some(signed);
+                }
+            }
+            let all = best.as_ref().is_some_and(|it| it.note().signatures().len() >= answered);
+            if all {
+                break;
+            }
+        }
+        best.ok_or_else(|| {
+            Failure::refused("no ledger node publishes a checkpoint", "see: tally ledger status")
+        })
+    }
+
+    /// The nodes' checkpoints, those of one size joined; and how many nodes answered.
+    fn checkpoints(&mut self) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
+        let keys = self.log_keys()?;
+        let mut joined: Vec<SignedCheckpoint> = Vec::new();
+        let (mut answered, mut last) = (0, None);
+        for node in 0..self.https.nodes().len() {
+            let note = match self.https.get(node, "/checkpoint", CHECKPOINT_LEN_MAX) {
+                Ok(Some(note)) => note,
+                Ok(None) => continue,
+                Err(why) => {
+                    last = Some(why);
+                    continue;
+                }
+            };
+            answered += 1;
+            let Ok(signed) = SignedCheckpoint::parse(&note) else { continue };
+            if signed.verify_log(&keys).is_err() {
+                continue;
+            }
+            let same = |it: &&mut SignedCheckpoint| it.checkpoint() == signed.checkpoint();
+            match joined.iter_mut().find(same) {
+                None => joined.push(signed),
+                Some(other) => join(other, &signed),
+            }
+        }
+        match last {
+            Some(why) if answered == 0 => Err(why.into()),
+            _ => Ok((joined, answered)),
+        }
+    }
+}
+
+/// Adds the signatures that are not there yet.
+fn join(to: &mut SignedCheckpoint, from: &SignedCheckpoint) {
+    for signature in from.note().signatures() {
+        if !to.note().signatures().contains(signature) {
+            // There are far fewer nodes than signatures fit.
+            let _ = to.add(signature.clone());
+        }
+    }
+}
+
+/// Reads a genesis file, which must be this mesh's.
+///
+/// # Errors
+/// [`Failure`] if it is not.
+pub(crate) fn read_genesis(path: &Path, mesh_id: &MeshId) -> Result<Encoded<Genesis>, Failure> {
+    let remedy = "give the genesis.cbor of the mesh";
+    let bad = |why: String| Failure::configuration(format!("{}: {why}", path.display()), remedy);
+    let bytes = std::fs::read(path).map_err(|why| bad(why.to_string()))?;
+    let genesis = tally_wire::decode::<Genesis>(&bytes).map_err(|why| bad(why.to_string()))?;
+    let found = MeshId(genesis.leaf_hash());
+    if found != *mesh_id {
+        return Err(bad(format!("is of mesh {found}, the configuration says {mesh_id}")));
+    }
+    Ok(genesis)
+}
+
+/// Reads a policy file.
+///
+/// # Errors
+/// [`Failure`] if it is none.
+pub(crate) fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let remedy = "write it as C2SP tlog-policy says: log, witness, group and quorum lines";
+    let text = crate::system::read_text(path, POLICY_LEN_MAX)?;
+    Policy::parse(text.as_bytes())
+        .map_err(|why| Failure::configuration(format!("{}: {why}", path.display()), remedy))
+}
+
+impl Source for Online {
+    fn tile(&mut self, path: TilePath) -> Result<Option<Vec<u8>>, Unreadable> {
+        let found = self.https.any(&format!("/{path}"), TILE_LEN_MAX);
+        found.map_err(|why| Unreadable {
+            what: path.to_string(),
+            why: why.to_string(),
+            unreachable: matches!(why, HttpsError::Unreachable { .. }),
+        })
+    }
+
+    fn narrower(&mut self, _: TilePath) -> Result<Vec<TilePath>, Unreadable> {
+        // A node cuts them from the tile itself.
+        Ok(Vec::new())
+    }
+}
