@@ -7,6 +7,7 @@ mod bundle;
 mod minimise;
 mod people;
 mod resource;
+mod scan;
 mod types;
 
 #[cfg(test)]
@@ -14,6 +15,8 @@ mod tests;
 
 pub use bundle::{Links, Searchset};
 pub use minimise::{Allowed, Fate, Minimised, Verdict, missing_modifiers};
+pub use scan::{Scanned, scan};
+pub use types::type_names;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,7 +31,7 @@ use bundle::Bundle;
 use people::{Placed, numbers_of_patient, people_of_all};
 use resource::Resource;
 
-pub(crate) use resource::is_fhir_id;
+pub use resource::is_fhir_id;
 
 /// What a source knows beside the body.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +42,20 @@ pub struct Context<'c> {
     pub subjects: &'c Subjects,
     /// The base URL under which the source's own references may be absolute.
     pub base: Option<&'c str>,
+    /// The source's other records, where it knows them.
+    pub neighbours: Option<&'c dyn Neighbours>,
     /// Limits.
     pub limits: &'c RecordLimits,
+}
+
+/// The records of a source that are not in the body: what references lead to there.
+pub trait Neighbours: fmt::Debug {
+    /// Type and id of the records that are known by an absolute address, such as the `fullUrl` that
+    /// a Bundle gave them.
+    fn at(&self, url: &str) -> Vec<(String, String)>;
+
+    /// Whom a record is about. `None`: there is none; an error: nothing says whom.
+    fn people_of(&self, kind: &str, id: &str) -> Option<Result<Vec<Person>, RecordError>>;
 }
 
 /// How much of a body is read.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tally_core::agreement::Elements;
+use tally_core::id::MemberId;
 use tally_record::Subjects;
 use tally_record::csv::{CsvLimits, Projection, Released};
 use tally_record::fhir::{Context, Described, Fate, Links, RecordLimits, Verdict, describe};
@@ -23,6 +24,14 @@ fn data() -> Option<PathBuf> {
         return None;
     }
     Some(at)
+}
+
+fn context<'c>(
+    member: &'c MemberId,
+    subjects: &'c Subjects,
+    limits: &'c RecordLimits,
+) -> Context<'c> {
+    Context { member, subjects, base: None, neighbours: None, limits }
 }
 
 fn json_files(root: &Path) -> Vec<PathBuf> {
@@ -47,7 +56,7 @@ fn every_published_resource_is_described_or_refused_with_a_reason() {
     let Some(root) = data() else { return };
     let member = "RZ9".parse().unwrap();
     let (subjects, limits) = (Subjects::default(), RecordLimits::default());
-    let context = Context { member: &member, subjects: &subjects, base: None, limits: &limits };
+    let context = context(&member, &subjects, &limits);
     let files = json_files(&root);
     let mut bodies = BTreeMap::<&str, usize>::new();
     let mut entries = BTreeMap::<&str, usize>::new();
@@ -74,7 +83,7 @@ fn what_is_released_of_published_resources_is_a_subset_of_them() {
     let Some(root) = data() else { return };
     let member = "RZ9".parse().unwrap();
     let (subjects, limits) = (Subjects::default(), RecordLimits::default());
-    let context = Context { member: &member, subjects: &subjects, base: None, limits: &limits };
+    let context = context(&member, &subjects, &limits);
     let mut dice = Dice(7);
     let mut fates = BTreeMap::<String, usize>::new();
     for file in json_files(&root) {
@@ -231,7 +240,7 @@ fn is_mark(fact: &str) -> bool {
 fn a_fate_is_known_before_anything_is_written() {
     let member = "RZ9".parse().unwrap();
     let (subjects, limits) = (Subjects::default(), RecordLimits::default());
-    let context = Context { member: &member, subjects: &subjects, base: None, limits: &limits };
+    let context = context(&member, &subjects, &limits);
     let described = describe(br#"{"resourceType":"Patient","id":"p1"}"#, &context).unwrap();
     assert_eq!(described.fates(&[]), [Fate::Hidden]);
     assert_eq!(described.minimise(&[], &Links::default()).body, None);

@@ -107,6 +107,12 @@ impl Permit {
         &self.agreement
     }
 
+    /// The allow-list that all verdicts come from.
+    #[must_use]
+    pub const fn fields(&self) -> &AllowList {
+        &self.fields
+    }
+
     /// What becomes of each item, in the order in which they were given.
     pub fn verdicts(&self) -> impl ExactSizeIterator<Item = Verdict<'_>> {
         self.judgements.iter().map(|judgement| self.verdict(*judgement))

@@ -259,7 +259,7 @@ fn may_leave_search(name: &str, node: Node<'_>) -> bool {
     }
 }
 
-fn has_modifier(members: &Members<'_>) -> bool {
+pub(crate) fn has_modifier(members: &Members<'_>) -> bool {
     ["modifierExtension", "implicitRules", "_implicitRules"]
         .iter()
         .any(|name| get(members, name).is_some())
@@ -295,7 +295,18 @@ impl Searchset {
     #[must_use]
     pub fn finish(self, total: Option<u64>) -> Vec<u8> {
         let total = total.unwrap_or(self.total);
-        let mut out = format!(r#"{{"resourceType":"Bundle","type":"searchset","total":{total}"#);
+        self.write(&format!(r#","total":{total}"#))
+    }
+
+    /// The Bundle as one of several pages: without a total, which would tell how much is hidden on
+    /// the others.
+    #[must_use]
+    pub fn finish_page(self) -> Vec<u8> {
+        self.write("")
+    }
+
+    fn write(self, total: &str) -> Vec<u8> {
+        let mut out = format!(r#"{{"resourceType":"Bundle","type":"searchset"{total}"#);
         if !self.entries.is_empty() {
             out.push_str(&format!(r#","entry":[{}]"#, self.entries.join(",")));
         }

@@ -232,7 +232,7 @@ impl<'r, 'a> Reach<'r, 'a> {
             let own = base.and_then(|base| reference.strip_prefix(base));
             match own.and_then(|rest| rest.strip_prefix('/')) {
                 Some(rest) => rest,
-                None => return Ok(foreign(reference)),
+                None => return self.elsewhere(reference),
             }
         } else {
             reference
@@ -251,10 +251,43 @@ impl<'r, 'a> Reach<'r, 'a> {
         }
         Ok(match kind.name {
             // What is no id names a person that no directive is kept under.
+            // The Patient itself may say that nobody knows who it is.
+            "Patient" if matches!(self.neighbour(kind.name, id), Some(Err(_))) => Target::Nowhere,
             "Patient" if is_fhir_id(id) => Target::people(self.known_by_id(id, BTreeSet::new())?),
-            name if is_of_people(name) => Target::Nowhere,
-            _ => Target::Nobody,
+            name => match self.neighbour(name, id) {
+                Some(Ok(people)) => Target::people(people.into_iter().collect()),
+                Some(Err(_)) => Target::Nowhere,
+                None if is_of_people(name) => Target::Nowhere,
+                None => Target::Nobody,
+            },
         })
+    }
+
+    /// An absolute reference out of the body: to a record of the source, or out of the source.
+    fn elsewhere(&self, reference: &str) -> Result<Target, RecordError> {
+        let known = self.context.neighbours.map(|it| it.at(reference)).unwrap_or_default();
+        if known.is_empty() {
+            return Ok(foreign(reference));
+        }
+        if known.len() > SAME_ADDRESS_MAX {
+            return Ok(Target::Nowhere);
+        }
+        let mut led = Direct::default();
+        for (kind, id) in known {
+            match self.resolve_relative(&format!("{kind}/{id}"))? {
+                Target::Led(one) => {
+                    led.people.extend(one.people);
+                    led.through.extend(one.through);
+                }
+                Target::Nobody => {}
+                Target::Nameless | Target::Nowhere => return Ok(Target::Nowhere),
+            }
+        }
+        Ok(Target::Led(led))
+    }
+
+    fn neighbour(&self, kind: &str, id: &str) -> Option<Result<Vec<Person>, RecordError>> {
+        self.context.neighbours?.people_of(kind, id)
     }
 
     /// A conditional reference: `Patient?identifier=https://fhir.nhs.uk/Id/nhs-number|9990000018`.

@@ -93,8 +93,9 @@ pub(crate) fn text_of<'a>(
     node.map(|node| node.string().ok_or(RecordError::MalformedElement)).transpose()
 }
 
-/// FHIR R4 §2.24: `[A-Za-z0-9\-\.]{1,64}`.
-pub(crate) fn is_fhir_id(text: &str) -> bool {
+/// Whether a text is a FHIR id (R4 §2.24): `[A-Za-z0-9\-\.]{1,64}`.
+#[must_use]
+pub fn is_fhir_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
 }

@@ -7,8 +7,9 @@ mod random;
 
 use tally_core::agreement::Elements;
 use tally_core::id::{CheckDigit, MemberId, NhsNumber};
+use tally_core::record::Person;
 
-use super::{Context, Described, RecordLimits, Verdict, describe};
+use super::{Context, Described, Neighbours, RecordLimits, Verdict, describe};
 use crate::error::RecordError;
 use crate::subjects::Subjects;
 
@@ -18,6 +19,26 @@ struct Source {
     subjects: Subjects,
     base: Option<&'static str>,
     limits: RecordLimits,
+    neighbours: Neighbourhood,
+}
+
+/// The records beside a body: `urn:1` is `Encounter/e1`, whose people are told.
+#[derive(Debug, Default)]
+struct Neighbourhood(Option<Result<Vec<Person>, RecordError>>);
+
+impl Neighbours for Neighbourhood {
+    fn at(&self, url: &str) -> Vec<(String, String)> {
+        let known = match url {
+            "urn:1" => Some(("Encounter", "e1")),
+            "urn:2" => Some(("Patient", "p1")),
+            _ => None,
+        };
+        known.map(|(kind, id)| (kind.to_owned(), id.to_owned())).into_iter().collect()
+    }
+
+    fn people_of(&self, kind: &str, id: &str) -> Option<Result<Vec<Person>, RecordError>> {
+        (kind == "Encounter" && id == "e1").then(|| self.0.clone()).flatten()
+    }
 }
 
 impl Source {
@@ -27,6 +48,7 @@ impl Source {
             subjects: Subjects::default(),
             base: None,
             limits: RecordLimits::default(),
+            neighbours: Neighbourhood::default(),
         }
     }
 
@@ -37,6 +59,7 @@ impl Source {
                 member: &self.member,
                 subjects: &self.subjects,
                 base: self.base,
+                neighbours: Some(&self.neighbours),
                 limits: &self.limits,
             },
         )

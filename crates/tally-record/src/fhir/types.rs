@@ -57,6 +57,13 @@ impl ResourceType {
     }
 }
 
+/// The resource types of FHIR R4 that can be records, ascending: not those that only carry others,
+/// or the outcome of a request.
+pub fn type_names() -> impl Iterator<Item = &'static str> {
+    let carriers = ["Bundle", "OperationOutcome", "Parameters"];
+    TYPES.iter().map(|row| row.name).filter(move |name| !carriers.contains(name))
+}
+
 /// Whether an element's name, as FHIR or an allow-list has it, names the element of this JSON name:
 /// `birthDate` names `birthDate` and `_birthDate`; `value[x]` names `valueQuantity` and the like.
 pub(crate) fn names(element: &str, json_name: &str) -> bool {

@@ -237,3 +237,15 @@ fn a_searchset_made_here_reads_like_a_servers() {
     assert_eq!(value["total"], 0);
     assert_eq!(value["entry"][0]["search"]["mode"], "include");
 }
+
+#[test]
+fn one_of_several_pages_tells_no_total() {
+    let mut page = Searchset::new();
+    page.add("/fhir/RZ9/Basic/b1", r#"{"resourceType":"Basic","id":"b1"}"#, true);
+    let body = String::from_utf8(page.finish_page()).unwrap();
+    let described = Source::new();
+    let described = described.describe(&body).unwrap();
+    let left = described.minimise(&[keep(&Elements::All, &[])], &Links::default());
+    let left = String::from_utf8(left.body.unwrap()).unwrap();
+    assert!(left.contains("b1") && !left.contains("total"), "{left}");
+}

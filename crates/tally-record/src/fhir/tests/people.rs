@@ -238,3 +238,24 @@ fn nothing_that_is_printed_names_a_person() {
     let printed = format!("{described:?} {:?}", source.subjects);
     assert!(!["p1", "9990000018", "Doe"].iter().any(|word| printed.contains(word)), "{printed}");
 }
+
+#[test]
+fn references_lead_to_the_records_beside_the_body() {
+    let mut source = Source::new();
+    source.subjects.learn("p1", number("9990000018"));
+    let body = r#"{"resourceType":"Observation","subject":{"reference":"urn:2"}}"#;
+    assert_eq!(source.people(body).unwrap(), [["nhs-number|9990000018"]]);
+    let targets = |reference: &str| {
+        format!(r#"{{"resourceType":"Provenance","target":[{{"reference":"{reference}"}}]}}"#)
+    };
+    let person = Person::new("RZ9/Patient|p7").unwrap();
+    source.neighbours = Neighbourhood(Some(Ok(vec![person])));
+    for reference in ["urn:1", "Encounter/e1"] {
+        assert_eq!(source.people(&targets(reference)).unwrap(), [["RZ9/Patient|p7"]]);
+    }
+    source.neighbours = Neighbourhood(Some(Err(RecordError::SubjectUnresolved)));
+    for reference in ["urn:1", "Encounter/e1", "urn:3"] {
+        let people = source.people(&targets(reference));
+        assert_eq!(people, Err(RecordError::SubjectUnresolved), "{reference}");
+    }
+}

@@ -187,7 +187,8 @@ proptest! {
     fn any_bytes_are_described_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let source = Source::new();
         let _ = describe(&bytes, &Context {
-            member: &source.member, subjects: &source.subjects, base: None, limits: &source.limits,
+            member: &source.member, subjects: &source.subjects, base: None, neighbours: None,
+            limits: &source.limits,
         });
     }
 
