@@ -5,6 +5,7 @@
 
 mod feed;
 mod leaves;
+mod own;
 mod query;
 mod submit;
 

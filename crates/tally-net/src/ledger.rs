@@ -12,7 +12,7 @@ mod feed;
 mod link;
 mod session;
 
-pub use append::{AppendError, Client, LateAnswer, Recorded, Travel};
+pub use append::{AppendError, Client, Journal, LateAnswer, NotNoted, Noting, Recorded, Travel};
 pub use feed::{Feed, FeedEvent};
 pub use link::{Link, LinkError};
 

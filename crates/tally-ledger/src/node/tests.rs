@@ -3,6 +3,7 @@
 mod directory;
 mod failures;
 mod mesh;
+mod own;
 mod reading;
 mod serving;
 

@@ -93,7 +93,8 @@ impl<'a> Leaves<'a> {
         }
     }
 
-    fn member(&mut self, session: SessionId) -> Result<MemberId, Unreadable> {
+    /// Whose a session is.
+    pub(super) fn member(&mut self, session: SessionId) -> Result<MemberId, Unreadable> {
         if let Some(member) = self.members.get(&session) {
             return Ok(member.clone());
         }

@@ -25,13 +25,14 @@ use tally_wire::message::ledger::{
 use tokio::time::timeout;
 
 use super::leaves::{Leaves, Owner, Unreadable};
+use super::own::own;
 use super::{ServerParts, StreamError, count, write};
 use crate::sequencer::leader_of;
 use crate::signer::LogSigner;
 use crate::tiles::{Head, TileReader};
 
 /// Bytes of leaves in one answer at most: room is left for what stands around them.
-const ANSWER_BYTES_MAX: usize = LEDGER_FRAME_LEN_MAX - 16 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = LEDGER_FRAME_LEN_MAX - 16 * 1024;
 
 /// How far tiles may lag behind what was applied before a question has to wait too long.
 const TILES_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -50,6 +51,10 @@ pub(super) async fn answer(
         Query::Entries(query) => {
             let reader = Reader::of(peer);
             read(parts, move |tiles, _| entries(tiles, query, &reader)).await
+        }
+        Query::Own(query) => {
+            let member = peer.member.clone();
+            read(parts, move |tiles, _| own(tiles, &query, &member)).await
         }
         Query::Receipt(query) => {
             let reader = Reader::of(peer);

@@ -1,14 +1,15 @@
 //! What callers see: append an entry, wait for its receipt.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
-use tally_core::id::LeafIndex;
+use tally_core::id::{LeafIndex, SessionId};
 use tally_core::ledger::Rejection;
 use tally_core::receipt::{Expanded, Receipt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::driver::Driver;
@@ -18,7 +19,23 @@ use super::{AgentKey, LedgerConfig};
 #[derive(Debug, Clone)]
 pub struct Client {
     jobs: mpsc::Sender<Job>,
+    session: watch::Receiver<Option<SessionId>>,
 }
+
+/// Where an agent notes how far it has numbered its batches, so that after a crash it can tell
+/// whether its store is older than the ledger.
+pub trait Journal: Send + Sync + 'static {
+    /// Makes durable that the batch of this number is about to be sent for the first time.
+    fn note(&self, session: SessionId, number: u64) -> Noting<'_>;
+}
+
+/// What [`Journal::note`] gives.
+pub type Noting<'a> = Pin<Box<dyn Future<Output = Result<(), NotNoted>> + Send + 'a>>;
+
+/// The journal could not be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the batch's number could not be made durable")]
+pub struct NotNoted;
 
 /// An entry is on the ledger, as was checked.
 #[derive(Debug, Clone)]
@@ -56,6 +73,9 @@ pub enum AppendError {
     /// Too much is waiting already. Nothing was sent.
     #[error("too many entries are waiting for the ledger")]
     TooBusy,
+    /// Our own store's fault: the batch's number could not be made durable. Nothing was sent.
+    #[error(transparent)]
+    NotNoted(#[from] NotNoted),
     /// The caller's fault: the entry can't be a leaf. Nothing was sent.
     #[error("the entry can't be a leaf of the ledger ({0})")]
     Unfit(&'static str),
@@ -79,9 +99,31 @@ impl Client {
     /// runtime.
     #[must_use]
     pub fn start(config: LedgerConfig, key: AgentKey) -> Self {
+        Self::run(config, key, None)
+    }
+
+    /// As [`start`](Self::start), but each batch's number is noted before the batch is first sent.
+    #[must_use]
+    pub fn start_with_journal(
+        config: LedgerConfig,
+        key: AgentKey,
+        journal: Arc<dyn Journal>,
+    ) -> Self {
+        Self::run(config, key, Some(journal))
+    }
+
+    fn run(config: LedgerConfig, key: AgentKey, journal: Option<Arc<dyn Journal>>) -> Self {
         let (jobs, queue) = mpsc::channel(config.limits.queue_entries_max.max(1));
-        tokio::spawn(Driver::new(config, key, queue).run());
-        Self { jobs }
+        let (told, session) = watch::channel(None);
+        tokio::spawn(Driver::new(config, key, journal, told, queue).run());
+        Self { jobs, session }
+    }
+
+    /// The session that is open; none before the first one. When it changes, the outcomes of the
+    /// one before are final.
+    #[must_use]
+    pub fn session(&self) -> watch::Receiver<Option<SessionId>> {
+        self.session.clone()
     }
 
     /// Appends an entry and waits for its receipt, at most so long. The entry's counter is set on

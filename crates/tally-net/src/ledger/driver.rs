@@ -15,20 +15,22 @@ use tally_log::SignedCheckpoint;
 use tally_wire::message::ledger::{
     BatchRepeated, Query, QueryAnswer, ReceiptQuery, SubmissionRejected, SubmitAnswer,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::append::{AppendError, Job, Recorded};
+use super::append::{AppendError, Job, Journal, Recorded};
 use super::batch::{Numbering, Signed, answer, gather};
 use super::link::{FRAMES, Link, LinkError};
 use super::session::{self, Start};
 use super::{AgentKey, LedgerConfig};
 use crate::frame::write_frame;
-use tally_core::id::NodeId;
+use tally_core::id::{NodeId, SessionId};
 
 pub(super) struct Driver {
     config: LedgerConfig,
     key: AgentKey,
+    journal: Option<Arc<dyn Journal>>,
+    session: watch::Sender<Option<SessionId>>,
     jobs: mpsc::Receiver<Job>,
     queue: VecDeque<Job>,
     under_way: VecDeque<Signed>,
@@ -61,11 +63,19 @@ enum Left {
 }
 
 impl Driver {
-    pub(super) fn new(config: LedgerConfig, key: AgentKey, jobs: mpsc::Receiver<Job>) -> Self {
+    pub(super) fn new(
+        config: LedgerConfig,
+        key: AgentKey,
+        journal: Option<Arc<dyn Journal>>,
+        session: watch::Sender<Option<SessionId>>,
+        jobs: mpsc::Receiver<Job>,
+    ) -> Self {
         let pause = config.limits.retry_wait_min;
         Self {
             config,
             key,
+            journal,
+            session,
             jobs,
             queue: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -188,6 +198,7 @@ impl Driver {
                 self.start = None;
                 let session = started.session;
                 self.numbering = Some(Numbering { session, next_batch: 0, next_counter: 0 });
+                self.session.send_replace(Some(session));
                 self.pause = self.config.limits.retry_wait_min;
                 Ok(None)
             }
@@ -210,9 +221,18 @@ impl Driver {
             tokio::task::yield_now().await;
             self.drain();
             let Some(numbering) = &mut self.numbering else { return Ok(()) };
+            let before = *numbering;
             let LedgerConfig { mesh_id, epoch, .. } = &self.config;
             let gathered = gather(&mut self.queue, numbering, mesh_id, *epoch, &self.key.secret);
             let Some(batch) = gathered else { return Ok(()) };
+            if let Some(journal) = &self.journal
+                && let Err(error) = journal.note(before.session, batch.number).await
+            {
+                // Nothing of it was sent, so its numbers are free for the next one.
+                self.numbering = Some(before);
+                batch.replies.into_iter().for_each(|reply| answer(reply, error.into()));
+                continue;
+            }
             if self.under_way.is_empty() {
                 stream.deadline = Instant::now() + self.config.limits.answer_wait_max;
             }

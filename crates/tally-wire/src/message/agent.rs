@@ -1,8 +1,9 @@
 //! Between agents: one stream for each exchange. The requester sends one [`Request`]; the provider
 //! answers with frames.
 //!
-//! A release: receipt, opening in parts, data, trailer. A recorded refusal: receipt, refused. One
-//! that is not recorded: refused. Nothing follows a trailer or a refused.
+//! A release: receipt, opening in parts, data, trailer; if it is stopped, a refused in the place of
+//! what is missing. A recorded refusal: receipt, refused. One that is not recorded: refused. Nothing
+//! follows a trailer or a refused.
 
 use std::fmt;
 
@@ -75,6 +76,8 @@ pub struct Refused {
     /// What makes it clear, without anything about a person, 0 to 500 bytes: "DSA-1 does not cover
     /// HRESCH."
     pub detail: String,
+    /// Whether the refusal is one of a count: then the requester owes no half.
+    pub counted: bool,
 }
 
 /// The provider's half is on the ledger.
@@ -123,7 +126,7 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
     resumes,
     request_ids: RequestIds,
 } }
-object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500> } }
+object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted } }
 object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }
 object! { OpeningPart = 103, 1, AGENT_FRAME_LEN_MAX => { last, bytes: Blob<1, PART_LEN_MAX> } }
 object! { Data = 104, 1, AGENT_FRAME_LEN_MAX => { bytes: Blob<1, PART_LEN_MAX> } }

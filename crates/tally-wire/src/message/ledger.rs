@@ -13,7 +13,7 @@ use tally_core::receipt::{BatchAnswer, Receipt};
 use tally_core::time::Timestamp;
 
 use super::LEDGER_FRAME_LEN_MAX;
-use crate::codec::{List, choice, numbers, object};
+use crate::codec::{Ascending, List, array, ascends, choice, numbers, object};
 use crate::ledger::Note;
 
 /// Entries in one answer at most.
@@ -137,6 +137,8 @@ pub enum Query {
     Session(SessionQuery),
     /// How far the ledger is.
     Status(StatusQuery),
+    /// What of the ledger concerns the member that asks.
+    Own(OwnQuery),
 }
 
 /// Asks for leaves that the member may read.
@@ -166,6 +168,16 @@ pub struct SessionQuery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusQuery {}
 
+/// Asks for the leaves from one on that the member wrote itself, and for the providers' halves that
+/// name it as their requester.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnQuery {
+    /// The first leaf that is looked at.
+    pub first: LeafIndex,
+    /// How many leaves are looked at at most; a node looks at no more than suits it.
+    pub count: u16,
+}
+
 /// What a node answers to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryAnswer {
@@ -177,6 +189,8 @@ pub enum QueryAnswer {
     Session(SessionAnswer),
     /// How far the ledger is.
     Status(Status),
+    /// What concerns the member.
+    Own(OwnEntries),
     /// None of these.
     Refused(QueryRefused),
 }
@@ -229,6 +243,28 @@ pub struct Status {
     pub checkpoint: Vec<u8>,
 }
 
+/// What of some leaves concerns the member that asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnEntries {
+    /// The leaf to go on from: all before it were looked at.
+    pub next: LeafIndex,
+    /// Leaves on the ledger, as far as this node can read them.
+    pub size: u64,
+    /// The leaves, ascending, at most 512.
+    pub entries: Vec<OwnEntry>,
+}
+
+/// A leaf that concerns the member that asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnEntry {
+    /// Where it is.
+    pub leaf: LeafIndex,
+    /// Ledger time of its seal; of a session's start, which has none, 0.
+    pub time: Timestamp,
+    /// The leaf.
+    pub entry: Encoded<Entry>,
+}
+
 /// No answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryRefused {
@@ -258,6 +294,7 @@ object! { BatchRepeated = 75, 1, LEDGER_FRAME_LEN_MAX => { number, first_leaf, s
 object! { FeedStart = 80, 1, LEDGER_FRAME_LEN_MAX => { from } }
 object! { FeedRegister = 81, 1, LEDGER_FRAME_LEN_MAX => { leaf, time, entry } }
 object! { Beat = 82, 1, LEDGER_FRAME_LEN_MAX => { size, time } }
+object! { OwnQuery = 89, 1, LEDGER_FRAME_LEN_MAX => { first, count } }
 object! { EntriesQuery = 90, 1, LEDGER_FRAME_LEN_MAX => { first, count } }
 object! { ReceiptQuery = 91, 1, LEDGER_FRAME_LEN_MAX => { leaf } }
 object! { SessionQuery = 92, 1, LEDGER_FRAME_LEN_MAX => { member } }
@@ -269,6 +306,12 @@ object! { Status = 97, 1, LEDGER_FRAME_LEN_MAX => {
     mesh_id, epoch, size, time, protocol, leader, checkpoint: Note,
 } }
 object! { QueryRefused = 98, 1, LEDGER_FRAME_LEN_MAX => { why } }
+object! { OwnEntries = 99, 1, LEDGER_FRAME_LEN_MAX => {
+    next, size, entries: Ascending<0, ENTRIES_MAX>,
+} }
+
+array! { OwnEntry { leaf, time, entry } }
+ascends! { OwnEntry: |one, next| one.leaf < next.leaf; }
 
 choice! { SubmitAnswer, LEDGER_FRAME_LEN_MAX => {
     Accepted(BatchAccepted), Repeated(BatchRepeated), SessionStarted(SessionStarted), Rejected(SubmissionRejected),
@@ -277,10 +320,11 @@ choice! { SubmitAnswer, LEDGER_FRAME_LEN_MAX => {
 choice! { FeedItem, LEDGER_FRAME_LEN_MAX => { Register(FeedRegister), Beat(Beat) } }
 choice! { Query, LEDGER_FRAME_LEN_MAX => {
     Entries(EntriesQuery), Receipt(ReceiptQuery), Session(SessionQuery), Status(StatusQuery),
+    Own(OwnQuery),
 } }
 choice! { QueryAnswer, LEDGER_FRAME_LEN_MAX => {
     Entries(Entries), Receipt(ReceiptAnswer), Session(SessionAnswer), Status(Status),
-    Refused(QueryRefused),
+    Own(OwnEntries), Refused(QueryRefused),
 } }
 
 numbers! { QueryRefusal, "reason to refuse a query" => { Unknown = 1, NotAllowed = 2, Busy = 3 } }

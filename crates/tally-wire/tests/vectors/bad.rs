@@ -7,7 +7,7 @@ use tally_core::opening::Opening;
 use tally_wire::encode_entry;
 use tally_wire::message::agent::{Answer, Request};
 use tally_wire::message::hello::HelloAnswer;
-use tally_wire::message::ledger::SubmitAnswer;
+use tally_wire::message::ledger::{QueryAnswer, SubmitAnswer};
 use tally_wire::registers::RegisterLeaves;
 
 use super::cbor::Cbor;
@@ -298,6 +298,12 @@ fn submissions() -> Vec<Vector> {
             "stale-swapped",
             ("ledger", "submit-answer"),
             tally_wire::encode(&ledger::stale_swapped()),
+            "not-ascending",
+        ),
+        bad::<QueryAnswer>(
+            "own-entries-swapped",
+            ("ledger", "query-answer"),
+            tally_wire::encode(&ledger::own_entries_swapped()),
             "not-ascending",
         ),
         bad::<RegisterLeaves>(

@@ -12,9 +12,9 @@ use tally_log::{
 use tally_wire::encode_checked;
 use tally_wire::message::ledger::{
     BatchAccepted, BatchRepeated, Beat, Busy, Entries, EntriesQuery, FeedItem, FeedRegister,
-    FeedStart, NotLeader, Query, QueryAnswer, QueryRefusal, QueryRefused, ReceiptAnswer,
-    ReceiptQuery, SessionAnswer, SessionQuery, SessionStarted, Status, StatusQuery,
-    SubmissionRejected, SubmitAnswer,
+    FeedStart, NotLeader, OwnEntries, OwnEntry, OwnQuery, Query, QueryAnswer, QueryRefusal,
+    QueryRefused, ReceiptAnswer, ReceiptQuery, SessionAnswer, SessionQuery, SessionStarted, Status,
+    StatusQuery, SubmissionRejected, SubmitAnswer,
 };
 use tally_wire::registers::{RegisterLeaf, RegisterLeaves};
 
@@ -189,7 +189,7 @@ fn feed_items() -> [(&'static str, FeedItem); 2] {
     ]
 }
 
-fn queries() -> [(&'static str, Query); 4] {
+fn queries() -> [(&'static str, Query); 5] {
     let entries = EntriesQuery { first: LeafIndex(256), count: 512 };
     let session = SessionQuery { member: "RZ9".parse().unwrap() };
     [
@@ -197,10 +197,11 @@ fn queries() -> [(&'static str, Query); 4] {
         ("query-receipt", Query::Receipt(ReceiptQuery { leaf: LeafIndex(301) })),
         ("query-session", Query::Session(session)),
         ("query-status", Query::Status(StatusQuery {})),
+        ("query-own", Query::Own(OwnQuery { first: LeafIndex(256), count: 4096 })),
     ]
 }
 
-fn query_answers() -> [(&'static str, QueryAnswer); 5] {
+fn query_answers() -> [(&'static str, QueryAnswer); 6] {
     let entries = Entries { first: LeafIndex(301), entries: batch().entries };
     let session = SessionAnswer {
         last: Some(SessionId(LeafIndex(4))),
@@ -227,8 +228,22 @@ fn query_answers() -> [(&'static str, QueryAnswer); 5] {
         ),
         ("answer-session", QueryAnswer::Session(session)),
         ("answer-status", QueryAnswer::Status(status)),
+        ("answer-own", QueryAnswer::Own(own_entries())),
         ("answer-refused", QueryAnswer::Refused(QueryRefused { why: QueryRefusal::NotAllowed })),
     ]
+}
+
+fn own_entries() -> OwnEntries {
+    let leaves = (301..).map(LeafIndex).zip(batch().entries);
+    let entries = leaves.map(|(leaf, entry)| OwnEntry { leaf, time: TIME, entry }).collect();
+    OwnEntries { next: LeafIndex(304), size: 304, entries }
+}
+
+/// Leaves out of order.
+pub(crate) fn own_entries_swapped() -> QueryAnswer {
+    let mut own = own_entries();
+    own.entries.reverse();
+    QueryAnswer::Own(own)
 }
 
 /// The registers that a rejection may name, out of order.

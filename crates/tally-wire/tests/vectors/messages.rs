@@ -144,6 +144,7 @@ fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
     let refused = Refused {
         refusal: Refusal::PurposeNotInAgreement,
         detail: "DSA-1 does not cover HRESCH.".to_owned(),
+        counted: false,
     };
     let part = OpeningPart { last: true, bytes: tally_wire::encode(&opening()) };
     let trailer = Trailer { how: How::Sent, bytes: 8, root: Some(hash("chunks")) };
