@@ -1,9 +1,15 @@
-//! What the tests of the whole workspace share: where it is, its text, and what others make of an
-//! export.
+//! What the tests of the whole workspace share: where it is, its text, what others make of an export,
+//! and a mesh of real processes.
 //!
 //! The tree is walked rather than asked of git, so that the tests also run from a source archive.
 
 pub mod c2sp;
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a mesh that can't be made should stop the test"
+)]
+pub mod mesh;
 
 use std::fs::{self, DirEntry};
 use std::io;

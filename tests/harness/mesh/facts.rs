@@ -1,0 +1,172 @@
+//! Waiting for what is to become true, and reading what the nodes hold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tally_core::id::LeafIndex;
+use tally_log::{Hash, SignedCheckpoint};
+use tally_net::Role;
+use tally_net::ledger::Link;
+use tally_wire::message::ledger::{EntriesQuery, Query, QueryAnswer, Status, StatusQuery};
+use tokio::time::{Instant, interval, timeout};
+
+use super::Mesh;
+
+/// Longer than anything takes, on a machine that is busy with other things.
+const FACT_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often a fact is looked at.
+const LOOK: Duration = Duration::from_millis(25);
+/// Leaves that are asked for at once.
+const PAGE: u16 = 512;
+
+/// Something that was waited for in vain.
+#[derive(Debug, thiserror::Error)]
+#[error("waited in vain for {what}: {why}")]
+pub struct Waited {
+    what: String,
+    why: String,
+}
+
+impl Waited {
+    pub(super) fn of(what: &str, why: impl fmt::Display) -> Self {
+        Self { what: what.to_owned(), why: why.to_string() }
+    }
+}
+
+/// Waits until `look` sees what it looks for, at most `wait_max`. What it says instead is told if
+/// that does not come.
+///
+/// # Errors
+/// [`Waited`] with what was seen last.
+pub async fn until<T>(
+    what: &str,
+    wait_max: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, Waited> {
+    let deadline = Instant::now() + wait_max;
+    let mut looks = interval(LOOK);
+    let mut seen = "nothing yet".to_owned();
+    while Instant::now() < deadline {
+        looks.tick().await;
+        match timeout(wait_max, look()).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(other)) => seen = other,
+            Err(_) => "no answer".clone_into(&mut seen),
+        }
+    }
+    Err(Waited::of(what, seen))
+}
+
+impl Mesh {
+    /// Asks a node how it is, as an auditor of the first member.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    pub async fn status(&self, node: usize) -> Result<Status, String> {
+        let link = self.link(node).await?;
+        let answer = link.ask(&Query::Status(StatusQuery {})).await;
+        link.close();
+        match answer.map_err(|error| error.to_string())? {
+            QueryAnswer::Status(status) => Ok(status),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// Waits until every node that runs has so many leaves, and says how many each has.
+    ///
+    /// # Errors
+    /// [`Waited`] if one does not get there.
+    pub async fn reach(&self, size: u64) -> Result<Vec<u64>, Waited> {
+        let mut sizes = Vec::new();
+        for node in (0..self.node_count()).filter(|node| self.runs(*node)) {
+            let what = format!("{size} leaves at node {}", node + 1);
+            let there = until(&what, FACT_WAIT_MAX, async || {
+                let there = self.status(node).await?.size;
+                if there >= size { Ok(there) } else { Err(format!("{there} leaves")) }
+            });
+            sizes.push(there.await?);
+        }
+        Ok(sizes)
+    }
+
+    /// Waits until a node that runs is known to lead, by itself too.
+    ///
+    /// # Errors
+    /// [`Waited`] if none is.
+    pub async fn leader(&self) -> Result<usize, Waited> {
+        until("a leader", FACT_WAIT_MAX, async || {
+            for node in (0..self.node_count()).filter(|node| self.runs(*node)) {
+                let Ok(status) = self.status(node).await else { continue };
+                if status.leader == Some(super::node_id(node)) {
+                    return Ok(node);
+                }
+            }
+            Err("none says that it leads".to_owned())
+        })
+        .await
+    }
+
+    /// All leaves that a node has, up to this size, as an auditor reads them.
+    ///
+    /// # Errors
+    /// Why they can't be read, in words.
+    pub async fn leaves(&self, node: usize, size: u64) -> Result<Vec<Vec<u8>>, String> {
+        let link = self.link(node).await?;
+        let mut leaves = Vec::new();
+        while (leaves.len() as u64) < size {
+            let left = size - leaves.len() as u64;
+            let count = u16::try_from(left).unwrap_or(PAGE).min(PAGE);
+            let first = LeafIndex(leaves.len() as u64);
+            let query = Query::Entries(EntriesQuery { first, count });
+            match link.ask(&query).await.map_err(|error| error.to_string())? {
+                QueryAnswer::Entries(page) if !page.entries.is_empty() => {
+                    leaves.extend(page.entries.iter().map(|entry| entry.bytes().to_vec()));
+                }
+                other => return Err(format!("{other:?}")),
+            }
+        }
+        link.close();
+        Ok(leaves)
+    }
+
+    /// Size and root that a node signs, once its signature is checked.
+    ///
+    /// # Errors
+    /// Why there are none, in words.
+    pub async fn head(&self, node: usize) -> Result<(u64, Hash), String> {
+        let status = self.status(node).await?;
+        let signed = SignedCheckpoint::parse(&status.checkpoint);
+        let signed = signed.map_err(|error| error.to_string())?;
+        signed.verify_log(&self.log_keys()).map_err(|error| error.to_string())?;
+        Ok((signed.checkpoint().size, signed.checkpoint().root))
+    }
+
+    /// The tiles of a node that does not run, byte by byte, by their paths.
+    #[must_use]
+    pub fn tiles(&self, node: usize) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let dir = self.data_dir(node).join("tiles/tile");
+        collect(&dir, "", &mut found);
+        found
+    }
+
+    async fn link(&self, node: usize) -> Result<Link, String> {
+        let config = self.config_as(0, self.identity(0, Role::Auditor, "tests"));
+        let link = Link::dial(&config, self.ledger_address(node)).await;
+        link.map_err(|error| error.to_string())
+    }
+}
+
+fn collect(dir: &Path, below: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = format!("{below}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            collect(&entry.path(), &name, found);
+        } else {
+            found.insert(name, fs::read(entry.path()).unwrap_or_default());
+        }
+    }
+}
