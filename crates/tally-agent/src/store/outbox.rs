@@ -1,0 +1,249 @@
+//! Entries that are owed to the ledger. They hold nobody, so they lie here as they are.
+//!
+//! Invariant: an entry leaves the outbox only once somebody has said what became of it. Owing the
+//! same twice is owing it once; what is in a batch does not change any more.
+
+use std::sync::atomic::Ordering;
+
+use rusqlite::{Connection, Row};
+use tally_core::entry::Entry;
+use tally_core::exchange::{Draft, OwedId};
+use tally_core::id::{ExchangeId, LeafIndex};
+use tally_core::refusal::Refusal;
+use tally_core::time::Timestamp;
+use tally_log::Hash;
+use tally_wire::{decode_entry, encode_checked};
+
+use super::schema::number;
+use super::thread::Desk;
+use super::{Store, StoreError, mirror, openings};
+
+impl Store {
+    /// Entries in the outbox, those in a batch included.
+    #[must_use]
+    pub fn outbox_len(&self) -> usize {
+        self.shared.counts.outbox_len.load(Ordering::Relaxed)
+    }
+
+    /// Puts a count of refusals into the outbox, in place of the same count so far. It is filed
+    /// from `not_before` on.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not durable.
+    pub async fn count(
+        &self,
+        id: OwedId,
+        count: Draft,
+        not_before: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(move |desk| put(desk, &id, &count, not_before)).await
+    }
+
+    /// Puts an entry into the outbox, and says that all is said about the opening of that
+    /// commitment.
+    ///
+    /// # Errors
+    /// [`StoreError`] if neither is durable.
+    pub async fn owe(
+        &self,
+        id: OwedId,
+        entry: Draft,
+        finished: Option<Hash>,
+    ) -> Result<(), StoreError> {
+        self.write(move |desk| {
+            if let Some(commitment) = &finished {
+                openings::finish(desk, commitment)?;
+            }
+            put(desk, &id, &entry, Timestamp(0))
+        })
+        .await
+    }
+
+    /// Entries that may go into a batch now, the oldest first, at most `max`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store can't be read.
+    pub async fn outbox_next(
+        &self,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<Vec<(OwedId, Draft)>, StoreError> {
+        let max = number(u64::try_from(max).unwrap_or(u64::MAX));
+        self.read(move |desk| {
+            let sql = "SELECT owed, draft FROM outbox WHERE sent = 0 AND not_before <= ?1 \
+                       ORDER BY id LIMIT ?2";
+            desk.list(sql, (number(now.0), max), columns)?.into_iter().map(parse).collect()
+        })
+        .await
+    }
+
+    /// Says that these are in a batch.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not durable.
+    pub async fn outbox_sent(&self, ids: Vec<OwedId>) -> Result<(), StoreError> {
+        self.write(move |desk| {
+            ids.iter().try_for_each(|id| {
+                desk.change("UPDATE outbox SET sent = 1 WHERE owed = ?1", [key_of(id)]).map(drop)
+            })
+        })
+        .await
+    }
+
+    /// Says that nothing more is to be done about an entry: it is on the ledger at this leaf, or
+    /// was refused for good.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not durable.
+    pub async fn outbox_done(&self, id: OwedId, leaf: Option<LeafIndex>) -> Result<(), StoreError> {
+        self.write(move |desk| {
+            let sql = "DELETE FROM outbox WHERE owed = ?1 RETURNING owed, draft";
+            let Some(row) = desk.find(sql, [key_of(&id)], columns)? else { return Ok(()) };
+            desk.outbox_growth -= 1;
+            let (_, draft) = parse(row)?;
+            match (draft.entry(), leaf) {
+                (Entry::ProviderHalf(half), Some(leaf)) => {
+                    openings::link(desk, &half.commitment, leaf)
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Says that an entry is in no batch any more, and may go into another.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not durable.
+    pub async fn outbox_return(&self, id: OwedId) -> Result<(), StoreError> {
+        self.write(move |desk| {
+            desk.change("UPDATE outbox SET sent = 0 WHERE owed = ?1", [key_of(&id)]).map(drop)
+        })
+        .await
+    }
+
+    /// Entries that are in a batch whose answer nobody has handed in: at a start, those of an
+    /// earlier life.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store can't be read.
+    pub async fn outbox_unanswered(&self) -> Result<Vec<(OwedId, Draft)>, StoreError> {
+        self.read(|desk| {
+            let sql = "SELECT owed, draft FROM outbox WHERE sent = 1 ORDER BY id";
+            desk.list(sql, [], columns)?.into_iter().map(parse).collect()
+        })
+        .await
+    }
+
+    /// At a start, once the earlier session is closed and the mirror is complete: drops what the
+    /// mirror has, and lets everything else go into a batch again. Says how many were dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not durable.
+    pub async fn outbox_settle(&self) -> Result<u64, StoreError> {
+        self.write(|desk| {
+            let rows = desk.list("SELECT owed, draft FROM outbox", [], columns)?;
+            let mut dropped = 0;
+            for row in rows {
+                let (id, draft) = parse(row)?;
+                if mirror::holds(desk, &id, &draft)? {
+                    desk.change("DELETE FROM outbox WHERE owed = ?1", [key_of(&id)])?;
+                    desk.outbox_growth -= 1;
+                    dropped += 1;
+                }
+            }
+            desk.change("UPDATE outbox SET sent = 0 WHERE sent = 1", [])?;
+            Ok(dropped)
+        })
+        .await
+    }
+}
+
+/// Puts an entry into the outbox, or another in its place as long as it is in no batch.
+pub(super) fn put(
+    desk: &mut Desk<'_>,
+    id: &OwedId,
+    draft: &Draft,
+    not_before: Timestamp,
+) -> Result<(), StoreError> {
+    // What could not be read again would stop the outbox later: better to refuse it now.
+    let entry = encode_checked(draft.entry().clone());
+    let entry = entry.map_err(|_| StoreError::Unreadable("the outbox"))?;
+    let values = (key_of(id), entry.bytes(), number(not_before.0));
+    let replace = "UPDATE outbox SET draft = ?2, not_before = ?3 WHERE owed = ?1 AND sent = 0";
+    if desk.change(replace, values.clone())? > 0 {
+        return Ok(());
+    }
+    let insert = "INSERT INTO outbox (owed, draft, not_before) VALUES (?1, ?2, ?3) \
+                  ON CONFLICT (owed) DO NOTHING";
+    if desk.change(insert, values)? > 0 {
+        desk.outbox_growth += 1;
+    }
+    Ok(())
+}
+
+/// Whether something is owed under this id, and not yet known to be on the ledger.
+pub(super) fn is_owed(desk: &Desk<'_>, id: &OwedId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM outbox WHERE owed = ?1";
+    Ok(desk.find(sql, [key_of(id)], |_| Ok(()))?.is_some())
+}
+
+/// The exchanges whose requester's halves wait.
+pub(super) fn requester_halves(desk: &Desk<'_>) -> Result<Vec<ExchangeId>, StoreError> {
+    let sql = "SELECT owed, draft FROM outbox WHERE owed >= x'02' AND owed < x'03'";
+    let rows = desk.list(sql, [], columns)?;
+    let exchanges = rows.into_iter().map(|(owed, _)| match id_of(&owed) {
+        Some(OwedId::RequesterHalf(exchange)) => Ok(exchange),
+        _ => Err(StoreError::Unreadable("the outbox")),
+    });
+    exchanges.collect()
+}
+
+/// Entries in the outbox of a store that is being opened.
+pub(super) fn len(db: &Connection) -> Result<usize, StoreError> {
+    let len = db.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, i64>(0))?;
+    Ok(usize::try_from(len).unwrap_or(usize::MAX))
+}
+
+/// What an entry is for, in bytes that order as kinds do.
+pub(super) fn key_of(id: &OwedId) -> Vec<u8> {
+    match id {
+        OwedId::ProviderHalf(exchange) => [&[1][..], &exchange.0].concat(),
+        OwedId::RequesterHalf(exchange) => [&[2][..], &exchange.0].concat(),
+        OwedId::Close(leaf) => [&[3][..], &leaf.0.to_be_bytes()].concat(),
+        OwedId::RefusalCount { requester, refusal, from } => {
+            let refusal = refusal.number().to_be_bytes();
+            let from = from.0.to_be_bytes();
+            [&[4][..], &refusal, &from, requester.as_str().as_bytes()].concat()
+        }
+    }
+}
+
+fn id_of(key: &[u8]) -> Option<OwedId> {
+    let (kind, rest) = key.split_first()?;
+    Some(match kind {
+        1 => OwedId::ProviderHalf(ExchangeId(rest.try_into().ok()?)),
+        2 => OwedId::RequesterHalf(ExchangeId(rest.try_into().ok()?)),
+        3 => OwedId::Close(LeafIndex(u64::from_be_bytes(rest.try_into().ok()?))),
+        4 => {
+            let (refusal, rest) = rest.split_first_chunk()?;
+            let (from, requester) = rest.split_first_chunk()?;
+            OwedId::RefusalCount {
+                requester: str::from_utf8(requester).ok()?.parse().ok()?,
+                refusal: Refusal::from_number(u16::from_be_bytes(*refusal))?,
+                from: Timestamp(u64::from_be_bytes(*from)),
+            }
+        }
+        _ => return None,
+    })
+}
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<(Vec<u8>, Vec<u8>)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn parse((owed, draft): (Vec<u8>, Vec<u8>)) -> Result<(OwedId, Draft), StoreError> {
+    const WHAT: StoreError = StoreError::Unreadable("the outbox");
+    let entry = decode_entry(&draft).map_err(|_| WHAT)?.into_parts().0;
+    Ok((id_of(&owed).ok_or(WHAT)?, Draft::stored(entry)))
+}

@@ -1,0 +1,177 @@
+//! What the store knows of people, of one moment: directives, consent register, keys.
+//!
+//! Invariant: a person's consent register is drawn once and stays; their key is durable before it
+//! makes a tag.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tally_core::opening::TagKey;
+use tally_core::policy::PersonFact;
+use tally_core::record::Person;
+
+use super::secrets::{Key, draw};
+use super::thread::Desk;
+use super::{Store, StoreError, consents};
+
+/// People of one question at most: as many as an opening may have.
+const PEOPLE_MAX: usize = 65_536;
+
+/// What a decision needs to know of people, all of it of one moment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct People {
+    /// What is known of each. Nobody counts as having opted in: who has answers of the opt-out
+    /// service says so here.
+    pub facts: BTreeMap<Person, PersonFact>,
+    /// The key of each for the retention year, durable.
+    pub tag_keys: BTreeMap<Person, TagKey>,
+    /// The versions that the custodian's consent registers are to reach, by their numbers. A ledger
+    /// with a higher one knows of directives that this store does not.
+    pub consent_versions: BTreeMap<u8, u64>,
+}
+
+impl Store {
+    /// What is known of these people. Draws the register of those who were never seen, and the keys
+    /// that are missing for the year.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] for more than 65,536 people; otherwise the store can't be read, or
+    /// what was drawn is not durable.
+    pub async fn people(
+        &self,
+        people: Vec<Person>,
+        retention_year: u16,
+    ) -> Result<People, StoreError> {
+        if people.len() > PEOPLE_MAX {
+            return Err(StoreError::TooLarge { what: "a question", limit: PEOPLE_MAX });
+        }
+        let asked = people.clone();
+        // Those who were seen before need no transaction, and no fsync.
+        let known = self.read(move |desk| look(desk, &asked, retention_year, false)).await?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let drawn = self.write(move |desk| look(desk, &people, retention_year, true)).await?;
+        drawn.ok_or(StoreError::Unreadable("subjects"))
+    }
+
+    /// All of a person's keys that were not destroyed, by retention year: to find their tags.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store can't be read.
+    pub async fn tag_keys(&self, person: Person) -> Result<BTreeMap<u16, TagKey>, StoreError> {
+        self.read(move |desk| {
+            let blind = desk.home.secrets.blind(&person);
+            let years = "SELECT year FROM subject_keys WHERE blind = ?1";
+            let years = desk.list(years, [blind], |row| row.get::<_, u16>(0))?;
+            let keys = years.into_iter().filter_map(|year| {
+                let found = key(desk, &blind, year).transpose()?;
+                Some(found.map(|key| (year, key.tag)))
+            });
+            keys.collect()
+        })
+        .await
+    }
+}
+
+/// None if something is missing and must not be drawn.
+fn look(
+    desk: &Desk<'_>,
+    people: &[Person],
+    year: u16,
+    may_draw: bool,
+) -> Result<Option<People>, StoreError> {
+    let registers = consents::registers(desk)?;
+    let consent_versions = registers.iter().map(|(number, known)| (*number, known.intended));
+    let mut found = People {
+        facts: BTreeMap::new(),
+        tag_keys: BTreeMap::new(),
+        consent_versions: consent_versions.collect(),
+    };
+    for person in people {
+        let blind = desk.home.secrets.blind(person);
+        let (register, key) = if may_draw {
+            (Some(register_or_new(desk, &blind)?), Some(key_or_new(desk, &blind, year)?))
+        } else {
+            (register(desk, &blind)?, key(desk, &blind, year)?)
+        };
+        let (Some(consent_register), Some(key)) = (register, key) else { return Ok(None) };
+        let directives = consents::standing(desk, &blind, &registers)?;
+        let fact =
+            PersonFact { consent_register, directives, opted_out: true, own_policy_forbids: false };
+        found.facts.insert(person.clone(), fact);
+        found.tag_keys.insert(person.clone(), key.tag);
+    }
+    Ok(Some(found))
+}
+
+/// A person's secrets of one retention year.
+pub(super) struct SubjectKey {
+    /// Makes their tags.
+    pub(super) tag: TagKey,
+    /// The keys of their parts of openings follow from it.
+    pub(super) part: Key,
+}
+
+/// The person's key of the year; none if it was never drawn, or was destroyed.
+pub(super) fn key(
+    desk: &Desk<'_>,
+    blind: &Key,
+    year: u16,
+) -> Result<Option<SubjectKey>, StoreError> {
+    const WHAT: StoreError = StoreError::Unreadable("people's keys");
+    let sql = "SELECT sealed FROM subject_keys WHERE blind = ?1 AND year = ?2";
+    let sealed = desk.find(sql, (blind, year), |row| row.get::<_, Vec<u8>>(0))?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let years = year.to_be_bytes();
+    let plain = desk.home.secrets.open(&[b"subject\0", blind, &years], &sealed).ok_or(WHAT)?;
+    let plain: [u8; 64] = plain.try_into().map_err(|_| WHAT)?;
+    let (Some(tag), Some(part)) = (plain.first_chunk(), plain.last_chunk()) else {
+        return Err(WHAT);
+    };
+    Ok(Some(SubjectKey { tag: TagKey(*tag), part: *part }))
+}
+
+/// The person's key of the year, drawn if need be.
+pub(super) fn key_or_new(
+    desk: &Desk<'_>,
+    blind: &Key,
+    year: u16,
+) -> Result<SubjectKey, StoreError> {
+    if let Some(known) = key(desk, blind, year)? {
+        return Ok(known);
+    }
+    let (tag, part) = (draw()?, draw()?);
+    let plain: Vec<u8> = [tag, part].concat();
+    let years = year.to_be_bytes();
+    let sealed = desk.home.secrets.seal(&[b"subject\0", blind, &years], &plain)?;
+    let sql = "INSERT INTO subject_keys (blind, year, sealed) VALUES (?1, ?2, ?3)";
+    desk.change(sql, (blind, year, sealed))?;
+    Ok(SubjectKey { tag: TagKey(tag), part })
+}
+
+fn register(desk: &Desk<'_>, blind: &Key) -> Result<Option<u8>, StoreError> {
+    desk.find("SELECT register FROM subjects WHERE blind = ?1", [blind], |row| row.get(0))
+}
+
+/// The consent register that the person is in, drawn if they were never seen.
+pub(super) fn register_or_new(desk: &Desk<'_>, blind: &Key) -> Result<u8, StoreError> {
+    if let Some(known) = register(desk, blind)? {
+        return Ok(known);
+    }
+    // The upper bits of a product: each number is as likely as the next, to one in 2^24.
+    let drawn = u64::from(u32::from_be_bytes(draw()?)) * u64::from(desk.home.consent_registers);
+    let drawn = u8::try_from(drawn >> 32).map_err(|_| StoreError::ConsentRegisters)?;
+    let sql = "INSERT INTO subjects (blind, register) VALUES (?1, ?2)";
+    desk.change(sql, (blind, drawn))?;
+    Ok(drawn)
+}
+
+impl fmt::Debug for People {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("People")
+            .field("people", &self.facts.len())
+            .field("consent_versions", &self.consent_versions)
+            .finish_non_exhaustive()
+    }
+}

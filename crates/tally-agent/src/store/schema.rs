@@ -1,0 +1,167 @@
+//! The tables, and how numbers stand in them.
+//!
+//! Invariant: the form is written with the first transaction, together with whose store it is, so
+//! there is no moment at which a store does not say what it is. A new form is a new number, with a
+//! step from the one before.
+
+use rusqlite::Connection;
+use tally_core::id::LeafIndex;
+
+use super::StoreError;
+
+/// "TALY": tells a store from other people's databases.
+pub(super) const APPLICATION_ID: i64 = 0x5441_4c59;
+/// The form of the tables below.
+pub(super) const FORM: i64 = 1;
+
+/// Makes the tables, inside the caller's transaction.
+pub(super) fn make(db: &Connection) -> Result<(), StoreError> {
+    db.execute_batch(TABLES)?;
+    db.pragma_update(None, "application_id", APPLICATION_ID)?;
+    db.pragma_update(None, "user_version", FORM)?;
+    Ok(())
+}
+
+/// A number as SQLite has it. What is larger than it can hold is the largest that it can.
+pub(super) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A number that was written by [`number`].
+pub(super) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// A leaf that was written by [`number`].
+pub(super) fn leaf(value: i64) -> LeafIndex {
+    LeafIndex(unsigned(value))
+}
+
+const TABLES: &str = "
+    -- Whose store it is: one row.
+    CREATE TABLE owner (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        member TEXT NOT NULL,
+        mesh_id BLOB NOT NULL,
+        key_check BLOB NOT NULL,
+        behind INTEGER NOT NULL DEFAULT 0,
+        session INTEGER,
+        batch INTEGER,
+        mirror_next INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    -- Everybody who was seen, and the consent register that was drawn for them.
+    CREATE TABLE subjects (
+        blind BLOB PRIMARY KEY,
+        register INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- A person's keys of one retention year: of their tags, and of their parts of openings.
+    CREATE TABLE subject_keys (
+        blind BLOB NOT NULL,
+        year INTEGER NOT NULL,
+        sealed BLOB NOT NULL,
+        PRIMARY KEY (blind, year)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Openings, sent and received. The head lacks the people; its key goes first when the year does.
+    CREATE TABLE openings (
+        id INTEGER PRIMARY KEY,
+        commitment BLOB NOT NULL UNIQUE,
+        exchange BLOB NOT NULL,
+        received INTEGER NOT NULL,
+        year INTEGER NOT NULL,
+        key BLOB,
+        head BLOB NOT NULL,
+        people INTEGER NOT NULL,
+        finished INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        leaf INTEGER
+    ) STRICT;
+    CREATE INDEX openings_by_year ON openings (year) WHERE key IS NOT NULL;
+    CREATE TABLE opened (
+        id INTEGER PRIMARY KEY,
+        opening INTEGER NOT NULL REFERENCES openings (id),
+        place INTEGER NOT NULL,
+        blind BLOB NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX opened_by_opening ON opened (opening, place);
+    CREATE INDEX opened_by_person ON opened (blind, id);
+
+    -- Entries that wait for the ledger. They hold nobody.
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY,
+        owed BLOB NOT NULL UNIQUE,
+        draft BLOB NOT NULL,
+        not_before INTEGER NOT NULL,
+        sent INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX outbox_unsent ON outbox (id) WHERE sent = 0;
+
+    -- Exchanges that this member began and owes a half of.
+    CREATE TABLE intents (
+        exchange BLOB PRIMARY KEY,
+        provider TEXT NOT NULL,
+        source TEXT NOT NULL,
+        action INTEGER NOT NULL,
+        purpose TEXT NOT NULL,
+        agreement TEXT,
+        user_known INTEGER NOT NULL,
+        resumes BLOB,
+        bytes INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE receipts (
+        leaf INTEGER PRIMARY KEY,
+        exchange BLOB NOT NULL,
+        receipt BLOB NOT NULL,
+        commitment BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX receipts_by_exchange ON receipts (exchange, leaf);
+
+    -- Leaves that this member wrote, and halves of others that name it. `open`: something may still
+    -- be owed about it.
+    CREATE TABLE mirror (
+        id INTEGER PRIMARY KEY,
+        leaf INTEGER NOT NULL,
+        role INTEGER NOT NULL,
+        owed BLOB,
+        exchange BLOB,
+        commitment BLOB,
+        open INTEGER NOT NULL,
+        entry BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX mirror_open ON mirror (role, leaf) WHERE open = 1;
+    CREATE UNIQUE INDEX mirror_roles ON mirror (role, leaf);
+    CREATE INDEX mirror_owed ON mirror (owed) WHERE owed IS NOT NULL;
+    CREATE INDEX mirror_exchanges ON mirror (exchange) WHERE exchange IS NOT NULL;
+    CREATE INDEX mirror_commitments ON mirror (commitment) WHERE commitment IS NOT NULL;
+
+    -- What people want. The register's version says from when on a word that lifts counts.
+    CREATE TABLE directives (
+        id INTEGER PRIMARY KEY,
+        blind BLOB NOT NULL,
+        register INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        withdrawn INTEGER,
+        ruling INTEGER,
+        ruled INTEGER,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX directives_by_person ON directives (blind, id);
+
+    -- This custodian's consent registers: the version that the ledger is to reach, and the one that
+    -- it is known to have reached.
+    CREATE TABLE consent_registers (
+        register INTEGER PRIMARY KEY,
+        intended INTEGER NOT NULL,
+        written INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE consent_writes (
+        register INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        narrows INTEGER NOT NULL,
+        PRIMARY KEY (register, version)
+    ) STRICT, WITHOUT ROWID;
+";
