@@ -70,7 +70,8 @@ struct Shared {
     writer: Arc<Queue>,
     reader: Arc<Queue>,
     counts: Arc<Counts>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The reader's before the writer's: whoever closes the database last leaves one file behind.
+    threads: Mutex<Vec<(Arc<Queue>, JoinHandle<()>)>>,
 }
 
 impl Store {
@@ -107,20 +108,27 @@ impl Store {
         // Should the second thread fail to start, the first one's queue must not keep it waiting.
         let started = start("store-read", Access::Read, opened.reader);
         let (reader, reading) = started.inspect_err(|_| writer.close())?;
-        let threads = Mutex::new(vec![writing, reading]);
+        let threads = [(Arc::clone(&reader), reading), (Arc::clone(&writer), writing)];
+        let threads = Mutex::new(Vec::from(threads));
         Ok(Self { shared: Arc::new(Shared { home, writer, reader, counts, threads }) })
     }
 
     /// Writes what waits, and lets go of the directory. Blocks until that is done. Other clones get
     /// [`StoreError::Closed`] from here on.
     pub fn close(self) {
-        self.shared.writer.close();
-        self.shared.reader.close();
         let mut threads = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
+        for (queue, thread) in threads.drain(..) {
+            queue.close();
             // A thread that panicked has closed its queue on the way.
             let _ = thread.join();
         }
+    }
+
+    /// Whether it still takes anything. Once a transaction has failed it does not, and only opening
+    /// the store again can tell what is on the disk.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.shared.writer.is_open() && self.shared.reader.is_open()
     }
 
     /// Transactions that were made durable since the store was opened.

@@ -68,18 +68,15 @@ pub struct RecordedDirective {
 pub struct Consent {
     /// Its number.
     pub id: DirectiveId,
-    /// Who.
-    pub person: Person,
-    /// What, with the controller's ruling.
-    pub directive: Directive,
-    /// Why, in words.
-    pub reason: Option<String>,
     /// The consent register that its person is in.
     pub register: u8,
     /// Whether it was withdrawn.
     pub withdrawn: bool,
     /// Whether decisions are bound by it now. One that lifts waits for the ledger.
     pub counts: bool,
+    /// What was said, with the controller's ruling. None if it can't be read: then nothing of its
+    /// person is released until it is withdrawn.
+    pub said: Option<NewDirective>,
 }
 
 /// Where one consent register stands.
@@ -160,7 +157,7 @@ impl Store {
     ) -> Result<ConsentWrite, StoreError> {
         self.write(move |desk| {
             let row = standing_row(desk, &person, id)?;
-            let effect = row.open(desk).map(|sealed| sealed.directive.effect);
+            let effect = row.open(desk).map(|said| said.directive.effect);
             // Nobody knows what an unreadable one said: its withdrawal may do either.
             let narrows = effect.is_none_or(|effect| effect == Effect::Permit);
             let write = intend(desk, row.register, narrows)?;
@@ -185,8 +182,8 @@ impl Store {
     ) -> Result<Option<ConsentWrite>, StoreError> {
         self.write(move |desk| {
             let row = standing_row(desk, &person, id)?;
-            let sealed = row.open(desk).ok_or(StoreError::Unreadable("directives"))?;
-            let is_objection = matches!(sealed.directive.effect, Effect::Object(_));
+            let said = row.open(desk).ok_or(StoreError::Unreadable("directives"))?;
+            let is_objection = matches!(said.directive.effect, Effect::Object(_));
             if !is_objection || row.ruling == Some(Ruling::Declined) {
                 return Err(StoreError::UnknownDirective);
             }
@@ -206,12 +203,12 @@ impl Store {
     /// All that a person ever wanted, in the order in which it was recorded.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] if a directive can't be read; otherwise the store can't be.
+    /// [`StoreError`] if the store can't be read.
     pub async fn directives(&self, person: Person) -> Result<Vec<Consent>, StoreError> {
         self.read(move |desk| {
             let registers = registers(desk)?;
             let rows = DirectiveRow::of_person(desk, &desk.home.secrets.blind(&person))?;
-            rows.iter().map(|row| row.consent(desk, &registers)).collect()
+            Ok(rows.iter().map(|row| row.consent(desk, &registers)).collect())
         })
         .await
     }
@@ -219,7 +216,7 @@ impl Store {
     /// Everybody's directives, from after that number on, at most `max`.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] if a directive can't be read; otherwise the store can't be.
+    /// [`StoreError`] if the store can't be read.
     pub async fn consents(
         &self,
         after: DirectiveId,
@@ -228,7 +225,7 @@ impl Store {
         self.read(move |desk| {
             let registers = registers(desk)?;
             let rows = DirectiveRow::after(desk, after, max)?;
-            rows.iter().map(|row| row.consent(desk, &registers)).collect()
+            Ok(rows.iter().map(|row| row.consent(desk, &registers)).collect())
         })
         .await
     }

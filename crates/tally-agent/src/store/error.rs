@@ -126,6 +126,9 @@ pub enum StoreError {
     /// The opening is not the one that the commitment is to.
     #[error("the opening is not what its commitment says")]
     OtherOpening,
+    /// What is to be replaced is on its way to the ledger.
+    #[error("what is to be replaced is in a batch already")]
+    InBatch,
     /// A value is larger than it may be.
     #[error("{what} is larger than {limit}")]
     TooLarge {
@@ -163,6 +166,7 @@ impl StoreError {
             Self::Cipher => "store-cipher",
             Self::Unreadable(_) => "store-unreadable",
             Self::OtherOpening => "opening-other",
+            Self::InBatch => "outbox-in-batch",
             Self::TooLarge { .. } => "store-too-large",
             Self::UnknownDirective => "directive-unknown",
         }
@@ -172,7 +176,9 @@ impl StoreError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Io { .. } | Self::NotDurable(_) | Self::Cipher => Fault::Environment,
+            Self::Io { .. } | Self::NotDurable(_) | Self::Cipher | Self::InBatch => {
+                Fault::Environment
+            }
             Self::TooLarge { .. } | Self::UnknownDirective => Fault::Caller,
             _ => Fault::Us,
         }

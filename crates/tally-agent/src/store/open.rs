@@ -218,8 +218,13 @@ fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
 }
 
 fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.map_err(io_at(directory))
+    made.map_err(io_at(directory))?;
+    // A directory that nobody had told the disk about would take everything with it.
+    directory.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync)
 }
 
 fn lock(directory: &Path) -> Result<File, StoreError> {

@@ -206,6 +206,12 @@ pub(super) fn insert(
         ),
     )?;
     if inserted == 0 {
+        if !received {
+            // A member that asks itself: the opening is of an entry of its own all the same.
+            let own = "UPDATE openings SET received = 0, finished = 0 \
+                       WHERE commitment = ?1 AND received = 1";
+            desk.change(own, [promised.as_bytes()])?;
+        }
         return Ok(());
     }
     let row = desk.last_row();

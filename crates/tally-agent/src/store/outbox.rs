@@ -29,7 +29,8 @@ impl Store {
     /// from `not_before` on.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not durable.
+    /// [`StoreError::InBatch`] if the count so far is on its way already; otherwise it is not
+    /// durable.
     pub async fn count(
         &self,
         id: OwedId,
@@ -59,33 +60,31 @@ impl Store {
         .await
     }
 
-    /// Entries that may go into a batch now, the oldest first, at most `max`.
+    /// Takes entries that may go into a batch now, the oldest first, at most `max`. From here on they
+    /// count as in a batch and do not change; what was not put into one after all goes back with
+    /// [`outbox_return`](Self::outbox_return).
     ///
     /// # Errors
-    /// [`StoreError`] if the store can't be read.
+    /// [`StoreError`] if that is not durable: then none was taken.
     pub async fn outbox_next(
         &self,
         now: Timestamp,
         max: usize,
     ) -> Result<Vec<(OwedId, Draft)>, StoreError> {
+        let is_due = "SELECT 1 FROM outbox WHERE sent = 0 AND not_before <= ?1";
+        let due = self.read(move |desk| desk.find(is_due, [number(now.0)], |_| Ok(())));
+        if due.await?.is_none() {
+            return Ok(Vec::new());
+        }
         let max = number(u64::try_from(max).unwrap_or(u64::MAX));
-        self.read(move |desk| {
+        self.write(move |desk| {
             let sql = "SELECT owed, draft FROM outbox WHERE sent = 0 AND not_before <= ?1 \
                        ORDER BY id LIMIT ?2";
-            desk.list(sql, (number(now.0), max), columns)?.into_iter().map(parse).collect()
-        })
-        .await
-    }
-
-    /// Says that these are in a batch.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it is not durable.
-    pub async fn outbox_sent(&self, ids: Vec<OwedId>) -> Result<(), StoreError> {
-        self.write(move |desk| {
-            ids.iter().try_for_each(|id| {
-                desk.change("UPDATE outbox SET sent = 1 WHERE owed = ?1", [key_of(id)]).map(drop)
-            })
+            let rows = desk.list(sql, (number(now.0), max), columns)?;
+            for (owed, _) in &rows {
+                desk.change("UPDATE outbox SET sent = 1 WHERE owed = ?1", [owed])?;
+            }
+            rows.into_iter().map(parse).collect()
         })
         .await
     }
@@ -178,8 +177,10 @@ pub(super) fn put(
                   ON CONFLICT (owed) DO NOTHING";
     if desk.change(insert, values)? > 0 {
         desk.outbox_growth += 1;
+        return Ok(());
     }
-    Ok(())
+    // Only of counts does a later one say more: losing it would be losing a refusal.
+    if matches!(id, OwedId::RefusalCount { .. }) { Err(StoreError::InBatch) } else { Ok(()) }
 }
 
 /// Whether something is owed under this id, and not yet known to be on the ledger.

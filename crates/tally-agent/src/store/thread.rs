@@ -156,6 +156,10 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        !self.lock().closed
+    }
+
     /// Drops what waits: nobody is there to do it.
     fn abandon(&self) {
         let mut waiting = self.lock();
@@ -274,7 +278,12 @@ impl Worker {
             self.step(&mut desk, |desk| request.run(desk))?;
         }
         if !lazy.is_empty() {
-            self.step(&mut desk, |desk| lazy.write(desk))?;
+            self.step(&mut desk, |desk| {
+                let written = lazy.write(desk);
+                written.inspect_err(|error| {
+                    tracing::warn!(code = error.code(), %error, "progress was not noted");
+                })
+            })?;
         }
         if let Err(error) = desk.change("COMMIT", []) {
             // The connection goes with the thread; what is in its log beyond the last commit counts

@@ -26,13 +26,6 @@ pub(super) struct DirectiveRow {
     sealed: Vec<u8>,
 }
 
-/// What only the key's holder may read.
-pub(super) struct Sealed {
-    pub(super) person: Person,
-    pub(super) directive: Directive,
-    pub(super) reason: Option<String>,
-}
-
 const COLUMNS: &str = "id, blind, register, version, withdrawn, ruling, ruled, sealed";
 
 impl DirectiveRow {
@@ -70,7 +63,7 @@ impl DirectiveRow {
     }
 
     /// What is sealed; none if it can't be read.
-    pub(super) fn open(&self, desk: &Desk<'_>) -> Option<Sealed> {
+    pub(super) fn open(&self, desk: &Desk<'_>) -> Option<NewDirective> {
         let place = place(&self.blind, self.id);
         let parts: [&[u8]; 3] = [b"directive\0", &place.0, &place.1];
         let plain = desk.home.secrets.open(&parts, &self.sealed)?;
@@ -88,38 +81,38 @@ impl DirectiveRow {
         registers: &Registers,
     ) -> Result<Option<Directive>, StoreError> {
         const WHAT: StoreError = StoreError::Unreadable("directives");
-        let mut directive = self.open(desk).ok_or(WHAT)?.directive;
         let written = registers.get(&self.register).ok_or(WHAT)?.written;
         let is_written = |version: u64| version <= written;
+        if self.withdrawn.is_some_and(is_written) {
+            // Whatever it said: this is the way out for one that can't be read.
+            return Ok(None);
+        }
+        let mut directive = self.open(desk).ok_or(WHAT)?.directive;
         if let (Effect::Object(_), Some(ruling)) = (directive.effect, self.ruling) {
             let declined = ruling == Ruling::Declined;
             // Until the ledger has it, the objection stands.
             let waits = declined && !self.ruled.is_some_and(is_written);
             directive.effect = Effect::Object(if waits { Ruling::Pending } else { ruling });
         }
-        let counts = match (directive.effect, self.withdrawn) {
-            (Effect::Permit, Some(_)) => false,
-            (Effect::Permit, None) => is_written(self.version),
-            (Effect::Deny | Effect::Object(_), withdrawn) => !withdrawn.is_some_and(is_written),
+        let counts = match directive.effect {
+            Effect::Permit => self.withdrawn.is_none() && is_written(self.version),
+            Effect::Deny | Effect::Object(_) => true,
         };
         Ok(counts.then_some(directive))
     }
 
     /// The row for people to read.
-    pub(super) fn consent(
-        &self,
-        desk: &Desk<'_>,
-        registers: &Registers,
-    ) -> Result<Consent, StoreError> {
-        const WHAT: StoreError = StoreError::Unreadable("directives");
-        let Sealed { person, mut directive, reason } = self.open(desk).ok_or(WHAT)?;
-        let counts = self.bound(desk, registers)?.is_some();
-        if let (Effect::Object(_), Some(ruling)) = (directive.effect, self.ruling) {
-            directive.effect = Effect::Object(ruling);
+    pub(super) fn consent(&self, desk: &Desk<'_>, registers: &Registers) -> Consent {
+        // What can't be read binds decisions, too: nothing is released.
+        let counts = !matches!(self.bound(desk, registers), Ok(None));
+        let mut said = self.open(desk);
+        if let (Some(said), Some(ruling)) = (&mut said, self.ruling)
+            && let Effect::Object(_) = said.directive.effect
+        {
+            said.directive.effect = Effect::Object(ruling);
         }
-        let withdrawn = self.withdrawn.is_some();
-        let register = self.register;
-        Ok(Consent { id: self.id, person, directive, reason, register, withdrawn, counts })
+        let (id, register, withdrawn) = (self.id, self.register, self.withdrawn.is_some());
+        Consent { id, register, withdrawn, counts, said }
     }
 }
 
@@ -191,7 +184,7 @@ fn print(new: &NewDirective) -> Value {
 }
 
 /// None if anything is missing or unknown: half a directive is none.
-fn parse(value: &Value) -> Option<Sealed> {
+fn parse(value: &Value) -> Option<NewDirective> {
     let optional = |name: &str| match value.get(name)? {
         Value::Null => Some(None),
         Value::String(text) => Some(Some(text.as_str())),
@@ -218,7 +211,7 @@ fn parse(value: &Value) -> Option<Sealed> {
         _ => return None,
     };
     let recorded_at = Timestamp(value.get("recorded_at_ms")?.as_u64()?);
-    Some(Sealed {
+    Some(NewDirective {
         person: Person::new(value.get("person")?.as_str()?)?,
         directive: Directive { effect, purpose, actors, recorded_at },
         reason: optional("reason")?.map(str::to_owned),
