@@ -188,7 +188,12 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
         PRAGMA journal_size_limit = 67108864;
     ";
     if access == OpenFlags::SQLITE_OPEN_READ_WRITE {
-        db.pragma_update(None, "journal_mode", "WAL").map_err(damaged)?;
+        let mode = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
+        if mode.map_err(damaged)? != "wal" {
+            // Without it the reader would stand in the writer's way.
+            let refused = io::Error::other("the file system does not allow a write-ahead log");
+            return Err(io_at(path)(refused));
+        }
     }
     db.execute_batch(settings).map_err(damaged)?;
     Ok(db)

@@ -56,6 +56,18 @@ async fn what_nobody_waits_for_is_there_after_a_close() {
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_is_written_before_long_and_without_another_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let stored = opening(1, &[]);
+    store.store_opening(stored.clone()).await.unwrap();
+    store.finish(stored.commitment);
+    let known = async || store.openings_of(&[stored.commitment]).await.unwrap();
+    while !known().await[&stored.commitment].finished {}
+    assert_eq!(store.commits(), 2);
+}
+
+#[tokio::test]
 async fn a_power_cut_in_the_middle_leaves_a_beginning_of_what_was_written() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(&directory);
