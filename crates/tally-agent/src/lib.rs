@@ -2,4 +2,5 @@
 //! ledger record what was decided, and only then releases; it asks other members for records on
 //! behalf of the member's applications, and records what arrived.
 
+pub mod source;
 pub mod store;

@@ -1,0 +1,292 @@
+//! Where the member's records come from: connectors that read, describe, minimise and page.
+//!
+//! Invariant: nothing of a record leaves a source but through a [`Permit`](tally_core::policy::Permit): what is read before the
+//! decision is held here, and [`Whole::cut`] or [`Stream::open`] take the permit. What refuses
+//! before a decision says nothing about a person.
+//!
+//! Everything here blocks (disk), so it is driven on threads that may: [`Sources::open`] once at
+//! the start, which indexes; then [`Source::read`] for each exchange, the policy over
+//! [`Reading::items`], and the cut.
+
+mod capability;
+mod fhir;
+mod files;
+mod index;
+mod page;
+mod place;
+mod query;
+mod reading;
+mod settings;
+
+pub use capability::capability;
+pub use index::{Report, Warning};
+pub use query::action_of;
+pub use reading::{Chunks, Cut, Reading, Stream, Whole};
+pub use settings::{PersonColumn, SourceKind, SourceSettings};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tally_core::entry::{Action, Environment};
+use tally_core::id::{CheckDigit, MemberId, SourceId};
+use tally_core::limits::Limits;
+use tally_core::refusal::Refusal;
+use tally_record::SubjectsError;
+
+use fhir::FhirDirectory;
+use files::Files;
+
+/// All sources of the member.
+#[derive(Debug)]
+pub struct Sources {
+    sources: BTreeMap<SourceId, Arc<Source>>,
+}
+
+/// One source.
+#[derive(Debug)]
+pub struct Source {
+    descriptor: Descriptor,
+    check_digit: CheckDigit,
+    connector: Connector,
+}
+
+#[derive(Debug)]
+enum Connector {
+    Fhir(Arc<FhirDirectory>),
+    Files(Files),
+}
+
+/// What the catalogue says of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Its id: the part of a URL after the member.
+    pub id: SourceId,
+    /// What it holds.
+    pub kind: DescriptorKind,
+    /// What it is called.
+    pub title: Option<String>,
+    /// Under which licence it is published.
+    pub licence: Option<String>,
+}
+
+/// What a source holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DescriptorKind {
+    /// FHIR R4 resources.
+    Fhir,
+    /// A dataset about nobody.
+    Dataset,
+    /// A dataset whose rows are about people.
+    PeopleDataset,
+}
+
+/// What is asked of a source. Its `Debug` shows neither path nor query: both may name a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// What is asked, as the request says; it has to be what the path says.
+    pub action: Action,
+    /// The path below the source, without the first slash.
+    pub path: String,
+    /// The query, without its question mark.
+    pub query: String,
+    /// Bytes of a dataset to leave out at its start.
+    pub offset: u64,
+    /// Where the requester's application sees the source: `/fhir/RZ9`. Links begin with it.
+    pub base_url: String,
+}
+
+/// Why there is nothing to decide about. About the request or the source, never about a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{refusal}: {detail}")]
+pub struct Unread {
+    /// The code.
+    pub refusal: Refusal,
+    /// What makes it clear, at most 500 bytes, without anything of the request or of a record that
+    /// may name a person.
+    pub detail: String,
+}
+
+/// Why a source can't be opened: the fault of whoever keeps or configures it.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Something of it can't be read.
+    #[error("source {id}: {}: {source}", path.display())]
+    Io {
+        /// Which source.
+        id: SourceId,
+        /// The configured path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What stands at the path is something else.
+    #[error("source {id}: {} is not {expected}", path.display())]
+    Shape {
+        /// Which source.
+        id: SourceId,
+        /// The configured path.
+        path: PathBuf,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The subjects file is not right.
+    #[error("source {id}: {}: {source}", path.display())]
+    Subjects {
+        /// Which source.
+        id: SourceId,
+        /// The configured path.
+        path: PathBuf,
+        /// What is wrong.
+        source: SubjectsError,
+    },
+    /// It is larger than a limit.
+    #[error("source {id}: more than {max} {what}")]
+    TooMany {
+        /// Which source.
+        id: SourceId,
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// It changed while it was indexed.
+    #[error("source {id}: it changed while it was read: start again")]
+    Changed {
+        /// Which source.
+        id: SourceId,
+    },
+    /// Its records refer to each other in longer chains than are followed.
+    #[error("source {id}: its records refer to people through too many other records")]
+    Tangled {
+        /// Which source.
+        id: SourceId,
+    },
+    /// Two have one id.
+    #[error("two sources have the id {id}")]
+    Twice {
+        /// Which id.
+        id: SourceId,
+    },
+    /// The system gives no random key.
+    #[error("source {id}: the system gave no random bytes")]
+    NoRandom {
+        /// Which source.
+        id: SourceId,
+    },
+}
+
+impl Sources {
+    /// Opens all sources, and indexes those that have an index. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// The first source that can't be opened.
+    pub fn open(
+        all: Vec<SourceSettings>,
+        member: &MemberId,
+        environment: Environment,
+        limits: &Limits,
+    ) -> Result<Self, SourceError> {
+        let mut sources = BTreeMap::new();
+        for settings in all {
+            let id = settings.id.clone();
+            let source = Source::open(settings, member, environment, limits)?;
+            if sources.insert(id.clone(), Arc::new(source)).is_some() {
+                return Err(SourceError::Twice { id });
+            }
+        }
+        Ok(Self { sources })
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, id: &SourceId) -> Option<&Arc<Source>> {
+        self.sources.get(id)
+    }
+
+    /// All of them, ascending by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.sources.values()
+    }
+}
+
+impl Source {
+    fn open(
+        settings: SourceSettings,
+        member: &MemberId,
+        environment: Environment,
+        limits: &Limits,
+    ) -> Result<Self, SourceError> {
+        let SourceSettings { id, kind, title, licence, identifiers } = settings;
+        let check_digit = match environment {
+            Environment::Test => identifiers,
+            Environment::Live => CheckDigit::Checked,
+        };
+        let (connector, kind) = match kind {
+            SourceKind::FhirDirectory { path, subjects } => {
+                let subjects = place::read_subjects(&id, subjects.as_deref(), check_digit)?;
+                let opened = FhirDirectory::open(id.clone(), member, &path, subjects, limits)?;
+                (Connector::Fhir(Arc::new(opened)), DescriptorKind::Fhir)
+            }
+            SourceKind::Files { path, person } => {
+                let kind = match person {
+                    None => DescriptorKind::Dataset,
+                    Some(_) => DescriptorKind::PeopleDataset,
+                };
+                (Connector::Files(Files::open(&id, path, person, limits)?), kind)
+            }
+        };
+        let descriptor = Descriptor { id, kind, title, licence };
+        Ok(Self { descriptor, check_digit, connector })
+    }
+
+    /// What the catalogue says of it.
+    #[must_use]
+    pub const fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// How strictly its NHS numbers are read: for the policy.
+    #[must_use]
+    pub const fn check_digit(&self) -> CheckDigit {
+        self.check_digit
+    }
+
+    /// What indexing it found; `None` for a source without an index.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match &self.connector {
+            Connector::Fhir(fhir) => Some(fhir.report()),
+            Connector::Files(_) => None,
+        }
+    }
+
+    /// Reads what is asked for, so that it can be decided about. Blocks.
+    ///
+    /// # Errors
+    /// [`Unread`] where there is nothing to decide about. A record that is not there is no error but
+    /// a [`Reading`] without items: whoever may see nothing must not learn that there is nothing.
+    pub fn read(&self, ask: &Ask) -> Result<Reading, Unread> {
+        match &self.connector {
+            Connector::Fhir(fhir) => fhir.read(ask).map(Reading::Whole),
+            Connector::Files(files) => files.read(ask),
+        }
+    }
+}
+
+impl Unread {
+    fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
+        Self { refusal, detail: detail.into() }
+    }
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask")
+            .field("action", &self.action)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! `fhir-directory`: FHIR R4 JSON below a directory, read by id and searched as a FHIR server would.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tally_core::id::{MemberId, SourceId};
+use tally_core::limits::Limits;
+use tally_core::policy::Queried;
+use tally_core::refusal::Refusal;
+use tally_record::fhir::{Searchset, describe};
+use tally_record::{RecordError, Subjects};
+
+use super::index::{self, Index, Report};
+use super::page::{Page, PageKey};
+use super::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target};
+use super::reading::{Content, Whole};
+use super::{Ask, SourceError, Unread};
+
+/// Bytes that an entry of a page may have beside its record and its address: the Bundle's names, and
+/// the marks of what was left out.
+const ENTRY_BYTES: u64 = 512;
+
+/// A source of FHIR records.
+#[derive(Debug)]
+pub(super) struct FhirDirectory {
+    index: Index,
+    pages: PageKey,
+    body_bytes_max: u64,
+}
+
+impl FhirDirectory {
+    pub(super) fn open(
+        id: SourceId,
+        member: &MemberId,
+        root: &Path,
+        subjects: Subjects,
+        limits: &Limits,
+    ) -> Result<Self, SourceError> {
+        let index = index::build(&id, member, root, subjects)?;
+        let report = index.report();
+        tracing::info!(source = %id, files = report.files, records = report.records, "indexed");
+        for (warning, count) in &report.warnings {
+            tracing::warn!(source = %id, count, "{warning}");
+        }
+        let pages = PageKey::draw().ok_or(SourceError::NoRandom { id })?;
+        Ok(Self { index, pages, body_bytes_max: limits.body_bytes_max })
+    }
+
+    pub(super) const fn report(&self) -> &Report {
+        self.index.report()
+    }
+
+    pub(super) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) const fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
+    }
+
+    pub(super) fn read(self: &Arc<Self>, ask: &Ask) -> Result<Whole, Unread> {
+        let target = Target::of(&ask.path)?;
+        if target.action() != ask.action {
+            let detail = "The action is not the one that the path names.";
+            return Err(Unread::new(Refusal::BadQuery, detail));
+        }
+        if ask.offset > 0 {
+            return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
+        }
+        let query = Query::of(&target, &ask.query)?;
+        match &target {
+            Target::Record { kind, id } => self.record(kind, id),
+            Target::Type { .. } | Target::Everything { .. } => self.page(ask, &target, query),
+        }
+    }
+
+    fn record(self: &Arc<Self>, kind: &'static str, id: &str) -> Result<Whole, Unread> {
+        let Some(found) = self.index.find(kind, id) else {
+            return Ok(self.whole(Content::Nothing, Vec::new(), kind, Vec::new()));
+        };
+        let number = found.map_err(malformed)?;
+        if self.index.len(number) > self.body_bytes_max {
+            return Err(too_large());
+        }
+        let text = self.index.read(&[number])?.into_iter().next().unwrap_or_default();
+        let described = self.index.with_context(|context| {
+            describe(text.as_bytes(), context).map(|described| described.items().to_vec())
+        });
+        let items = described.map_err(malformed)?;
+        Ok(self.whole(Content::Record(text.into_bytes()), items, kind, Vec::new()))
+    }
+
+    fn page(self: &Arc<Self>, ask: &Ask, target: &Target, query: Query) -> Result<Whole, Unread> {
+        let path = target.path();
+        let page = match query.page {
+            Some(token) => self.pages.open(&path, &token).ok_or_else(|| {
+                let detail =
+                    "The page is not one of this search, or of an older index: search again.";
+                Unread::new(Refusal::BadQuery, detail)
+            })?,
+            None => {
+                let count = query.count.unwrap_or(COUNT_DEFAULT);
+                Page { offset: 0, count, criteria: query.criteria }
+            }
+        };
+        let kind = target.kind();
+        let found = match target {
+            Target::Everything { id } => self.index.everything(id).map_err(malformed)?,
+            _ => self.index.search(kind, &page.criteria),
+        };
+        let queried = self.queried(kind, &page.criteria);
+        let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
+        let left = found.get(offset..).unwrap_or_default();
+        let (numbers, after) = left.split_at(self.fitting(ask, left, page.count));
+        if numbers.is_empty() && !after.is_empty() {
+            return Err(too_large());
+        }
+        let next = match u32::try_from(offset.saturating_add(numbers.len())) {
+            Ok(offset) if !after.is_empty() => {
+                let token = self.pages.seal(&path, &Page { offset, ..page });
+                let token = token.ok_or_else(super::place::gone)?;
+                Some(format!("{}/{path}?_page={token}", ask.base_url))
+            }
+            _ => None,
+        };
+        let mut set = Searchset::new();
+        for (number, text) in numbers.iter().zip(self.index.read(numbers)?) {
+            let Some((kind, id)) = self.index.name(*number) else { continue };
+            set.add(&format!("{}/{kind}/{id}", ask.base_url), &text, true);
+        }
+        let is_all = offset == 0 && next.is_none();
+        let body = if is_all { set.finish(None) } else { set.finish_page() };
+        let described = self.index.with_context(|context| {
+            describe(&body, context).map(|described| described.items().to_vec())
+        });
+        let items = described.map_err(malformed)?;
+        let asked = if ask.query.is_empty() { String::new() } else { format!("?{}", ask.query) };
+        let own = format!("{}/{path}{asked}", ask.base_url);
+        Ok(self.whole(Content::Page { body, own, next }, items, kind, queried))
+    }
+
+    /// How many of the records fit onto a page.
+    fn fitting(&self, ask: &Ask, numbers: &[u32], count: u16) -> usize {
+        let mut bytes = 2 * (ENTRY_BYTES + ask.query.len() as u64);
+        let count = usize::from(count.min(COUNT_MAX));
+        let fits = |number: &&u32| {
+            let address = ask.base_url.len() as u64;
+            bytes = bytes.saturating_add(self.index.len(**number) + ENTRY_BYTES + address);
+            bytes <= self.body_bytes_max
+        };
+        numbers.iter().take(count).take_while(fits).count()
+    }
+
+    /// By which elements it is searched: an answer tells what they hold.
+    fn queried(&self, kind: &'static str, criteria: &Criteria) -> Vec<Queried> {
+        let mut elements = Vec::new();
+        if criteria.id.is_some() {
+            elements.push("id");
+        }
+        if criteria.identifier.is_some() {
+            elements.push("identifier");
+        }
+        if criteria.patient.is_some() || criteria.subject.is_some() {
+            let before = elements.len();
+            elements.extend(self.index.person_elements(kind));
+            if elements.len() == before {
+                elements.push("subject");
+            }
+        }
+        let queried =
+            |element: &str| Queried { kind: kind.to_owned(), element: element.to_owned() };
+        elements.into_iter().map(queried).collect()
+    }
+
+    fn whole(
+        self: &Arc<Self>,
+        content: Content,
+        items: Vec<tally_core::record::Item>,
+        kind: &str,
+        queried: Vec<Queried>,
+    ) -> Whole {
+        let source = Some(Arc::clone(self));
+        Whole::new(source, content, items, vec![kind.to_owned()], queried)
+    }
+}
+
+/// A record of the source is not understood. Its code says why, and nothing of the record.
+fn malformed(error: RecordError) -> Unread {
+    let detail = format!("The record can't be read ({}).", error.code());
+    Unread::new(Refusal::SourceMalformed, detail)
+}
+
+fn too_large() -> Unread {
+    Unread::new(Refusal::TooLarge, "The record is larger than what is read into memory.")
+}

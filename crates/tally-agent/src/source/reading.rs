@@ -1,0 +1,424 @@
+//! What was read, to be decided about, and then cut down to what a permit lets go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use tally_core::agreement::{AllowList, Elements};
+use tally_core::opening::CHUNK_LEN;
+use tally_core::policy::{self, Permit, Queried};
+use tally_core::record::{Item, Person};
+use tally_core::refusal::Refusal;
+use tally_log::sha256;
+use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, RowPerson};
+use tally_record::fhir::{Fate, Links, Verdict, describe, type_names};
+
+use super::fhir::FhirDirectory;
+use super::place::Stamp;
+
+/// What was read.
+#[derive(Debug)]
+pub enum Reading {
+    /// A body in memory: records about people, or about nobody.
+    Whole(Whole),
+    /// A dataset about nobody, read while it leaves.
+    Stream(Stream),
+}
+
+/// A body in memory. Its `Debug` shows none of it.
+pub struct Whole {
+    source: Option<Arc<FhirDirectory>>,
+    content: Content,
+    items: Vec<Item>,
+    kinds: Vec<String>,
+    queried: Vec<Queried>,
+}
+
+/// What is in memory.
+pub(super) enum Content {
+    /// No such record.
+    Nothing,
+    /// One FHIR resource.
+    Record(Vec<u8>),
+    /// A page of a search.
+    Page { body: Vec<u8>, own: String, next: Option<String> },
+    /// A table whose rows are about people.
+    Rows { body: Vec<u8>, column: String },
+}
+
+/// What is left of a body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The bytes that leave.
+    pub body: Vec<u8>,
+    /// Their media type.
+    pub media_type: &'static str,
+    /// Records that leave.
+    pub records: u64,
+    /// The people about whom something leaves, each with the records about them, as `Type/id`.
+    pub people: BTreeMap<Person, Vec<String>>,
+    /// People about whom something was found and nothing leaves.
+    pub people_withheld: u64,
+}
+
+/// A dataset about nobody that is there.
+#[derive(Debug)]
+pub struct Stream {
+    pub(super) file: File,
+    pub(super) stamp: Stamp,
+    pub(super) is_csv: bool,
+    pub(super) media_type: &'static str,
+    pub(super) items: [Item; 1],
+    /// Hash of what the source is called and of the path below it.
+    pub(super) name: [u8; 32],
+    pub(super) offset: u64,
+}
+
+/// The bytes of a dataset that leave, in pieces of [`CHUNK_LEN`]; the last one may be shorter. After
+/// an error there is nothing more. Constant memory: two pieces and one row.
+pub struct Chunks {
+    file: File,
+    /// Where the file is read next. The file's own place is shared by all who have it open.
+    at: u64,
+    stamp: Stamp,
+    projection: Option<Projection>,
+    out: Vec<u8>,
+    piece: Vec<u8>,
+    skip: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    Read,
+    Failed,
+}
+
+impl Reading {
+    /// What the policy decides about, in order. None: there is no such record.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        match self {
+            Self::Whole(whole) => whole.items(),
+            Self::Stream(stream) => &stream.items,
+        }
+    }
+
+    /// Whether there is anything of what was asked for.
+    #[must_use]
+    pub fn known(&self) -> bool {
+        !self.items().is_empty()
+    }
+
+    /// Resource types that the request itself names: for the policy's `Request::kinds`.
+    #[must_use]
+    pub fn kinds(&self) -> &[String] {
+        match self {
+            Self::Whole(whole) => &whole.kinds,
+            Self::Stream(_) => &[],
+        }
+    }
+
+    /// What it searches by: for the policy's `Request::queried`.
+    #[must_use]
+    pub fn queried(&self) -> &[Queried] {
+        match self {
+            Self::Whole(whole) => &whole.queried,
+            Self::Stream(_) => &[],
+        }
+    }
+
+    /// All people whom the items are about, each with those items, as `Type/id`: for the opening of
+    /// a refusal.
+    #[must_use]
+    pub fn people_and_record_ids(&self) -> BTreeMap<Person, Vec<String>> {
+        people_of(self.items().iter())
+    }
+}
+
+impl Whole {
+    pub(super) const fn new(
+        source: Option<Arc<FhirDirectory>>,
+        content: Content,
+        items: Vec<Item>,
+        kinds: Vec<String>,
+        queried: Vec<Queried>,
+    ) -> Self {
+        Self { source, content, items, kinds, queried }
+    }
+
+    /// What the policy decides about, in order.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// What is left of the body under a permit that was decided over [`items`](Self::items).
+    ///
+    /// # Errors
+    /// `withheld-whole` where nothing is left, because each record has an element that changes its
+    /// meaning and may not leave; `unknown-record` where nothing was there; `too-large`; and
+    /// `source-malformed` where what was read is not what it was described as.
+    pub fn cut(&self, permit: &Permit) -> Result<Cut, Refusal> {
+        let cut = match &self.content {
+            Content::Nothing => return Err(Refusal::UnknownRecord),
+            Content::Record(body) => self.cut_fhir(permit, body, &Links::default())?,
+            Content::Page { body, own, next } => {
+                self.cut_fhir(permit, body, &Links { own: Some(own), next: next.as_deref() })?
+            }
+            Content::Rows { body, column } => self.cut_rows(permit, body, column)?,
+        };
+        Ok(cut)
+    }
+
+    fn cut_fhir(&self, permit: &Permit, body: &[u8], links: &Links<'_>) -> Result<Cut, Refusal> {
+        let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;
+        let all;
+        let types = match permit.fields() {
+            AllowList::Elements(types) => types.as_slice(),
+            AllowList::Everything => {
+                all = type_names().map(|kind| (kind.to_owned(), Elements::All)).collect::<Vec<_>>();
+                all.as_slice()
+            }
+            AllowList::Columns(_) => &[],
+        };
+        let verdicts = permit.verdicts().map(|verdict| Verdict::of_policy(verdict, types));
+        let verdicts = verdicts.collect::<Vec<_>>();
+        let minimised = source.index().with_context(|context| {
+            let described = describe(body, context).ok()?;
+            let same = described.items() == self.items && verdicts.len() == self.items.len();
+            same.then(|| described.minimise(&verdicts, links))
+        });
+        let minimised = minimised.ok_or(Refusal::SourceMalformed)?;
+        let left = minimised.fates.iter().map(|fate| matches!(fate, Fate::Whole | Fate::Cut));
+        let body = minimised.body.ok_or(Refusal::WithheldWhole)?;
+        if body.len() as u64 > source.body_bytes_max() {
+            return Err(Refusal::TooLarge);
+        }
+        self.cut_to(body, "application/fhir+json", &left.collect::<Vec<_>>())
+    }
+
+    fn cut_rows(&self, permit: &Permit, body: &[u8], column: &str) -> Result<Cut, Refusal> {
+        let released = released(permit.fields())?;
+        let left: Vec<_> =
+            permit.verdicts().map(|it| matches!(it, policy::Verdict::Keep(_))).collect();
+        if left.len() != self.items.len() {
+            return Err(Refusal::SourceMalformed);
+        }
+        let mut places = left.iter();
+        let mut out = Vec::new();
+        let mut projection =
+            Projection::new(released, Some(column.to_owned()), CsvLimits::default());
+        let mut each = |row: &tally_record::csv::Row<'_>| {
+            let goes = match row.person() {
+                RowPerson::Known(_) => places.next().is_some_and(|left| *left),
+                RowPerson::Nobody => row.is_header(),
+                RowPerson::Unknown => false,
+            };
+            if goes {
+                row.write(&mut out);
+            }
+        };
+        let read = projection.push(body, &mut each).and_then(|()| projection.finish(&mut each));
+        read.map_err(|error| refusal_of(&error))?;
+        self.cut_to(out, "text/csv", &left)
+    }
+
+    /// `left`: whether each item leaves.
+    fn cut_to(
+        &self,
+        body: Vec<u8>,
+        media_type: &'static str,
+        left: &[bool],
+    ) -> Result<Cut, Refusal> {
+        let leaving = self.items.iter().zip(left).filter(|(_, left)| **left).map(|(item, _)| item);
+        let leaving: Vec<&Item> = leaving.collect();
+        if leaving.is_empty() && !self.items.is_empty() {
+            return Err(Refusal::WithheldWhole);
+        }
+        let people = people_of(leaving.iter().copied());
+        let all: BTreeSet<&Person> = self.items.iter().flat_map(|item| &item.people).collect();
+        let people_withheld = all.len().saturating_sub(people.len()) as u64;
+        Ok(Cut { body, media_type, records: leaving.len() as u64, people, people_withheld })
+    }
+}
+
+impl Stream {
+    /// The media type of what leaves.
+    #[must_use]
+    pub const fn media_type(&self) -> &'static str {
+        self.media_type
+    }
+
+    /// Bytes that will leave from the offset on, where that is known before they are read.
+    #[must_use]
+    pub fn bytes(&self, permit: &Permit) -> Option<u64> {
+        let whole = matches!(permit.fields(), AllowList::Everything);
+        whole.then(|| self.stamp.bytes.saturating_sub(self.offset))
+    }
+
+    /// A strong validator (RFC 9110 §8.8.1), with its quotes: over what the system says of the file
+    /// and over what of it may leave, never over its content.
+    #[must_use]
+    pub fn etag(&self, permit: &Permit) -> String {
+        let mut parts: Vec<Vec<u8>> = vec![
+            b"tally/etag/v1\0".to_vec(),
+            self.name.to_vec(),
+            self.stamp.bytes.to_be_bytes().to_vec(),
+            self.stamp.modified.0.to_be_bytes().to_vec(),
+            self.stamp.modified.1.to_be_bytes().to_vec(),
+            self.stamp.inode.to_be_bytes().to_vec(),
+        ];
+        if let AllowList::Columns(columns) = permit.fields() {
+            parts.extend(columns.iter().map(|column| [column.as_bytes(), b"\0"].concat()));
+        }
+        let hash = sha256(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let digits: String =
+            hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("\"{digits}\"")
+    }
+
+    /// Opens what a permit lets go, from the offset that was asked for on; the offset counts bytes
+    /// that leave, not those of the file. Reads the first piece, so that a table whose header is
+    /// wrong is refused before anything is recorded.
+    ///
+    /// # Errors
+    /// `type-not-in-agreement` where no column may leave, or the file has none; `range-invalid`;
+    /// `source-malformed`, `source-changed`, `source-unavailable`.
+    pub fn open(&self, permit: &Permit) -> Result<Chunks, Refusal> {
+        let file = self.file.try_clone().map_err(|_| Refusal::SourceUnavailable)?;
+        let mut chunks = Chunks {
+            file,
+            at: 0,
+            stamp: self.stamp,
+            projection: None,
+            out: Vec::new(),
+            piece: vec![0; CHUNK_LEN],
+            skip: 0,
+            state: State::Reading,
+        };
+        match permit.fields() {
+            AllowList::Everything => chunks.at = self.offset,
+            columns if self.is_csv => {
+                let released = released(columns)?;
+                chunks.projection = Some(Projection::new(released, None, CsvLimits::default()));
+                chunks.skip = self.offset;
+            }
+            _ => return Err(Refusal::TypeNotInAgreement),
+        }
+        if chunks.at > self.stamp.bytes {
+            return Err(Refusal::RangeInvalid);
+        }
+        chunks.fill()?;
+        Ok(chunks)
+    }
+}
+
+impl Chunks {
+    /// Reads until a piece is full, or the file at its end.
+    fn fill(&mut self) -> Result<(), Refusal> {
+        while self.state == State::Reading && self.out.len() < CHUNK_LEN {
+            let read = self.file.read_at(&mut self.piece, self.at);
+            let read = read.map_err(|_| Refusal::SourceUnavailable)?;
+            self.at += read as u64;
+            let now = self.file.metadata().map_err(|_| Refusal::SourceUnavailable)?;
+            if Stamp::of(&now) != self.stamp {
+                return Err(Refusal::SourceChanged);
+            }
+            let piece = self.piece.get(..read).unwrap_or_default();
+            let out = &mut self.out;
+            match &mut self.projection {
+                None => out.extend_from_slice(piece),
+                Some(projection) => {
+                    let mut each = |row: &tally_record::csv::Row<'_>| row.write(out);
+                    let done = if read == 0 {
+                        projection.finish(&mut each)
+                    } else {
+                        projection.push(piece, &mut each)
+                    };
+                    done.map_err(|error| refusal_of(&error))?;
+                }
+            }
+            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(self.out.len());
+            self.out.drain(..skipped);
+            self.skip -= skipped as u64;
+            if read == 0 {
+                self.state = State::Read;
+                if self.skip > 0 {
+                    return Err(Refusal::RangeInvalid);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Result<Vec<u8>, Refusal>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.state == State::Failed {
+            return None;
+        }
+        if let Err(refusal) = self.fill() {
+            self.state = State::Failed;
+            return Some(Err(refusal));
+        }
+        let rest = self.out.split_off(self.out.len().min(CHUNK_LEN));
+        let chunk = std::mem::replace(&mut self.out, rest);
+        (!chunk.is_empty()).then_some(Ok(chunk))
+    }
+}
+
+/// The columns that may leave.
+fn released(fields: &AllowList) -> Result<Released, Refusal> {
+    match fields {
+        AllowList::Columns(columns) => Ok(Released::These(columns.clone())),
+        AllowList::Everything => Ok(Released::All),
+        AllowList::Elements(_) => Err(Refusal::TypeNotInAgreement),
+    }
+}
+
+fn refusal_of(error: &CsvError) -> Refusal {
+    match error.fault {
+        CsvFault::NoReleasedColumn => Refusal::TypeNotInAgreement,
+        _ => Refusal::SourceMalformed,
+    }
+}
+
+fn people_of<'i>(items: impl Iterator<Item = &'i Item>) -> BTreeMap<Person, Vec<String>> {
+    let mut people: BTreeMap<Person, Vec<String>> = BTreeMap::new();
+    for item in items {
+        for person in &item.people {
+            let name = format!("{}/{}", item.kind, item.id);
+            people.entry(person.clone()).or_default().push(name);
+        }
+    }
+    people
+}
+
+impl fmt::Debug for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Whole").field("items", &self.items).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cut")
+            .field("bytes", &self.body.len())
+            .field("records", &self.records)
+            .field("people", &self.people.len())
+            .field("people_withheld", &self.people_withheld)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Chunks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunks").field("bytes", &self.stamp.bytes).finish_non_exhaustive()
+    }
+}
