@@ -182,9 +182,7 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
 pub(crate) fn receipt(args: &ReceiptArgs, config: Option<&Path>) -> Result<Exit, Failure> {
     let mut log = Log::open(args.dir.as_deref(), config)?;
     let checkpoint = log.checkpoint()?;
-    let size = checkpoint.checkpoint().size;
-    let note = checkpoint.to_string();
-    let file = receipt::make(&mut log, size, note.as_bytes(), args.leaf).map_err(no_leaf)?;
+    let file = receipt::make(&mut log, &checkpoint, args.leaf).map_err(no_leaf)?;
     let text = serde_json::to_string(&file)
         .map_err(|why| Failure::environment(why, "report this: a receipt has no JSON form"))?;
     match &args.to {

@@ -1,4 +1,7 @@
 //! Single leaves and proofs out of the files of a log.
+//!
+//! Invariant: a leaf is handed out only if it is in the tree of the root that was given. Who keeps the
+//! files can withhold leaves, and can't change them.
 
 use std::collections::VecDeque;
 
@@ -6,9 +9,9 @@ use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
 use tally_core::id::LeafIndex;
 use tally_core::receipt::Receipt;
-use tally_log::proof::{inclusion, inclusion_needs};
-use tally_log::tile::{TilePath, bundle_entries};
-use tally_log::{BatchTree, Edge, Hash, TileContent, TileSet};
+use tally_log::proof::{inclusion, inclusion_needs, verify_inclusion};
+use tally_log::tile::{TilePath, bundle_entries, encode_hashes};
+use tally_log::{BatchTree, Checkpoint, Edge, Hash, TileContent, TileSet, leaf_hash};
 
 use crate::verify::{Source, Unreadable};
 
@@ -16,12 +19,18 @@ use crate::verify::{Source, Unreadable};
 pub(crate) struct Leaves<'s, S> {
     source: &'s mut S,
     size: u64,
-    /// The last bundles that were read.
+    root: Hash,
+    /// The last bundles that were read, and found to be in the tree.
     bundles: VecDeque<(u64, Vec<Vec<u8>>)>,
+    /// The last tiles of hashes that were read: the way up from one bundle is most of that from the
+    /// next.
+    hashes: VecDeque<(TilePath, Vec<u8>)>,
 }
 
 /// Bundles that are kept.
 const BUNDLES_MAX: usize = 16;
+/// Tiles of hashes that are kept: more than there are levels.
+const TILES_MAX: usize = 16;
 
 /// Why there is no such leaf or receipt.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +50,10 @@ pub(crate) enum NoLeaf {
 }
 
 impl<'s, S: Source> Leaves<'s, S> {
-    /// The leaves of a log up to this size.
-    pub(crate) const fn new(source: &'s mut S, size: u64) -> Self {
-        Self { source, size, bundles: VecDeque::new() }
+    /// The leaves of the log that this checkpoint is of.
+    pub(crate) const fn new(source: &'s mut S, checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { size, root, .. } = *checkpoint;
+        Self { source, size, root, bundles: VecDeque::new(), hashes: VecDeque::new() }
     }
 
     /// One leaf.
@@ -57,7 +67,8 @@ impl<'s, S: Source> Leaves<'s, S> {
             let bytes = self.tile(path)?;
             let entries = bundle_entries(path, &bytes);
             let entries = entries.map_err(|why| NoLeaf::Damaged(format!("{path}: {why}")))?;
-            let entries = entries.into_iter().map(<[u8]>::to_vec).collect();
+            let entries = entries.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
+            self.check(path, &entries)?;
             self.bundles.truncate(BUNDLES_MAX - 1);
             self.bundles.push_front((path.index(), entries));
         }
@@ -111,15 +122,52 @@ impl<'s, S: Source> Leaves<'s, S> {
         Err(NoLeaf::Beyond(leaf, self.size))
     }
 
+    /// Whether these entries are those of the tree. The way from the first of them up to the root goes
+    /// past the hashes of all the others.
+    fn check(&mut self, bundle: TilePath, entries: &[Vec<u8>]) -> Result<(), NoLeaf> {
+        let damaged = |why: String| NoLeaf::Damaged(format!("{bundle}: {why}"));
+        let hashes = entries.iter().map(|entry| leaf_hash(entry)).collect::<Vec<Hash>>();
+        let first = bundle.index().saturating_mul(256);
+        let content = TileContent::Hashes { level: 0 };
+        let own = TilePath::new(content, bundle.index(), bundle.width());
+        let own = own.map(|own| (own, encode_hashes(&hashes)));
+        let path = self.way_up(first, own)?;
+        let start = hashes.first().ok_or_else(|| damaged("it is empty".to_owned()))?;
+        verify_inclusion(start, first, self.size, &path, &self.root)
+            .map_err(|_| damaged("its leaves are not those of the checkpoint".to_owned()))
+    }
+
     fn path(&mut self, leaf: u64) -> Result<Vec<Hash>, NoLeaf> {
+        self.way_up(leaf, None)
+    }
+
+    /// The path of a leaf, out of tiles that are read, but for the one that is given.
+    fn way_up(
+        &mut self,
+        leaf: u64,
+        given: Option<(TilePath, Vec<u8>)>,
+    ) -> Result<Vec<Hash>, NoLeaf> {
         let no_proof = |why: tally_log::NoProof| NoLeaf::Damaged(why.to_string());
         let nodes = inclusion_needs(leaf, self.size).map_err(no_proof)?;
         let mut tiles = TileSet::new();
         for path in TileSet::needs(&nodes, self.size) {
-            let bytes = self.tile(path)?;
+            let bytes = match &given {
+                Some((own, bytes)) if *own == path => bytes.clone(),
+                _ => self.hash_tile(path)?,
+            };
             tiles.insert(path, &bytes).map_err(|why| NoLeaf::Damaged(why.to_string()))?;
         }
         inclusion(leaf, self.size, |node| tiles.node(node)).map_err(no_proof)
+    }
+
+    fn hash_tile(&mut self, path: TilePath) -> Result<Vec<u8>, NoLeaf> {
+        if let Some((_, bytes)) = self.hashes.iter().find(|(kept, _)| *kept == path) {
+            return Ok(bytes.clone());
+        }
+        let bytes = self.tile(path)?;
+        self.hashes.truncate(TILES_MAX - 1);
+        self.hashes.push_front((path, bytes.clone()));
+        Ok(bytes)
     }
 
     fn tile(&mut self, path: TilePath) -> Result<Vec<u8>, NoLeaf> {

@@ -111,6 +111,31 @@ fn a_log_is_read_page_by_page_in_the_words_of_the_formats() {
 }
 
 #[test]
+fn leaves_that_are_not_those_of_the_checkpoint_are_not_shown() {
+    let (dir, golden) = export();
+    let mut leaves = golden.leaves.clone();
+    let place = leaves.len() - 5;
+    let salt = leaves[place].iter().rposition(|byte| *byte == leaves[place][5]).unwrap();
+    leaves[place][salt] ^= 1;
+    let checkpoint = golden.files()["checkpoint"].clone();
+    let mut files = golden::files_of(&leaves);
+    files.insert("checkpoint".to_owned(), checkpoint);
+    golden::write(&dir.path().join("export"), &files);
+    let cursor = (place - 40).to_string();
+    for args in [
+        &["audit", "log", "--dir", "export", "--cursor", &cursor] as &[&str],
+        &["audit", "show", "nothing", "--dir", "export"],
+        &["audit", "receipt", &cursor, "--dir", "export"],
+    ] {
+        let output = tally(args, dir.path());
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(output.stdout.is_empty());
+        let told = text(&output.stderr);
+        assert!(told.contains("its leaves are not those of the checkpoint"), "{told}");
+    }
+}
+
+#[test]
 fn a_receipt_is_taken_and_checked_and_its_mesh_is_compared() {
     let (dir, golden) = export();
     let leaf = (golden.leaves.len() - 5).to_string();

@@ -34,7 +34,7 @@ pub(super) fn page(
     keep: &dyn Fn(&Row) -> bool,
 ) -> Result<Page, NoLeaf> {
     let size = checkpoint.checkpoint().size;
-    let mut leaves = Leaves::new(source, size);
+    let mut leaves = Leaves::new(source, checkpoint.checkpoint());
     let mut rows: Vec<Row> = Vec::new();
     let mut leaf = from;
     while leaf < size && rows.len() < rows_max {

@@ -8,15 +8,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tally_core::entry::{Entry, Genesis};
-use tally_core::id::{MemberId, MeshId};
+use tally_core::id::{LeafIndex, MemberId, MeshId};
+use tally_core::ledger::{Registers, is_approved_now};
 use tally_core::receipt::{Checked, Receipt, ReceiptError, Trust, author};
 use tally_core::register::{MemberRecord, RegisterBody};
-use tally_log::{KeyName, NoteKey, VerifyingKey, leaf_hash};
+use tally_core::time::Timestamp;
+use tally_log::{KeyName, NoteKey, SignedCheckpoint, VerifyingKey, leaf_hash};
 
 use crate::failure::Failure;
 use crate::leaves::{Leaves, NoLeaf, kind};
 use crate::output::pairs;
-use crate::verify::Source;
+use crate::verify::{Rules, Source};
 
 /// Longest file that is read, in bytes: 4 MiB.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
@@ -53,6 +55,8 @@ pub(crate) struct Shown {
 /// The keys that a mesh's leaves name.
 struct Keys {
     mesh_id: MeshId,
+    /// The members as they are: they approve what comes next.
+    registers: Registers,
     log: Vec<NoteKey>,
     agents: BTreeMap<MemberId, Vec<VerifyingKey>>,
     origin: KeyName,
@@ -84,33 +88,51 @@ pub(crate) fn read(path: &Path) -> Result<ReceiptFile, Failure> {
 /// [`NoLeaf`] if there is none.
 pub(crate) fn make(
     source: &mut impl Source,
-    size: u64,
-    checkpoint: &[u8],
+    checkpoint: &SignedCheckpoint,
     leaf: u64,
 ) -> Result<ReceiptFile, NoLeaf> {
-    let mut leaves = Leaves::new(source, size);
-    let receipt = leaves.receipt(leaf, checkpoint)?;
-    let mut register = receipt.seal.value().last_register_leaf;
+    let note = checkpoint.to_string();
+    let mut leaves = Leaves::new(source, checkpoint.checkpoint());
+    let receipt = leaves.receipt(leaf, note.as_bytes())?;
     let mut file = ReceiptFile {
         tally: 1,
         receipt: STANDARD.encode(tally_wire::encode(&receipt)),
         genesis: STANDARD.encode(leaves.leaf(0)?.bytes()),
         registers: Vec::new(),
     };
-    // From one register leaf to the one before it, until the keys of the genesis suffice.
-    while !check(&file, None).verified && register.0 > 0 {
-        if file.registers.len() >= REGISTERS_MAX {
-            break;
-        }
-        let write = leaves.receipt(register.0, checkpoint)?;
-        register = write.seal.value().last_register_leaf;
-        if matches!(write.entry.value(), Entry::Register(write)
-            if matches!(write.body.value(), RegisterBody::Member(_)))
-        {
-            file.registers.insert(0, STANDARD.encode(tally_wire::encode(&write)));
-        }
+    if !check(&file, None).verified {
+        let last = receipt.seal.value().last_register_leaf;
+        file.registers = changes(&mut leaves, last, note.as_bytes())?;
     }
     Ok(file)
+}
+
+/// Receipts of all writes to member registers up to this register leaf, in their order: each is
+/// approved by the members as those before it left them.
+fn changes<S: Source>(
+    leaves: &mut Leaves<'_, S>,
+    last: LeafIndex,
+    checkpoint: &[u8],
+) -> Result<Vec<String>, NoLeaf> {
+    let mut changes = Vec::new();
+    let mut register = last.0;
+    while register > 0 && changes.len() < REGISTERS_MAX {
+        let entry = leaves.leaf(register)?;
+        let is_member = matches!(entry.value(), Entry::Register(write)
+            if matches!(write.body.value(), RegisterBody::Member(_)));
+        if is_member {
+            let receipt = leaves.receipt(register, checkpoint)?;
+            changes.push(STANDARD.encode(tally_wire::encode(&receipt)));
+        }
+        let before = leaves.seal_after(register)?.1.value().last_register_leaf.0;
+        if before >= register {
+            let why = format!("the seal after leaf {register} names a later register leaf");
+            return Err(NoLeaf::Damaged(why));
+        }
+        register = before;
+    }
+    changes.reverse();
+    Ok(changes)
 }
 
 /// Checks a receipt. `mesh_id` is the mesh that it must be from, if whoever asks has said so.
@@ -130,8 +152,7 @@ fn show(file: &ReceiptFile, mesh_id: Option<MeshId>, shown: &mut Shown) -> Resul
     }
     for register in &file.registers {
         let register = receipt(&bytes(register, "register")?)?;
-        keys.check(&register).map_err(|why| format!("a register: {why}"))?;
-        keys.take(register.entry.value());
+        keys.take(&register).map_err(|why| format!("a register: {why}"))?;
     }
     let receipt = receipt(&bytes(&file.receipt, "receipt")?)?;
     let (shown_leaf, kind) = (receipt.leaf.0, kind(receipt.entry.value()));
@@ -153,17 +174,30 @@ impl Keys {
         shown.mesh_id = Some(mesh_id.to_string());
         let origin = KeyName::new(&format!("{}/ledger/0", genesis.mesh));
         let origin = origin.map_err(|why| format!("the genesis: {why}"))?;
-        let mut keys = Self { mesh_id, log: Vec::new(), agents: BTreeMap::new(), origin };
+        let mut registers = Registers::default();
+        registers.found(&genesis, Timestamp::default());
+        let (log, agents) = (Vec::new(), BTreeMap::new());
+        let mut keys = Self { mesh_id, registers, log, agents, origin };
         genesis.members.iter().for_each(|member| keys.take_member(member));
         Ok(keys)
     }
 
-    fn take(&mut self, entry: &Entry) {
-        if let Entry::Register(write) = entry
-            && let RegisterBody::Member(member) = write.body.value()
-        {
-            self.take_member(member);
+    /// Takes a member's register as it was written since, if the members have approved it. That it
+    /// stands in a tree is not enough: whoever runs a ledger node can sign a tree of its own making.
+    fn take(&mut self, receipt: &Receipt) -> Result<(), String> {
+        let (_, checked) = self.check(receipt).map_err(|why| why.to_string())?;
+        let Entry::Register(write) = receipt.entry.value() else {
+            return Err("it is none".to_owned());
+        };
+        let RegisterBody::Member(member) = write.body.value() else {
+            return Err("it is no member's".to_owned());
+        };
+        if !is_approved_now(&self.registers, &self.mesh_id, write, &Rules) {
+            return Err("the members have not approved it, or one before it is missing".to_owned());
         }
+        self.registers.follow(checked.leaf, write, checked.time);
+        self.take_member(member);
+        Ok(())
     }
 
     fn take_member(&mut self, member: &MemberRecord) {
@@ -223,3 +257,6 @@ fn receipt(bytes: &[u8]) -> Result<Receipt, String> {
 fn bytes(text: &str, what: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|why| format!("the {what} is not base64: {why}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ impl Surroundings for Rules {
 }
 
 /// The keys of the golden log come from what they are for.
-fn key(what: &str, member: &str) -> SigningKey {
+pub fn key(what: &str, member: &str) -> SigningKey {
     let mut seed = [0; 32];
     seed.iter_mut().zip(format!("{what} of {member}").bytes()).for_each(|(to, from)| *to = from);
     SigningKey::from_seed(&seed)

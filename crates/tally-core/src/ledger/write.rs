@@ -49,7 +49,8 @@ pub(super) fn check_write(
 
 /// Whether a write to a member or to the rules is approved by a majority of the members as they are.
 /// Who files it does not matter for those.
-pub(super) fn is_approved_now(
+#[must_use]
+pub fn is_approved_now(
     registers: &Registers,
     mesh_id: &MeshId,
     write: &RegisterWrite,

@@ -1,0 +1,139 @@
+//! Who runs a ledger node can sign any tree: what a receipt needs besides is out of its reach.
+
+use tally_core::Encoded;
+use tally_core::entry::{Algorithm, Lane, Seal, batch_preimage};
+use tally_core::id::{KeyId, Salt16, SessionId};
+use tally_core::register::{Approval, RegisterName, RegisterWrite, register_preimage};
+use tally_log::tile::TilePath;
+use tally_log::{Checkpoint, Origin, SigningKey, root_of};
+
+use super::*;
+use crate::verify::Unreadable;
+
+#[path = "../../../tests/support/golden.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
+mod golden;
+
+use golden::{Golden, ORIGIN, files_of, key, signer};
+
+struct Files(BTreeMap<String, Vec<u8>>);
+
+impl Source for Files {
+    fn tile(&mut self, path: TilePath) -> Result<Option<Vec<u8>>, Unreadable> {
+        Ok(self.0.get(&path.to_string()).cloned())
+    }
+
+    fn narrower(&mut self, _: TilePath) -> Result<Vec<TilePath>, Unreadable> {
+        Ok(Vec::new())
+    }
+}
+
+/// Leaves that go on after the golden log as a liar wants them to.
+struct Forged {
+    golden: Golden,
+    leaves: Vec<Vec<u8>>,
+    last_register_leaf: LeafIndex,
+}
+
+impl Forged {
+    fn new() -> Self {
+        let golden = Golden::new();
+        let leaves = golden.leaves.clone();
+        let last_register_leaf = golden.state.registers().iter().map(|it| it.1.leaf).max();
+        Self { golden, leaves, last_register_leaf: last_register_leaf.unwrap() }
+    }
+
+    fn seal(&mut self, lane: Lane, entry: Vec<u8>, agent: &SigningKey) -> u64 {
+        let (session, root) = (SessionId(LeafIndex(1)), leaf_hash(&entry));
+        let mesh_id = self.golden.state.mesh_id();
+        let preimage = batch_preimage(mesh_id, 0, session, 9, lane, 1, &root);
+        let seal = Seal {
+            session,
+            number: 9,
+            lane,
+            count: 1,
+            root,
+            algorithm: Algorithm::EdDsa,
+            signature: agent.sign(&preimage),
+            time: self.golden.state.time(),
+            last_register_leaf: self.last_register_leaf,
+        };
+        self.leaves.extend([entry, tally_wire::encode(&seal)]);
+        self.leaves.len() as u64 - 2
+    }
+
+    /// The member gets another agent key, with these members' approvals.
+    fn replace_key(&mut self, id: &str, agent_key: VerifyingKey, approving: &[&str]) {
+        let name: RegisterName = format!("member/{id}").parse().unwrap();
+        let registers = self.golden.state.registers();
+        let current = registers.get(&name).unwrap();
+        let record = registers.member(&id.parse().unwrap()).unwrap().clone();
+        let body = RegisterBody::Member(Box::new(MemberRecord { agent_key, ..record }));
+        let body = Encoded::new(body.clone(), tally_wire::encode(&body));
+        let (version, previous) = (current.version + 1, Some(current.leaf));
+        let mesh_id = self.golden.state.mesh_id();
+        let preimage = register_preimage(mesh_id, &name, version, previous, true, body.bytes());
+        let approvals = approving.iter().map(|member| {
+            let key = key("ig-lead", member);
+            Approval {
+                member: member.parse().unwrap(),
+                role: "ig-lead".parse().unwrap(),
+                key: KeyId::of(&key.verifying_key()),
+                algorithm: Algorithm::EdDsa,
+                signature: key.sign(&preimage),
+            }
+        });
+        let approvals = approvals.collect();
+        let salt = Salt16([3; 16]);
+        let write = RegisterWrite { salt, name, version, previous, narrows: true, body, approvals };
+        let entry = tally_wire::encode(&Entry::Register(Box::new(write)));
+        let leaf = self.seal(Lane::Register, entry, &key("agent", "LZ9"));
+        self.last_register_leaf = LeafIndex(leaf);
+    }
+
+    /// The receipt of a leaf under a checkpoint that one node has signed.
+    fn receipt(&self, leaf: u64) -> ReceiptFile {
+        let root = root_of(&self.leaves.iter().map(|it| leaf_hash(it)).collect::<Vec<_>>());
+        let (origin, size) = (Origin::new(ORIGIN).unwrap(), self.leaves.len() as u64);
+        let checkpoint = Checkpoint { origin, size, root };
+        let signed = SignedCheckpoint::sign(checkpoint, &signer("LZ9")).unwrap();
+        make(&mut Files(files_of(&self.leaves)), &signed, leaf).unwrap()
+    }
+}
+
+/// Some entry of the member, filed in its name by whoever has this key.
+fn filed(forged: &mut Forged, id: &str, agent: &SigningKey) -> u64 {
+    let own = forged.leaves.iter().find(|leaf| {
+        let entry = tally_wire::decode_entry(leaf).unwrap();
+        let is_half = matches!(entry.value(), Entry::RequesterHalf(_) | Entry::ProviderHalf(_));
+        is_half && author(entry.value()).is_some_and(|it| it.as_str() == id)
+    });
+    let bytes = own.unwrap().clone();
+    let entry = tally_wire::decode_entry(&bytes).unwrap();
+    forged.seal(tally_core::ledger::lane_of(entry.value()).unwrap(), bytes, agent)
+}
+
+#[test]
+fn a_key_that_the_members_have_not_approved_shows_nothing() {
+    let stolen = SigningKey::from_seed(&[77; 32]);
+    for approving in [&[] as &[&str], &["LZ9"]] {
+        let mut forged = Forged::new();
+        forged.replace_key("RZ9", stolen.verifying_key(), approving);
+        let leaf = filed(&mut forged, "RZ9", &stolen);
+        let file = forged.receipt(leaf);
+        assert!(!file.registers.is_empty());
+        let shown = check(&file, None);
+        assert!(!shown.verified, "{approving:?}");
+        assert!(shown.why.unwrap().contains("the members have not approved it"));
+    }
+}
+
+#[test]
+fn a_key_that_the_members_have_approved_is_known_from_the_file() {
+    let renewed = SigningKey::from_seed(&[77; 32]);
+    let mut forged = Forged::new();
+    forged.replace_key("RZ9", renewed.verifying_key(), &["E08000037", "LZ9", "RZ9"]);
+    let leaf = filed(&mut forged, "RZ9", &renewed);
+    let shown = check(&forged.receipt(leaf), None);
+    assert_eq!((shown.verified, shown.why), (true, None));
+}
