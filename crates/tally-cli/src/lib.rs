@@ -12,6 +12,10 @@ mod dev;
 mod explain;
 mod export;
 mod failure;
+#[cfg(test)]
+#[path = "../tests/support/golden.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
+mod golden;
 mod https;
 mod identity;
 mod leaves;

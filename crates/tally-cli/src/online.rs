@@ -73,6 +73,7 @@ impl Online {
     /// # Errors
     /// [`Failure`] if no node publishes one that its key has signed.
     pub(crate) fn checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
+        let keys = self.log_keys()?;
         let mut best: Option<SignedCheckpoint> = None;
         for round in 0..ROUNDS {
             if round > 0 {
@@ -80,12 +81,12 @@ impl Online {
             }
             let (found, answered) = self.checkpoints()?;
             for signed in found {
-                let signers = |it: &SignedCheckpoint| it.note().signatures().len();
-                if best.as_ref().is_none_or(|best| signers(&signed) > signers(best)) {
+                let more = |best| signers(&signed, &keys) > signers(best, &keys);
+                if best.as_ref().is_none_or(more) {
                     best = Some(signed);
                 }
             }
-            let all = best.as_ref().is_some_and(|it| it.note().signatures().len() >= answered);
+            let all = best.as_ref().is_some_and(|it| signers(it, &keys) >= answered);
             if all {
                 break;
             }
@@ -93,6 +94,21 @@ impl Online {
         best.ok_or_else(|| {
             Failure::refused("no ledger node publishes a checkpoint", "see: tally ledger status")
         })
+    }
+
+    /// The same, if it is as this auditor's policy asks.
+    ///
+    /// # Errors
+    /// [`Failure`] as for [`checkpoint`](Self::checkpoint), or if the policy is not satisfied.
+    pub(crate) fn trusted_checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
+        let signed = self.checkpoint()?;
+        if let Some(policy) = &self.policy {
+            policy.check(&signed).map_err(|why| {
+                let remedy = "see who signs and cosigns: tally audit verify; or mend the policy";
+                Failure::refused(format!("the checkpoint, by the policy: {why}"), remedy)
+            })?;
+        }
+        Ok(signed)
     }
 
     /// The nodes' checkpoints, those of one size joined; and how many nodes answered.
@@ -111,7 +127,7 @@ impl Online {
             };
             answered += 1;
             let Ok(signed) = SignedCheckpoint::parse(&note) else { continue };
-            if signed.verify_log(&keys).is_err() {
+            if signers(&signed, &keys) == 0 {
                 continue;
             }
             let same = |it: &&mut SignedCheckpoint| it.checkpoint() == signed.checkpoint();
@@ -125,6 +141,18 @@ impl Online {
             _ => Ok((joined, answered)),
         }
     }
+}
+
+/// Ledger nodes that have signed. None count where a line in the log's name is by somebody else: that
+/// is to look like more.
+fn signers(signed: &SignedCheckpoint, keys: &[NoteKey]) -> usize {
+    let origin = signed.checkpoint().origin.as_str();
+    let is_known = |id| keys.iter().any(|key| key.id() == id);
+    let mut lines = signed.note().signatures().iter();
+    if lines.any(|line| line.name.as_str() == origin && !is_known(line.id)) {
+        return 0;
+    }
+    signed.verify_log(keys).map_or(0, |verified| verified.len())
 }
 
 /// Adds the signatures that are not there yet.
@@ -177,5 +205,35 @@ impl Source for Online {
     fn narrower(&mut self, _: TilePath) -> Result<Vec<TilePath>, Unreadable> {
         // A node cuts them from the tile itself.
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_log::{Checkpoint, Hash, KeyName, NoteSigner, Origin, SigningKey};
+
+    use super::*;
+
+    const ORIGIN: &str = "dev.example/ledger/0";
+
+    fn signer(name: &str, seed: u8) -> NoteSigner {
+        NoteSigner::new(KeyName::new(name).unwrap(), SigningKey::from_seed(&[seed; 32]))
+    }
+
+    #[test]
+    fn only_the_ledgers_own_nodes_count_as_signers() {
+        let (one, other) = (signer(ORIGIN, 1), signer(ORIGIN, 2));
+        let keys = [one.key().clone(), other.key().clone()];
+        let root = Hash::from_bytes([5; 32]);
+        let checkpoint = Checkpoint { origin: Origin::new(ORIGIN).unwrap(), size: 7, root };
+        let mut signed = SignedCheckpoint::sign(checkpoint, &one).unwrap();
+        assert_eq!(signers(&signed, &keys), 1);
+        let text = signed.note().text().to_owned();
+        signed.add(signer("w.example", 9).sign(&text)).unwrap();
+        assert_eq!(signers(&signed, &keys), 1, "a stranger's line is no node's");
+        signed.add(other.sign(&text)).unwrap();
+        assert_eq!(signers(&signed, &keys), 2);
+        signed.add(signer(ORIGIN, 3).sign(&text)).unwrap();
+        assert_eq!(signers(&signed, &keys), 0, "a line in the log's name is by no node");
     }
 }

@@ -160,6 +160,10 @@ fn check(
         let why = "the checkpoint's root is not that of the leaves up to its size";
         return Err(bad(None, why.to_owned()));
     }
+    if state.is_none() && trust.mesh_id.is_some() {
+        let why = "an empty ledger does not show which mesh it is of";
+        return Err(bad(None, why.to_owned()));
+    }
     let Signers { signatures, cosignatures } = check_signatures(&signed, state.as_ref(), trust)?;
     (report.signatures, report.cosignatures) = (signatures, cosignatures);
     if trust.registers.as_ref().is_some_and(|it| it.size != size) {

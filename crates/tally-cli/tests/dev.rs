@@ -117,12 +117,38 @@ fn a_mesh_comes_up_is_read_survives_a_death_and_comes_up_again() {
     assert_eq!((&page["size"], &page["next"]), (&1.into(), &Value::Null));
     assert_eq!(page["rows"], Value::Array(Vec::new()));
 
+    a_policy_holds_for_all_that_is_read(&dev);
     a_death_is_noticed_and_mended(&dev, &document);
 
     let dir = dev.stop();
     let again = Dev::start(dir);
     assert_eq!(again.document()["mesh_id"], document["mesh_id"]);
     drop(again.stop());
+}
+
+/// Nothing is shown of a ledger that lacks the cosignatures which the auditor's policy asks for.
+fn a_policy_holds_for_all_that_is_read(dev: &Dev) {
+    let mesh = dev.dir.path().join("mesh");
+    let config = fs::read_to_string(mesh.join("auditor.toml")).unwrap();
+    fs::write(mesh.join("strict.toml"), config.replace("policy.txt", "strict.txt")).unwrap();
+    let policy = fs::read_to_string(mesh.join("policy.txt")).unwrap();
+    let key = tally_log::SigningKey::from_seed(&[9; 32]).verifying_key();
+    let name = tally_log::KeyName::new("witness.example").unwrap();
+    let witness = tally_log::NoteKey::cosignature_v1(name, key);
+    let strict = policy.replace("quorum none", &format!("witness w {witness}\nquorum w"));
+    assert_ne!(strict, policy);
+    fs::write(mesh.join("strict.txt"), strict).unwrap();
+    for args in [
+        &["audit", "log"] as &[&str],
+        &["audit", "verify"],
+        &["audit", "export", "--to", "strict"],
+        &["audit", "receipt", "0"],
+    ] {
+        let args = [&["--config", "mesh/strict.toml"], args].concat();
+        let output = tally(&args, dev.dir.path());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+    assert!(!dev.dir.path().join("strict").exists());
 }
 
 /// A node that is killed stays dead, the others go on, and it comes back when it is told to.

@@ -8,11 +8,7 @@ use tally_log::{NoteKey, Policy};
 
 use super::*;
 
-#[path = "../../tests/support/golden.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
-mod golden;
-
-use golden::{Golden, files_of, signer};
+use crate::golden::{Golden, files_of, signer};
 
 #[derive(Clone)]
 struct Files(BTreeMap<String, Vec<u8>>);
@@ -214,4 +210,19 @@ fn another_mesh_is_not_taken_for_the_one_that_was_meant() {
     let bad = report.first_bad.unwrap();
     assert_eq!(bad.leaf, Some(0));
     assert!(bad.why.contains("wrong-mesh"), "{}", bad.why);
+}
+
+#[test]
+fn an_empty_ledger_is_not_taken_for_the_mesh_that_was_meant() {
+    let files = files_of(&[]);
+    let keys = std::str::from_utf8(&files["log.vkey"]).unwrap().lines();
+    let keys: Vec<NoteKey> = keys.map(|it| it.parse().unwrap()).collect();
+    let meant = Some(MeshId(leaf_hash(b"a mesh")));
+    let check = |mesh_id| {
+        let trust = Trust { mesh_id, keys: keys.clone(), ..Trust::default() };
+        let mut source = Files(files.clone());
+        verify(&files["checkpoint"], &mut source, &trust, &mut |_| ()).unwrap().first_bad
+    };
+    assert_eq!(check(None), None);
+    assert_eq!(check(meant).unwrap().why, "an empty ledger does not show which mesh it is of");
 }

@@ -10,11 +10,7 @@ use tally_log::{Checkpoint, Origin, SigningKey, root_of};
 use super::*;
 use crate::verify::Unreadable;
 
-#[path = "../../../tests/support/golden.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
-mod golden;
-
-use golden::{Golden, ORIGIN, files_of, key, signer};
+use crate::golden::{Golden, ORIGIN, files_of, key, signer};
 
 struct Files(BTreeMap<String, Vec<u8>>);
 
