@@ -17,6 +17,8 @@ mod place;
 mod query;
 mod reading;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use capability::capability;
 pub use index::{Report, Warning};

@@ -105,6 +105,13 @@ impl Index {
         body(&self.context(&neighbours))
     }
 
+    /// Type and id of each record that can be read.
+    #[cfg(test)]
+    pub(super) fn readable(&self) -> Vec<(&'static str, &str)> {
+        let readable = self.records.iter().filter(|record| record.people.is_ok());
+        readable.map(|record| (record.kind, &*record.id)).collect()
+    }
+
     /// The record of a type and id. An error: it is there, and can't be read.
     pub(super) fn find(&self, kind: &str, id: &str) -> Option<Result<u32, RecordError>> {
         let number = self.number_of(kind, id)?;

@@ -1,0 +1,193 @@
+//! One record by its id.
+
+use super::*;
+
+#[test]
+fn a_record_is_read_by_its_id_as_it_stands_in_its_file() {
+    let text = patient("p1", Some("9990000018"));
+    let spaced = text.replace(',', " ,\n ");
+    let desk = Desk::new()
+        .with("records/a/one.json", &spaced)
+        .with("records/b.json", &bundle(&[("urn:uuid:o1", observation("o1", "Patient/p1"))]))
+        .with("records/notes.txt", "not read");
+    let source = desk.fhir().unwrap();
+    assert_eq!(desk.cut(&source, "Patient/p1").body, spaced.as_bytes());
+    let cut = desk.cut(&source, "Observation/o1");
+    assert_eq!(cut.body, observation("o1", "Patient/p1").as_bytes());
+    assert_eq!((cut.records, cut.people_withheld, cut.media_type), (1, 0, "application/fhir+json"));
+    let (person, records) = cut.people.into_iter().next().unwrap();
+    assert_eq!(person.reveal(), "nhs-number|9990000018");
+    assert_eq!(records, ["Observation/o1"]);
+    let report = source.report().unwrap();
+    assert_eq!((report.files, report.records, report.warnings.len()), (2, 2, 0));
+}
+
+#[test]
+fn an_id_that_is_not_there_is_read_as_nothing() {
+    let desk = Desk::new().with("records/a.json", &patient("p1", None));
+    let source = desk.fhir().unwrap();
+    for path in ["Patient/p2", "Observation/p1", "Patient/p2/$everything", "Patient?_id=p2"] {
+        let reading = source.read(&ask(path)).unwrap();
+        assert!(!reading.known() && reading.items().is_empty(), "{path}");
+        assert!(matches!(desk.decide(&source, &reading), Decision::Refuse(refused)
+            if refused.refusal() == Refusal::UnknownRecord));
+    }
+    assert_eq!(refusal(&source, "Martian/p1"), Some(Refusal::UnknownType));
+    let wrong = Ask { action: Action::Search, ..ask("Patient/p1") };
+    assert_eq!(source.read(&wrong).err().unwrap().refusal, Refusal::BadQuery);
+    let part = Ask { offset: 1, ..ask("Patient/p1") };
+    assert_eq!(source.read(&part).err().unwrap().refusal, Refusal::RangeInvalid);
+}
+
+#[test]
+fn only_what_the_agreement_names_leaves() {
+    let mut desk = Desk::new().with("records/a.json", &patient("p1", Some("9990000018")));
+    let these = Elements::These(vec!["birthDate".to_owned()]);
+    desk.fields = AllowList::Elements(vec![("Patient".to_owned(), these)]);
+    let source = desk.fhir().unwrap();
+    let left = desk.get(&source, "Patient/p1");
+    assert_eq!(left["birthDate"], "1990-01-01");
+    assert!(left["identifier"].is_null() && left["meta"]["security"][0]["code"] == "REDACTED");
+    // An element that changes the meaning, and may not leave, keeps the record.
+    let desk =
+        desk.with("records/b.json", r#"{"resourceType":"Patient","id":"p2","active":false}"#);
+    let source = desk.fhir().unwrap();
+    let reading = source.read(&ask("Patient/p2")).unwrap();
+    let permit = desk.permit(&source, &reading);
+    let Reading::Whole(whole) = reading else { panic!("a stream") };
+    assert_eq!(whole.cut(&permit).err(), Some(Refusal::WithheldWhole));
+}
+
+#[test]
+fn a_permit_for_something_else_releases_nothing() {
+    let desk = Desk::new()
+        .with("records/a.json", &patient("p1", None))
+        .with("records/b.json", &observation("o1", "Patient/p1"));
+    let source = desk.fhir().unwrap();
+    let permit = desk.permit(&source, &source.read(&ask("Patient/p1")).unwrap());
+    let Reading::Whole(page) = source.read(&ask("Patient/p1/$everything")).unwrap() else {
+        panic!("a stream")
+    };
+    assert_eq!(page.cut(&permit).err(), Some(Refusal::SourceMalformed));
+}
+
+#[test]
+fn of_several_contents_the_greatest_version_is_served_else_the_first() {
+    let versioned = |version: &str, born: &str| {
+        format!(
+            r#"{{"resourceType":"Patient","id":"p1","meta":{{"versionId":"{version}"}},"birthDate":"{born}"}}"#
+        )
+    };
+    let plain =
+        |born: &str| format!(r#"{{"resourceType":"Patient","id":"p2","birthDate":"{born}"}}"#);
+    let desk = Desk::new()
+        .with("records/a.json", &versioned("9", "1991-01-01"))
+        .with("records/b.json", &versioned("10", "1992-01-01"))
+        .with("records/c.json", &versioned("2", "1993-01-01"))
+        .with("records/y.json", &plain("1994-01-01"))
+        .with("records/x.json", &plain("1995-01-01"));
+    let source = desk.fhir().unwrap();
+    assert_eq!(desk.get(&source, "Patient/p1")["birthDate"], "1992-01-01");
+    assert_eq!(desk.get(&source, "Patient/p2")["birthDate"], "1995-01-01");
+    assert_eq!(source.report().unwrap().warnings, [(Warning::SeveralContents, 2)].into());
+}
+
+#[test]
+fn equal_contents_are_one_record() {
+    let reordered = r#"{ "id": "p1", "birthDate": "1990-01-01", "resourceType": "Patient" }"#;
+    let desk = Desk::new()
+        .with("records/a.json", &patient("p1", None))
+        .with("records/b.json", reordered)
+        .with("records/c.json", &bundle(&[("urn:uuid:p1", patient("p1", None))]));
+    let source = desk.fhir().unwrap();
+    let report = source.report().unwrap();
+    assert_eq!((report.files, report.records, report.warnings.len()), (3, 1, 0));
+    assert_eq!(ids(&desk.all_pages(&source, "Patient")), ["p1"]);
+}
+
+#[test]
+fn what_is_malformed_is_said_to_be_where_that_is_known() {
+    let outcome = r#"{"resourceType":"OperationOutcome","id":"x","issue":[]}"#;
+    let desk = Desk::new()
+        .with("records/a.json", "{ not json")
+        .with("records/b.json", r#"{"resourceType":"Patient","id":"p1","meta":[]}"#)
+        .with(
+            "records/c.json",
+            r#"{"resourceType":"Observation","id":"o1","subject":{"display":"?"}}"#,
+        )
+        .with("records/d.json", r#"{"resourceType":"Patient","birthDate":"1990-01-01"}"#)
+        .with("records/e.json", outcome)
+        .with("records/f.json", &bundle(&[("urn:uuid:b", bundle(&[]))]));
+    let source = desk.fhir().unwrap();
+    assert_eq!(refusal(&source, "Patient/p1"), Some(Refusal::SourceMalformed));
+    assert_eq!(refusal(&source, "Patient/p1/$everything"), Some(Refusal::SourceMalformed));
+    assert_eq!(refusal(&source, "Observation/o1"), Some(Refusal::SourceMalformed));
+    // A search finds what can be read.
+    assert!(!source.read(&ask("Observation")).unwrap().known());
+    let report = source.report().unwrap();
+    use tally_record::RecordError::*;
+    let expected = [
+        (Warning::File(NotJson), 1),
+        (Warning::Record(MalformedElement), 1),
+        (Warning::Record(SubjectUnresolved), 1),
+        (Warning::Record(NestedBundle), 1),
+        (Warning::NoId, 1),
+    ];
+    assert_eq!((report.records, report.warnings.clone()), (0, expected.into()));
+    let printed: Vec<_> = report.warnings.keys().map(ToString::to_string).collect();
+    assert!(printed.iter().all(|text| !text.contains("p1") && !text.contains(".json")));
+}
+
+#[test]
+fn a_record_over_the_limit_is_too_large() {
+    let mut desk = Desk::new().with("records/a.json", &patient("p1", None));
+    desk.limits.body_bytes_max = patient("p1", None).len() as u64;
+    assert_eq!(refusal(&desk.fhir().unwrap(), "Patient/p1"), None);
+    desk.limits.body_bytes_max -= 1;
+    let source = desk.fhir().unwrap();
+    assert_eq!(refusal(&source, "Patient/p1"), Some(Refusal::TooLarge));
+    assert_eq!(refusal(&source, "Patient"), Some(Refusal::TooLarge));
+}
+
+#[test]
+fn a_file_that_changed_is_not_read() {
+    let desk = Desk::new().with("records/a.json", &patient("p1", None));
+    let source = desk.fhir().unwrap();
+    let desk = desk.with("records/a.json", &format!("{} ", patient("p2", None)));
+    assert_eq!(refusal(&source, "Patient/p1"), Some(Refusal::SourceChanged));
+    fs::remove_file(desk.path().join("records/a.json")).unwrap();
+    assert_eq!(refusal(&source, "Patient/p1"), Some(Refusal::SourceUnavailable));
+}
+
+#[test]
+fn links_are_not_followed() {
+    let desk = Desk::new()
+        .with("elsewhere/a.json", &patient("p1", None))
+        .with("records/b.json", &patient("p2", None));
+    let records = desk.path().join("records");
+    std::os::unix::fs::symlink(desk.path().join("elsewhere"), records.join("more")).unwrap();
+    std::os::unix::fs::symlink(&records, records.join("loop")).unwrap();
+    let source = desk.fhir().unwrap();
+    assert_eq!(ids(&desk.all_pages(&source, "Patient")), ["p2"]);
+}
+
+#[test]
+fn a_source_that_is_not_there_or_wrong_does_not_open() {
+    let desk = Desk::new();
+    assert!(matches!(desk.fhir(), Err(SourceError::Io { .. })));
+    let desk = desk.with("records", "a file");
+    assert!(matches!(desk.fhir(), Err(SourceError::Shape { .. })));
+    let desk = Desk::new().with("records/a.json", "{}").with("nhs.csv", "id,number\n");
+    assert!(matches!(desk.fhir(), Err(SourceError::Subjects { .. })));
+    let settings = || SourceSettings {
+        id: "beds".parse().unwrap(),
+        kind: SourceKind::Files { path: desk.path().join("nhs.csv"), person: None },
+        title: None,
+        licence: None,
+        identifiers: CheckDigit::Checked,
+    };
+    let open = |all| Sources::open(all, &"RZ9".parse().unwrap(), Environment::Test, &desk.limits);
+    assert!(matches!(open(vec![settings(), settings()]), Err(SourceError::Twice { .. })));
+    let sources = open(vec![settings()]).unwrap();
+    assert!(sources.get(&"beds".parse().unwrap()).is_some() && sources.iter().count() == 1);
+}

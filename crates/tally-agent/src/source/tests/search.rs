@@ -1,0 +1,164 @@
+//! Records that match, page by page.
+
+use super::*;
+
+const NHS: &str = "https://fhir.nhs.uk/Id/nhs-number";
+
+/// Two Patients, and 25 Observations of each.
+fn desk() -> Desk {
+    let mut entries = vec![
+        ("urn:uuid:p1".to_owned(), patient("p1", Some("999 000 0018"))),
+        ("urn:uuid:p2".to_owned(), patient("p2", None)),
+    ];
+    for number in 0..50 {
+        let subject = if number % 2 == 0 { "urn:uuid:p1" } else { "Patient/p2" };
+        entries.push((format!("urn:uuid:o{number}"), observation(&format!("o{number}"), subject)));
+    }
+    let entries: Vec<_> = entries.iter().map(|(url, text)| (url.as_str(), text.clone())).collect();
+    Desk::new()
+        .with("records/all.json", &bundle(&entries))
+        .with("nhs.csv", "patient_id,nhs_number\np2,9990000026\n")
+}
+
+#[test]
+fn each_parameter_finds_what_it_should() {
+    let desk = desk();
+    let source = desk.fhir().unwrap();
+    let found = |path: &str| {
+        let entries = desk.all_pages(&source, path);
+        ids(&entries).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(found("Patient"), ["p1", "p2"]);
+    assert_eq!(found("Patient?_id=p2"), ["p2"]);
+    assert_eq!(found("Observation?_id=o3&patient=p2"), ["o3"]);
+    assert_eq!(found(&format!("Patient?identifier={NHS}|999+000+0018")), ["p1"]);
+    // However it is written in the record, and where only the subjects file knows it.
+    assert_eq!(found(&format!("Patient?identifier={NHS}%7C9990000018")), ["p1"]);
+    assert_eq!(found(&format!("Patient?identifier={NHS}|9990000026")), ["p2"]);
+    let of_one: Vec<_> = (0..50).step_by(2).map(|number| format!("o{number}")).collect();
+    for path in ["Observation?patient=p1", "Observation?subject=Patient/p1&patient=Patient%2Fp1"] {
+        let mut found = found(path);
+        assert!(found.is_sorted(), "{path}");
+        found.sort_by_key(|id| id.trim_start_matches('o').parse::<u32>().unwrap());
+        assert_eq!(found, of_one, "{path}");
+    }
+    for nothing in [
+        "Patient?_id=p3",
+        "Patient?identifier=x|9990000018",
+        "Observation?patient=p3",
+        "Observation?_id=o3&patient=p1",
+        "Observation?patient=p1&subject=p2",
+        "Encounter",
+    ] {
+        assert!(!source.read(&ask(nothing)).unwrap().known(), "{nothing}");
+    }
+    assert_eq!(refusal(&source, "Observation?code=1"), Some(Refusal::UnsupportedParameter));
+}
+
+#[test]
+fn pages_lead_through_all_that_matches_once() {
+    let desk = desk();
+    let source = desk.fhir().unwrap();
+    let all: Vec<_> = desk.all_pages(&source, "Observation?_count=200");
+    assert_eq!(all.len(), 50);
+    for count in ["", "?_count=1", "?_count=7", "?_count=50", "?_count=999"] {
+        assert_eq!(desk.all_pages(&source, &format!("Observation{count}")), all, "{count}");
+    }
+    assert_eq!(desk.get(&source, "Observation")["entry"].as_array().unwrap().len(), 20);
+    let entry = &all[0];
+    assert_eq!(entry["fullUrl"], "/fhir/RZ9/Observation/o0");
+    assert_eq!(entry["search"]["mode"], "match");
+}
+
+#[test]
+fn a_total_is_told_where_one_page_holds_all() {
+    let mut desk = desk();
+    let source = desk.fhir().unwrap();
+    assert_eq!(desk.get(&source, "Observation?_count=50")["total"], 50);
+    let page = desk.get(&source, "Observation?_count=49");
+    assert!(page["total"].is_null());
+    let last = desk.get(&source, &next_of(&page).unwrap());
+    assert!(last["total"].is_null() && last["entry"].as_array().unwrap().len() == 1);
+    // Those of somebody who objects are not counted, and leave no trace.
+    desk.denied = vec!["nhs-number|9990000018"];
+    let page = desk.get(&source, "Observation?_count=50");
+    assert_eq!(page["total"], 25);
+    assert_eq!(page["entry"].as_array().unwrap().len(), 25);
+    assert!(!page.to_string().contains("OperationOutcome"));
+    let cut = desk.cut(&source, "Observation?_count=50");
+    assert_eq!((cut.records, cut.people.len(), cut.people_withheld), (25, 1, 1));
+}
+
+#[test]
+fn a_link_says_nothing_of_what_was_searched_and_holds_for_its_path_and_index_alone() {
+    let desk = desk();
+    let source = desk.fhir().unwrap();
+    let page = desk.get(&source, "Observation?patient=p1&_count=2");
+    let own = &page["link"][0];
+    assert_eq!(own["relation"], "self");
+    assert_eq!(own["url"], "/fhir/RZ9/Observation?patient=p1&_count=2");
+    let next = next_of(&page).unwrap();
+    let token = next.strip_prefix("Observation?_page=").unwrap();
+    assert!(!token.contains("p1"));
+    assert_eq!(refusal(&source, &next), None);
+    assert_eq!(refusal(&source, &format!("{next}&_format=json")), None);
+    for altered in [
+        format!("Encounter?_page={token}"),
+        format!("Patient/p1/$everything?_page={token}"),
+        format!("Observation?_page={}", token.to_uppercase()),
+        format!("Observation?_page={token}&_count=3"),
+        format!("Observation?_page={token}&patient=p2"),
+        "Observation?_page=".to_owned(),
+    ] {
+        assert_eq!(refusal(&source, &altered), Some(Refusal::BadQuery), "{altered}");
+    }
+    assert_eq!(refusal(&desk.fhir().unwrap(), &next), Some(Refusal::BadQuery));
+    // What it searches by is known on each page.
+    let first = source.read(&ask("Observation?patient=p1&_count=2")).unwrap();
+    let second = source.read(&ask(&next)).unwrap();
+    assert_eq!(first.queried(), second.queried());
+    assert_eq!(first.queried()[0].element, "subject");
+}
+
+#[test]
+fn who_may_not_see_an_element_may_not_search_by_it() {
+    let mut desk = desk();
+    let these = |names: &[&str]| Elements::These(names.iter().map(|it| (*it).to_owned()).collect());
+    desk.fields = AllowList::Elements(vec![
+        ("Observation".to_owned(), these(&["status"])),
+        ("Patient".to_owned(), these(&["birthDate"])),
+    ]);
+    let source = desk.fhir().unwrap();
+    for path in ["Observation?patient=p1", &format!("Patient?identifier={NHS}|9990000018")] {
+        let decision = desk.decide(&source, &source.read(&ask(path)).unwrap());
+        assert!(matches!(decision, Decision::Refuse(refused)
+            if refused.refusal() == Refusal::QueryNotPermitted));
+    }
+    // Found by its id, it is cut, and the page says so.
+    let found = desk.all_pages(&source, "Observation?_id=o1");
+    assert_eq!(found[0]["resource"]["id"], "o1");
+    assert!(found[0]["resource"]["subject"].is_null());
+    assert_eq!(found[1]["resource"]["resourceType"], "OperationOutcome");
+}
+
+#[test]
+fn everything_is_the_patient_and_then_all_about_them() {
+    let desk = desk();
+    let source = desk.fhir().unwrap();
+    let entries = desk.all_pages(&source, "Patient/p2/$everything?_count=9");
+    let found = ids(&entries);
+    assert_eq!((found[0], found.len()), ("p2", 26));
+    assert!(found[1..].is_sorted());
+    let kinds: Vec<_> = source.read(&ask("Patient/p2/$everything")).unwrap().kinds().to_vec();
+    assert_eq!(kinds, ["Patient"]);
+}
+
+#[test]
+fn a_page_holds_fewer_entries_rather_than_too_many_bytes() {
+    let mut desk = desk();
+    desk.limits.body_bytes_max = 4_096;
+    let source = desk.fhir().unwrap();
+    let cut = desk.cut(&source, "Observation?_count=50");
+    assert!(cut.records < 10 && cut.body.len() <= 4_096, "{cut:?}");
+    assert_eq!(desk.all_pages(&source, "Observation?_count=50").len(), 50);
+}
