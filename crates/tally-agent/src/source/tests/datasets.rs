@@ -89,7 +89,7 @@ fn a_table_that_can_be_read_in_two_ways_is_malformed() {
     let reading = source.read(&ask_dataset("", 0)).unwrap();
     let permit = desk.permit(&source, &reading);
     let Reading::Stream(stream) = reading else { panic!("read as a whole") };
-    let pieces: Vec<_> = stream.open(&permit).unwrap().collect();
+    let pieces: Vec<_> = stream.open(&permit).unwrap().take(100).collect();
     assert_eq!(pieces.last(), Some(&Err(Refusal::SourceMalformed)));
     assert_eq!(pieces.iter().filter(|piece| piece.is_err()).count(), 1);
 }
