@@ -8,6 +8,7 @@
 mod args;
 mod audit;
 mod config;
+mod demo;
 mod dev;
 mod explain;
 mod export;
@@ -69,6 +70,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             AuditCommand::Receipt(receipt) => audit::receipt(receipt, config),
             AuditCommand::Check(check) => audit::check(check, args.output),
         },
+        Command::Demo(demo) => demo::demo(demo, args.output),
         Command::Dev(dev) => dev::dev(dev),
         Command::Ledger(ledger) => match &ledger.command {
             None => ledger::run(ledger, config),
