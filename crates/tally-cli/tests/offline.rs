@@ -237,6 +237,7 @@ fn every_command_teaches_with_an_example() {
         "explain",
         "completions",
         "man",
+        "demo",
     ];
     for command in commands {
         let args = command.split(' ').chain(["--help"]).collect::<Vec<_>>();
