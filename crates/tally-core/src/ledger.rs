@@ -36,7 +36,7 @@ pub use rejection::{Rejection, STALE_NAMES_MAX};
 pub use replay::{BadLeaf, Misfit, Replay, Sealed};
 pub use session::{Answer, LastSession, Outcome, RING_LEN_MAX, Session, Sessions};
 pub use submission::{Batch, Proposal, Submission, Surroundings};
-pub use write::is_approved_now;
+pub use write::{is_approved_now, is_lawful_now};
 
 use std::time::Duration;
 

@@ -62,6 +62,22 @@ pub fn is_approved_now(
     check_write(&filing, write, with).is_ok()
 }
 
+/// Whether a write is what those who must approve it have approved, as the registers stand, whoever
+/// filed it. Asked by who follows the registers and has only a ledger node's word for them: a node can
+/// keep a write back, and can't invent one, but for a consent register's next version.
+#[must_use]
+pub fn is_lawful_now(
+    registers: &Registers,
+    mesh_id: &MeshId,
+    write: &RegisterWrite,
+    with: &impl Surroundings,
+) -> bool {
+    registers.members().any(|member| {
+        let filing = Filing { registers, mesh_id, member: &member.id };
+        check_write(&filing, write, with).is_ok()
+    })
+}
+
 fn check_body(
     filing: &Filing<'_>,
     current: Option<&RegisterState>,

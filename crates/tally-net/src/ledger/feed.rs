@@ -1,13 +1,18 @@
 //! The register feed: every register leaf in order, then each new one as it comes, with a beat at
 //! least once a second. Its silence is a fact too: what an agent knows is only as new as the feed.
+//!
+//! Invariant: a feed from leaf 0 on tells of no write that those who must approve it have not: a node
+//! that invents one is left for another.
 
 use std::time::Duration;
 
 use tally_core::Encoded;
-use tally_core::entry::Entry;
-use tally_core::id::LeafIndex;
+use tally_core::entry::{Entry, Seal};
+use tally_core::id::{LeafIndex, MeshId};
+use tally_core::ledger::{Registers, Surroundings, is_lawful_now};
 use tally_core::register::RegisterBody;
 use tally_core::time::Timestamp;
+use tally_log::Hash;
 use tally_wire::message::ledger::{FeedItem, FeedStart};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -43,19 +48,21 @@ pub enum FeedEvent {
 }
 
 impl Feed {
-    /// Follows from this leaf on; what is said of members is taken into the trust store. Must be
-    /// called in a tokio runtime. Ends when it is dropped.
+    /// Follows from this leaf on; what is said of members is taken into the trust store. From leaf 0
+    /// on, each write is checked; from a later one, the caller has to. Must be called in a tokio
+    /// runtime. Ends when it is dropped.
     #[must_use]
     pub fn follow(config: LedgerConfig, from: LeafIndex) -> Self {
         let (told, events) = mpsc::channel(1024);
         tokio::spawn(async move {
+            let mut known = (from == LeafIndex(0)).then(|| Known::new(config.mesh_id));
             let mut next = from;
             let mut turn = 0;
             let mut pause = config.limits.retry_wait_min;
             while !told.is_closed() && !config.nodes.is_empty() {
                 let before = next;
                 // Why a node was left is not told: the next one may answer, and silence shows.
-                drop(follow_one(&config, turn, &mut next, &told).await);
+                drop(follow_one(&config, turn, &mut next, &mut known, &told).await);
                 turn += 1;
                 pause = if next == before {
                     (pause * 2).min(config.limits.retry_wait_max)
@@ -85,6 +92,7 @@ async fn follow_one(
     config: &LedgerConfig,
     turn: usize,
     next: &mut LeafIndex,
+    known: &mut Option<Known>,
     told: &mpsc::Sender<FeedEvent>,
 ) -> Result<(), LinkError> {
     let nodes = config.nodes.len().max(1);
@@ -107,6 +115,13 @@ async fn follow_one(
                 if register.leaf < *next {
                     return Err(silent());
                 }
+                let entry = register.entry.value();
+                let lawful = known.as_mut().is_none_or(|known| {
+                    known.take(register.leaf, entry, register.time, register.entry.leaf_hash())
+                });
+                if !lawful {
+                    return Err(silent());
+                }
                 *next = LeafIndex(register.leaf.0.saturating_add(1));
                 learn(config, register.entry.value());
                 FeedEvent::Register {
@@ -122,6 +137,44 @@ async fn follow_one(
     }
 }
 
+/// The registers as the feed has told them so far.
+struct Known {
+    mesh_id: MeshId,
+    registers: Registers,
+}
+
+/// Signatures are verified on the spot; seals are nobody's business here.
+struct Rules;
+
+impl Surroundings for Rules {
+    fn encode_seal(&self, seal: &Seal) -> Vec<u8> {
+        tally_wire::encode(seal)
+    }
+}
+
+impl Known {
+    fn new(mesh_id: MeshId) -> Self {
+        Self { mesh_id, registers: Registers::default() }
+    }
+
+    /// Takes the next register leaf; false if it can't be one.
+    fn take(&mut self, leaf: LeafIndex, entry: &Entry, time: Timestamp, hash: Hash) -> bool {
+        match entry {
+            Entry::Genesis(genesis) if leaf.0 == 0 && self.mesh_id == MeshId(hash) => {
+                self.registers.found(genesis, time);
+                true
+            }
+            Entry::Register(write)
+                if is_lawful_now(&self.registers, &self.mesh_id, write, &Rules) =>
+            {
+                self.registers.follow(leaf, write, time);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 fn learn(config: &LedgerConfig, entry: &Entry) {
     match entry {
         Entry::Genesis(genesis) => {
@@ -133,5 +186,93 @@ fn learn(config: &LedgerConfig, entry: &Entry) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::entry::{Algorithm, Environment, Genesis};
+    use tally_core::id::{KeyId, Salt16};
+    use tally_core::register::{
+        Approval, MemberRecord, MemberStatus, Officer, RegisterName, RegisterWrite,
+        register_preimage,
+    };
+    use tally_log::{SigningKey, leaf_hash};
+
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32])
+    }
+
+    fn member(ca: u8) -> MemberRecord {
+        let officer = Officer { role: "ig-lead".parse().unwrap(), key: key(2).verifying_key() };
+        MemberRecord {
+            id: "RZ9".parse().unwrap(),
+            name: "RZ9".into(),
+            codes: vec![],
+            ca: vec![ca; 8],
+            agent_key: key(1).verifying_key(),
+            officers: vec![officer],
+            nodes: vec![],
+            address: None,
+            status: MemberStatus::Active,
+        }
+    }
+
+    fn genesis() -> (Entry, Hash) {
+        let genesis = Genesis {
+            salt: Salt16([7; 16]),
+            mesh: "dev.example".parse().unwrap(),
+            environment: Environment::Test,
+            protocol: 1,
+            members: vec![member(1)],
+            voters: vec![],
+        };
+        let hash = leaf_hash(&tally_wire::encode(&genesis));
+        (Entry::Genesis(Box::new(genesis)), hash)
+    }
+
+    /// The member gets another CA, with its officer's approval or without.
+    fn write(mesh_id: &MeshId, approved: bool) -> Entry {
+        let name: RegisterName = "member/RZ9".parse().unwrap();
+        let body = RegisterBody::Member(Box::new(member(9)));
+        let body = Encoded::new(body.clone(), tally_wire::encode(&body));
+        let previous = Some(LeafIndex(0));
+        let preimage = register_preimage(mesh_id, &name, 2, previous, true, body.bytes());
+        let approval = Approval {
+            member: "RZ9".parse().unwrap(),
+            role: "ig-lead".parse().unwrap(),
+            key: KeyId::of(&key(2).verifying_key()),
+            algorithm: Algorithm::EdDsa,
+            signature: key(2).sign(&preimage),
+        };
+        let approvals = approved.then_some(approval).into_iter().collect();
+        let salt = Salt16([8; 16]);
+        Entry::Register(Box::new(RegisterWrite {
+            salt,
+            name,
+            version: 2,
+            previous,
+            narrows: true,
+            body,
+            approvals,
+        }))
+    }
+
+    #[test]
+    fn a_write_that_nobody_approved_and_the_genesis_of_another_mesh_are_not_believed() {
+        let (genesis, hash) = genesis();
+        let time = Timestamp::default();
+        let mesh_id = MeshId(hash);
+        let other = MeshId(leaf_hash(b"another"));
+        assert!(!Known::new(other).take(LeafIndex(0), &genesis, time, hash));
+        let mut known = Known::new(mesh_id);
+        assert!(!known.take(LeafIndex(3), &write(&mesh_id, true), time, hash), "no genesis yet");
+        assert!(known.take(LeafIndex(0), &genesis, time, hash));
+        assert!(!known.take(LeafIndex(3), &write(&mesh_id, false), time, hash));
+        assert!(!known.take(LeafIndex(3), &write(&other, true), time, hash));
+        assert!(known.take(LeafIndex(3), &write(&mesh_id, true), time, hash));
+        assert!(!known.take(LeafIndex(5), &write(&mesh_id, true), time, hash), "it was taken");
     }
 }

@@ -133,3 +133,24 @@ fn a_key_that_the_members_have_approved_is_known_from_the_file() {
     let shown = check(&forged.receipt(leaf), None);
     assert_eq!((shown.verified, shown.why), (true, None));
 }
+
+#[test]
+fn what_the_ledger_has_accepted_is_lawful_to_whoever_follows() {
+    let golden = Golden::new();
+    let mut registers = Registers::default();
+    let mut writes = 0;
+    for (leaf, bytes) in (0..).zip(&golden.leaves) {
+        match tally_wire::decode_entry(bytes).unwrap().value() {
+            Entry::Genesis(genesis) => registers.found(genesis, Timestamp::default()),
+            Entry::Register(write) => {
+                let mesh_id = golden.state.mesh_id();
+                let lawful = tally_core::ledger::is_lawful_now(&registers, mesh_id, write, &Rules);
+                assert!(lawful, "{leaf}");
+                registers.follow(LeafIndex(leaf), write, Timestamp::default());
+                writes += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(writes > 5, "{writes}");
+}
