@@ -11,12 +11,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tally_core::id::{MeshName, NodeId};
+use tally_core::id::{MeshId, MeshName, NodeId};
 use tally_core::register::{MemberRecord, MemberStatus};
 use tally_log::SigningKey;
 use tally_net::authority::Validity;
 use tally_net::endpoint::{self, ConnectionLimits, endpoint as bind};
 use tally_net::frame::FrameLimits;
+use tally_net::ledger::{ClientLimits, LedgerAddress, LedgerConfig, Link, LinkError};
 use tally_net::tls::{self, Accept, Expect};
 use tally_net::*;
 
@@ -217,6 +218,34 @@ async fn a_frame_too_long_or_begun_and_stalled_is_refused_and_the_next_caller_se
     let (_, mut theirs) = accepted.connection.accept_bi().await.unwrap();
     assert_eq!(read_frame(&mut theirs, LIMITS).await, Ok(Some(b"whole".to_vec())));
     assert_eq!(read_frame(&mut theirs, LIMITS).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_ledger_node_that_takes_nothing_is_left_in_time() {
+    let deaf = ConnectionLimits { stream_window_bytes: 0, ..ConnectionLimits::default() };
+    let mute = ConnectionLimits { streams_max: 0, ..ConnectionLimits::default() };
+    for connection in [deaf, mute] {
+        let limits = ListenerLimits { connection, ..ListenerLimits::default() };
+        let mesh = Mesh::start_within(limits);
+        let identity = mesh.lz9.issue(&id("LZ9/agent/a"), &[], always()).unwrap().identity();
+        let node = LedgerAddress { node: NodeId(1), address: mesh.address };
+        let limits =
+            ClientLimits { answer_wait_max: Duration::from_millis(50), ..ClientLimits::default() };
+        let config = LedgerConfig {
+            member: "LZ9".parse().unwrap(),
+            mesh_id: MeshId(tally_log::sha256(&[b"mesh"])),
+            epoch: 0,
+            nodes: vec![node],
+            identity,
+            trust: mesh.trust.clone(),
+            log_keys: vec![],
+            limits,
+        };
+        let dialled =
+            tokio::time::timeout(Duration::from_secs(20), Link::dial(&config, node)).await;
+        let told = dialled.expect("it is left in time").expect_err("it never answers");
+        assert!(matches!(told, LinkError::NoAnswer { .. }), "{told}");
+    }
 }
 
 #[test]

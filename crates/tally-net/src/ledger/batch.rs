@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 
 use tally_core::Encoded;
-use tally_core::entry::{Algorithm, BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Lane, batch_preimage};
+use tally_core::entry::{
+    Algorithm, BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Lane, Seal, batch_preimage,
+};
 use tally_core::id::{MeshId, SessionId};
 use tally_core::ledger::{Batch, Submission, lane_of};
-use tally_log::{SigningKey, root_of};
+use tally_log::{Signature, SigningKey, root_of};
 use tally_wire::{encode, encode_checked};
 use tokio::sync::oneshot;
 
@@ -14,10 +16,23 @@ use super::append::{AppendError, Job, Recorded, Travel};
 
 /// A batch that was signed: from here on it is these bytes.
 pub(super) struct Signed {
+    pub(super) session: SessionId,
     pub(super) number: u64,
+    pub(super) lane: Lane,
+    pub(super) signature: Signature,
     pub(super) frame: Vec<u8>,
     pub(super) entries: Vec<Encoded<Entry>>,
     pub(super) replies: Vec<oneshot::Sender<Result<Recorded, AppendError>>>,
+}
+
+impl Signed {
+    /// Whether a seal is for this batch, and carries the signature that closes it: with any other,
+    /// nobody could check what it is said to close.
+    pub(super) fn is_sealed_by(&self, seal: &Seal) -> bool {
+        let Self { session, number, lane, signature, .. } = self;
+        (seal.session, seal.number, seal.lane) == (*session, *number, *lane)
+            && seal.signature == *signature
+    }
 }
 
 /// Where a session's batches and entries are counted.
@@ -105,7 +120,7 @@ fn sign(
         Submission::Batch(batch) => batch.entries,
         Submission::Genesis(_) | Submission::SessionStart(_) => Vec::new(),
     };
-    Signed { number, frame, entries, replies }
+    Signed { session, number, lane, signature, frame, entries, replies }
 }
 
 /// A register write has no counter: it is alone in its batch.
@@ -130,4 +145,40 @@ const fn entries_max(lane: Option<Lane>) -> usize {
 /// A caller that no longer waits needs no answer.
 pub(super) fn answer(reply: oneshot::Sender<Result<Recorded, AppendError>>, error: AppendError) {
     drop(reply.send(Err(error)));
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::id::LeafIndex;
+    use tally_core::time::Timestamp;
+    use tally_log::sha256;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_closed_by_the_seal_with_its_own_signature_and_no_other() {
+        let key = SigningKey::from_seed(&[4; 32]);
+        let mesh_id = MeshId(sha256(&[b"mesh"]));
+        let session = SessionId(LeafIndex(3));
+        let mut numbering = Numbering { session, next_batch: 7, next_counter: 0 };
+        let lane = Lane::Unconditional;
+        let batch = sign(Vec::new(), Vec::new(), lane, &mut numbering, &mesh_id, 0, &key);
+        let seal = Seal {
+            session,
+            number: 7,
+            lane,
+            count: 0,
+            root: root_of(&[]),
+            algorithm: Algorithm::EdDsa,
+            signature: batch.signature,
+            time: Timestamp::default(),
+            last_register_leaf: LeafIndex(0),
+        };
+        assert!(batch.is_sealed_by(&seal));
+        let later = SessionId(LeafIndex(4));
+        assert!(!batch.is_sealed_by(&Seal { session: later, ..seal.clone() }));
+        assert!(!batch.is_sealed_by(&Seal { number: 8, ..seal.clone() }));
+        assert!(!batch.is_sealed_by(&Seal { lane: Lane::Conditional, ..seal.clone() }));
+        assert!(!batch.is_sealed_by(&Seal { signature: key.sign(b"other"), ..seal }));
+    }
 }

@@ -20,10 +20,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::append::{AppendError, Job, Journal, Recorded};
 use super::batch::{Numbering, Signed, answer, gather};
-use super::link::{FRAMES, Link, LinkError};
+use super::link::{Link, LinkError};
 use super::session::{self, Start};
 use super::{AgentKey, LedgerConfig};
-use crate::frame::write_frame;
 use tally_core::id::{NodeId, SessionId};
 
 pub(super) struct Driver {
@@ -274,7 +273,7 @@ impl Driver {
 
     /// Checks the answer once for the whole batch, then wakes the callers.
     fn deliver(&mut self, batch: Signed, answer: BatchAnswer) -> Option<Left> {
-        let believed = self.believes(&answer.checkpoint);
+        let believed = self.believes(&answer.checkpoint) && batch.is_sealed_by(answer.seal.value());
         let expanded = answer.expand(&batch.entries).ok().filter(|_| believed);
         let Some(expanded) = expanded else {
             // The node is at fault: another one will answer the same bytes.
@@ -424,5 +423,5 @@ impl Driver {
 }
 
 async fn send(stream: &mut Submitting, frame: &[u8]) -> Result<(), LinkError> {
-    write_frame(&mut stream.send, frame, FRAMES).await.map_err(|error| stream.link.broken(error))
+    stream.link.send(&mut stream.send, frame).await
 }

@@ -127,9 +127,9 @@ impl Link {
 
     pub(super) async fn open(&self) -> Result<(SendStream, RecvStream), LinkError> {
         let node = self.node;
-        self.connection
-            .open_bi()
-            .await
+        let opened = timeout(self.answer_wait_max, self.connection.open_bi()).await;
+        opened
+            .map_err(|_| LinkError::NoAnswer { node })?
             .map_err(|error| LinkError::Connect { node, error: ConnectError::from(error) })
     }
 
@@ -138,7 +138,19 @@ impl Link {
         stream: &mut SendStream,
         message: &T,
     ) -> Result<(), LinkError> {
-        write_frame(stream, &encode(message), FRAMES).await.map_err(|error| self.broken(error))
+        self.send(stream, &encode(message)).await
+    }
+
+    /// Sends a message. A node that takes nothing for as long as it may take to answer is as good as
+    /// silent: whoever waited for it would never ask another.
+    pub(super) async fn send(
+        &self,
+        stream: &mut SendStream,
+        frame: &[u8],
+    ) -> Result<(), LinkError> {
+        let written = timeout(self.answer_wait_max, write_frame(stream, frame, FRAMES)).await;
+        let silent = |_| LinkError::NoAnswer { node: self.node };
+        written.map_err(silent)?.map_err(|error| self.broken(error))
     }
 
     /// The next message, however long it takes; none if the node ended the stream.
