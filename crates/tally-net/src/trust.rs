@@ -1,11 +1,11 @@
 //! What the registers say of members' CAs, as TLS needs it: looked up anew for each handshake, so that
 //! a change of trust is a change of one register and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::CertificateDer;
-use tally_core::id::{MemberId, MeshName};
+use tally_core::id::{MemberId, MeshName, NodeId};
 use tally_core::register::{MemberRecord, MemberStatus};
 use tokio::sync::watch;
 
@@ -26,6 +26,7 @@ struct Inner {
 struct Trusted {
     ca: CertificateDer<'static>,
     status: MemberStatus,
+    nodes: BTreeSet<NodeId>,
 }
 
 impl TrustStore {
@@ -44,8 +45,11 @@ impl TrustStore {
 
     /// Takes what a member's register now says.
     pub fn update(&self, member: &MemberRecord) {
-        let trusted =
-            Trusted { ca: CertificateDer::from(member.ca.clone()), status: member.status };
+        let trusted = Trusted {
+            ca: CertificateDer::from(member.ca.clone()),
+            status: member.status,
+            nodes: member.nodes.iter().map(|node| node.id).collect(),
+        };
         let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
         let before = members.insert(member.id.clone(), trusted.clone());
         drop(members);
@@ -65,6 +69,15 @@ impl TrustStore {
     pub fn is_active(&self, member: &MemberId) -> bool {
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
         members.get(member).is_some_and(|trusted| trusted.status == MemberStatus::Active)
+    }
+
+    /// Whether this is a ledger node that its member's register names. A certificate alone says
+    /// nothing of the kind: every member's CA can issue one.
+    #[must_use]
+    pub fn is_node(&self, id: &SpiffeId) -> bool {
+        let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
+        let trusted = members.get(&id.member);
+        trusted.zip(id.node()).is_some_and(|(trusted, node)| trusted.nodes.contains(&node))
     }
 
     /// The CA that may name this member's workloads.

@@ -135,6 +135,10 @@ impl Served {
         if !roles.contains(&peer.role) {
             return Err(HttpError::RoleRefused);
         }
+        // Every member's CA can issue a certificate that says it is a ledger node.
+        if peer.role == Role::Ledger && !self.reads.trust.is_node(peer) {
+            return Err(HttpError::RoleRefused);
+        }
         if self.reads.trust.is_active(&peer.member) {
             Ok(())
         } else {

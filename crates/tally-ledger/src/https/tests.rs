@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tally_core::id::{LeafIndex, NodeId};
-use tally_core::register::{MemberRecord, MemberStatus};
+use tally_core::register::{LedgerNode, MemberRecord, MemberStatus};
 use tally_core::time::Timestamp;
 use tally_log::tile::tiles_at;
 use tally_log::{Hash, SigningKey};
@@ -154,6 +154,11 @@ async fn entries_are_for_auditors_and_ledger_nodes_alone() {
     let path = "/tile/entries/000";
     let refused = node.get(None, path).await;
     assert_eq!((refused.status, refused.code().as_str()), (401, "certificate-missing"));
+    for stranger in ["LZ9/ledger/2", "LZ9/ledger/x"] {
+        let refused = node.get(Some(issue(&node.lz9, stranger, always())), path).await;
+        let told = (refused.status, refused.code());
+        assert_eq!(told, (403, "identity-role-refused".to_owned()), "no register names {stranger}");
+    }
     for role in ["agent", "sidecar", "operator", "officer"] {
         let identity = issue(&node.lz9, &format!("LZ9/{role}/a"), always());
         let refused = node.get(Some(identity), path).await;
@@ -402,9 +407,18 @@ fn member(id: &str, authority: &Authority, status: MemberStatus) -> MemberRecord
         ca: authority.certificate_der().to_vec(),
         agent_key: SigningKey::from_seed(&[1; 32]).verifying_key(),
         officers: vec![],
-        nodes: vec![],
+        nodes: if id == "RZ9" { vec![node(1), node(2)] } else { vec![] },
         address: None,
         status,
+    }
+}
+
+fn node(id: u64) -> LedgerNode {
+    LedgerNode {
+        id: NodeId(id),
+        log_key: SigningKey::from_seed(&[2; 32]).verifying_key(),
+        quic: "127.0.0.1:1".parse().unwrap(),
+        https: "127.0.0.1:2".parse().unwrap(),
     }
 }
 
