@@ -113,6 +113,8 @@ pub struct ServerParts {
 /// Frames from and to callers.
 const FRAMES: FrameLimits =
     FrameLimits { len_max: LEDGER_FRAME_LEN_MAX, wait_max: Duration::from_secs(5) };
+/// Feeds on one connection: a caller needs one, and each may make the node read all registers.
+pub(crate) const FEEDS_MAX: usize = 4;
 /// The caller had its say within this time, or the connection ends.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Close code: unwelcome, as the answer to the hello said.
@@ -162,6 +164,7 @@ impl Server {
     }
 
     async fn attend(self, accepted: Accepted) {
+        let feeds = Arc::new(Semaphore::new(FEEDS_MAX));
         let connection = accepted.connection.clone();
         let peer = Arc::new(accepted.peer.clone());
         if timeout(HELLO_WAIT_MAX, self.greet(&connection, &peer)).await != Ok(Some(())) {
@@ -170,7 +173,7 @@ impl Server {
             return;
         }
         while let Ok((send, receive)) = connection.accept_bi().await {
-            tokio::spawn(self.clone().stream(send, receive, Arc::clone(&peer)));
+            tokio::spawn(self.clone().stream(send, receive, Arc::clone(&peer), Arc::clone(&feeds)));
         }
     }
 
@@ -202,15 +205,37 @@ impl Server {
             Some(NotWelcome::WrongMesh)
         } else if hello.epoch < self.0.welcome.epoch {
             Some(NotWelcome::EpochPassed)
-        } else if hello.member != peer.member || hello.node != peer.node() {
+        } else if hello.member != peer.member
+            || hello.node != peer.node()
+            || (peer.role == Role::Ledger && !self.is_node(peer))
+        {
             Some(NotWelcome::NotAMember)
         } else {
             None
         }
     }
 
-    async fn stream(self, mut send: SendStream, mut receive: RecvStream, peer: Arc<SpiffeId>) {
-        let code = match self.serve(&mut send, &mut receive, &peer).await {
+    /// Whether the registers know this node. A ledger node reads all entries, and every member's CA can
+    /// issue a certificate for one.
+    fn is_node(&self, peer: &SpiffeId) -> bool {
+        self.0.ledger.with_state(|state| {
+            let member = state.registers().member(&peer.member);
+            // Before the genesis is applied there is nothing to read.
+            match member {
+                Some(member) => member.nodes.iter().any(|node| Some(node.id) == peer.node()),
+                None => state.size() == 0,
+            }
+        })
+    }
+
+    async fn stream(
+        self,
+        mut send: SendStream,
+        mut receive: RecvStream,
+        peer: Arc<SpiffeId>,
+        feeds: Arc<Semaphore>,
+    ) {
+        let code = match self.serve(&mut send, &mut receive, &peer, &feeds).await {
             Ok(()) => {
                 drop(send.finish());
                 return;
@@ -235,6 +260,7 @@ impl Server {
         send: &mut SendStream,
         receive: &mut RecvStream,
         peer: &SpiffeId,
+        feeds: &Semaphore,
     ) -> Result<(), StreamError> {
         let first = timeout(self.0.limits.first_wait_max, read_frame(receive, FRAMES)).await;
         let Some(first) = first.map_err(|_| StreamError::Stalled)?? else { return Ok(()) };
@@ -244,7 +270,10 @@ impl Server {
             Err(error) => return Err(error.into()),
         }
         match decode_value::<FeedStart>(&first) {
-            Ok(start) => return feed::follow(&self.0, send, start).await,
+            Ok(start) => {
+                let _place = feeds.try_acquire().map_err(|_| StreamError::Failed)?;
+                return feed::follow(&self.0, send, start).await;
+            }
             Err(DecodeError::UnknownKind(_)) => {}
             Err(error) => return Err(error.into()),
         }

@@ -3,6 +3,7 @@
 //! Invariant: a beat of size s is sent only after all register leaves below s, and only while this
 //! node hears from the quorum: a node that was cut off falls silent, and its followers stop in time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::Instant;
@@ -67,7 +68,15 @@ async fn send_registers(
 ) -> Result<LeafIndex, StreamError> {
     loop {
         let tiles = parts.tiles.clone();
-        let read = tokio::task::spawn_blocking(move || registers(&tiles, next, size)).await;
+        // As many read at once as for questions: a crowd of new followers waits its turn.
+        let place = Arc::clone(&parts.reads).acquire_owned().await;
+        let place = place.map_err(|_| StreamError::Failed)?;
+        let read = tokio::task::spawn_blocking(move || {
+            let read = registers(&tiles, next, size);
+            drop(place);
+            read
+        });
+        let read = read.await;
         let found = read.ok().flatten().ok_or(StreamError::Failed)?;
         if found.is_empty() {
             return Ok(next);

@@ -35,6 +35,9 @@ pub(super) enum Owner {
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
+/// Bundles in memory at once, up to 4 MiB each: a batch and its seal, and where its session began.
+const BUNDLES_MAX: usize = 4;
+
 impl<'a> Leaves<'a> {
     /// Of what can be read now.
     pub(super) fn new(tiles: &'a TileReader) -> Self {
@@ -54,6 +57,10 @@ impl<'a> Leaves<'a> {
         let bundle = leaf.0 / WIDTH;
         if !self.bundles.contains_key(&bundle) {
             let entries = self.bundle(bundle)?;
+            // Who reads goes from left to right.
+            while self.bundles.len() >= BUNDLES_MAX {
+                self.bundles.pop_first();
+            }
             self.bundles.insert(bundle, entries);
         }
         let place = usize::try_from(leaf.0 % WIDTH).map_err(|_| Unreadable)?;
@@ -110,5 +117,27 @@ impl<'a> Leaves<'a> {
         let bytes = self.tiles.read(path).ok().flatten().ok_or(Unreadable)?;
         let entries = bundle_entries(path, &bytes).map_err(|_| Unreadable)?;
         Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tiles::tests::{head, leaves};
+    use crate::tiles::{Resume, TileStore};
+
+    #[test]
+    fn however_much_is_read_only_a_few_bundles_are_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();
+        store.append(&leaves(0, 256 * 7), head(256 * 7)).unwrap();
+        let reader = store.reader();
+        let mut read = Leaves::new(&reader);
+        for bundle in [0, 3, 1, 6, 2, 5, 4, 0] {
+            // These leaves are no entries; that says nothing about what was read for them.
+            drop(read.leaf(LeafIndex(bundle * 256)));
+            assert!(read.bundles.contains_key(&bundle));
+            assert!(read.bundles.len() <= BUNDLES_MAX);
+        }
     }
 }

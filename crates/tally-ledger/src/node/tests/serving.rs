@@ -3,17 +3,19 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tally_core::id::LeafIndex;
+use tally_core::id::{LeafIndex, NodeId};
 use tally_net::endpoint::{ConnectionLimits, client_config, connect, endpoint};
 use tally_net::frame::{FrameLimits, read_frame, write_frame};
 use tally_net::ledger::{Feed, FeedEvent};
 use tally_net::quinn::{Connection, Endpoint, SendStream};
-use tally_net::{Expect, Role, alpn, tls};
+use tally_net::{Expect, Identity, Role, alpn, tls};
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome};
+use tally_wire::message::ledger::FeedStart;
 use tally_wire::{decode_value, encode};
 use tokio::time::timeout;
 
 use super::mesh::*;
+use crate::server::{FEEDS_MAX, STREAM_FAILED};
 
 const FRAMES: FrameLimits = FrameLimits { len_max: 1 << 20, wait_max: LONG };
 
@@ -25,9 +27,13 @@ struct Caller {
 
 impl Caller {
     async fn dial(mesh: &Mesh, place: usize) -> Self {
-        let config = mesh.config(place);
+        Self::dial_as(mesh, mesh.config(place).identity).await
+    }
+
+    async fn dial_as(mesh: &Mesh, identity: Identity) -> Self {
+        let config = mesh.config(0);
         let expect = Expect { member: None, role: Role::Ledger, name: None };
-        let identity = Some(config.identity);
+        let identity = Some(identity);
         let tls = tls::client_config(identity, config.trust, expect, &[alpn::LEDGER]).unwrap();
         let limits = ConnectionLimits::default();
         let quic = client_config(tls, &limits).unwrap();
@@ -93,6 +99,43 @@ async fn who_is_not_who_it_says_or_means_another_mesh_is_unwelcome() {
     }
     let caller = Caller::dial(&mesh, 1).await;
     assert!(matches!(caller.hello(&right).await, HelloAnswer::Welcome(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_node_is_one_that_the_registers_name() {
+    let mesh = Mesh::running().await;
+    mesh.reach(1).await;
+    for (name, node, welcome) in [("2", Some(2), true), ("9", Some(9), false), ("x", None, false)] {
+        let caller = Caller::dial_as(&mesh, mesh.identity(1, Role::Ledger, name)).await;
+        let hello = Hello { node: node.map(NodeId), ..hello(&mesh, 1) };
+        match caller.hello(&hello).await {
+            HelloAnswer::Welcome(_) => assert!(welcome, "{name}"),
+            HelloAnswer::Unwelcome(refused) => {
+                assert!(!welcome, "{name}");
+                assert_eq!(refused.why, NotWelcome::NotAMember);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_has_few_feeds() {
+    let mesh = Mesh::running().await;
+    let caller = Caller::dial(&mesh, 1).await;
+    caller.hello(&hello(&mesh, 1)).await;
+    let mut feeds = Vec::new();
+    for _ in 0..FEEDS_MAX {
+        let (mut send, mut receive) = caller.connection.open_bi().await.unwrap();
+        let start = encode(&FeedStart { from: LeafIndex(0) });
+        write_frame(&mut send, &start, FRAMES).await.unwrap();
+        let first = timeout(LONG, read_frame(&mut receive, FRAMES)).await.unwrap().unwrap();
+        assert!(first.is_some());
+        feeds.push((send, receive));
+    }
+    let start = encode(&FeedStart { from: LeafIndex(0) });
+    let frame = [&u32::try_from(start.len()).unwrap().to_be_bytes()[..], &start].concat();
+    assert_eq!(caller.stopped(&frame).await, STREAM_FAILED);
+    append(&mesh.client(1), 1, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
