@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use real::RealDisk;
+pub(crate) use real::create_private_dir;
 
 /// One directory on one machine. Names are plain file names, never paths.
 pub trait Disk: Debug + Send + Sync + 'static {

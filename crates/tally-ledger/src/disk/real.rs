@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl RealDisk {
     /// What the system says.
     pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
-        fs::create_dir_all(&directory)?;
+        create_private_dir(&directory)?;
         Ok(Self { directory })
     }
 
@@ -118,6 +118,12 @@ impl File for RealFile {
     }
 }
 
+/// Makes a directory, and those above it, for their owner alone: what members file is not for whoever
+/// else has an account on the machine. One that is there keeps its permissions.
+pub(crate) fn create_private_dir(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 /// The file holds a UUID: 32 hexadecimal digits and four dashes.
 fn boot_id(file: &Path) -> io::Result<[u8; 16]> {
     let text = fs::read_to_string(file)?;
@@ -169,6 +175,17 @@ mod tests {
         names.sort();
         assert_eq!(names, ["b", "c"]);
         assert_eq!(disk.open("a").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_directory_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        RealDisk::new(data.join("log")).unwrap();
+        for made in [data.join("log"), data] {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{Head, Resume, TileStore};
 const LEVELS: u32 = 8;
 
 pub(super) fn open(dir: &Path, at: &Resume) -> Result<TileStore, TileError> {
-    fs::create_dir_all(dir).map_err(TileError::io(dir))?;
+    crate::disk::create_private_dir(dir).map_err(TileError::io(dir))?;
     let size = at.edge.size();
     let mut tiles = BTreeMap::new();
     let mut growing = Vec::new();
