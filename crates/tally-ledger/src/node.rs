@@ -277,9 +277,8 @@ impl Node {
     /// Lets another node lead, if this one does and another is there.
     async fn hand_over(&self) {
         let own = *self.consensus.node_id();
-        let Some(next) = self.best_successor(own).filter(|_| self.consensus.is_leader()) else {
-            return;
-        };
+        let next = crate::sequencer::successors(&self.consensus).first().copied();
+        let Some(next) = next.filter(|_| self.consensus.is_leader()) else { return };
         let handed = async {
             drop(self.consensus.trigger().transfer_leader(next).await);
             let mut metrics = self.consensus.server_metrics();
@@ -291,15 +290,6 @@ impl Node {
         };
         // Nobody is there: the others will find out by themselves.
         drop(timeout(self.hand_over_wait_max, handed).await);
-    }
-
-    /// The voter that has the most of the log.
-    fn best_successor(&self, own: u64) -> Option<u64> {
-        let metrics = self.consensus.data_metrics();
-        let data = metrics.borrow_watched().clone();
-        let replication = data.replication.unwrap_or_default();
-        let voters = self.consensus.voter_ids().filter(|id| *id != own);
-        voters.max_by_key(|id| replication.get(id).cloned().flatten())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: an answer that decides is given only after the entry was applied here. Everything else
 //! says that nothing was decided, and the same bytes may be sent again, to any node.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -75,6 +76,8 @@ struct Worker {
     clock: LeaderClock,
     /// The term that the clock was set in.
     term: u64,
+    /// How often it was tried to hand over in this term.
+    hand_overs: usize,
 }
 
 /// What a proposal takes besides its submissions.
@@ -101,6 +104,7 @@ impl Sequencer {
             retry_ms: limits.retry_ms(),
             clock: LeaderClock::new(SystemTime::now(), Instant::now()),
             term: 0,
+            hand_overs: 0,
         };
         tokio::spawn(worker.run());
         let bytes = Arc::new(Semaphore::new(limits.bytes_max));
@@ -250,6 +254,7 @@ impl Worker {
         let term = term_of(&self.consensus);
         if term != self.term {
             (self.term, self.clock) = (term, LeaderClock::new(wall, at));
+            self.hand_overs = 0;
         }
         self.clock.read(wall, at)
     }
@@ -257,14 +262,31 @@ impl Worker {
     /// Lets another node lead, whose clock was not moved. Where there is none, time goes on from
     /// the clock as it is: ledger time never goes back.
     async fn hand_over(&mut self) {
-        let own = *self.consensus.node_id();
-        let next = self.consensus.voter_ids().find(|id| *id != own);
+        let successors = successors(&self.consensus);
+        let next = in_turn(&successors, self.hand_overs);
+        self.hand_overs = self.hand_overs.wrapping_add(1);
         match next {
-            // If that fails, the next submission finds the clock as it is and tries again.
+            // If that fails, the next submission finds the clock as it is and tries the next one:
+            // a node that is down must not keep the others from leading.
             Some(next) => drop(self.consensus.trigger().transfer_leader(next).await),
             None => self.clock = LeaderClock::new(SystemTime::now(), Instant::now()),
         }
     }
+}
+
+/// The other voters, the one with the most of the log first.
+pub(crate) fn successors(consensus: &Consensus) -> Vec<u64> {
+    let metrics = consensus.data_metrics();
+    let replication = metrics.borrow_watched().replication.clone().unwrap_or_default();
+    let own = *consensus.node_id();
+    let mut others: Vec<u64> = consensus.voter_ids().filter(|id| *id != own).collect();
+    others.sort_by_key(|id| Reverse(replication.get(id).cloned().flatten()));
+    others
+}
+
+/// One after the other, and then the first again.
+fn in_turn(nodes: &[u64], turn: usize) -> Option<u64> {
+    nodes.get(turn.checked_rem(nodes.len())?).copied()
 }
 
 /// No node is known to lead.
@@ -333,5 +355,17 @@ pub(crate) const fn number_of(submission: &Submission) -> Option<u64> {
 fn tell(answers: Option<&Answers>, answer: SubmitAnswer) {
     if let Some(answers) = answers {
         drop(answers.send(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_that_does_not_take_over_is_not_asked_twice_in_a_row() {
+        let asked = (0..5).map(|turn| in_turn(&[3, 2], turn)).collect::<Vec<_>>();
+        assert_eq!(asked, [Some(3), Some(2), Some(3), Some(2), Some(3)]);
+        assert_eq!(in_turn(&[], 0), None);
     }
 }
