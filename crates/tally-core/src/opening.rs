@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use tally_log::{Edge, Hash, hmac_sha256, leaf_hash, root_of, sha256};
+use tally_log::{Edge, Hash, HmacSha256, hmac_sha256, leaf_hash, root_of, sha256};
 
 use crate::id::{ExchangeId, MeshId};
 use crate::record::Person;
@@ -83,6 +83,29 @@ pub fn commitment(mesh_id: &MeshId, bytes: &[u8]) -> Hash {
 #[must_use]
 pub fn digest(salt: &Salt32, parts: &[&[u8]]) -> Hash {
     hmac_sha256(&salt.0, parts)
+}
+
+/// The same digest, of a body that comes piece by piece.
+#[derive(Debug, Clone)]
+pub struct BodyDigest(HmacSha256);
+
+impl BodyDigest {
+    /// Of a body that has not begun.
+    #[must_use]
+    pub fn new(salt: &Salt32) -> Self {
+        Self(HmacSha256::new(&salt.0))
+    }
+
+    /// Adds the next piece, of any length.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of the pieces so far.
+    #[must_use]
+    pub fn digest(&self) -> Hash {
+        self.0.finish()
+    }
 }
 
 /// The keyed root of a stream, at constant memory: an RFC 6962 tree whose leaves are the
@@ -199,10 +222,11 @@ mod tests {
         };
         assert_ne!(root(1), root(2));
         assert_ne!(root(1), digest(&Salt32([1; 32]), &[b"one", b"two"]));
-        assert_eq!(
-            digest(&Salt32([1; 32]), &[b"one", b"two"]),
-            hmac_sha256(&[1; 32], &[b"onetwo"])
-        );
+        let whole = digest(&Salt32([1; 32]), &[b"one", b"two"]);
+        assert_eq!(whole, hmac_sha256(&[1; 32], &[b"onetwo"]));
+        let mut pieces = BodyDigest::new(&Salt32([1; 32]));
+        [b"on".as_slice(), b"", b"etwo"].into_iter().for_each(|piece| pieces.push(piece));
+        assert_eq!(pieces.digest(), whole);
     }
 
     #[test]

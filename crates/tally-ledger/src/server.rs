@@ -244,7 +244,10 @@ impl Server {
                 count(&self.0.counters.stalled);
                 STREAM_STALLED
             }
-            Err(StreamError::Frame(FrameError::Gone(_)) | StreamError::Failed) => STREAM_FAILED,
+            Err(
+                StreamError::Frame(FrameError::Gone(_) | FrameError::Reset { .. })
+                | StreamError::Failed,
+            ) => STREAM_FAILED,
             Err(_) => {
                 count(&self.0.counters.malformed);
                 STREAM_MALFORMED

@@ -69,22 +69,53 @@ pub fn sha256(parts: &[&[u8]]) -> Hash {
 /// HMAC-SHA256 (RFC 2104) over the parts, one after another.
 #[must_use]
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Hash {
-    let mut block = [0_u8; 64];
-    let hashed;
-    let key = if key.len() > block.len() {
-        hashed = sha256(&[key]);
-        hashed.as_bytes().as_slice()
-    } else {
-        key
-    };
-    block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
-    let inner_pad = block.map(|byte| byte ^ 0x36);
-    let outer_pad = block.map(|byte| byte ^ 0x5c);
-    let mut hasher = Sha256::new();
-    hasher.update(inner_pad);
-    parts.iter().for_each(|part| hasher.update(part));
-    let inner: [u8; Hash::LEN] = hasher.finalize().into();
-    sha256(&[&outer_pad, &inner])
+    let mut hmac = HmacSha256::new(key);
+    parts.iter().for_each(|part| hmac.update(part));
+    hmac.finish()
+}
+
+/// HMAC-SHA256 (RFC 2104) over what comes piece by piece.
+#[derive(Clone)]
+pub struct HmacSha256 {
+    inner: Sha256,
+    outer_pad: [u8; 64],
+}
+
+impl HmacSha256 {
+    /// Over nothing yet.
+    #[must_use]
+    pub fn new(key: &[u8]) -> Self {
+        let mut block = [0_u8; 64];
+        let hashed;
+        let key = if key.len() > block.len() {
+            hashed = sha256(&[key]);
+            hashed.as_bytes().as_slice()
+        } else {
+            key
+        };
+        block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+        let mut inner = Sha256::new();
+        inner.update(block.map(|byte| byte ^ 0x36));
+        Self { inner, outer_pad: block.map(|byte| byte ^ 0x5c) }
+    }
+
+    /// Takes the next piece.
+    pub fn update(&mut self, part: &[u8]) {
+        self.inner.update(part);
+    }
+
+    /// The code over all pieces so far.
+    #[must_use]
+    pub fn finish(&self) -> Hash {
+        let inner: [u8; Hash::LEN] = self.inner.clone().finalize().into();
+        sha256(&[&self.outer_pad, &inner])
+    }
+}
+
+impl fmt::Debug for HmacSha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HmacSha256(…)")
+    }
 }
 
 #[cfg(test)]

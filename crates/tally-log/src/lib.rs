@@ -21,7 +21,7 @@ pub mod witness;
 
 pub use checkpoint::{BadCheckpoint, Checkpoint, Origin, SignedCheckpoint};
 pub use cosignature::Cosigner;
-pub use hash::{Hash, hmac_sha256, leaf_hash, node_hash, sha256};
+pub use hash::{Hash, HmacSha256, hmac_sha256, leaf_hash, node_hash, sha256};
 pub use key::{BadKey, BadSignature, Signature, SigningKey, VerifyingKey};
 pub use node::NodeId;
 pub use note::{BadNote, KeyName, NotVerified, Note, NoteKey, NoteSignature, NoteSigner, Verified};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
+use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::time::timeout;
 
 /// Why a frame did not cross.
@@ -25,6 +25,12 @@ pub enum FrameError {
     Stalled {
         /// How long it had.
         wait_max: Duration,
+    },
+    /// The peer has broken the stream off, and says why by a code.
+    #[error("the peer has broken the stream off with code {code}")]
+    Reset {
+        /// What it means is for the protocol to say.
+        code: u64,
     },
     /// The stream or its connection is gone.
     #[error("the stream is gone: {0}")]
@@ -102,6 +108,7 @@ impl From<ReadExactError> for FrameError {
     fn from(error: ReadExactError) -> Self {
         match error {
             ReadExactError::FinishedEarly(_) => Self::Truncated,
+            ReadExactError::ReadError(ReadError::Reset(code)) => Self::Reset { code: code.into() },
             ReadExactError::ReadError(error) => Self::Gone(error.to_string()),
         }
     }

@@ -70,6 +70,12 @@ impl AgentKey {
         let public = secret.verifying_key();
         Self { secret, public }
     }
+
+    /// The public half.
+    #[must_use]
+    pub const fn public(&self) -> &VerifyingKey {
+        &self.public
+    }
 }
 
 /// Limits of a client.

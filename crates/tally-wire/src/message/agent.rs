@@ -1,9 +1,10 @@
 //! Between agents: one stream for each exchange. The requester sends one [`Request`]; the provider
 //! answers with frames.
 //!
-//! A release: receipt, opening in parts, data, trailer; if it is stopped, a refused in the place of
-//! what is missing. A recorded refusal: receipt, refused. One that is not recorded: refused. Nothing
-//! follows a trailer or a refused.
+//! A release: receipt, opening in parts, description, data, trailer. A recorded refusal: receipt,
+//! refused. One that is not recorded: refused. Nothing follows a trailer or a refused. A release that
+//! is stopped is broken off: the stream is reset with the code that [`reset_code`] gives, so that what
+//! is still on the way is dropped.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use tally_core::refusal::Refusal;
 use tally_log::Hash;
 
 use super::{AGENT_FRAME_LEN_MAX, PART_LEN_MAX};
-use crate::codec::{Blob, Text, choice, object};
+use crate::codec::{Blob, Optional, Text, choice, object};
 use crate::opening::{Reason, RequestIds, Who};
 
 /// What a requester asks for. Who asks is known from the connection.
@@ -62,6 +63,8 @@ pub enum Answer {
     Receipt(Box<ReceiptFrame>),
     /// The next part of the opening.
     Opening(OpeningPart),
+    /// What the body is.
+    Description(Description),
     /// The next bytes of the body.
     Data(Data),
     /// The end.
@@ -94,6 +97,17 @@ pub struct OpeningPart {
     pub last: bool,
     /// 1 to 65,536 bytes.
     pub bytes: Vec<u8>,
+}
+
+/// What the body is, as the provider says it. Not signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its media type, 1 to 128 bytes.
+    pub media_type: String,
+    /// A strong validator (RFC 9110 §8.8.1) of a dataset, with its quotes, 2 to 128 bytes.
+    pub etag: Option<String>,
+    /// Bytes that will come, where that is known before.
+    pub bytes: Option<u64>,
 }
 
 /// The next bytes of the body: for a stream, one chunk of its keyed tree.
@@ -129,12 +143,32 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
 object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted } }
 object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }
 object! { OpeningPart = 103, 1, AGENT_FRAME_LEN_MAX => { last, bytes: Blob<1, PART_LEN_MAX> } }
+object! { Description = 106, 1, AGENT_FRAME_LEN_MAX => {
+    media_type: Text<1, 128>, etag: Optional<Text<2, 128>>, bytes,
+} }
 object! { Data = 104, 1, AGENT_FRAME_LEN_MAX => { bytes: Blob<1, PART_LEN_MAX> } }
 object! { Trailer = 105, 1, AGENT_FRAME_LEN_MAX => { how, bytes, root } }
 
 choice! { Answer, AGENT_FRAME_LEN_MAX => {
-    Refused(Refused), Receipt(ReceiptFrame), Opening(OpeningPart), Data(Data), Trailer(Trailer),
+    Refused(Refused), Receipt(ReceiptFrame), Opening(OpeningPart), Description(Description),
+    Data(Data), Trailer(Trailer),
 } }
+
+/// The code with which a stream is reset whose release is stopped for this reason.
+#[must_use]
+pub fn reset_code(refusal: Refusal) -> u32 {
+    RESET_CODES.saturating_add(refusal.number().into())
+}
+
+/// The reason that such a code stands for.
+#[must_use]
+pub fn reset_reason(code: u64) -> Option<Refusal> {
+    let number = code.checked_sub(RESET_CODES.into())?;
+    u16::try_from(number).ok().and_then(Refusal::from_number)
+}
+
+/// Codes below are for streams that are no release.
+const RESET_CODES: u32 = 0x1000;
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,5 +190,21 @@ impl fmt::Debug for OpeningPart {
 impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Data({} bytes)", self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_reset_leads_back_to_its_reason() {
+        for refusal in Refusal::ALL {
+            assert_eq!(reset_reason(reset_code(*refusal).into()), Some(*refusal));
+        }
+        assert_eq!(
+            (reset_reason(1), reset_reason(0x1000), reset_reason(u64::MAX)),
+            (None, None, None)
+        );
     }
 }

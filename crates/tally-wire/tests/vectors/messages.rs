@@ -6,7 +6,7 @@ use tally_core::opening::{Opened, Opening, Salt32, TagKey};
 use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_wire::message::agent::{
-    Answer, Data, OpeningPart, ReceiptFrame, Refused, Request, Trailer,
+    Answer, Data, Description, OpeningPart, ReceiptFrame, Refused, Request, Trailer,
 };
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::message::{AGENT_FRAME_LEN_MAX, LEDGER_FRAME_LEN_MAX};
@@ -146,6 +146,11 @@ fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
         detail: "DSA-1 does not cover HRESCH.".to_owned(),
         counted: false,
     };
+    let description = Description {
+        media_type: "text/csv".to_owned(),
+        etag: Some("\"5eb63bbbe01eeed0\"".to_owned()),
+        bytes: Some(8),
+    };
     let part = OpeningPart { last: true, bytes: tally_wire::encode(&opening()) };
     let trailer = Trailer { how: How::Sent, bytes: 8, root: Some(hash("chunks")) };
     [
@@ -157,6 +162,7 @@ fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
             })),
         ),
         ("opening-part", Answer::Opening(part)),
+        ("description", Answer::Description(description)),
         ("data", data()),
         ("trailer", Answer::Trailer(trailer)),
     ]
