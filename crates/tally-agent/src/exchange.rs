@@ -1,0 +1,350 @@
+//! Exchanges with other members: the shell around the two machines of tally-core, on real sockets, a
+//! real store and the ledger.
+//!
+//! Invariant: this module decides nothing. Events go into the machines as they happen, and what comes
+//! out of them is carried out; between the two stands only the order in which facts are read: the
+//! registers first, then the store, so that a narrowing is never overlooked.
+
+mod provider;
+mod requester;
+mod settle;
+
+pub use requester::{Answer, Ask, Body, Head, Refusal as RefusalHead, Requester};
+pub use settle::SettleError;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tally_core::entry::{Environment, Genesis};
+use tally_core::exchange::{Conclusion, Ended};
+use tally_core::id::{MemberId, MeshId};
+use tally_core::limits::Limits;
+use tally_core::refusal::Refusal;
+use tally_core::register::RegisterName;
+use tally_log::NoteKey;
+use tally_net::TrustStore;
+use tally_net::endpoint::ConnectionLimits;
+use tally_net::identity::Identity;
+use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress, LedgerConfig};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::{Clock, wall};
+use crate::peers::{ListenError, PeerSettings, Peers};
+use crate::recorder::Recorder;
+use crate::replica::{Known, Replica};
+use crate::source::Sources;
+use crate::store::Store;
+
+/// What an agent's exchanges are made of.
+pub struct AgentParts {
+    /// Whose agent.
+    pub member: MemberId,
+    /// The member's processor, if one runs its agent.
+    pub operator: Option<MemberId>,
+    /// The mesh.
+    pub mesh_id: MeshId,
+    /// The epoch of its ledger.
+    pub epoch: u64,
+    /// Leaf 0, whose hash is the mesh's id.
+    pub genesis: Genesis,
+    /// The agent's certificate and key.
+    pub identity: Identity,
+    /// What signs sessions and batches.
+    pub agent_key: AgentKey,
+    /// Members' CAs.
+    pub trust: TrustStore,
+    /// The ledger nodes.
+    pub ledger: Vec<LedgerAddress>,
+    /// Their log keys.
+    pub log_keys: Vec<NoteKey>,
+    /// Limits of the ledger's client.
+    pub ledger_limits: ClientLimits,
+    /// The store.
+    pub store: Store,
+    /// The sources.
+    pub sources: Arc<Sources>,
+    /// Limits.
+    pub limits: Limits,
+    /// Where other agents reach this one; port 0 for any.
+    pub listen: SocketAddr,
+    /// For how many years the openings' keys are kept. Usually 8.
+    pub retention_years: u16,
+    /// Who counts how exchanges end.
+    pub outcomes: Arc<dyn Outcomes>,
+}
+
+/// Hears how each exchange ended, at either side.
+pub trait Outcomes: Send + Sync + 'static {
+    /// An exchange is over.
+    fn ended(&self, side: Side, ended: &Ended);
+    /// A request was turned away before it became an exchange.
+    fn turned_away(&self, side: Side, refusal: Refusal);
+}
+
+/// Which side of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The provider's.
+    Provider,
+    /// The requester's.
+    Requester,
+}
+
+/// Counts nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Uncounted;
+
+/// An agent's exchanges, running.
+pub struct Exchange {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    requester: Requester,
+    provider: provider::Handle,
+    settled: watch::Receiver<bool>,
+}
+
+/// What both sides use.
+struct Shared {
+    member: MemberId,
+    mesh_id: MeshId,
+    epoch: u64,
+    environment: Environment,
+    clock: Clock,
+    store: Store,
+    replica: Replica,
+    recorder: Recorder,
+    peers: Peers,
+    sources: Arc<Sources>,
+    limits: Limits,
+    retention_years: u16,
+    outcomes: Arc<dyn Outcomes>,
+    standing: Standing,
+}
+
+/// Why the agent as a whole does not decide.
+#[derive(Debug, Default)]
+struct Standing {
+    settled: AtomicBool,
+    /// The store is an older copy, and nobody has looked after it.
+    copied: AtomicBool,
+    /// The ledger's consent registers are ahead of the store.
+    behind: AtomicBool,
+}
+
+impl Exchange {
+    /// Listens, follows the registers, opens a session, and settles what an earlier life has left:
+    /// until then requests are refused. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the agent can't listen.
+    pub fn start(parts: AgentParts) -> Result<Self, ListenError> {
+        let clock = Clock::start();
+        let config = LedgerConfig {
+            member: parts.member.clone(),
+            mesh_id: parts.mesh_id,
+            epoch: parts.epoch,
+            nodes: parts.ledger,
+            identity: parts.identity.clone(),
+            trust: parts.trust.clone(),
+            log_keys: parts.log_keys,
+            limits: parts.ledger_limits,
+        };
+        let replica = Replica::follow(config.clone(), &parts.genesis, clock);
+        let settings = PeerSettings {
+            member: parts.member.clone(),
+            mesh_id: parts.mesh_id,
+            epoch: parts.epoch,
+            identity: parts.identity,
+            trust: parts.trust,
+            listen: parts.listen,
+            connection: ConnectionLimits::default(),
+        };
+        let (peers, incoming) = Peers::start(settings, replica.clone())?;
+        let address = parts.listen;
+        let address =
+            peers.local_address().map_err(|source| ListenError::Bind { address, source })?;
+        let (filed, filings) = mpsc::channel(FILED_MAX);
+        let recorder = Recorder::start(
+            config,
+            parts.agent_key,
+            parts.store.clone(),
+            replica.clone(),
+            clock,
+            filed,
+        );
+        let shared = Arc::new(Shared {
+            member: parts.member,
+            mesh_id: parts.mesh_id,
+            epoch: parts.epoch,
+            environment: parts.genesis.environment,
+            clock,
+            store: parts.store,
+            replica,
+            recorder,
+            peers,
+            sources: parts.sources,
+            limits: parts.limits,
+            retention_years: parts.retention_years,
+            outcomes: parts.outcomes,
+            standing: Standing::default(),
+        });
+        let provider =
+            provider::Handle::start(Arc::clone(&shared), parts.operator, incoming, filings);
+        let requester = Requester::start(Arc::clone(&shared));
+        let settled = settle::start(Arc::clone(&shared), requester.clone());
+        Ok(Self { shared, address, requester, provider, settled })
+    }
+
+    /// Where other agents reach this one.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks other members.
+    #[must_use]
+    pub fn requester(&self) -> &Requester {
+        &self.requester
+    }
+
+    /// Has the ledger record things.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.shared.recorder
+    }
+
+    /// The registers.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        &self.shared.replica
+    }
+
+    /// Connections to other agents.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.shared.peers
+    }
+
+    /// Becomes true once what an earlier life has left is settled.
+    #[must_use]
+    pub fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.clone()
+    }
+
+    /// Why nothing is decided now; none if decisions are made.
+    #[must_use]
+    pub fn closed(&self) -> Option<Refusal> {
+        self.shared.closed(&self.shared.replica.known())
+    }
+
+    /// The custodian has looked after an older copy of the store: its directives are again those that
+    /// the ledger's consent registers stand for.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if that is not durable.
+    pub async fn caught_up(&self) -> Result<(), crate::store::StoreError> {
+        self.shared.caught_up().await
+    }
+
+    /// Takes nothing new, lets what is under way finish within its limit, and files what is owed as
+    /// far as the ledger answers.
+    pub async fn drain(self) {
+        self.shared.peers.drain();
+        tokio::join!(self.provider.drain(), self.requester.drain());
+        self.shared.recorder.flush(FLUSH_WAIT_MAX).await;
+        self.shared.peers.close().await;
+    }
+}
+
+/// Filings that are told and not yet heard.
+const FILED_MAX: usize = 1024;
+/// How long the ledger may take to take what is owed at the end. The rest waits for the next start.
+const FLUSH_WAIT_MAX: Duration = Duration::from_secs(2);
+
+impl Shared {
+    fn closed(&self, known: &Known) -> Option<Refusal> {
+        if !self.standing.settled.load(Ordering::Relaxed) {
+            return Some(Refusal::LedgerUnavailable);
+        }
+        let behind = &self.standing.behind;
+        if self.standing.copied.load(Ordering::Relaxed) || behind.load(Ordering::Relaxed) {
+            return Some(Refusal::StoreBehind);
+        }
+        known.clock_skewed.then_some(Refusal::ClockSkew)
+    }
+
+    /// Holds the consent registers against the versions that the store knows of.
+    fn check_consents(
+        &self,
+        known: &Known,
+        intended: &std::collections::BTreeMap<u8, u64>,
+    ) -> bool {
+        let ahead = self.ledger_consents(known).any(|(number, version)| {
+            intended.get(&number).is_none_or(|intended| *intended < version)
+        });
+        self.standing.behind.store(ahead, Ordering::Relaxed);
+        ahead
+    }
+
+    /// This member's consent registers, as the ledger has them.
+    fn ledger_consents<'a>(&'a self, known: &'a Known) -> impl Iterator<Item = (u8, u64)> + 'a {
+        known.registers.iter().filter_map(|(name, state)| match name {
+            RegisterName::Consent(member, number) if *member == self.member => {
+                Some((*number, state.version))
+            }
+            _ => None,
+        })
+    }
+
+    /// Until when the keys of what is written today are kept.
+    fn retention_year(&self) -> u16 {
+        let (year, ..) = wall().london_date().parts();
+        year.saturating_add(self.retention_years)
+    }
+
+    fn count(&self, side: Side, ended: &Ended) {
+        let Ended { exchange, peer, conclusion, .. } = ended;
+        let wait_ms = u64::try_from(self.clock.now().since(ended.began).as_millis());
+        let wait_ms = wait_ms.unwrap_or(u64::MAX);
+        let (outcome, code, bytes) = match conclusion {
+            Conclusion::Released { bytes } => ("released", "", *bytes),
+            Conclusion::Stopped { refusal, bytes } => ("stopped", refusal.code(), *bytes),
+            Conclusion::Refused(refusal) => ("refused", refusal.on_ledger().code(), 0),
+            Conclusion::Gone => ("gone", "", 0),
+        };
+        let side_name = side.name();
+        tracing::info!(%exchange, side = side_name, %peer, outcome, code, bytes, wait_ms, "exchange");
+        self.outcomes.ended(side, ended);
+    }
+
+    fn turned_away(&self, side: Side, refusal: Refusal) {
+        tracing::info!(side = side.name(), code = refusal.code(), "turned away");
+        self.outcomes.turned_away(side, refusal);
+    }
+}
+
+impl Side {
+    /// For log lines and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Requester => "requester",
+        }
+    }
+}
+
+impl Outcomes for Uncounted {
+    fn ended(&self, _: Side, _: &Ended) {}
+
+    fn turned_away(&self, _: Side, _: Refusal) {}
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("address", &self.address).finish_non_exhaustive()
+    }
+}

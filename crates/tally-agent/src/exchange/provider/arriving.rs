@@ -1,0 +1,132 @@
+//! Streams that other agents open: one request each, read within limits, then the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::exchange::provider::Event;
+use tally_core::refusal::Refusal;
+use tally_net::FrameError;
+use tally_net::frame::{read_frame, write_frame};
+use tally_net::quinn::{RecvStream, SendStream};
+use tally_wire::message::agent::{Answer, ReceiptFrame, Refused, Request, reset_code};
+use tally_wire::{decode_value, encode, encode_checked};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use super::releasing::release;
+use super::{Arrived, Input, SAYS_MAX, Say};
+use crate::exchange::{Shared, Side};
+use crate::peers::{FRAMES, Incoming};
+
+/// A stream that was opened says its request within this time.
+const REQUEST_WAIT_MAX: Duration = Duration::from_secs(10);
+/// An answer that fits into a few frames is taken within this time.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Stream code: what was sent is no request.
+const STREAM_MALFORMED: u32 = 1;
+/// Stream code: the caller did not go on in time.
+const STREAM_STALLED: u32 = 2;
+/// Streams beyond those of exchanges in flight that may be told that it is too busy.
+const EXTRA_STREAMS: usize = 256;
+
+/// Takes streams for as long as there are connections.
+pub(super) async fn take(
+    shared: Arc<Shared>,
+    mut incoming: mpsc::Receiver<Incoming>,
+    mailbox: mpsc::Sender<Input>,
+) {
+    let streams = shared.limits.exchanges_max.saturating_add(EXTRA_STREAMS);
+    let places = Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS)));
+    while let Some(mut stream) = incoming.recv().await {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            // Not even read: whoever floods gets a code, and no memory of ours.
+            shared.turned_away(Side::Provider, Refusal::TooBusy);
+            let code = reset_code(Refusal::TooBusy);
+            drop(stream.send.reset(code.into()));
+            continue;
+        };
+        let (shared, mailbox) = (Arc::clone(&shared), mailbox.clone());
+        tokio::spawn(async move {
+            attend(&shared, stream, mailbox).await;
+            drop(place);
+        });
+    }
+}
+
+async fn attend(shared: &Shared, stream: Incoming, mailbox: mpsc::Sender<Input>) {
+    let Incoming { member, mut send, mut receive } = stream;
+    let request = match timeout(REQUEST_WAIT_MAX, read_request(&mut receive)).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(code)) => return drop(send.reset(code.into())),
+        Err(_) => return drop(send.reset(STREAM_STALLED.into())),
+    };
+    let exchange = request.exchange;
+    let (says, mut heard) = mpsc::channel(SAYS_MAX);
+    let arrived = Arrived { requester: member, request: Arc::new(request), says };
+    if mailbox.send(Input::Arrived(Box::new(arrived))).await.is_err() {
+        return;
+    }
+    let first = tokio::select! {
+        say = heard.recv() => say,
+        // The requester hangs up by stopping the stream, or its connection is gone.
+        _ = send.stopped() => {
+            tell(&mailbox, Event::Gone { exchange }).await;
+            heard.recv().await
+        }
+    };
+    match first {
+        None => drop(send.reset(STREAM_STALLED.into())),
+        Some(Say::Stop(refusal)) => {
+            drop(send.reset(reset_code(refusal).into()));
+            tell(&mailbox, Event::Broken { exchange, bytes: 0, root: None }).await;
+        }
+        Some(Say::Refuse { refusal, detail, receipt, counted }) => {
+            let receipt = receipt.and_then(|receipt| encode_checked(*receipt).ok());
+            let receipt =
+                receipt.map(|receipt| Answer::Receipt(Box::new(ReceiptFrame { receipt })));
+            let refused = Answer::Refused(Refused { refusal, detail: cut(detail), counted });
+            let said = say(&mut send, receipt.into_iter().chain([refused]));
+            // Whoever does not take its answer has none.
+            drop(timeout(ANSWER_WAIT_MAX, said).await);
+        }
+        Some(Say::Release(it)) => {
+            let event = release(shared, exchange, &mut send, &mut heard, *it, &mailbox).await;
+            tell(&mailbox, event).await;
+        }
+    }
+}
+
+async fn read_request(receive: &mut RecvStream) -> Result<Request, u32> {
+    let frame = read_frame(receive, FRAMES).await.map_err(|error| match error {
+        FrameError::Stalled { .. } => STREAM_STALLED,
+        _ => STREAM_MALFORMED,
+    })?;
+    decode_value(&frame.ok_or(STREAM_MALFORMED)?).map_err(|_| STREAM_MALFORMED)
+}
+
+async fn say(
+    send: &mut SendStream,
+    frames: impl Iterator<Item = Answer>,
+) -> Result<(), FrameError> {
+    for frame in frames {
+        write_frame(send, &encode(&frame), FRAMES).await?;
+    }
+    // A stream that was stopped has been read as far as somebody wanted to.
+    drop(send.finish());
+    drop(send.stopped().await);
+    Ok(())
+}
+
+/// What a frame has room for.
+fn cut(mut detail: String) -> String {
+    const DETAIL_MAX: usize = 500;
+    while detail.len() > DETAIL_MAX {
+        detail.pop();
+    }
+    detail
+}
+
+pub(super) async fn tell(mailbox: &mpsc::Sender<Input>, event: Event) {
+    // The desk is gone only when the agent is.
+    drop(mailbox.send(Input::Event(event)).await);
+}

@@ -1,0 +1,236 @@
+//! From what was read to a decision that can be recorded: facts, policy, minimisation, opening.
+//!
+//! Invariant: the registers are taken before the store is asked. A narrowing is durable in the store
+//! before it is written to its register, so a decision that has not seen it names an older version of
+//! the register, and the ledger refuses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tally_core::Encoded;
+use tally_core::exchange::Question;
+use tally_core::exchange::provider::{Body, Decision, Permitted, Refused};
+use tally_core::id::{BadId, ExchangeId};
+use tally_core::opening::{Opened, Opening, Salt32, TagKey, commitment, digest};
+use tally_core::policy::{self, Facts, OptOutAnswers, Permit, PersonFact};
+use tally_core::record::Person;
+use tally_core::refusal::Refusal;
+use tally_log::Hash;
+use tally_wire::encode_checked;
+use tally_wire::message::agent::{Description, Request};
+
+use super::Decided;
+use super::releasing::Outgoing;
+use crate::clock::wall;
+use crate::exchange::Shared;
+use crate::random;
+use crate::replica::Known;
+use crate::source::{Reading, Source};
+
+/// More people than this make a permit a bulk one: it travels alone.
+const PEOPLE_TOGETHER_MAX: u64 = 64;
+
+/// What leaves once its permit is recorded.
+pub(super) struct Prepared {
+    pub(super) opening: Encoded<Opening>,
+    pub(super) commitment: Hash,
+    pub(super) description: Description,
+    pub(super) body: Outgoing,
+    /// Its permit must not share a batch.
+    pub(super) bulk: bool,
+}
+
+/// What a decision is about.
+pub(super) struct Case {
+    pub(super) exchange: ExchangeId,
+    pub(super) question: Question,
+    pub(super) request: Arc<Request>,
+    pub(super) source: Arc<Source>,
+    pub(super) reading: Arc<Reading>,
+}
+
+/// Decides on what is known now.
+pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
+    let known = shared.replica.known();
+    let people: BTreeSet<_> = case.reading.items().iter().flat_map(|item| &item.people).collect();
+    let people = people.into_iter().cloned().collect();
+    let asked = shared.store.people(people, shared.retention_year()).await;
+    let people = match asked {
+        Ok(people) => people,
+        Err(error) => {
+            tracing::error!(%error, "what people have said can't be read");
+            return undecided(case.exchange, Refusal::StoreUnavailable);
+        }
+    };
+    if shared.check_consents(&known, &people.consent_versions) {
+        return undecided(case.exchange, Refusal::StoreBehind);
+    }
+    let (shared, exchange) = (Arc::clone(shared), case.exchange);
+    let judged = tokio::task::spawn_blocking(move || {
+        let (facts, tag_keys) = (people.facts, people.tag_keys);
+        case.judge(&shared, &known, &facts, &tag_keys)
+    });
+    judged.await.unwrap_or_else(|_| undecided(exchange, Refusal::SourceMalformed))
+}
+
+impl Case {
+    fn judge(
+        &self,
+        shared: &Shared,
+        known: &Known,
+        people: &BTreeMap<Person, PersonFact>,
+        tag_keys: &BTreeMap<Person, TagKey>,
+    ) -> Decided {
+        // Ledger time stands still while nothing is recorded; the host's clock is near it.
+        let today = known.time.max(wall()).london_date();
+        let facts = Facts {
+            environment: shared.environment,
+            today,
+            opt_out: OptOutAnswers::Unavailable,
+            registers: &*known.registers,
+            people,
+        };
+        let opener = Opener { case: self, shared, tag_keys };
+        let Ok(request) = self.policy_request() else {
+            return undecided(self.exchange, Refusal::BadQuery);
+        };
+        match policy::decide(&request, self.reading.items(), &facts) {
+            policy::Decision::Permit(permit) => self.permit(&opener, permit),
+            policy::Decision::Refuse(refused) => {
+                match opener.open(self.reading.people_and_record_ids()) {
+                    Ok(opening) => refusing(Refused::by_policy(&refused, opening.encoded)),
+                    Err(unable) => undecided(self.exchange, unable),
+                }
+            }
+        }
+    }
+
+    fn permit(&self, opener: &Opener<'_>, permit: Permit) -> Decided {
+        let prepared = match &*self.reading {
+            Reading::Whole(whole) => whole.cut(&permit).map(|cut| {
+                let description =
+                    Description { media_type: cut.media_type.to_owned(), etag: None, bytes: None };
+                (cut.people, cut.records, description, Outgoing::Whole(cut.body))
+            }),
+            Reading::Stream(stream) => stream.open(&permit).map(|chunks| {
+                let description = Description {
+                    media_type: stream.media_type().to_owned(),
+                    etag: Some(stream.etag(&permit)),
+                    bytes: stream.bytes(&permit),
+                };
+                (BTreeMap::new(), permit.records(), description, Outgoing::Stream(Box::new(chunks)))
+            }),
+        };
+        let (people, records, mut description, outgoing) = match prepared {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                return match opener.open(self.reading.people_and_record_ids()) {
+                    Ok(it) => refusing(Refused::after_policy(refusal, &permit, it.encoded)),
+                    Err(unable) => undecided(self.exchange, unable),
+                };
+            }
+        };
+        let opening = match opener.open(people) {
+            Ok(opening) => opening,
+            Err(unable) => return undecided(self.exchange, unable),
+        };
+        let body = match &outgoing {
+            Outgoing::Whole(body) => {
+                let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+                description.bytes = Some(bytes);
+                Body::Whole { bytes, digest: digest(&opening.salt, &[body]) }
+            }
+            Outgoing::Stream(_) => Body::Stream,
+        };
+        let prepared = Prepared {
+            opening: opening.encoded.clone(),
+            commitment: opening.commitment,
+            description,
+            body: outgoing,
+            bulk: permit.people() > PEOPLE_TOGETHER_MAX,
+        };
+        let permitted = Permitted { permit, opening: opening.encoded, records, body };
+        Decided { decision: Decision::Permit(Box::new(permitted)), prepared: Some(prepared) }
+    }
+
+    fn policy_request(&self) -> Result<policy::Request, BadId> {
+        let Question { requester, provider, source, action, purpose, agreement, .. } =
+            self.question.clone();
+        let relationship = self.request.relationship.as_deref().map(str::parse).transpose()?;
+        Ok(policy::Request {
+            requester,
+            provider,
+            source,
+            action,
+            purpose,
+            kinds: self.reading.kinds().to_vec(),
+            queried: self.reading.queried().to_vec(),
+            user_known: self.request.user_known,
+            relationship,
+            has_reason: self.request.reason.is_some(),
+            agreement,
+            check_digit: self.source.check_digit(),
+        })
+    }
+}
+
+fn refusing(refused: Refused) -> Decided {
+    Decided { decision: Decision::Refuse(Box::new(refused)), prepared: None }
+}
+
+/// Writes openings, each with a salt of its own.
+struct Opener<'a> {
+    case: &'a Case,
+    shared: &'a Shared,
+    tag_keys: &'a BTreeMap<Person, TagKey>,
+}
+
+struct Written {
+    encoded: Encoded<Opening>,
+    commitment: Hash,
+    salt: Salt32,
+}
+
+impl Opener<'_> {
+    fn open(&self, people: BTreeMap<Person, Vec<String>>) -> Result<Written, Refusal> {
+        let Case { exchange, request, .. } = self.case;
+        let mesh_id = &self.shared.mesh_id;
+        let unable = Refusal::StoreUnavailable;
+        let salt = random::bytes().map(Salt32).ok_or(unable)?;
+        let people = random::shuffle(people.into_iter().collect()).ok_or(unable)?;
+        let opened = people.into_iter().map(|(person, record_ids)| {
+            let tag = self.tag_keys.get(&person)?.tag(mesh_id, *exchange);
+            Some(Opened { person, record_ids, tag })
+        });
+        let opening = Opening {
+            exchange: *exchange,
+            salt,
+            people: opened.collect::<Option<_>>().ok_or(unable)?,
+            user: request.user.clone(),
+            role: request.role.clone(),
+            relationship: request.relationship.clone(),
+            reason: request.reason.clone(),
+            request_ids: request.request_ids.clone(),
+        };
+        let encoded = encode_checked(opening).map_err(|_| Refusal::TooLarge)?;
+        let commitment = commitment(mesh_id, encoded.bytes());
+        Ok(Written { encoded, commitment, salt })
+    }
+}
+
+/// Nothing is decided, and nothing recorded: the machine keeps no opening of it.
+fn undecided(exchange: ExchangeId, refusal: Refusal) -> Decided {
+    let opening = Opening {
+        exchange,
+        salt: Salt32([0; 32]),
+        people: Vec::new(),
+        user: None,
+        role: None,
+        relationship: None,
+        reason: None,
+        request_ids: Vec::new(),
+    };
+    let opening = Encoded::new(opening, Vec::new());
+    let refused = Refused { refusal, told: refusal.outwards(), agreement: None, opening };
+    Decided { decision: Decision::Refuse(Box::new(refused)), prepared: None }
+}

@@ -1,0 +1,485 @@
+//! The task that owns the provider's machine: it hands in what happens, and has done what the machine
+//! asks for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::Encoded;
+use tally_core::entry::{AgreementRef, Entry};
+use tally_core::exchange::provider::{Decision, Effect, Event, Proof as Shown, Provider};
+use tally_core::exchange::{Draft, Ended, OwedId, RecordedHalf};
+use tally_core::id::{ExchangeId, MemberId};
+use tally_core::opening::{Opening, commitment};
+use tally_core::receipt::Receipt;
+use tally_core::refusal::{Refusal, Said};
+use tally_log::Hash;
+use tally_net::ledger::Travel;
+use tally_wire::message::agent::Request;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, sleep_until};
+
+use super::deciding::{Case, Prepared, decide};
+use super::releasing::Release;
+use super::{Arrived, Decided, Facts, Input, Say, apart, question_of};
+use crate::exchange::{Shared, Side};
+use crate::recorder::{Filed, PermitOutcome};
+use crate::source::{Ask, Reading, Source, Unread};
+use crate::store::{Store, StoreError, StoreOpening};
+
+/// How often the store is asked again to keep what is owed; then the next start settles it.
+const OWE_ATTEMPTS_MAX: u32 = 10;
+/// The first pause before it is asked again; it doubles.
+const OWE_WAIT: Duration = Duration::from_millis(50);
+
+/// Owns the machine.
+pub(super) struct Desk {
+    shared: Arc<Shared>,
+    machine: Provider,
+    mailbox: mpsc::Sender<Input>,
+    serving: BTreeMap<ExchangeId, Serving>,
+    /// The request that is being handed in.
+    incoming: Option<Arrived>,
+    /// Permits whose exchange is over and whose outcome the ledger still owes.
+    unanswered: BTreeMap<ExchangeId, Hash>,
+    drained: Vec<oneshot::Sender<()>>,
+}
+
+/// An exchange in flight, as far as the machine need not know it.
+struct Serving {
+    request: Arc<Request>,
+    requester: MemberId,
+    says: mpsc::Sender<Say>,
+    source: Option<Arc<Source>>,
+    reading: Option<Arc<Reading>>,
+    prepared: Option<Prepared>,
+    /// What the permit commits to that is with the ledger, or was.
+    submitted: Option<Hash>,
+    /// Whether the ledger has it.
+    answered: bool,
+    /// The attempt of a refusal that is being filed.
+    filing: u32,
+    receipt: Option<Receipt>,
+    agreement: Option<AgreementRef>,
+    /// What the source said when it could not be read.
+    detail: Option<String>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        operator: Option<MemberId>,
+        mailbox: mpsc::Sender<Input>,
+    ) -> Self {
+        let (member, limits) = (shared.member.clone(), shared.limits.clone());
+        let machine = Provider::new(shared.mesh_id, member, operator, limits);
+        Self {
+            shared,
+            machine,
+            mailbox,
+            serving: BTreeMap::new(),
+            incoming: None,
+            unanswered: BTreeMap::new(),
+            drained: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut filings: mpsc::Receiver<Filed>,
+    ) {
+        let mut registers = self.shared.replica.changes();
+        let mut moves = registers.borrow().moves;
+        loop {
+            let due = self.machine.deadline().map(|at| self.shared.clock.instant(at));
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return,
+                },
+                Some(filed) = filings.recv() => self.filed(filed),
+                changed = registers.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let now = registers.borrow_and_update().moves;
+                    if now != moves {
+                        moves = now;
+                        self.handle(Event::RegistersMoved);
+                    }
+                }
+                () = async { sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await },
+                    if due.is_some() => self.handle(Event::Tick),
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Arrived(arrived) => {
+                let exchange = arrived.request.exchange;
+                let question =
+                    question_of(&self.shared.member, &arrived.requester, &arrived.request);
+                self.incoming = Some(*arrived);
+                self.handle(Event::Requested { exchange, question: Box::new(question) });
+                // Whatever the machine made of it, it is not being handed in any more.
+                self.incoming = None;
+            }
+            Input::Described { exchange, reading } => {
+                if let Some(serving) = self.serving.get_mut(&exchange) {
+                    serving.reading = Some(reading);
+                }
+                self.handle(Event::Described { exchange });
+            }
+            Input::NotDescribed { exchange, unread } => {
+                if let Some(serving) = self.serving.get_mut(&exchange) {
+                    serving.detail = Some(unread.detail);
+                }
+                self.handle(Event::NotDescribed { exchange, refusal: unread.refusal });
+            }
+            Input::Decided { exchange, attempt, decided } => {
+                self.decided(exchange, attempt, *decided);
+            }
+            Input::Recorded { exchange, attempt, proof } => {
+                let (half, receipt) = apart(*proof);
+                if let Some(serving) = self.serving.get_mut(&exchange) {
+                    serving.receipt = Some(receipt);
+                    serving.answered = true;
+                }
+                self.handle(Event::Recorded { exchange, attempt, receipt: half });
+            }
+            Input::Stale { exchange, attempt, registers } => {
+                self.not_on_ledger(exchange);
+                self.handle(Event::Stale { exchange, attempt, registers });
+            }
+            Input::NotRecorded { exchange, attempt, refusal } => {
+                self.not_on_ledger(exchange);
+                self.handle(Event::NotRecorded { exchange, attempt, refusal });
+            }
+            Input::Event(event) => self.handle(event),
+            Input::Drain(done) => {
+                self.drained.push(done);
+                self.handle(Event::Drain);
+            }
+        }
+    }
+
+    fn not_on_ledger(&mut self, exchange: ExchangeId) {
+        self.unanswered.remove(&exchange);
+        if let Some(serving) = self.serving.get_mut(&exchange) {
+            serving.submitted = None;
+        }
+    }
+
+    fn decided(&mut self, exchange: ExchangeId, attempt: u32, decided: Decided) {
+        let Decided { decision, prepared } = decided;
+        if let Some(serving) = self.serving.get_mut(&exchange) {
+            serving.agreement = match &decision {
+                Decision::Permit(permitted) => Some(permitted.permit.agreement().clone()),
+                Decision::Refuse(refused) => refused.agreement.clone(),
+            };
+            serving.prepared = prepared;
+        }
+        self.handle(Event::Decided { exchange, attempt, decision });
+    }
+
+    /// A refusal of ours is on the ledger.
+    fn filed(&mut self, filed: Filed) {
+        let (OwedId::ProviderHalf(exchange), Some(proof)) = (filed.id, filed.proof) else { return };
+        let (half, receipt) = apart(*proof);
+        let Some(serving) = self.serving.get_mut(&exchange) else { return };
+        serving.receipt = Some(receipt);
+        let attempt = serving.filing;
+        self.handle(Event::Recorded { exchange, attempt, receipt: half });
+    }
+
+    fn handle(&mut self, event: Event) {
+        let known = self.shared.replica.known();
+        let facts = Facts {
+            known: &known,
+            outbox_entries: self.shared.store.outbox_len(),
+            closed: self.shared.closed(&known),
+        };
+        self.machine.handle(self.shared.clock.now(), &facts, event);
+        while let Some(effect) = self.machine.poll_effect() {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::TurnAway { exchange, refusal } => self.turn_away(exchange, refusal),
+            Effect::Read { exchange } => self.read(exchange),
+            Effect::Decide { exchange, attempt, .. } => self.decide(exchange, attempt),
+            Effect::Submit { exchange, attempt, half } => self.submit(exchange, attempt, half),
+            Effect::StoreOpening { exchange, attempt, opening } => {
+                let opening = self.to_store(opening);
+                let store = self.shared.store.clone();
+                self.stored(exchange, attempt, async move { store.store_opening(opening).await });
+            }
+            Effect::File { exchange, attempt, half, opening } => {
+                self.file(exchange, attempt, half, opening);
+            }
+            Effect::Count { exchange, attempt, id, count, not_before } => {
+                let store = self.shared.store.clone();
+                let count = async move { store.count(id, count, not_before).await };
+                self.stored(exchange, attempt, count);
+            }
+            Effect::Release { exchange, receipt, .. } => self.release(exchange, &receipt),
+            Effect::Stop { exchange, refusal } => {
+                if let Some(serving) = self.serving.get(&exchange) {
+                    // Whoever does not hear it any more has ended by itself.
+                    drop(serving.says.try_send(Say::Stop(refusal)));
+                }
+            }
+            Effect::Refuse { exchange, refusal, proof } => self.refuse(exchange, refusal, &proof),
+            Effect::Owe { id, exchange, entry } => self.owe(id, exchange, entry),
+            Effect::Finish { exchange } => {
+                let submitted = self.serving.get(&exchange).and_then(|it| it.submitted);
+                if let Some(commitment) = submitted {
+                    self.shared.store.finish(commitment);
+                }
+            }
+            Effect::Ended(ended) => self.ended(&ended),
+            Effect::Drained => {
+                for done in self.drained.drain(..) {
+                    // Whoever waited may be gone.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn turn_away(&mut self, exchange: ExchangeId, refusal: Refusal) {
+        self.shared.turned_away(Side::Provider, refusal);
+        let Some(Arrived { request, says, .. }) = self.incoming.take() else { return };
+        let detail = said(&self.shared.member, exchange, &request, refusal, None);
+        let say = Say::Refuse { refusal, detail, receipt: None, counted: false };
+        drop(says.try_send(say));
+    }
+
+    fn read(&mut self, exchange: ExchangeId) {
+        let Some(Arrived { requester, request, says }) = self.incoming.take() else { return };
+        let source = self.shared.sources.get(&request.source).cloned();
+        let serving = Serving {
+            request: Arc::clone(&request),
+            requester,
+            says,
+            source: source.clone(),
+            reading: None,
+            prepared: None,
+            submitted: None,
+            answered: false,
+            filing: 0,
+            receipt: None,
+            agreement: None,
+            detail: None,
+        };
+        self.serving.insert(exchange, serving);
+        let ask = ask_of(&self.shared.member, &request);
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            let read = match source {
+                Some(source) => {
+                    let read = tokio::task::spawn_blocking(move || source.read(&ask));
+                    read.await.unwrap_or_else(|_| Err(unread(Refusal::SourceMalformed)))
+                }
+                None => Err(unread(Refusal::UnknownSource)),
+            };
+            let input = match read {
+                Ok(reading) => Input::Described { exchange, reading: Arc::new(reading) },
+                Err(unread) => Input::NotDescribed { exchange, unread },
+            };
+            // The desk is gone only when the agent is.
+            drop(mailbox.send(input).await);
+        });
+    }
+
+    fn decide(&mut self, exchange: ExchangeId, attempt: u32) {
+        let Some(serving) = self.serving.get_mut(&exchange) else { return };
+        serving.prepared = None;
+        let (Some(source), Some(reading)) = (&serving.source, &serving.reading) else { return };
+        let Serving { request, requester, .. } = &*serving;
+        let case = Case {
+            exchange,
+            question: question_of(&self.shared.member, requester, request),
+            request: Arc::clone(request),
+            source: Arc::clone(source),
+            reading: Arc::clone(reading),
+        };
+        let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox.clone());
+        tokio::spawn(async move {
+            let decided = Box::new(decide(&shared, case).await);
+            drop(mailbox.send(Input::Decided { exchange, attempt, decided }).await);
+        });
+    }
+
+    fn submit(&mut self, exchange: ExchangeId, attempt: u32, half: Draft) {
+        let Some(serving) = self.serving.get_mut(&exchange) else { return };
+        if let Entry::ProviderHalf(half) = half.entry() {
+            serving.submitted = Some(half.commitment);
+        }
+        let bulk = serving.prepared.as_ref().is_some_and(|prepared| prepared.bulk);
+        let travel = if bulk { Travel::Alone } else { Travel::Together };
+        let (recorder, mailbox) = (self.shared.recorder.clone(), self.mailbox.clone());
+        tokio::spawn(async move {
+            let input = match recorder.permit(half, travel).await {
+                PermitOutcome::Recorded(proof) => Input::Recorded { exchange, attempt, proof },
+                PermitOutcome::Stale(registers) => Input::Stale { exchange, attempt, registers },
+                PermitOutcome::NotRecorded(refusal) => {
+                    Input::NotRecorded { exchange, attempt, refusal }
+                }
+            };
+            drop(mailbox.send(input).await);
+        });
+    }
+
+    fn file(&mut self, exchange: ExchangeId, attempt: u32, half: Draft, opening: Encoded<Opening>) {
+        if let Some(serving) = self.serving.get_mut(&exchange) {
+            serving.filing = attempt;
+        }
+        let opening = self.to_store(opening);
+        let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
+        self.stored(exchange, attempt, async move {
+            store.file(OwedId::ProviderHalf(exchange), half, opening).await?;
+            recorder.wake();
+            Ok(())
+        });
+    }
+
+    /// Tells the machine whether something became durable.
+    fn stored(
+        &self,
+        exchange: ExchangeId,
+        attempt: u32,
+        durable: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    ) {
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            let event = match durable.await {
+                Ok(()) => Event::Stored { exchange, attempt },
+                Err(error) => {
+                    tracing::error!(%error, "an opening is not stored");
+                    Event::NotStored { exchange, attempt }
+                }
+            };
+            drop(mailbox.send(Input::Event(event)).await);
+        });
+    }
+
+    fn release(&mut self, exchange: ExchangeId, half: &RecordedHalf) {
+        let serving = self.serving.get_mut(&exchange);
+        let parts = serving.and_then(|serving| {
+            let receipt = serving.receipt.take().filter(|receipt| receipt.leaf == half.leaf())?;
+            let prepared = serving.prepared.take();
+            let prepared = prepared.filter(|it| it.commitment == half.half().commitment)?;
+            Some((serving.says.clone(), receipt, prepared))
+        });
+        let Some((says, receipt, prepared)) = parts else {
+            // Nothing is there that this half is about, so nothing leaves.
+            return self.broken_later(exchange);
+        };
+        let Prepared { opening, commitment, description, body, .. } = prepared;
+        let release = Release { receipt, opening, commitment, description, body };
+        if says.try_send(Say::Release(Box::new(release))).is_err() {
+            self.broken_later(exchange);
+        }
+    }
+
+    fn broken_later(&self, exchange: ExchangeId) {
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            let event = Event::Broken { exchange, bytes: 0, root: None };
+            drop(mailbox.send(Input::Event(event)).await);
+        });
+    }
+
+    fn refuse(&mut self, exchange: ExchangeId, refusal: Refusal, proof: &Shown) {
+        let Some(serving) = self.serving.get_mut(&exchange) else { return };
+        let receipt = match proof {
+            Shown::Recorded(half) => {
+                serving.receipt.take().filter(|receipt| receipt.leaf == half.leaf()).map(Box::new)
+            }
+            Shown::NotRecorded | Shown::Counted => None,
+        };
+        let member = &self.shared.member;
+        let agreement = serving.agreement.as_ref();
+        let detail = serving.detail.take();
+        let detail =
+            detail.unwrap_or_else(|| said(member, exchange, &serving.request, refusal, agreement));
+        let counted = matches!(proof, Shown::Counted);
+        // Whoever does not hear it any more needs no answer.
+        drop(serving.says.try_send(Say::Refuse { refusal, detail, receipt, counted }));
+    }
+
+    fn owe(&mut self, id: OwedId, exchange: ExchangeId, entry: Draft) {
+        let submitted = self.serving.get(&exchange).and_then(|serving| serving.submitted);
+        let finished = submitted.or_else(|| self.unanswered.remove(&exchange));
+        let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
+        tokio::spawn(async move {
+            owe(&store, &id, &entry, finished).await;
+            recorder.wake();
+        });
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        self.shared.count(Side::Provider, ended);
+        let Some(serving) = self.serving.remove(&ended.exchange) else { return };
+        if let Some(commitment) = serving.submitted.filter(|_| !serving.answered) {
+            self.unanswered.insert(ended.exchange, commitment);
+        }
+        // The ledger's answers that never come are few: the machine keeps as many in mind.
+        while self.unanswered.len() > self.shared.limits.exchanges_max {
+            self.unanswered.pop_first();
+        }
+    }
+
+    fn to_store(&self, opening: Encoded<Opening>) -> StoreOpening {
+        let commitment = commitment(&self.shared.mesh_id, opening.bytes());
+        StoreOpening { commitment, opening, retention_year: self.shared.retention_year() }
+    }
+}
+
+/// Puts an entry into the outbox, with patience: a close that is lost says less than is true.
+async fn owe(store: &Store, id: &OwedId, entry: &Draft, finished: Option<Hash>) {
+    let mut wait = OWE_WAIT;
+    for _ in 0..OWE_ATTEMPTS_MAX {
+        match store.owe(id.clone(), entry.clone(), finished).await {
+            Ok(()) => return,
+            Err(error) => tracing::error!(%error, "what is owed is not stored"),
+        }
+        sleep(wait).await;
+        wait = wait.saturating_mul(2);
+    }
+}
+
+fn ask_of(member: &MemberId, request: &Request) -> Ask {
+    let base_url = if request.source.as_str() == "fhir" {
+        format!("/fhir/{member}")
+    } else {
+        format!("/data/{member}/{}", request.source)
+    };
+    Ask {
+        action: request.action,
+        path: request.path.clone(),
+        query: request.query.clone(),
+        offset: request.offset,
+        base_url,
+    }
+}
+
+fn unread(refusal: Refusal) -> Unread {
+    Unread { refusal, detail: refusal.meaning().to_owned() }
+}
+
+/// The refusal in words.
+fn said(
+    provider: &MemberId,
+    exchange: ExchangeId,
+    request: &Request,
+    refusal: Refusal,
+    agreement: Option<&AgreementRef>,
+) -> String {
+    Said { refusal, exchange, provider, purpose: &request.purpose, agreement }.text()
+}

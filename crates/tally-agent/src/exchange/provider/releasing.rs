@@ -1,0 +1,197 @@
+//! The record on its way out: receipt, opening, description, body, trailer.
+//!
+//! Invariant: what has left is counted before it is said to have left, and nothing more leaves once
+//! the machine has said stop: what still lies in the socket's buffers is dropped with the stream.
+
+use tally_core::Encoded;
+use tally_core::entry::How;
+use tally_core::exchange::provider::Event;
+use tally_core::id::ExchangeId;
+use tally_core::opening::{CHUNK_LEN, Opening, StreamDigest};
+use tally_core::receipt::Receipt;
+use tally_core::refusal::Refusal;
+use tally_log::Hash;
+use tally_net::FrameError;
+use tally_net::frame::write_frame;
+use tally_net::quinn::SendStream;
+use tally_wire::message::PART_LEN_MAX;
+use tally_wire::message::agent::{
+    Answer, Data, Description, OpeningPart, ReceiptFrame, Trailer, reset_code,
+};
+use tally_wire::{encode, encode_checked};
+use tokio::sync::mpsc;
+
+use super::arriving::tell;
+use super::{Input, Say};
+use crate::exchange::Shared;
+use crate::peers::FRAMES;
+use crate::source::Chunks;
+
+/// Chunks of a stream that are read ahead.
+const READ_AHEAD: usize = 4;
+/// How often the store notes how much has left: at each so many bytes.
+const NOTE_EVERY: u64 = 1024 * 1024;
+
+/// What leaves.
+pub(super) struct Release {
+    pub(super) receipt: Receipt,
+    pub(super) opening: Encoded<Opening>,
+    pub(super) commitment: Hash,
+    pub(super) description: Description,
+    pub(super) body: Outgoing,
+}
+
+/// The body, minimised.
+pub(super) enum Outgoing {
+    /// In memory.
+    Whole(Vec<u8>),
+    /// Read while it leaves.
+    Stream(Box<Chunks>),
+}
+
+/// Why a release ended early.
+enum Cut {
+    /// The machine said so.
+    Stopped(Refusal),
+    /// The requester is gone.
+    Gone,
+}
+
+/// What has left so far.
+struct Left {
+    bytes: u64,
+    noted: u64,
+    digest: Option<StreamDigest>,
+}
+
+/// Sends it, and says how that ended.
+pub(super) async fn release(
+    shared: &Shared,
+    exchange: ExchangeId,
+    send: &mut SendStream,
+    heard: &mut mpsc::Receiver<Say>,
+    it: Release,
+    mailbox: &mpsc::Sender<Input>,
+) -> Event {
+    let streamed = matches!(it.body, Outgoing::Stream(_));
+    let digest = streamed.then(|| StreamDigest::new(it.opening.value().salt));
+    let mut left = Left { bytes: 0, noted: 0, digest };
+    let mut out = Out { shared, exchange, send, heard, mailbox };
+    match out.all(it, &mut left).await {
+        Ok(()) => Event::Delivered { exchange, bytes: left.bytes, root: left.root() },
+        Err(cut) => {
+            if let Cut::Stopped(refusal) = cut {
+                // What lies in buffers goes with the stream.
+                drop(out.send.reset(reset_code(refusal).into()));
+            }
+            let root = left.root().filter(|_| left.bytes > 0);
+            Event::Broken { exchange, bytes: left.bytes, root }
+        }
+    }
+}
+
+struct Out<'a> {
+    shared: &'a Shared,
+    exchange: ExchangeId,
+    send: &'a mut SendStream,
+    heard: &'a mut mpsc::Receiver<Say>,
+    mailbox: &'a mpsc::Sender<Input>,
+}
+
+impl Out<'_> {
+    async fn all(&mut self, it: Release, left: &mut Left) -> Result<(), Cut> {
+        // A receipt of ours that is too large for its frame can't be: its limit is below.
+        let receipt = encode_checked(it.receipt).map_err(|_| Cut::Stopped(Refusal::TooLarge))?;
+        self.write(&Answer::Receipt(Box::new(ReceiptFrame { receipt }))).await?;
+        let mut parts = it.opening.bytes().chunks(PART_LEN_MAX).peekable();
+        while let Some(part) = parts.next() {
+            let last = parts.peek().is_none();
+            self.write(&Answer::Opening(OpeningPart { last, bytes: part.to_vec() })).await?;
+        }
+        self.write(&Answer::Description(it.description)).await?;
+        match it.body {
+            Outgoing::Whole(body) => {
+                for piece in body.chunks(CHUNK_LEN) {
+                    self.data(piece.to_vec(), left, it.commitment).await?;
+                }
+            }
+            Outgoing::Stream(chunks) => {
+                let mut chunks = read_ahead(*chunks);
+                while let Some(chunk) = chunks.recv().await {
+                    self.data(chunk.map_err(Cut::Stopped)?, left, it.commitment).await?;
+                }
+            }
+        }
+        let trailer = Trailer { how: How::Sent, bytes: left.bytes, root: left.root() };
+        self.write(&Answer::Trailer(trailer)).await?;
+        drop(self.send.finish());
+        self.arrived().await
+    }
+
+    async fn data(&mut self, bytes: Vec<u8>, left: &mut Left, commitment: Hash) -> Result<(), Cut> {
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // Counted before it goes: what a broken write has sent of it nobody can say.
+        left.bytes = left.bytes.saturating_add(len);
+        if let Some(digest) = &mut left.digest {
+            digest.push(&bytes);
+        }
+        self.write(&Answer::Data(Data { bytes })).await?;
+        if left.bytes.saturating_sub(left.noted) >= NOTE_EVERY {
+            left.noted = left.bytes;
+            self.shared.store.progress(commitment, left.bytes);
+        }
+        tell(self.mailbox, Event::Progress { exchange: self.exchange, bytes: left.bytes }).await;
+        Ok(())
+    }
+
+    async fn write(&mut self, frame: &Answer) -> Result<(), Cut> {
+        let bytes = encode(frame);
+        tokio::select! {
+            biased;
+            say = self.heard.recv() => Err(cut_of(say)),
+            written = write_frame(self.send, &bytes, FRAMES) => {
+                written.map_err(|_: FrameError| Cut::Gone)
+            }
+        }
+    }
+
+    /// Waits until the requester's side has all of it.
+    async fn arrived(&mut self) -> Result<(), Cut> {
+        tokio::select! {
+            biased;
+            stopped = self.send.stopped() => match stopped {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) | Err(_) => Err(Cut::Gone),
+            },
+            say = self.heard.recv() => Err(cut_of(say)),
+        }
+    }
+}
+
+impl Left {
+    fn root(&self) -> Option<Hash> {
+        self.digest.as_ref().map(StreamDigest::root)
+    }
+}
+
+/// Nothing else than a stop is said during a release; if nobody says anything any more, the agent
+/// ends.
+fn cut_of(say: Option<Say>) -> Cut {
+    match say {
+        Some(Say::Stop(refusal)) => Cut::Stopped(refusal),
+        _ => Cut::Stopped(Refusal::BrokenOff),
+    }
+}
+
+/// Reads on a thread that may wait.
+fn read_ahead(chunks: Chunks) -> mpsc::Receiver<Result<Vec<u8>, Refusal>> {
+    let (read, ready) = mpsc::channel(READ_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        for chunk in chunks {
+            if read.blocking_send(chunk).is_err() {
+                break;
+            }
+        }
+    });
+    ready
+}

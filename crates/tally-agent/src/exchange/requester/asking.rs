@@ -1,0 +1,392 @@
+//! One exchange of the requester's: the question goes out, frames come in, and what the machine allows
+//! is handed on to the application.
+//!
+//! Invariant: no byte goes to the application that the machine has not allowed; what has arrived and
+//! may not go yet is bounded.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tally_core::exchange::requester::Event;
+use tally_core::id::ExchangeId;
+use tally_core::refusal::{Refusal, Said};
+use tally_net::FrameError;
+use tally_net::frame::{read_frame, write_frame};
+use tally_net::quinn::RecvStream;
+use tally_wire::message::agent::{Answer as Frame, Request};
+use tally_wire::{decode_value, encode_checked};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::reading::Arriving;
+use super::{Answer, Ask, Body, Head, Input, Refusal as No, Reply};
+use crate::exchange::Shared;
+use crate::peers::FRAMES;
+use crate::store::Received;
+
+/// What may lie between the stream and the application: then nothing more is read.
+const PENDING_BYTES_MAX: usize = 512 * 1024;
+/// Frames that are read ahead.
+const FRAMES_MAX: usize = 4;
+/// Pieces that are handed on ahead of the application.
+const PIECES_MAX: usize = 4;
+/// How long the provider may take to end its stream after the last frame.
+const END_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often the store notes how much has arrived: at each so many bytes.
+const NOTE_EVERY: u64 = 1024 * 1024;
+
+/// What an exchange begins with.
+pub(super) struct Start {
+    pub(super) exchange: ExchangeId,
+    pub(super) ask: Box<Ask>,
+    pub(super) reply: Reply,
+    pub(super) allowed: watch::Receiver<Allowed>,
+    pub(super) mailbox: mpsc::Sender<Input>,
+}
+
+/// What the machine allows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Allowed {
+    /// Bytes from the start that may go on.
+    pub(super) up_to: u64,
+    /// Nothing more is wanted from the provider.
+    pub(super) hung_up: bool,
+    /// How it ends, once all that may go has gone.
+    pub(super) end: Option<End>,
+}
+
+/// How an exchange ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The application has all of it.
+    Whole,
+    /// It has not.
+    Failed(Refusal),
+}
+
+/// What the task that reads the stream has read.
+enum Read {
+    Frame(Box<Frame>),
+    /// What came is no frame of an answer.
+    Malformed,
+    Ended(Option<FrameError>),
+}
+
+/// What happens next.
+enum Next {
+    Allowed { closed: bool },
+    HandedOn,
+    Read(Read),
+    Gone,
+}
+
+pub(super) async fn run(shared: Arc<Shared>, start: Start) {
+    let Start { exchange, ask, reply, allowed, mailbox } = start;
+    let (read, frames) = mpsc::channel(FRAMES_MAX);
+    let request = encode_checked(request_of(exchange, &ask));
+    let reader = match request {
+        Ok(request) => {
+            let (shared, mailbox, provider) =
+                (Arc::clone(&shared), mailbox.clone(), ask.provider.clone());
+            tokio::spawn(async move {
+                match shared.peers.open(&provider).await {
+                    Ok((mut send, receive)) => {
+                        let sent = write_frame(&mut send, request.bytes(), FRAMES).await;
+                        if sent.is_ok() && send.finish().is_ok() {
+                            read_all(receive, read).await;
+                        } else {
+                            lost(&mailbox, exchange, Refusal::Unreachable).await;
+                        }
+                    }
+                    Err(why) => {
+                        tracing::info!(%exchange, %provider, %why, "a member is not reached");
+                        lost(&mailbox, exchange, why.refusal()).await;
+                    }
+                }
+            })
+        }
+        Err(_) => {
+            let mailbox = mailbox.clone();
+            tokio::spawn(async move { lost(&mailbox, exchange, Refusal::BadQuery).await })
+        }
+    };
+    let (pieces, body) = Body::new(PIECES_MAX);
+    let arriving = Arriving::new(exchange, ask.provider.clone());
+    let asking = Asking {
+        shared,
+        exchange,
+        ask,
+        mailbox,
+        reply: Some((reply, body)),
+        pieces,
+        arriving,
+        pending: VecDeque::new(),
+        pending_bytes: 0,
+        handed_on: 0,
+        noted: 0,
+        kept: None,
+        gone: false,
+    };
+    asking.run(allowed, frames, reader).await;
+}
+
+struct Asking {
+    shared: Arc<Shared>,
+    exchange: ExchangeId,
+    ask: Box<Ask>,
+    mailbox: mpsc::Sender<Input>,
+    /// None once the application has its answer.
+    reply: Option<(Reply, Body)>,
+    pieces: mpsc::Sender<Result<Bytes, Refusal>>,
+    arriving: Arriving,
+    pending: VecDeque<Bytes>,
+    pending_bytes: usize,
+    handed_on: u64,
+    noted: u64,
+    /// The receipt on its way into the store.
+    kept: Option<JoinHandle<()>>,
+    /// The application went away, and the machine was told.
+    gone: bool,
+}
+
+impl Asking {
+    async fn run(
+        mut self,
+        mut allowed: watch::Receiver<Allowed>,
+        mut frames: mpsc::Receiver<Read>,
+        reader: JoinHandle<()>,
+    ) {
+        let (mut reading, mut closed) = (true, false);
+        let end = loop {
+            let now = allowed.borrow_and_update().clone();
+            if now.hung_up && reading {
+                // Dropping the stream tells the provider.
+                reader.abort();
+                reading = false;
+            }
+            if now.up_to > 0 || now.end == Some(End::Whole) {
+                self.say_yes();
+            }
+            let may_go = if self.gone { 0 } else { now.up_to.saturating_sub(self.handed_on) };
+            match now.end {
+                Some(End::Whole) if may_go > 0 => {}
+                Some(end) => break Some(end),
+                None if closed => break None,
+                None => {}
+            }
+            let room = self.pending_bytes < PENDING_BYTES_MAX;
+            let next = tokio::select! {
+                biased;
+                // The desk lets go of the exchange once it has ended.
+                changed = allowed.changed(), if !closed => Next::Allowed { closed: changed.is_err() },
+                place = self.pieces.reserve(), if may_go > 0 => match place {
+                    Ok(place) => {
+                        let piece = take(&mut self.pending, may_go);
+                        self.pending_bytes = self.pending_bytes.saturating_sub(piece.len());
+                        self.handed_on = self.handed_on.saturating_add(len(&piece));
+                        place.send(Ok(piece));
+                        Next::HandedOn
+                    }
+                    Err(_) => Next::Gone,
+                },
+                read = frames.recv(), if reading && room => {
+                    Next::Read(read.unwrap_or(Read::Ended(None)))
+                }
+                () = left(&mut self.reply, &self.pieces), if !self.gone => Next::Gone,
+            };
+            match next {
+                Next::Allowed { closed: now } => closed = now,
+                Next::HandedOn => {}
+                Next::Read(read) => reading = self.take(read).await,
+                Next::Gone => self.went_away().await,
+            }
+        };
+        if end != Some(End::Whole) {
+            reader.abort();
+        }
+        if let Some(end) = end {
+            self.finish(end).await;
+        }
+    }
+
+    /// Takes what was read; false if nothing more is to be read.
+    async fn take(&mut self, read: Read) -> bool {
+        let step = match read {
+            Read::Frame(frame) => self.arriving.take(&self.shared, *frame),
+            Read::Malformed => {
+                lost(&self.mailbox, self.exchange, Refusal::ProtocolViolated).await;
+                return false;
+            }
+            Read::Ended(error) => {
+                let event = self.arriving.ended(error.as_ref());
+                drop(self.mailbox.send(Input::Event(event)).await);
+                return false;
+            }
+        };
+        if let Some(piece) = step.piece {
+            self.pending_bytes = self.pending_bytes.saturating_add(piece.len());
+            self.pending.push_back(piece);
+            if self.arriving.bytes.saturating_sub(self.noted) >= NOTE_EVERY {
+                self.noted = self.arriving.bytes;
+                self.shared.store.intent_progress(self.exchange, self.noted);
+            }
+        }
+        if let Some(event) = step.event {
+            if matches!(event, Event::Permitted { .. } | Event::Refused { .. }) {
+                self.keep_receipt();
+            }
+            // The desk is gone only when the agent is.
+            drop(self.mailbox.send(Input::Event(event)).await);
+        }
+        !step.last
+    }
+
+    /// Puts receipt and opening into the store while the body arrives.
+    fn keep_receipt(&mut self) {
+        let Some((receipt, half)) = &self.arriving.receipt else { return };
+        let received = Received {
+            exchange: self.exchange,
+            leaf: half.leaf(),
+            receipt: receipt.bytes().to_vec(),
+            commitment: half.half().commitment,
+            opening: self.arriving.opening.clone(),
+            retention_year: self.shared.retention_year(),
+        };
+        let store = self.shared.store.clone();
+        self.kept = Some(tokio::spawn(async move {
+            if let Err(error) = store.keep_receipt(received).await {
+                tracing::error!(%error, "a receipt is not kept");
+            }
+        }));
+    }
+
+    fn say_yes(&mut self) {
+        let Some((_, half)) = &self.arriving.receipt else { return };
+        let Some(description) = &self.arriving.description else { return };
+        let head = Head::Permit {
+            leaf: half.leaf(),
+            half: Box::new(half.half().clone()),
+            description: description.clone(),
+        };
+        self.answer(head);
+    }
+
+    fn answer(&mut self, head: Head) {
+        if let Some((reply, body)) = self.reply.take() {
+            let answer = Answer { exchange: self.exchange, head, body };
+            // If the application is gone, dropping the body tells.
+            drop(reply.send(Ok(answer)));
+        }
+    }
+
+    async fn went_away(&mut self) {
+        self.gone = true;
+        let event = Event::ApplicationGone { exchange: self.exchange };
+        drop(self.mailbox.send(Input::Event(event)).await);
+    }
+
+    async fn finish(mut self, end: End) {
+        if let Some(kept) = self.kept.take() {
+            // Whoever has all of the answer finds its receipt.
+            drop(kept.await);
+        }
+        let refusal = match end {
+            End::Whole => return self.say_yes(),
+            End::Failed(refusal) => refusal,
+        };
+        if self.reply.is_none() {
+            // Whoever does not hear it any more has gone.
+            drop(self.pieces.send(Err(refusal)).await);
+            return;
+        }
+        let half = self.arriving.receipt.as_ref().map(|(_, half)| half);
+        let agreement = half.and_then(|half| half.half().agreement.clone());
+        let leaf = half.map(tally_core::exchange::RecordedHalf::leaf);
+        let said = Said {
+            refusal,
+            exchange: self.exchange,
+            provider: &self.ask.provider,
+            purpose: &self.ask.purpose,
+            agreement: agreement.as_ref(),
+        };
+        let detail = self.arriving.detail.take().filter(|detail| !detail.is_empty());
+        let detail = detail.unwrap_or_else(|| said.text());
+        self.answer(Head::Refused(No { refusal, detail, agreement, leaf }));
+    }
+}
+
+/// Waits until the application goes away.
+async fn left(reply: &mut Option<(Reply, Body)>, pieces: &mpsc::Sender<Result<Bytes, Refusal>>) {
+    match reply {
+        Some((reply, _)) => reply.closed().await,
+        None => pieces.closed().await,
+    }
+}
+
+/// The next piece that may go, which may be the start of what has arrived at once.
+fn take(pending: &mut VecDeque<Bytes>, may_go: u64) -> Bytes {
+    let Some(first) = pending.front_mut() else { return Bytes::new() };
+    if len(first) <= may_go {
+        return pending.pop_front().unwrap_or_default();
+    }
+    first.split_to(usize::try_from(may_go).unwrap_or_default().min(first.len()))
+}
+
+fn len(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+async fn lost(mailbox: &mpsc::Sender<Input>, exchange: ExchangeId, refusal: Refusal) {
+    // The desk is gone only when the agent is.
+    drop(mailbox.send(Input::Event(Event::Lost { exchange, refusal })).await);
+}
+
+/// Reads frames for as long as somebody takes them, up to the last one.
+async fn read_all(mut receive: RecvStream, read: mpsc::Sender<Read>) {
+    loop {
+        let next = match read_frame(&mut receive, FRAMES).await {
+            Ok(Some(bytes)) => match decode_value::<Frame>(&bytes) {
+                Ok(frame) => Read::Frame(Box::new(frame)),
+                Err(_) => Read::Malformed,
+            },
+            Ok(None) => Read::Ended(None),
+            Err(error) => Read::Ended(Some(error)),
+        };
+        let last = match &next {
+            Read::Frame(frame) => matches!(**frame, Frame::Trailer(_) | Frame::Refused(_)),
+            Read::Malformed | Read::Ended(_) => true,
+        };
+        if read.send(next).await.is_err() {
+            return;
+        }
+        if last {
+            break;
+        }
+    }
+    // The provider has to hear that all of it came; what follows is not looked at.
+    drop(timeout(END_WAIT_MAX, read_frame(&mut receive, FRAMES)).await);
+}
+
+fn request_of(exchange: ExchangeId, ask: &Ask) -> Request {
+    let ask = ask.clone();
+    Request {
+        exchange,
+        purpose: ask.purpose,
+        agreement: ask.agreement,
+        source: ask.source,
+        action: ask.action,
+        path: ask.path,
+        query: ask.query,
+        offset: ask.offset,
+        user_known: ask.user_known,
+        user: ask.user,
+        role: ask.role,
+        relationship: ask.relationship,
+        reason: ask.reason,
+        resumes: ask.resumes,
+        request_ids: ask.request_ids,
+    }
+}

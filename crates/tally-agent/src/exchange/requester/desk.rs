@@ -1,0 +1,204 @@
+//! The task that owns the requester's machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::exchange::requester::{self as machine, Effect, Event};
+use tally_core::exchange::{Draft, OwedId, Question};
+use tally_core::id::ExchangeId;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, sleep_until};
+
+use super::asking::{self, Allowed, End, Start};
+use super::{Ask, Input, Reply};
+use crate::exchange::{Shared, Side};
+use crate::store::Store;
+
+/// How often the store is asked again to keep what is owed; then the next start settles it.
+const OWE_ATTEMPTS_MAX: u32 = 10;
+/// The first pause before it is asked again; it doubles.
+const OWE_WAIT: Duration = Duration::from_millis(50);
+
+/// Owns the machine.
+pub(super) struct Desk {
+    shared: Arc<Shared>,
+    machine: machine::Requester,
+    mailbox: mpsc::Sender<Input>,
+    /// What was asked and not sent yet.
+    incoming: Option<(Box<Ask>, Reply)>,
+    /// What the machine allows each exchange to hand on.
+    asking: BTreeMap<ExchangeId, watch::Sender<Allowed>>,
+    drained: Vec<oneshot::Sender<()>>,
+}
+
+struct View {
+    outbox_entries: usize,
+}
+
+impl machine::View for View {
+    fn outbox_entries(&self) -> usize {
+        self.outbox_entries
+    }
+}
+
+impl Desk {
+    pub(super) fn new(shared: Arc<Shared>, mailbox: mpsc::Sender<Input>) -> Self {
+        let (member, limits) = (shared.member.clone(), shared.limits.clone());
+        let machine = machine::Requester::new(shared.mesh_id, member, limits);
+        Self {
+            shared,
+            machine,
+            mailbox,
+            incoming: None,
+            asking: BTreeMap::new(),
+            drained: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        loop {
+            let due = self.machine.deadline().map(|at| self.shared.clock.instant(at));
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return,
+                },
+                () = async { sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await },
+                    if due.is_some() => self.handle(Event::Tick),
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Asked { exchange, ask, reply } => {
+                let question = Box::new(self.question_of(&ask));
+                self.incoming = Some((ask, reply));
+                self.handle(Event::Asked { exchange, question });
+                // Whatever the machine made of it, it is not being handed in any more.
+                self.incoming = None;
+            }
+            Input::Event(event) => self.handle(event),
+            Input::InFlight(reply) => drop(reply.send(self.asking.keys().copied().collect())),
+            Input::Drain(done) => {
+                self.drained.push(done);
+                self.handle(Event::Drain);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let view = View { outbox_entries: self.shared.store.outbox_len() };
+        self.machine.handle(self.shared.clock.now(), &view, event);
+        while let Some(effect) = self.machine.poll_effect() {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::TurnAway { refusal, .. } => {
+                if let Some((_, reply)) = self.incoming.take() {
+                    // Whoever asked may be gone.
+                    drop(reply.send(Err(refusal)));
+                }
+            }
+            Effect::StoreIntent { exchange, question } => self.store_intent(exchange, *question),
+            Effect::Send { exchange, .. } => self.send(exchange),
+            Effect::HandOn { exchange, up_to } => {
+                self.allow(exchange, |allowed| allowed.up_to = up_to);
+            }
+            Effect::Finish { exchange } => {
+                self.allow(exchange, |allowed| allowed.end = Some(End::Whole));
+            }
+            Effect::Fail { exchange, refusal } => {
+                self.allow(exchange, |allowed| allowed.end = Some(End::Failed(refusal)));
+            }
+            Effect::HangUp { exchange } => self.allow(exchange, |allowed| allowed.hung_up = true),
+            Effect::Owe { id, exchange, entry } => self.owe(id, exchange, entry),
+            Effect::Forget { exchange } => {
+                let store = self.shared.store.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = store.forget(exchange).await {
+                        tracing::error!(%error, "an intent is not forgotten");
+                    }
+                });
+            }
+            Effect::Ended(ended) => {
+                self.asking.remove(&ended.exchange);
+                self.shared.count(Side::Requester, &ended);
+            }
+            Effect::Drained => {
+                for done in self.drained.drain(..) {
+                    // Whoever waited may be gone.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn store_intent(&self, exchange: ExchangeId, question: Question) {
+        let (store, mailbox) = (self.shared.store.clone(), self.mailbox.clone());
+        tokio::spawn(async move {
+            let event = match store.store_intent(exchange, question).await {
+                Ok(()) => Event::IntentStored { exchange },
+                Err(error) => {
+                    tracing::error!(%error, "an intent is not stored");
+                    Event::IntentNotStored { exchange }
+                }
+            };
+            // The desk is gone only when the agent is.
+            drop(mailbox.send(Input::Event(event)).await);
+        });
+    }
+
+    fn send(&mut self, exchange: ExchangeId) {
+        let Some((ask, reply)) = self.incoming.take() else { return };
+        let (allow, allowed) = watch::channel(Allowed::default());
+        self.asking.insert(exchange, allow);
+        let shared = Arc::clone(&self.shared);
+        let start = Start { exchange, ask, reply, allowed, mailbox: self.mailbox.clone() };
+        tokio::spawn(asking::run(shared, start));
+    }
+
+    fn allow(&self, exchange: ExchangeId, change: impl FnOnce(&mut Allowed)) {
+        if let Some(allow) = self.asking.get(&exchange) {
+            allow.send_modify(change);
+        }
+    }
+
+    fn owe(&self, id: OwedId, exchange: ExchangeId, entry: Draft) {
+        let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
+        tokio::spawn(async move {
+            owe(&store, &id, exchange, &entry).await;
+            recorder.wake();
+        });
+    }
+
+    fn question_of(&self, ask: &Ask) -> Question {
+        Question {
+            provider: ask.provider.clone(),
+            requester: self.shared.member.clone(),
+            source: ask.source.clone(),
+            action: ask.action,
+            purpose: ask.purpose.clone(),
+            agreement: ask.agreement.clone(),
+            user_known: ask.user_known,
+            resumes: ask.resumes,
+        }
+    }
+}
+
+/// Puts the half into the outbox, with patience: an intent that stays is settled at the next start.
+async fn owe(store: &Store, id: &OwedId, exchange: ExchangeId, entry: &Draft) {
+    let mut wait = OWE_WAIT;
+    for _ in 0..OWE_ATTEMPTS_MAX {
+        match store.owe_half(id.clone(), exchange, entry.clone()).await {
+            Ok(()) => return,
+            Err(error) => tracing::error!(%error, "a half that is owed is not stored"),
+        }
+        sleep(wait).await;
+        wait = wait.saturating_mul(2);
+    }
+}

@@ -1,0 +1,198 @@
+//! After a start, and now and then: what the ledger holds of this member, held against the store.
+//!
+//! Invariant: nothing new begins before what an earlier life has left is settled. Its session is over
+//! by then, so what the ledger holds of it is final.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tally_core::exchange::{provider, requester};
+use tally_core::id::SessionId;
+use tally_core::time::Timestamp;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::{Requester, Shared};
+use crate::recorder::{ConsentError, PullError};
+use crate::store::StoreError;
+
+/// The pause before something that failed is tried again.
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// How often the mirror is brought up to date.
+const SWEEP_WAIT: Duration = Duration::from_secs(20);
+
+/// Why what an earlier life has left is not settled yet.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The ledger does not say what it holds.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// The own store's fault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Settles, then keeps the mirror up to date, for as long as the agent runs.
+pub(super) fn start(shared: Arc<Shared>, requester: Requester) -> watch::Receiver<bool> {
+    let (told, settled) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Err(error) = settle(&shared).await {
+            tracing::warn!(%error, "what the last run has left is not settled yet");
+            if told.is_closed() {
+                return;
+            }
+            sleep(RETRY_WAIT).await;
+        }
+        shared.standing.settled.store(true, Ordering::Relaxed);
+        shared.recorder.open();
+        tokio::spawn(watch_consents(Arc::clone(&shared), told.subscribe()));
+        told.send_replace(true);
+        let mut seen = BTreeMap::new();
+        loop {
+            tokio::select! {
+                () = sleep(SWEEP_WAIT) => {}
+                () = told.closed() => return,
+            }
+            if let Err(error) = sweep(&shared, &requester, &mut seen).await {
+                tracing::warn!(%error, "the mirror is not up to date");
+            }
+        }
+    });
+    settled
+}
+
+async fn settle(shared: &Shared) -> Result<(), SettleError> {
+    let journal = shared.store.journal_last().await?;
+    let mut sessions = shared.recorder.session();
+    let Ok(session) = sessions.wait_for(Option::is_some).await.map(|session| *session) else {
+        return Ok(());
+    };
+    let SessionId(leaf) = session.unwrap_or(SessionId(tally_core::id::LeafIndex(0)));
+    shared.recorder.pull_after(journal, leaf.0).await?;
+    // Decisions need the registers at least as they were when the session began.
+    shared.replica.reach(leaf.0).await;
+    let behind = shared.store.behind().await?;
+    if behind {
+        tracing::error!("the store is older than the ledger: openings are lost, directives may be");
+    }
+    shared.standing.copied.store(behind, Ordering::Relaxed);
+    let known = shared.replica.known();
+    shared.check_consents(&known, &shared.store.consent_intended().await?);
+    shared.store.outbox_settle().await?;
+    settle_permits(shared, behind).await?;
+    settle_intents(shared).await
+}
+
+/// Closes what was permitted and not finished.
+async fn settle_permits(shared: &Shared, behind: bool) -> Result<(), SettleError> {
+    let permits = shared.store.unsettled_permits().await?;
+    let commitments: Vec<_> = permits.iter().map(|half| half.commitment).collect();
+    let openings = shared.store.openings_of(&commitments).await?;
+    let commitment_of: BTreeMap<_, _> =
+        permits.iter().map(|half| (half.leaf, half.commitment)).collect();
+    for unsettled in provider::settle(&permits, &openings, behind) {
+        let finished = match &unsettled.id {
+            tally_core::exchange::OwedId::Close(leaf) => commitment_of.get(leaf).copied(),
+            _ => None,
+        };
+        shared.store.owe(unsettled.id, unsettled.close, finished).await?;
+    }
+    Ok(())
+}
+
+/// Says what is known of what was asked, and of what others have recorded as asked.
+async fn settle_intents(shared: &Shared) -> Result<(), SettleError> {
+    let intents = shared.store.intents().await?;
+    let peers = shared.store.unanswered_peers().await?;
+    let answered = shared.store.answered().await?;
+    for exchange in intents.keys().filter(|exchange| answered.contains(exchange)) {
+        shared.store.forget(*exchange).await?;
+    }
+    for unsettled in requester::settle(&shared.member, &intents, &peers, &answered) {
+        shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half).await?;
+    }
+    Ok(())
+}
+
+/// A provider's half may come after a start, in answer to a question that a crash made us forget.
+async fn sweep(
+    shared: &Shared,
+    requester: &Requester,
+    seen: &mut BTreeMap<tally_core::id::LeafIndex, Timestamp>,
+) -> Result<(), SettleError> {
+    let now = shared.clock.now();
+    shared.recorder.pull(shared.replica.known().size).await?;
+    let mut peers = shared.store.unanswered_peers().await?;
+    let open: std::collections::BTreeSet<_> = peers.iter().map(|peer| peer.leaf).collect();
+    seen.retain(|leaf, _| open.contains(leaf));
+    let wait = shared.limits.half_wait_max;
+    peers.retain(|peer| seen.entry(peer.leaf).or_insert(now).after(wait) <= now);
+    if peers.is_empty() {
+        return Ok(());
+    }
+    let mut answered = shared.store.answered().await?;
+    answered.extend(shared.store.intents().await?.into_keys());
+    answered.extend(requester.in_flight().await);
+    let none = BTreeMap::new();
+    for unsettled in requester::settle(&shared.member, &none, &peers, &answered) {
+        shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half).await?;
+    }
+    shared.recorder.wake();
+    Ok(())
+}
+
+/// Writes what the consent registers lack, and notices when they are ahead of the store.
+async fn watch_consents(shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {
+    let mut changes = shared.replica.changes();
+    let mut moves = None;
+    loop {
+        let known = changes.borrow_and_update().clone();
+        if moves != Some(known.moves) {
+            moves = Some(known.moves);
+            match shared.store.consent_intended().await {
+                Ok(intended) => drop(shared.check_consents(&known, &intended)),
+                Err(error) => tracing::error!(%error, "the consent registers can't be checked"),
+            }
+        }
+        let copied = shared.standing.copied.load(Ordering::Relaxed);
+        let retry = if copied { None } else { shared.write_consents().await };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = wait_until(retry) => {}
+            gone = ended.changed() => if gone.is_err() { return },
+        }
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    /// When to try again, if something is left to be written.
+    async fn write_consents(&self) -> Option<Instant> {
+        match self.recorder.write_consents().await {
+            Ok(()) => None,
+            Err(error) => {
+                let behind = matches!(error, ConsentError::Behind);
+                tracing::warn!(%error, "a consent register is not written");
+                (!behind).then(|| Instant::now() + RETRY_WAIT)
+            }
+        }
+    }
+
+    pub(super) async fn caught_up(&self) -> Result<(), StoreError> {
+        let known = self.replica.known();
+        let ledger = self.ledger_consents(&known).collect();
+        self.store.consent_catch_up(ledger).await?;
+        self.store.set_behind(false).await?;
+        self.standing.copied.store(false, Ordering::Relaxed);
+        self.check_consents(&known, &self.store.consent_intended().await?);
+        Ok(())
+    }
+}

@@ -1,0 +1,258 @@
+//! Long-lived connections to the agents of other members, one for each as long as both live. Either
+//! end may open streams on it, so a member that can only dial out can still provide.
+//!
+//! Invariant: a stream is handed out only with the member whom the certificate at the other end names
+//! under that member's own CA, and only after both sides have said hello.
+
+mod dial;
+mod greet;
+
+pub use dial::Unreached;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tally_core::id::{MemberId, MeshId};
+use tally_net::endpoint::{ConnectionLimits, endpoint, server_config};
+use tally_net::frame::FrameLimits;
+use tally_net::identity::Identity;
+use tally_net::listener::CLOSE_IDENTITY;
+use tally_net::quinn::{Connection, Endpoint, RecvStream, SendStream};
+use tally_net::{
+    Accept, Accepted, IdentityError, Listener, ListenerLimits, Role, SpiffeId, TrustStore, alpn,
+    tls,
+};
+use tally_wire::message::AGENT_FRAME_LEN_MAX;
+use tokio::sync::mpsc;
+
+use crate::replica::Replica;
+use dial::Dialling;
+
+/// Frames between agents.
+pub const FRAMES: FrameLimits =
+    FrameLimits { len_max: AGENT_FRAME_LEN_MAX, wait_max: Duration::from_secs(10) };
+
+/// Connections to one member that are kept at once: each side may have dialled.
+const CONNECTIONS_MAX: usize = 4;
+/// Streams that others have opened and nobody has taken yet.
+const INCOMING_MAX: usize = 256;
+/// Close code: done.
+const CLOSE_DONE: u32 = 0;
+
+/// Connections to other members. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Peers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: Endpoint,
+    settings: PeerSettings,
+    replica: Replica,
+    slots: Mutex<BTreeMap<MemberId, Arc<Slot>>>,
+    incoming: mpsc::Sender<Incoming>,
+    draining: AtomicBool,
+}
+
+/// Who connects, and as whom.
+#[derive(Debug, Clone)]
+pub struct PeerSettings {
+    /// Whose agent.
+    pub member: MemberId,
+    /// In which mesh.
+    pub mesh_id: MeshId,
+    /// The epoch of its ledger.
+    pub epoch: u64,
+    /// The agent's certificate and key.
+    pub identity: Identity,
+    /// Members' CAs, as the replica keeps them.
+    pub trust: TrustStore,
+    /// Where to listen; port 0 for any.
+    pub listen: SocketAddr,
+    /// Limits of each connection.
+    pub connection: ConnectionLimits,
+}
+
+/// A stream that another member's agent has opened.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who.
+    pub member: MemberId,
+    /// Towards it.
+    pub send: SendStream,
+    /// From it.
+    pub receive: RecvStream,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    connections: Mutex<Vec<Connection>>,
+    dialling: tokio::sync::Mutex<Dialling>,
+}
+
+/// Why the agent can't listen: the fault of its configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address can't be had.
+    #[error("can't listen on {address}: {source}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Certificate and key don't fit.
+    #[error("the agent's certificate or key can't be used: {0}")]
+    Identity(String),
+}
+
+impl Peers {
+    /// Listens, and gives what other agents ask. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the address or the identity can't be used.
+    pub fn start(
+        settings: PeerSettings,
+        replica: Replica,
+    ) -> Result<(Self, mpsc::Receiver<Incoming>), ListenError> {
+        let accept = Accept { roles: &[Role::Agent], anonymous: false };
+        let (identity, trust) = (settings.identity.clone(), settings.trust.clone());
+        let config = tls::server_config(identity, trust.clone(), accept, &[alpn::AGENT])
+            .map_err(|error| ListenError::Identity(error.to_string()))?;
+        let config = server_config(config, &settings.connection)
+            .map_err(|error| ListenError::Identity(error.to_string()))?;
+        let address = settings.listen;
+        let endpoint = endpoint(address, Some(config))
+            .map_err(|source| ListenError::Bind { address, source })?;
+        let limits =
+            ListenerLimits { connection: settings.connection, ..ListenerLimits::default() };
+        let listener = Listener::start(endpoint.clone(), trust, limits);
+        let (incoming, streams) = mpsc::channel(INCOMING_MAX);
+        let peers = Self(Arc::new(Inner {
+            endpoint,
+            settings,
+            replica,
+            slots: Mutex::default(),
+            incoming,
+            draining: AtomicBool::new(false),
+        }));
+        tokio::spawn(peers.clone().accept(listener));
+        tokio::spawn(peers.clone().keep_connected());
+        Ok((peers, streams))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// [`std::io::Error`] if the system does not say.
+    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.0.endpoint.local_addr()
+    }
+
+    /// Opens a stream to a member's agent, over the connection that there is or a new one.
+    ///
+    /// # Errors
+    /// [`Unreached`] says why there is none.
+    pub async fn open(&self, member: &MemberId) -> Result<(SendStream, RecvStream), Unreached> {
+        let slot = self.slot(member);
+        let connection = match slot.live() {
+            Some(connection) => connection,
+            None => self.dial(member, &slot).await?,
+        };
+        match connection.open_bi().await {
+            Ok(stream) => Ok(stream),
+            // It went away just now: one new attempt.
+            Err(_) => self.dial(member, &slot).await?.open_bi().await.map_err(Unreached::lost),
+        }
+    }
+
+    /// Lets nobody new in from now on.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends all connections, once what was sent has arrived or can't.
+    pub async fn close(&self) {
+        self.0.endpoint.close(CLOSE_DONE.into(), b"done");
+        self.0.endpoint.wait_idle().await;
+    }
+
+    async fn accept(self, mut listener: Listener) {
+        while let Some(accepted) = listener.next().await {
+            match accepted {
+                Ok(accepted) => drop(tokio::spawn(self.clone().attend(accepted))),
+                Err(why) => tracing::warn!(%why, "an agent was not let in"),
+            }
+        }
+    }
+
+    async fn attend(self, accepted: Accepted) {
+        let peer = accepted.peer.clone();
+        if self.greeted(&accepted.connection, &peer).await.is_none() {
+            return;
+        }
+        self.serve(accepted.connection.clone(), peer.member).await;
+        // Its place is free again from here on.
+        drop(accepted);
+    }
+
+    /// Takes the streams that the peer opens, until the connection ends.
+    async fn serve(&self, connection: Connection, member: MemberId) {
+        let slot = self.slot(&member);
+        slot.add(connection.clone());
+        while let Ok((send, receive)) = connection.accept_bi().await {
+            let incoming = Incoming { member: member.clone(), send, receive };
+            if self.0.incoming.send(incoming).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Closes a connection that this side has dialled as soon as the registers no longer let its
+    /// peer in.
+    fn watch(&self, connection: Connection, peer: SpiffeId) {
+        let trust = self.0.settings.trust.clone();
+        let before = trust.ca(&peer);
+        let mut changes = trust.changes();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = connection.closed() => break,
+                    changed = changes.changed() => {
+                        let now = trust.ca(&peer);
+                        if changed.is_err() || now != before {
+                            let why = now.err().unwrap_or(IdentityError::OtherIssuer);
+                            connection.close(CLOSE_IDENTITY.into(), why.to_string().as_bytes());
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn slot(&self, member: &MemberId) -> Arc<Slot> {
+        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(member.clone()).or_default())
+    }
+}
+
+impl Slot {
+    /// A connection that lives, as far as is known.
+    fn live(&self) -> Option<Connection> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|connection| connection.close_reason().is_none());
+        connections.last().cloned()
+    }
+
+    fn add(&self, connection: Connection) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|connection| connection.close_reason().is_none());
+        if connections.len() >= CONNECTIONS_MAX {
+            connections.remove(0).close(CLOSE_DONE.into(), b"another one is used");
+        }
+        connections.push(connection);
+    }
+}

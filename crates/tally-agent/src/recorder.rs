@@ -1,0 +1,143 @@
+//! Everything that the agent has the ledger record: permits while their exchange waits, what is owed
+//! from the outbox, register writes; and the mirror, which tells what the ledger holds of this member.
+//!
+//! Invariant: a caller hears a definite outcome, however long it takes: an entry is on the ledger, or
+//! it is not and never will be. If a session ends with a batch unanswered, the ledger itself is asked.
+
+mod asker;
+mod consents;
+mod filing;
+mod mirror;
+mod permits;
+mod registers;
+
+pub use consents::ConsentError;
+pub use mirror::PullError;
+pub use permits::{Filed, PermitOutcome, Proof};
+pub use registers::{WriteError, Written};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::id::SessionId;
+use tally_core::ledger::Rejection;
+use tally_core::refusal::Refusal;
+use tally_net::ledger::{AgentKey, Client, Journal, LedgerConfig, NotNoted, Noting};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
+
+use crate::clock::Clock;
+use crate::replica::Replica;
+use crate::store::Store;
+use asker::Asker;
+
+/// Has the ledger record things. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    store: Store,
+    replica: Replica,
+    clock: Clock,
+    asker: Asker,
+    /// Something was put into the outbox.
+    owed: Notify,
+    /// The outbox is filed from here on: not before an earlier life is settled.
+    open: watch::Sender<bool>,
+    /// One pull of the mirror at a time.
+    pulling: Mutex<()>,
+    /// One writer of consent registers at a time.
+    consenting: Mutex<()>,
+}
+
+/// How long a caller waits for an answer: until there is one.
+const UNTIL_ANSWERED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The pause before something is tried again.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+
+impl Recorder {
+    /// Starts to talk to the ledger: opens a session as soon as it finds a leader. What the outbox
+    /// holds waits for [`open`](Self::open). Each entry of it that is on the ledger is told to
+    /// `filed`. Must be called in a tokio runtime.
+    #[must_use]
+    pub fn start(
+        config: LedgerConfig,
+        key: AgentKey,
+        store: Store,
+        replica: Replica,
+        clock: Clock,
+        filed: mpsc::Sender<Filed>,
+    ) -> Self {
+        let journal = Arc::new(StoreJournal(store.clone()));
+        let asker = Asker::new(config.clone(), &key);
+        let client = Client::start_with_journal(config, key, journal);
+        let recorder = Self(Arc::new(Shared {
+            client,
+            store,
+            replica,
+            clock,
+            asker,
+            owed: Notify::new(),
+            open: watch::Sender::new(false),
+            pulling: Mutex::new(()),
+            consenting: Mutex::new(()),
+        }));
+        tokio::spawn(filing::run(recorder.clone(), filed));
+        recorder
+    }
+
+    /// The session that is open; none before the first.
+    #[must_use]
+    pub fn session(&self) -> watch::Receiver<Option<SessionId>> {
+        self.0.client.session()
+    }
+
+    /// Lets the outbox be filed: what an earlier life left in it is settled.
+    pub fn open(&self) {
+        self.0.open.send_replace(true);
+        self.wake();
+    }
+
+    /// Something was put into the outbox.
+    pub fn wake(&self) {
+        self.0.owed.notify_one();
+    }
+
+    /// Waits until the outbox is empty, or so long.
+    pub async fn flush(&self, wait_max: Duration) {
+        let empty = async {
+            while self.0.store.outbox_len() > 0 {
+                self.wake();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // What is left lies in the store, and is filed at the next start.
+        drop(tokio::time::timeout(wait_max, empty).await);
+    }
+}
+
+/// What a permit that the ledger rejects for another reason than staleness is refused with; none if
+/// it is worth deciding again, as the facts are others than those that the decision had.
+fn refusal_of(rejection: &Rejection) -> Option<Refusal> {
+    match rejection {
+        Rejection::MemberNotActive
+        | Rejection::AgreementUnknown
+        | Rejection::AgreementNotSigned
+        | Rejection::AgreementSuspended
+        | Rejection::AgreementNotStarted
+        | Rejection::AgreementEnded
+        | Rejection::NotShared
+        | Rejection::Stale(_) => None,
+        Rejection::TooLarge => Some(Refusal::TooLarge),
+        _ => Some(Refusal::LedgerUnavailable),
+    }
+}
+
+/// The agent's store keeps its journal.
+struct StoreJournal(Store);
+
+impl Journal for StoreJournal {
+    fn note(&self, session: SessionId, number: u64) -> Noting<'_> {
+        Box::pin(async move { self.0.journal(session, number).await.map_err(|_| NotNoted) })
+    }
+}

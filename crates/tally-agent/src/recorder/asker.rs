@@ -1,0 +1,89 @@
+//! Questions to whichever ledger node answers.
+
+use tally_core::Encoded;
+use tally_core::entry::Entry;
+use tally_core::id::{LeafIndex, MemberId};
+use tally_core::receipt::{Receipt, Trust};
+use tally_log::VerifyingKey;
+use tally_net::ledger::{AgentKey, LedgerConfig, Link, LinkError};
+use tally_wire::message::ledger::{Query, QueryAnswer, ReceiptQuery};
+use tokio::sync::Mutex;
+
+/// Asks ledger nodes in turn, over one link that it keeps.
+pub(super) struct Asker {
+    config: LedgerConfig,
+    agent_key: VerifyingKey,
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    link: Option<Link>,
+    turn: usize,
+}
+
+impl Asker {
+    pub(super) fn new(config: LedgerConfig, key: &AgentKey) -> Self {
+        Self { config, agent_key: *key.public(), line: Mutex::default() }
+    }
+
+    pub(super) const fn member(&self) -> &MemberId {
+        &self.config.member
+    }
+
+    /// Asks the node that answered last, or else the next ones, each once.
+    pub(super) async fn ask(&self, query: &Query) -> Result<QueryAnswer, LinkError> {
+        let mut line = self.line.lock().await;
+        let mut last = LinkError::Unusable("no ledger node is configured".into());
+        for _ in 0..=self.config.nodes.len() {
+            let link = match line.link.take() {
+                Some(link) => link,
+                None => match self.dial(&mut line).await {
+                    Ok(link) => link,
+                    Err(error) => {
+                        last = error;
+                        continue;
+                    }
+                },
+            };
+            match link.ask(query).await {
+                Ok(answer) => {
+                    line.link = Some(link);
+                    return Ok(answer);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks another node from now on: this one does not know enough.
+    pub(super) async fn turn(&self) {
+        self.line.lock().await.link = None;
+    }
+
+    /// The receipt of an own entry, checked; none if no node has a good one.
+    pub(super) async fn receipt(&self, leaf: LeafIndex, entry: &Encoded<Entry>) -> Option<Receipt> {
+        let answer = self.ask(&Query::Receipt(ReceiptQuery { leaf })).await.ok()?;
+        let QueryAnswer::Receipt(answer) = answer else { return None };
+        let receipt = answer.receipt.into_parts().0;
+        let trust = Trust {
+            mesh_id: &self.config.mesh_id,
+            epoch: self.config.epoch,
+            log_keys: &self.config.log_keys,
+            member: &self.config.member,
+            agent_keys: std::slice::from_ref(&self.agent_key),
+        };
+        (receipt.entry == *entry && receipt.check(&trust).is_ok()).then_some(receipt)
+    }
+
+    async fn dial(&self, line: &mut Line) -> Result<Link, LinkError> {
+        let nodes = &self.config.nodes;
+        let turn = line.turn.checked_rem(nodes.len()).unwrap_or_default();
+        line.turn = turn.saturating_add(1);
+        match nodes.get(turn) {
+            Some(node) => Link::dial(&self.config, *node).await,
+            None => Err(LinkError::Unusable("no ledger node is configured".into())),
+        }
+    }
+}

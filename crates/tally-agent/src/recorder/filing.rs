@@ -1,0 +1,156 @@
+//! The outbox on its way to the ledger.
+//!
+//! Invariant: an entry leaves the outbox only when the ledger has it, or has said that it will never
+//! take it; and then that is logged.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tally_core::exchange::{Draft, OwedId};
+use tally_core::id::{LeafIndex, Salt16, SessionId};
+use tally_core::ledger::Rejection;
+use tally_net::ledger::{AppendError, Recorded, Travel};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::permits::proof;
+use super::{Filed, RETRY_WAIT, Recorder, UNTIL_ANSWERED};
+use crate::random;
+
+/// Entries that are filed together: as many as a batch holds.
+const WAVE_MAX: usize = 512;
+/// How often the outbox is looked at when nobody has put anything into it: a count of refusals is
+/// filed once its window has ended.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What became of an entry.
+enum Outcome {
+    /// The outbox need not hold it any more.
+    Settled(Option<LeafIndex>),
+    /// It has to be filed again.
+    Again,
+}
+
+pub(super) async fn run(recorder: Recorder, filed: mpsc::Sender<Filed>) {
+    let mut open = recorder.0.open.subscribe();
+    tokio::select! {
+        opened = open.wait_for(|open| *open) => if opened.is_err() { return },
+        () = filed.closed() => return,
+    }
+    loop {
+        tokio::select! {
+            () = file(&recorder, &filed) => {}
+            () = filed.closed() => return,
+        }
+    }
+}
+
+/// Files what there is, or waits for something.
+async fn file(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
+    let shared = &recorder.0;
+    match shared.store.outbox_next(shared.clock.now(), WAVE_MAX).await {
+        Ok(entries) if entries.is_empty() => {
+            tokio::select! {
+                () = shared.owed.notified() => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+        Ok(entries) => {
+            let each = entries.into_iter().map(|(id, draft)| one(recorder, filed, id, draft));
+            if join_all(each).await.into_iter().any(|done| !done) {
+                sleep(RETRY_WAIT).await;
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "the outbox can't be filed");
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// Whether the entry has left the outbox.
+async fn one(recorder: &Recorder, filed: &mpsc::Sender<Filed>, id: OwedId, draft: Draft) -> bool {
+    let store = &recorder.0.store;
+    let (stored, done) = match append(recorder, filed, &id, draft).await {
+        Outcome::Settled(leaf) => (store.outbox_done(id, leaf).await, true),
+        Outcome::Again => (store.outbox_return(id).await, false),
+    };
+    if let Err(error) = stored {
+        tracing::error!(%error, "the outbox can't be written");
+    }
+    done
+}
+
+async fn append(
+    recorder: &Recorder,
+    filed: &mpsc::Sender<Filed>,
+    id: &OwedId,
+    draft: Draft,
+) -> Outcome {
+    let session = *recorder.session().borrow();
+    let answer = match send(recorder, &draft, Travel::Together).await {
+        // One entry that the ledger will not have costs its whole batch: this one may be good.
+        Err(AppendError::Rejected { .. }) => send(recorder, &draft, Travel::Alone).await,
+        other => other,
+    };
+    match answer {
+        Ok(recorded) => {
+            let leaf = recorded.leaf();
+            let told = Filed { id: id.clone(), leaf, proof: proof(&recorded) };
+            // Whoever waited may be gone.
+            drop(filed.send(told).await);
+            Outcome::Settled(Some(leaf))
+        }
+        Err(AppendError::Rejected { rejection }) if !may_pass(&rejection) => {
+            tracing::error!(rejection = %rejection, "the ledger will not have an entry that is owed");
+            Outcome::Settled(None)
+        }
+        Err(AppendError::Unfit(code)) => {
+            tracing::error!(code, "an entry that is owed can't be a leaf");
+            Outcome::Settled(None)
+        }
+        Err(AppendError::SessionEnded | AppendError::Unanswered(_)) => {
+            look_for(recorder, session, id, draft).await
+        }
+        Err(error) => {
+            tracing::warn!(%error, "an entry that is owed has to wait");
+            Outcome::Again
+        }
+    }
+}
+
+async fn send(recorder: &Recorder, draft: &Draft, travel: Travel) -> Result<Recorded, AppendError> {
+    // Without randomness nothing can be recorded; the outbox tries again.
+    let salt = random::bytes().map(Salt16).ok_or(AppendError::TooBusy)?;
+    let entry = draft.clone().numbered(salt, 0);
+    recorder.0.client.append(entry, travel, UNTIL_ANSWERED).await
+}
+
+/// The session ended: the ledger has it, or never will.
+async fn look_for(
+    recorder: &Recorder,
+    ended: Option<SessionId>,
+    id: &OwedId,
+    draft: Draft,
+) -> Outcome {
+    let mut sessions = recorder.session();
+    let next = sessions.wait_for(|now| now.is_some() && *now != ended).await;
+    let Ok(next) = next.map(|session| *session) else { return Outcome::Again };
+    let session = next.map_or(0, |session| session.0.0);
+    if let Err(error) = recorder.pull(session).await {
+        tracing::warn!(%error, "what the ledger has of the last session is not known yet");
+        return Outcome::Again;
+    }
+    match recorder.0.store.holds(id.clone(), draft).await {
+        Ok(true) => Outcome::Settled(None),
+        Ok(false) | Err(_) => Outcome::Again,
+    }
+}
+
+/// Whether the ledger may take it another time.
+const fn may_pass(rejection: &Rejection) -> bool {
+    matches!(
+        rejection,
+        Rejection::MemberSuspended | Rejection::MemberRemoved | Rejection::LeafAhead
+    )
+}

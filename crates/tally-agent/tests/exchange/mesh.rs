@@ -1,0 +1,567 @@
+//! A mesh of three members, each with a ledger node and an agent, on real sockets and real disks, in
+//! one process. An agent has a runtime of its own, so that it can end in the middle of anything.
+
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tally_agent::exchange::{AgentParts, Answer, Ask, Exchange, Uncounted};
+use tally_agent::source::{SourceKind, SourceSettings, Sources};
+use tally_agent::store::{Store, StoreSettings};
+use tally_core::Encoded;
+use tally_core::agreement::file;
+use tally_core::entry::{Action, Algorithm, Entry, Environment, Genesis, UserKnown};
+use tally_core::id::{CheckDigit, ExchangeId, KeyId, LeafIndex, MeshId, NodeId, Salt16};
+use tally_core::limits::Limits;
+use tally_core::refusal::Refusal;
+use tally_core::register::{
+    AgreementRecord, Approval, LedgerNode, MemberRecord, MemberStatus, Officer, RegisterBody,
+    agreement_preimage,
+};
+use tally_ledger::node::{Node, Settings, StartError, Tuning};
+use tally_ledger::store::OpenError;
+use tally_log::note::KeyName;
+use tally_log::{NoteKey, SigningKey, sha256};
+use tally_net::authority::Validity;
+use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress, LedgerConfig, Link};
+use tally_net::{Authority, Identity, Role, SpiffeId, TrustStore};
+use tally_wire::encode_checked;
+use tally_wire::message::ledger::{EntriesQuery, Query, QueryAnswer, StatusQuery};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+pub(crate) const MESH: &str = "dev.example";
+pub(crate) const MEMBERS: [&str; 3] = ["LZ9", "QX1", "RZ9"];
+/// Who asks, and who provides.
+pub(crate) const ASKS: usize = 0;
+pub(crate) const PROVIDES: usize = 2;
+/// Far longer than anything takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) struct Mesh {
+    pub(crate) genesis: Encoded<Genesis>,
+    dirs: Vec<TempDir>,
+    stores: Vec<TempDir>,
+    pub(crate) data: TempDir,
+    authorities: Vec<Authority>,
+    raft: Vec<SocketAddr>,
+    ledger: Vec<SocketAddr>,
+    agents_listen: Vec<SocketAddr>,
+    pub(crate) nodes: Vec<Option<Node>>,
+    pub(crate) agents: Vec<Option<Agent>>,
+    pub(crate) limits: Limits,
+}
+
+pub(crate) struct Agent {
+    runtime: Runtime,
+    pub(crate) exchange: Exchange,
+    pub(crate) store: Store,
+}
+
+pub(crate) fn key(name: &str) -> SigningKey {
+    SigningKey::from_seed(sha256(&[name.as_bytes()]).as_bytes())
+}
+
+fn now_s() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
+}
+
+/// Addresses that were free a moment ago, all different.
+fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    let sockets: Vec<_> = (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    sockets.iter().map(|socket| socket.local_addr().unwrap()).collect()
+}
+
+/// A fact that nobody announces is looked at again on the next beat.
+pub(crate) async fn next_look() {
+    let mut beat = tokio::time::interval(Duration::from_millis(10));
+    beat.tick().await;
+    beat.tick().await;
+}
+
+impl Mesh {
+    /// Ledger nodes and the two agents run, and the agreement is in force.
+    pub(crate) async fn running() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub(crate) async fn with(limits: Limits) -> Self {
+        let mut mesh = Self::new(limits);
+        for place in 0..3 {
+            mesh.start_node(place).await;
+        }
+        for place in [ASKS, PROVIDES] {
+            mesh.start_agent(place).await;
+        }
+        for text in [AGREEMENT, DATASETS] {
+            mesh.agree(text).await;
+        }
+        mesh
+    }
+
+    fn new(limits: Limits) -> Self {
+        let validity = Validity { from_s: now_s() - 3600, until_s: now_s() + 24 * 3600 };
+        let authorities: Vec<_> =
+            MEMBERS.iter().map(|name| Authority::create(name, validity).unwrap()).collect();
+        let addresses = free_addresses(9);
+        let members = MEMBERS.iter().zip(&authorities).zip(&addresses[6..]).zip(1..);
+        let members =
+            members.map(|(((name, ca), address), node)| member(name, ca, node, *address)).collect();
+        let genesis = Genesis {
+            salt: Salt16([1; 16]),
+            mesh: MESH.parse().unwrap(),
+            environment: Environment::Test,
+            protocol: 1,
+            members,
+            voters: vec![NodeId(1), NodeId(2), NodeId(3)],
+        };
+        let dirs = || (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        let data = tempfile::tempdir().unwrap();
+        write_data(data.path());
+        Self {
+            genesis: encode_checked(genesis).unwrap(),
+            dirs: dirs(),
+            stores: dirs(),
+            data,
+            authorities,
+            raft: addresses[..3].to_vec(),
+            ledger: addresses[3..6].to_vec(),
+            agents_listen: addresses[6..].to_vec(),
+            nodes: vec![None, None, None],
+            agents: vec![None, None, None],
+            limits,
+        }
+    }
+
+    fn identity(&self, place: usize, role: Role, name: &str) -> Identity {
+        let id = SpiffeId {
+            mesh: MESH.parse().unwrap(),
+            member: MEMBERS[place].parse().unwrap(),
+            role,
+            name: name.to_owned(),
+        };
+        let validity = Validity { from_s: now_s() - 60, until_s: now_s() + 3600 };
+        self.authorities[place].issue(&id, &[], validity).unwrap().identity()
+    }
+
+    fn node_settings(&self, place: usize) -> Settings {
+        let node = place + 1;
+        let peers = (1..).zip(&self.raft).map(|(id, address)| (id, address.to_string()));
+        Settings {
+            data_dir: self.dirs[place].path().to_owned(),
+            member: MEMBERS[place].parse().unwrap(),
+            node_id: NodeId(node as u64),
+            genesis: self.genesis.clone(),
+            identity: self.identity(place, Role::Ledger, &node.to_string()),
+            log_key: key(&format!("log {node}")),
+            raft_listen: self.raft[place],
+            peers: peers.filter(|(id, _)| *id != node as u64).collect(),
+            agents_listen: self.ledger[place],
+            fatal: Arc::new(|fatal| eprintln!("fatal: {fatal}")),
+            tuning: Tuning { segment_bytes: 8 << 20, ..Tuning::default() },
+        }
+    }
+
+    pub(crate) async fn start_node(&mut self, place: usize) {
+        let started = async {
+            loop {
+                match Node::start(self.node_settings(place)).await {
+                    Err(StartError::Open(OpenError::InUse) | StartError::Listen { .. }) => {
+                        next_look().await;
+                    }
+                    other => return other.unwrap(),
+                }
+            }
+        };
+        self.nodes[place] = Some(timeout(LONG, started).await.unwrap());
+    }
+
+    pub(crate) async fn stop_node(&mut self, place: usize) {
+        let node = self.nodes[place].take().unwrap();
+        node.run_until(async {}).await.unwrap();
+    }
+
+    /// Starts an agent, and waits until what it left is settled.
+    pub(crate) async fn start_agent(&mut self, place: usize) {
+        let settings = StoreSettings {
+            directory: self.stores[place].path().join("store"),
+            member: MEMBERS[place].parse().unwrap(),
+            mesh_id: self.mesh_id(),
+            consent_registers: 1,
+        };
+        let store = Store::open(settings).unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let parts = self.parts(place, store.clone());
+        let guard = runtime.enter();
+        let exchange = Exchange::start(parts).unwrap();
+        drop(guard);
+        let mut settled = exchange.settled();
+        timeout(LONG, settled.wait_for(|settled| *settled)).await.unwrap().unwrap();
+        self.agents[place] = Some(Agent { runtime, exchange, store });
+    }
+
+    fn parts(&self, place: usize, store: Store) -> AgentParts {
+        let member = MEMBERS[place].parse().unwrap();
+        let sources = if place == PROVIDES { sources(self.data.path()) } else { Vec::new() };
+        let sources = Sources::open(sources, &member, Environment::Test, &self.limits).unwrap();
+        let config = self.ledger_config(place, self.identity(place, Role::Agent, "agent"));
+        AgentParts {
+            member,
+            operator: None,
+            mesh_id: config.mesh_id,
+            epoch: 0,
+            genesis: self.genesis.value().clone(),
+            identity: config.identity,
+            agent_key: AgentKey::new(key(&format!("agent {}", MEMBERS[place]))),
+            trust: config.trust,
+            ledger: config.nodes,
+            log_keys: config.log_keys,
+            ledger_limits: config.limits,
+            store,
+            sources: Arc::new(sources),
+            limits: self.limits.clone(),
+            listen: self.agents_listen[place],
+            retention_years: 8,
+            outcomes: Arc::new(Uncounted),
+        }
+    }
+
+    /// Ends an agent as if its process had been killed; what its store had been given is there.
+    pub(crate) fn kill_agent(&mut self, place: usize) {
+        let Agent { runtime, exchange, store } = self.agents[place].take().unwrap();
+        tokio::task::block_in_place(|| {
+            runtime.shutdown_timeout(LONG);
+            drop(exchange);
+            store.close();
+        });
+    }
+
+    pub(crate) async fn drain_agent(&mut self, place: usize) {
+        let Agent { runtime, exchange, store } = self.agents[place].take().unwrap();
+        runtime.spawn(exchange.drain()).await.unwrap();
+        tokio::task::block_in_place(|| {
+            runtime.shutdown_timeout(LONG);
+            store.close();
+        });
+    }
+
+    pub(crate) fn agent(&self, place: usize) -> &Agent {
+        self.agents[place].as_ref().unwrap()
+    }
+
+    fn mesh_id(&self) -> MeshId {
+        MeshId(self.genesis.leaf_hash())
+    }
+
+    fn ledger_config(&self, place: usize, identity: Identity) -> LedgerConfig {
+        let name = KeyName::new(&format!("{MESH}/ledger/0")).unwrap();
+        let log_key =
+            |node| NoteKey::ed25519(name.clone(), key(&format!("log {node}")).verifying_key());
+        let trust = TrustStore::new(MESH.parse().unwrap());
+        self.genesis.value().members.iter().for_each(|member| trust.update(member));
+        let nodes = (1..).zip(&self.ledger);
+        LedgerConfig {
+            member: MEMBERS[place].parse().unwrap(),
+            mesh_id: self.mesh_id(),
+            epoch: 0,
+            nodes: nodes
+                .map(|(id, address)| LedgerAddress { node: NodeId(id), address: *address })
+                .collect(),
+            identity,
+            trust,
+            log_keys: (1..=3).map(log_key).collect(),
+            limits: ClientLimits::default(),
+        }
+    }
+
+    /// Both parties' officers sign, and the agreement is written.
+    pub(crate) async fn agree(&self, text: &str) {
+        let document = encode_checked(file::read(text).unwrap()).unwrap();
+        let preimage = agreement_preimage(&self.mesh_id(), document.bytes());
+        let approve = |member: &str| {
+            let key = key(&format!("ig-lead {member}"));
+            Approval {
+                member: member.parse().unwrap(),
+                role: "ig-lead".parse().unwrap(),
+                key: KeyId::of(&key.verifying_key()),
+                algorithm: Algorithm::EdDsa,
+                signature: key.sign(&preimage),
+            }
+        };
+        let approvals = vec![approve("LZ9"), approve("RZ9")];
+        let name = format!("agreement/{}", document.value().id).parse().unwrap();
+        let record = AgreementRecord { document, suspended_by: Vec::new() };
+        let body = encode_checked(RegisterBody::Agreement(Box::new(record))).unwrap();
+        let written =
+            self.agent(PROVIDES).exchange.recorder().write_register(name, true, body, approvals);
+        let written = timeout(LONG, written).await.unwrap().unwrap();
+        for place in [ASKS, PROVIDES] {
+            let reached = self.agent(place).exchange.replica().reach(written.leaf.0 + 1);
+            timeout(LONG, reached).await.unwrap();
+        }
+    }
+
+    /// The provider suspends an agreement.
+    pub(crate) async fn suspend(&self, id: &str) {
+        let provider = self.agent(PROVIDES);
+        let known = provider.exchange.replica().known();
+        let (record, approvals) = known.registers.agreement(&id.parse().unwrap()).unwrap();
+        let record = AgreementRecord {
+            suspended_by: vec![MEMBERS[PROVIDES].parse().unwrap()],
+            ..record.clone()
+        };
+        let body = encode_checked(RegisterBody::Agreement(Box::new(record))).unwrap();
+        let name = format!("agreement/{id}").parse().unwrap();
+        let approvals = approvals.to_vec();
+        let written = provider.exchange.recorder().write_register(name, true, body, approvals);
+        timeout(LONG, written).await.unwrap().unwrap();
+    }
+
+    /// All leaves of the ledger.
+    pub(crate) async fn leaves(&self) -> Vec<Entry> {
+        let config = self.ledger_config(0, self.identity(0, Role::Auditor, "auditor"));
+        let place = self.nodes.iter().position(Option::is_some).unwrap();
+        let link = Link::dial(&config, config.nodes[place]).await.unwrap();
+        let QueryAnswer::Status(status) = link.ask(&Query::Status(StatusQuery {})).await.unwrap()
+        else {
+            panic!("no status");
+        };
+        let mut leaves = Vec::new();
+        while (leaves.len() as u64) < status.size {
+            let first = LeafIndex(leaves.len() as u64);
+            match link.ask(&Query::Entries(EntriesQuery { first, count: 512 })).await.unwrap() {
+                QueryAnswer::Entries(page) => {
+                    leaves.extend(page.entries.into_iter().map(|entry| entry.into_parts().0));
+                }
+                _ => next_look().await,
+            }
+        }
+        leaves
+    }
+
+    /// Waits until the ledger has so many entries of an exchange, sees that no more are owed, and
+    /// gives them.
+    pub(crate) async fn entries(&self, exchange: ExchangeId, count: usize) -> Vec<Entry> {
+        let found = async {
+            loop {
+                let entries = self.of(exchange).await;
+                if entries.len() >= count && self.nothing_is_owed() {
+                    return entries;
+                }
+                next_look().await;
+            }
+        };
+        let Ok(entries) = timeout(LONG, found).await else {
+            panic!("{:#?}", self.of(exchange).await)
+        };
+        assert_eq!(entries.len(), count, "{entries:#?}");
+        entries
+    }
+
+    /// The entries of an exchange that there are now.
+    pub(crate) async fn of(&self, exchange: ExchangeId) -> Vec<Entry> {
+        of_exchange(&self.leaves().await, exchange)
+    }
+
+    pub(crate) fn nothing_is_owed(&self) -> bool {
+        self.agents.iter().flatten().all(|it| it.store.outbox_len() == 0)
+    }
+
+    /// How many entries of exchanges there are at all.
+    pub(crate) async fn count_entries(&self) -> usize {
+        let is_entry = |entry: &&Entry| {
+            matches!(
+                entry,
+                Entry::ProviderHalf(_)
+                    | Entry::RequesterHalf(_)
+                    | Entry::Close(_)
+                    | Entry::RefusalCount(_)
+            )
+        };
+        self.leaves().await.iter().filter(is_entry).count()
+    }
+
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, Refusal> {
+        timeout(LONG, self.agent(ASKS).exchange.requester().ask(ask)).await.unwrap()
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        for agent in self.agents.drain(..).flatten() {
+            agent.runtime.shutdown_background();
+        }
+    }
+}
+
+/// The halves of an exchange, and the close of its provider's half.
+fn of_exchange(leaves: &[Entry], exchange: ExchangeId) -> Vec<Entry> {
+    let half_at = |at: LeafIndex| match &leaves[at.0 as usize] {
+        Entry::ProviderHalf(half) => half.exchange == exchange,
+        _ => false,
+    };
+    let of = |entry: &&Entry| match entry {
+        Entry::ProviderHalf(half) => half.exchange == exchange,
+        Entry::RequesterHalf(half) => half.exchange == exchange,
+        Entry::Close(close) => half_at(close.provider_leaf),
+        _ => false,
+    };
+    leaves.iter().filter(of).cloned().collect()
+}
+
+fn member(name: &str, ca: &Authority, node: u64, address: SocketAddr) -> MemberRecord {
+    let officer = |role: &str| Officer {
+        role: role.parse().unwrap(),
+        key: key(&format!("{role} {name}")).verifying_key(),
+    };
+    MemberRecord {
+        id: name.parse().unwrap(),
+        name: format!("{name} (fictional)"),
+        codes: Vec::new(),
+        ca: ca.certificate_der().to_vec(),
+        agent_key: key(&format!("agent {name}")).verifying_key(),
+        officers: vec![officer("caldicott"), officer("ig-lead")],
+        nodes: vec![LedgerNode {
+            id: NodeId(node),
+            log_key: key(&format!("log {node}")).verifying_key(),
+            quic: "127.0.0.1:7610".parse().unwrap(),
+            https: "127.0.0.1:7611".parse().unwrap(),
+        }],
+        address: Some(address.to_string().parse().unwrap()),
+        status: MemberStatus::Active,
+    }
+}
+
+/// A question about Patient/p1, for treatment.
+pub(crate) fn patient() -> Ask {
+    Ask {
+        provider: MEMBERS[PROVIDES].parse().unwrap(),
+        source: "fhir".parse().unwrap(),
+        action: Action::Read,
+        path: "Patient/p1".to_owned(),
+        query: String::new(),
+        offset: 0,
+        purpose: "TREAT".parse().unwrap(),
+        agreement: None,
+        user_known: UserKnown::Asserted,
+        user: Some("rota|nurse-joy".to_owned()),
+        role: None,
+        relationship: None,
+        reason: None,
+        resumes: None,
+        request_ids: vec!["r-1".to_owned()],
+    }
+}
+
+/// A question for the whole dataset.
+pub(crate) fn dataset(source: &str) -> Ask {
+    Ask {
+        source: source.parse().unwrap(),
+        action: Action::Dataset,
+        path: String::new(),
+        ..patient()
+    }
+}
+
+pub(crate) const NHS_NUMBER: &str = "9990000018";
+/// Longer than what sockets and buffers hold on the way.
+pub(crate) const BEDS_LEN: usize = 48 << 20;
+
+fn write_data(dir: &Path) {
+    let fhir = dir.join("fhir");
+    fs::create_dir(&fhir).unwrap();
+    let patient = |id: &str, number: &str| {
+        format!(
+            r#"{{"resourceType":"Patient","id":"{id}","identifier":[{{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"{number}"}}],"gender":"female","birthDate":"1970-01-01"}}"#
+        )
+    };
+    fs::write(fhir.join("p1.json"), patient("p1", NHS_NUMBER)).unwrap();
+    fs::write(fhir.join("p2.json"), patient("p2", "9990000026")).unwrap();
+    fs::write(dir.join("beds.csv"), "ward,beds\nA,12\nB,7\n").unwrap();
+    let row = "A,12345678\n";
+    let rows = BEDS_LEN / row.len();
+    fs::write(dir.join("long.csv"), format!("ward,beds\n{}", row.repeat(rows))).unwrap();
+}
+
+fn sources(dir: &Path) -> Vec<SourceSettings> {
+    let source = |id: &str, kind| SourceSettings {
+        id: id.parse().unwrap(),
+        kind,
+        title: None,
+        licence: None,
+        identifiers: CheckDigit::Checked,
+    };
+    let table = |name: &str| SourceKind::Files { path: dir.join(name), person: None };
+    vec![
+        source("fhir", SourceKind::FhirDirectory { path: dir.join("fhir"), subjects: None }),
+        source("beds", table("beds.csv")),
+        source("long", table("long.csv")),
+    ]
+}
+
+const AGREEMENT: &str = r#"
+tally = 1
+id = "DSA-1"
+version = 1
+title = "Discharge support"
+start = 2026-01-01
+review = 2098-12-31
+end = 2099-12-31
+dpia = "DPIA-77"
+parties = ["RZ9", "LZ9"]
+
+[[share]]
+provider = "RZ9"
+requesters = ["LZ9"]
+source = "fhir"
+purposes = ["TREAT"]
+data = "special"
+confidential = true
+basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "implied-consent", power = "HSCA2012-s251B" }
+fields = { Patient = ["identifier", "birthDate"] }
+user_known = "asserted"
+relationship = "none"
+overrides = []
+offline_emergency = false
+"#;
+
+const DATASETS: &str = r#"
+tally = 1
+id = "DSA-2"
+version = 1
+title = "Beds"
+start = 2026-01-01
+review = 2098-12-31
+end = 2099-12-31
+dpia = "DPIA-78"
+parties = ["RZ9", "LZ9"]
+
+[[share]]
+provider = "RZ9"
+requesters = ["LZ9"]
+source = "beds"
+purposes = ["TREAT"]
+data = "none"
+confidential = false
+columns = ["ward", "beds"]
+user_known = "asserted"
+relationship = "none"
+overrides = []
+offline_emergency = false
+
+[[share]]
+provider = "RZ9"
+requesters = ["LZ9"]
+source = "long"
+purposes = ["TREAT"]
+data = "none"
+confidential = false
+columns = ["ward", "beds"]
+user_known = "asserted"
+relationship = "none"
+overrides = []
+offline_emergency = false
+"#;
