@@ -28,3 +28,8 @@ gen:
 bench:
     cargo bench --package tally-benches --bench instructions
     cargo bench --package tally-benches --bench times
+
+# Appends of three real ledger nodes, beside etcd and the disk: on a machine that does nothing else.
+appends:
+    cargo build --release --package tally-cli
+    cargo bench --package tally-benches --bench appends

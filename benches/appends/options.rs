@@ -1,0 +1,100 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Trouble;
+use crate::measure::Times;
+
+/// How it is said.
+pub(crate) const USAGE: &str = "\
+usage: cargo bench --package tally-benches --bench appends -- [OPTIONS]
+  --seconds N        how long each point is measured (20)
+  --warm-up N        seconds before that (2)
+  --callers N,N,…    the points (1,16,64,256)
+  --only tally|etcd  leave the other out
+  --connections N    of etcd's clients, at most (16)
+  --tally PATH       the binary, as `cargo build --release --package tally-cli` makes it
+  --etcd PATH        etcd's binary (etcd)
+  --dir PATH         where both write; say so if the target directory is not on the disk in question";
+
+/// A system that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum System {
+    Tally,
+    Etcd,
+}
+
+/// What is measured, and with what.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) times: Times,
+    pub(crate) callers: Vec<usize>,
+    pub(crate) systems: Vec<System>,
+    pub(crate) connections: usize,
+    pub(crate) tally: PathBuf,
+    pub(crate) etcd: PathBuf,
+    pub(crate) dir: PathBuf,
+}
+
+impl Options {
+    /// Reads the arguments; cargo adds `--bench` to them.
+    ///
+    /// # Errors
+    /// [`Trouble`] names what makes no sense.
+    pub(crate) fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, Trouble> {
+        let mut options = Self {
+            times: Times { warm_up: Duration::from_secs(2), span: Duration::from_secs(20) },
+            callers: vec![1, 16, 64, 256],
+            systems: vec![System::Tally, System::Etcd],
+            connections: 16,
+            tally: beside_this()?,
+            etcd: "etcd".into(),
+            dir: env!("CARGO_TARGET_TMPDIR").into(),
+        };
+        while let Some(name) = args.next() {
+            if name == "--bench" {
+                continue;
+            }
+            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--seconds" => options.times.span = seconds(&value)?,
+                "--warm-up" => options.times.warm_up = seconds(&value)?,
+                "--callers" => options.callers = numbers(&value)?,
+                "--connections" => options.connections = value.parse::<usize>()?.max(1),
+                "--tally" => options.tally = value.into(),
+                "--etcd" => options.etcd = value.into(),
+                "--dir" => options.dir = value.into(),
+                "--only" => {
+                    options.systems = match value.as_str() {
+                        "tally" => vec![System::Tally],
+                        "etcd" => vec![System::Etcd],
+                        other => return Err(format!("there is no system {other:?}").into()),
+                    }
+                }
+                other => return Err(format!("there is no option {other:?}").into()),
+            }
+        }
+        if options.systems.contains(&System::Tally) && !options.tally.is_file() {
+            let path = options.tally.display();
+            let remedy = "cargo build --release --package tally-cli";
+            return Err(format!("{path}: there is no such binary; to make it: {remedy}").into());
+        }
+        Ok(options)
+    }
+}
+
+/// `target/release/tally`, seen from `target/release/deps/appends-…`.
+fn beside_this() -> Result<PathBuf, Trouble> {
+    let this = std::env::current_exe()?;
+    let release = this.parent().and_then(|deps| deps.parent());
+    Ok(release.ok_or("this executable lies nowhere")?.join("tally"))
+}
+
+fn seconds(text: &str) -> Result<Duration, Trouble> {
+    Ok(Duration::from_secs(text.parse()?))
+}
+
+fn numbers(text: &str) -> Result<Vec<usize>, Trouble> {
+    text.split(',').map(|number| Ok(number.parse::<usize>()?.max(1))).collect()
+}
