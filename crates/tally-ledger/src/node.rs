@@ -238,16 +238,15 @@ impl Node {
 
     /// Waits until the node can't go on.
     async fn failed(&self) -> NodeError {
-        let mut metrics = self.consensus.metrics();
+        let metrics = self.consensus.metrics();
+        // Those of the server change with votes and leaders alone, the others several times with each
+        // entry: to look as often would cost as much as to apply one. All of them end together.
+        let mut server = self.consensus.server_metrics();
         let stopped = async {
-            loop {
-                let running = metrics.borrow_watched().running_state.clone();
-                if let Err(fatal) = running {
-                    return fatal.to_string();
-                }
-                if metrics.changed().await.is_err() {
-                    return "consensus has ended".to_owned();
-                }
+            while server.changed().await.is_ok() {}
+            match &metrics.borrow_watched().running_state {
+                Err(fatal) => fatal.to_string(),
+                Ok(()) => "consensus has ended".to_owned(),
             }
         };
         tokio::select! {
