@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::{Connection, Endpoint, Incoming};
 use tally_core::id::MemberId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::endpoint::{ConnectError, ConnectionLimits, agreed_alpn, peer};
@@ -129,10 +129,12 @@ impl Gate {
         };
         let gate = Arc::clone(self);
         tokio::spawn(async move {
+            // From before the handshake on: what changes during it must not be missed.
+            let changes = gate.trust.changes();
             let outcome = gate.shake_hands(incoming, connection).await;
             drop(handshake);
             if let Ok(accepted) = &outcome {
-                gate.watch(accepted);
+                gate.watch(accepted, changes);
             }
             // Nobody listens any more: dropping the connection closes it.
             drop(gate.accepted.send(outcome).await);
@@ -160,12 +162,20 @@ impl Gate {
     }
 
     /// Closes the connection as soon as the registers no longer let its peer in.
-    fn watch(&self, accepted: &Accepted) {
+    fn watch(&self, accepted: &Accepted, mut changes: watch::Receiver<u64>) {
         let trust = self.trust.clone();
         let connection = accepted.connection.clone();
         let peer = accepted.peer.clone();
         let before = trust.ca(&peer);
-        let mut changes = trust.changes();
+        if before.is_err() || changes.has_changed().unwrap_or(true) {
+            // Which trust the handshake went by is not known: the caller shakes hands anew.
+            let why = before.err().map_or_else(
+                || "trust changed during the handshake".to_owned(),
+                |error| error.to_string(),
+            );
+            connection.close(CLOSE_IDENTITY.into(), why.as_bytes());
+            return;
+        }
         tokio::spawn(async move {
             loop {
                 tokio::select! {
