@@ -95,7 +95,7 @@ pub(super) fn gather(
     Some(sign(entries, replies, lane?, numbering, mesh_id, epoch, key))
 }
 
-fn sign(
+pub(super) fn sign(
     entries: Vec<Encoded<Entry>>,
     replies: Vec<oneshot::Sender<Result<Recorded, AppendError>>>,
     lane: Lane,

@@ -330,6 +330,9 @@ impl Driver {
         stream: &mut Submitting,
     ) -> Result<Option<Left>, LinkError> {
         match rejection {
+            // What the ledger lacks before this batch was answered, and yet is not there: no batch of
+            // this session can follow any more.
+            Rejection::Gap if is_first(&self.under_way, number) => Ok(Some(Left::SessionOver)),
             // The node lacks a batch before this one: all are sent again, in order.
             Rejection::Gap => self.send_again(stream).await.map(|()| None),
             Rejection::SessionNotOpen | Rejection::WrongEpoch | Rejection::TooOld => {
@@ -422,6 +425,34 @@ impl Driver {
     }
 }
 
+/// Whether no batch before this one waits for its answer.
+fn is_first(under_way: &VecDeque<Signed>, number: u64) -> bool {
+    under_way.front().is_some_and(|first| first.number == number)
+}
+
 async fn send(stream: &mut Submitting, frame: &[u8]) -> Result<(), LinkError> {
     stream.link.send(&mut stream.send, frame).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::entry::Lane;
+    use tally_core::id::{LeafIndex, MeshId};
+    use tally_log::{SigningKey, sha256};
+
+    use super::*;
+    use crate::ledger::batch::sign;
+
+    #[test]
+    fn a_gap_before_the_first_unanswered_batch_is_for_good() {
+        let (key, mesh_id) = (SigningKey::from_seed(&[4; 32]), MeshId(sha256(&[b"mesh"])));
+        let session = SessionId(LeafIndex(3));
+        let mut numbering = Numbering { session, next_batch: 7, next_counter: 0 };
+        let mut batch =
+            || sign(vec![], vec![], Lane::Unconditional, &mut numbering, &mesh_id, 0, &key);
+        let under_way = VecDeque::from([batch(), batch()]);
+        assert!(is_first(&under_way, 7));
+        assert!(!is_first(&under_way, 8), "batch 7 may still fill it");
+        assert!(!is_first(&VecDeque::new(), 7), "it was answered meanwhile");
+    }
 }
