@@ -240,6 +240,13 @@ impl Exchange {
         self.shared.closed(&self.shared.replica.known())
     }
 
+    /// Says why nothing is decided whenever it is called; none if decisions are made.
+    #[must_use]
+    pub fn closed_source(&self) -> Arc<dyn Fn() -> Option<Refusal> + Send + Sync> {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || shared.closed(&shared.replica.known()))
+    }
+
     /// The custodian has looked after an older copy of the store: its directives are again those that
     /// the ledger's consent registers stand for.
     ///

@@ -2,8 +2,15 @@
 //! ledger record what was decided, and only then releases; it asks other members for records on
 //! behalf of the member's applications, and records what arrived.
 
+pub mod admin;
+pub mod agent;
 pub mod clock;
+pub mod config;
 pub mod exchange;
+pub mod health;
+pub mod http;
+pub mod ingress;
+pub mod metrics;
 pub mod peers;
 pub mod random;
 pub mod recorder;

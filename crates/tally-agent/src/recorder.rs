@@ -9,6 +9,7 @@ mod consents;
 mod filing;
 mod mirror;
 mod permits;
+mod reading;
 mod registers;
 
 pub use consents::ConsentError;

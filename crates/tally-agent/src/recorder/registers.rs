@@ -69,7 +69,7 @@ impl Recorder {
     }
 
     /// Writes the version after the one that the replica knows.
-    pub(super) async fn write_next(
+    pub(crate) async fn write_next(
         &self,
         name: &RegisterName,
         narrows: bool,
@@ -108,11 +108,11 @@ impl Recorder {
     }
 
     /// The version that the replica knows; 0 if it knows none.
-    pub(super) fn version(&self, name: &RegisterName) -> u64 {
+    pub(crate) fn version(&self, name: &RegisterName) -> u64 {
         self.0.replica.known().registers.get(name).map_or(0, |state| state.version)
     }
 
-    pub(super) async fn wait_for_move(&self, name: &RegisterName, before: u64) {
+    pub(crate) async fn wait_for_move(&self, name: &RegisterName, before: u64) {
         self.hear_of(name, before.saturating_add(1)).await;
     }
 

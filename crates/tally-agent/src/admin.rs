@@ -1,0 +1,263 @@
+//! The admin socket: how the own organisation's officers and auditors reach the agent. A Unix socket
+//! in its data directory, for whoever may read and write there.
+//!
+//! Invariant: a subject stands in a request's body, never in its path: paths may be logged.
+
+mod agreements;
+pub mod api;
+mod audit;
+pub mod client;
+mod consents;
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tally_core::Encoded;
+use tally_core::entry::Genesis;
+use tally_core::id::{MemberId, MeshId};
+use tally_core::record::Person;
+use tokio::net::UnixListener;
+
+use crate::http::{HttpLimits, HttpServer};
+use crate::recorder::Recorder;
+use crate::replica::Replica;
+use crate::store::Store;
+use api::{REQUEST_LEN_MAX, Refused, SOCKET, Status};
+
+/// Longest path of a socket that every system takes, in bytes.
+const PATH_LEN_MAX: usize = 100;
+
+/// What the admin socket works on. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin(Arc<AdminParts>);
+
+/// What an [`Admin`] is made of.
+pub struct AdminParts {
+    /// Whose agent it is.
+    pub member: MemberId,
+    /// Leaf 0 of the mesh.
+    pub genesis: Encoded<Genesis>,
+    /// Openings, consents, receipts.
+    pub store: Store,
+    /// The way to the ledger.
+    pub recorder: Recorder,
+    /// The registers.
+    pub replica: Replica,
+    /// Whether the agent serves.
+    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The socket, with the name by which it is found.
+#[derive(Debug)]
+pub struct AdminSocket {
+    listener: UnixListener,
+    names: Names,
+}
+
+/// What is removed once nobody listens any more.
+#[derive(Debug)]
+struct Names(Vec<PathBuf>);
+
+/// A server on the admin socket. Dropped, it ends at once.
+#[derive(Debug)]
+pub struct AdminServer {
+    server: HttpServer,
+    _names: Names,
+}
+
+/// Why a request is refused: its status, and what the answer says.
+pub(super) struct No {
+    status: StatusCode,
+    refused: Refused,
+}
+
+impl AdminSocket {
+    /// Listens in a data directory; where its path is too long for a socket, elsewhere, with a link
+    /// to it. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn listen(data_dir: &Path) -> io::Result<Self> {
+        let own = data_dir.join(SOCKET);
+        // Whoever left it is gone: the store's directory is locked.
+        remove(&own)?;
+        let mut names = Names(vec![own.clone()]);
+        let path = if own.as_os_str().len() <= PATH_LEN_MAX {
+            own
+        } else {
+            let elsewhere =
+                std::env::temp_dir().join(format!("tally-agent-{}.sock", std::process::id()));
+            remove(&elsewhere)?;
+            symlink(&elsewhere, &own)?;
+            names.0.push(elsewhere.clone());
+            elsewhere
+        };
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self { listener, names })
+    }
+
+    /// Serves on it.
+    #[must_use]
+    pub fn serve(self, parts: AdminParts) -> AdminServer {
+        let router = Router::new()
+            .route("/status", post(status))
+            .route("/consents/record", post(consents::record))
+            .route("/consents/withdraw", post(consents::withdraw))
+            .route("/consents/list", post(consents::list))
+            .route("/agreements/write", post(agreements::write))
+            .route("/agreements/get", post(agreements::get))
+            .route("/agreements/list", post(agreements::list))
+            .route("/ledger/own", post(audit::own))
+            .route("/subject", post(audit::subject))
+            .with_state(Admin(Arc::new(parts)));
+        let server = HttpServer::unix(self.listener, router, HttpLimits::default());
+        AdminServer { server, _names: self.names }
+    }
+}
+
+impl AdminServer {
+    /// Takes no more requests, and waits a while for the answers in flight.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+impl Admin {
+    fn mesh_id(&self) -> MeshId {
+        MeshId(self.0.genesis.leaf_hash())
+    }
+}
+
+impl No {
+    /// The request has to change.
+    pub(super) fn caller(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, what, remedy, true)
+    }
+
+    /// There is no such thing.
+    pub(super) fn unknown(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, what, remedy, true)
+    }
+
+    /// The ledger says no.
+    pub(super) fn rejected(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, what, remedy, true)
+    }
+
+    /// Something around us, or we ourselves.
+    pub(super) fn ours(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, what, remedy, false)
+    }
+
+    fn new(
+        status: StatusCode,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+        caller: bool,
+    ) -> Self {
+        Self { status, refused: Refused { what: what.into(), remedy: remedy.into(), caller } }
+    }
+}
+
+impl From<crate::store::StoreError> for No {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::ours(error.to_string(), "see the agent's log and its disk")
+    }
+}
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        json(self.status, &self.refused)
+    }
+}
+
+/// Reads the question of a request.
+///
+/// # Errors
+/// [`No`] if it is none of this type.
+pub(super) async fn question<Q: DeserializeOwned>(request: Request) -> Result<Q, No> {
+    let body = to_bytes(request.into_body(), REQUEST_LEN_MAX).await;
+    let body = body.map_err(|_| {
+        No::caller(format!("the request has more than {REQUEST_LEN_MAX} bytes"), "send less")
+    })?;
+    // What stands in it may name a person: the reader's own words, which quote it, are not passed on.
+    serde_json::from_slice::<Q>(&body).map_err(|why| {
+        let what =
+            format!("the request can't be read (line {}, column {})", why.line(), why.column());
+        No::caller(what, "use a tally of the same version as the agent")
+    })
+}
+
+pub(super) fn answer<A: Serialize>(answer: &A) -> Response {
+    json(StatusCode::OK, answer)
+}
+
+/// A person as officers write them.
+///
+/// # Errors
+/// [`No`] if it is no person.
+pub(super) fn person(text: &str) -> Result<Person, No> {
+    let bad = || {
+        No::caller(
+            "the subject is not one that this agent can know",
+            "write nhs-number|NUMBER with its ten digits, or MEMBER/Patient|ID",
+        )
+    };
+    if let Some(number) = text.strip_prefix("nhs-number|") {
+        // Synthetic numbers without a right check digit may be kept here too.
+        let number = tally_core::id::NhsNumber::parse(number, tally_core::id::CheckDigit::Skipped);
+        return number.map(|number| Person::with_number(&number)).map_err(|_| bad());
+    }
+    let known = text.split_once('|').is_some_and(|(kind, id)| !kind.is_empty() && !id.is_empty());
+    Person::new(text).filter(|_| known).ok_or_else(bad)
+}
+
+async fn status(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
+    question::<serde_json::Value>(request).await?;
+    let known = admin.0.replica.known();
+    Ok(answer(&Status {
+        member: admin.0.member.to_string(),
+        mesh: admin.0.genesis.value().mesh.to_string(),
+        mesh_id: admin.mesh_id().to_string(),
+        ready: (admin.0.ready)(),
+        ledger_size: known.size,
+        outbox_entries: admin.0.store.outbox_len() as u64,
+        session: admin.0.recorder.session().borrow().map(|session| session.0.0),
+    }))
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], Bytes::from(body))
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // Whoever comes next removes it otherwise.
+            drop(fs::remove_file(path));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What people say, recorded by their custodian: first in the store, where what narrows counts at
+//! once, then on the ledger.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tally_core::consent::{Actors, Directive, Effect, Ruling};
+use tally_core::id::{MemberId, Purpose};
+use tracing::info;
+
+use super::api::WithdrawConsent;
+use super::api::{self, ConsentDone, ConsentRow, ConsentRows, ListConsents, RecordConsent};
+use super::{Admin, No, answer, person, question};
+use crate::clock::wall;
+use crate::store::{Consent, ConsentWrite, DirectiveId, NewDirective, StoreError};
+
+/// Members that one directive may name.
+const REQUESTERS_MAX: usize = 64;
+
+pub(super) async fn record(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
+    let asked = question::<RecordConsent>(request).await?;
+    let new = NewDirective {
+        person: person(&asked.subject)?,
+        directive: directive(&admin, &asked)?,
+        reason: asked.reason.clone(),
+    };
+    let recorded = admin.0.store.record(new).await?;
+    done(&admin, recorded.id, recorded.write).await
+}
+
+pub(super) async fn withdraw(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
+    let asked = question::<WithdrawConsent>(request).await?;
+    let id = DirectiveId(asked.id);
+    let write = admin.0.store.withdraw(person(&asked.subject)?, id).await;
+    let write = write.map_err(|error| match error {
+        StoreError::UnknownDirective => No::unknown(
+            format!("this person has no directive {} that stands", asked.id),
+            "see which there are: tally consent list",
+        ),
+        other => other.into(),
+    })?;
+    done(&admin, id, write).await
+}
+
+pub(super) async fn list(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
+    let asked = question::<ListConsents>(request).await?;
+    let consents = admin.0.store.directives(person(&asked.subject)?).await?;
+    Ok(answer(&ConsentRows { rows: consents.iter().map(row).collect() }))
+}
+
+/// Tells the ledger, and says whether it knows.
+async fn done(admin: &Admin, id: DirectiveId, write: ConsentWrite) -> Result<Response, No> {
+    let written = admin.0.recorder.write_consents().await;
+    info!(
+        register = write.register,
+        version = write.version,
+        on_ledger = written.is_ok(),
+        "consent"
+    );
+    Ok(answer(&ConsentDone {
+        id: id.0,
+        register: write.register,
+        version: write.version,
+        on_ledger: written.is_ok(),
+    }))
+}
+
+fn directive(admin: &Admin, asked: &RecordConsent) -> Result<Directive, No> {
+    let purpose = match &asked.purpose {
+        None => None,
+        Some(text) => Some(text.parse::<Purpose>().map_err(|why| {
+            No::caller(format!("{text}: {why}"), "name a v3-ActReason code, such as TREAT")
+        })?),
+    };
+    let effect = match asked.effect {
+        api::Effect::Permit => Effect::Permit,
+        api::Effect::Deny => Effect::Deny,
+        api::Effect::Object => Effect::Object(Ruling::Pending),
+    };
+    Ok(Directive {
+        effect,
+        purpose,
+        actors: actors(admin, &asked.requesters)?,
+        recorded_at: wall(),
+    })
+}
+
+fn actors(admin: &Admin, requesters: &[String]) -> Result<Actors, No> {
+    if requesters.is_empty() {
+        return Ok(Actors::Anyone);
+    }
+    let known = admin.0.replica.known();
+    let member = |text: &String| -> Result<MemberId, No> {
+        let member = known.member(text).map(|member| member.id.clone());
+        member.ok_or_else(|| No::caller(format!("{text}: no member of the mesh"), "name a member"))
+    };
+    let mut members = requesters.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+    members.sort();
+    members.dedup();
+    if members.len() > REQUESTERS_MAX {
+        return Err(No::caller(format!("at most {REQUESTERS_MAX} members fit"), "name fewer"));
+    }
+    Ok(Actors::These(members))
+}
+
+fn row(consent: &Consent) -> ConsentRow {
+    let said = consent.said.as_ref().map(|said| &said.directive);
+    let requesters = said.map(|said| match &said.actors {
+        Actors::Anyone => Vec::new(),
+        Actors::These(members) => members.iter().map(ToString::to_string).collect(),
+    });
+    ConsentRow {
+        id: consent.id.0,
+        effect: said.map(|said| match said.effect {
+            Effect::Permit => api::Effect::Permit,
+            Effect::Deny => api::Effect::Deny,
+            Effect::Object(_) => api::Effect::Object,
+        }),
+        purpose: said.and_then(|said| said.purpose.as_ref()).map(ToString::to_string),
+        requesters: requesters.unwrap_or_default(),
+        recorded_at: said.map(|said| said.recorded_at.rfc3339()),
+        withdrawn: consent.withdrawn,
+        counts: consent.counts,
+    }
+}

@@ -1,0 +1,392 @@
+//! An agent as a process has it: out of one configuration file, with everything that it serves.
+//!
+//! Invariant: what is configured wrongly is told before anything is served, and nothing is decided
+//! before what an earlier life has left is settled.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tally_core::Encoded;
+use tally_core::entry::Genesis;
+use tally_core::id::{MeshId, NodeId};
+use tally_core::limits::Limits;
+use tally_core::register::{Address, MemberRecord};
+use tally_log::NoteKey;
+use tally_log::note::KeyName;
+use tally_net::keyfile::{self, KeyFileError, KeyUse};
+use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress};
+use tally_net::rustls::pki_types::CertificateDer;
+use tally_net::rustls::pki_types::pem::{self, PemObject};
+use tally_net::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId, TrustStore, tls};
+use tally_wire::DecodeError;
+use tokio::net::{TcpListener, lookup_host};
+use tokio::task::spawn_blocking;
+
+use crate::admin::{AdminParts, AdminServer, AdminSocket};
+use crate::clock::Clock;
+use crate::config::{AgentConfig, AgentLimits};
+use crate::exchange::{AgentParts, Exchange, Outcomes};
+use crate::health::{self, Health};
+use crate::http::HttpServer;
+use crate::ingress::{self, IngressParts};
+use crate::metrics::{Metrics, Observed};
+use crate::peers::ListenError;
+use crate::source::{SourceError, Sources};
+use crate::store::{Store, StoreError, StoreSettings};
+
+/// Bytes of a genesis file at most; more is none.
+const GENESIS_LEN_MAX: u64 = 64 * 1024;
+/// The ledger's epoch.
+const EPOCH: u64 = 0;
+/// For how many years the keys of openings are kept: the NHS Records Management Code of Practice keeps
+/// records of access as long as the record, 8 years for adults.
+const RETENTION_YEARS: u16 = 8;
+
+/// An agent that runs. Dropped, it stops at once, as if the process had been killed.
+pub struct Agent {
+    exchange: Exchange,
+    store: Store,
+    ingress: HttpServer,
+    health: HttpServer,
+    admin: AdminServer,
+    bound: AgentBound,
+}
+
+/// Where an agent is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentBound {
+    /// By other agents.
+    pub quic: SocketAddr,
+    /// By its applications.
+    pub ingress: SocketAddr,
+    /// By whoever watches it.
+    pub health: SocketAddr,
+}
+
+/// Why an agent does not start; whose it is to mend is in the words.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file or directory.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The genesis file is not the mesh's.
+    #[error("{0}")]
+    Genesis(String),
+    /// Certificate and key.
+    #[error(transparent)]
+    Identity(#[from] LoadIdentityError),
+    /// The certificate is not one that the member's own CA vouches for now.
+    #[error("{}: {why}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why peers would refuse it.
+        why: IdentityError,
+    },
+    /// The certificate is another workload's.
+    #[error("the certificate is for {found}, but this is the agent of {member}")]
+    OtherIdentity {
+        /// Who it is for.
+        found: Box<SpiffeId>,
+        /// Whose agent this is.
+        member: String,
+    },
+    /// The agent's key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A ledger node's address.
+    #[error("ledger node at {address}: {why}")]
+    LedgerAddress {
+        /// Where.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The address is taken, or not this machine's.
+    #[error("{what}: can't listen on {address}: {source}")]
+    Listen {
+        /// Which setting.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The endpoint for other agents.
+    #[error("[quic] listen: {0}")]
+    Quic(#[from] ListenError),
+    /// Our own fault.
+    #[error("the agent can't be put together: {0}")]
+    Own(String),
+}
+
+impl Agent {
+    /// Starts an agent: it serves health at once, and applications and other agents once it is
+    /// [`ready`](Self::ready). Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`], and nothing is served.
+    pub async fn start(config: &AgentConfig) -> Result<Self, StartError> {
+        let genesis = read_genesis(&config.genesis, config.mesh_id)?;
+        let identity = load_identity(config, genesis.value())?;
+        let agent_key = keyfile::load(&config.agent_key, KeyUse::Agent)?;
+        let ledger = addresses(config, genesis.value()).await?;
+        let log_keys = log_keys(genesis.value())?;
+        let limits = limits(&config.limits);
+        let ingress = listen("[ingress] listen", config.ingress.listen).await?;
+        let health = listen("[health] listen", config.health_listen).await?;
+        let (store, sources) = open(config, genesis.value(), &limits).await?;
+        let metrics =
+            Metrics::new(Clock::start()).map_err(|why| StartError::Own(why.to_string()))?;
+        let outcomes: Arc<dyn Outcomes> = Arc::new(metrics.clone());
+        let exchange = Exchange::start(AgentParts {
+            member: config.member.clone(),
+            operator: None,
+            mesh_id: config.mesh_id,
+            epoch: EPOCH,
+            genesis: genesis.value().clone(),
+            identity,
+            agent_key: AgentKey::new(agent_key),
+            trust: TrustStore::new(genesis.value().mesh.clone()),
+            ledger,
+            log_keys,
+            ledger_limits: ClientLimits::default(),
+            store: store.clone(),
+            sources: Arc::clone(&sources),
+            limits,
+            listen: config.quic_listen,
+            retention_years: RETENTION_YEARS,
+            outcomes: Arc::clone(&outcomes),
+        })?;
+        let admin = AdminSocket::listen(&config.data_dir);
+        let admin = admin.map_err(|source| StartError::Io {
+            path: config.data_dir.join(crate::admin::api::SOCKET),
+            source,
+        })?;
+        let listeners = (ingress, health, admin);
+        Self::serve(config, genesis, exchange, store, sources, metrics, listeners)
+    }
+
+    fn serve(
+        config: &AgentConfig,
+        genesis: Encoded<Genesis>,
+        exchange: Exchange,
+        store: Store,
+        sources: Arc<Sources>,
+        metrics: Metrics,
+        (ingress, health, admin): (TcpListener, TcpListener, AdminSocket),
+    ) -> Result<Self, StartError> {
+        let closed = exchange.closed_source();
+        let (seen, replica, why) = (store.clone(), exchange.replica().clone(), Arc::clone(&closed));
+        let observe = Arc::new(move || Observed {
+            outbox_entries: seen.outbox_len(),
+            ledger_size: replica.known().size,
+            ready: why().is_none(),
+        });
+        let health = health::serve(
+            health,
+            Health { closed: Arc::clone(&closed), observe, metrics: metrics.clone() },
+        );
+        let admin = admin.serve(AdminParts {
+            member: config.member.clone(),
+            genesis: genesis.clone(),
+            store: store.clone(),
+            recorder: exchange.recorder().clone(),
+            replica: exchange.replica().clone(),
+            ready: Arc::new(move || closed().is_none()),
+        });
+        let ingress = ingress::serve(
+            ingress,
+            IngressParts {
+                member: config.member.clone(),
+                genesis,
+                settings: config.ingress.clone(),
+                requester: exchange.requester().clone(),
+                replica: exchange.replica().clone(),
+                recorder: exchange.recorder().clone(),
+                store: store.clone(),
+                sources,
+                outcomes: Arc::new(metrics),
+            },
+        );
+        let address = |server: &HttpServer| {
+            server.address().ok_or_else(|| StartError::Own("a socket has no address".to_owned()))
+        };
+        let bound = AgentBound {
+            quic: exchange.address(),
+            ingress: address(&ingress)?,
+            health: address(&health)?,
+        };
+        Ok(Self { exchange, store, ingress, health, admin, bound })
+    }
+
+    /// Where it is reached.
+    #[must_use]
+    pub const fn bound(&self) -> AgentBound {
+        self.bound
+    }
+
+    /// Waits until what an earlier life has left is settled, and decisions are made.
+    pub async fn ready(&self) {
+        let mut settled = self.exchange.settled();
+        // It ends with the agent.
+        drop(settled.wait_for(|settled| *settled).await);
+    }
+
+    /// Takes nothing new, lets what is in flight end within its limit, and ends.
+    pub async fn stop(self) {
+        let Self { exchange, store, ingress, health, admin, .. } = self;
+        tokio::join!(ingress.stop(), admin.stop(), exchange.drain());
+        health.stop().await;
+        // The last words of the store are written on its own thread.
+        drop(spawn_blocking(move || store.close()).await);
+    }
+}
+
+fn read_genesis(path: &Path, wanted: MeshId) -> Result<Encoded<Genesis>, StartError> {
+    let io = |source| StartError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(GENESIS_LEN_MAX).read_to_end(&mut bytes).map_err(io)?;
+    let genesis = tally_wire::decode::<Genesis>(&bytes).map_err(|why: DecodeError| {
+        StartError::Genesis(format!("{}: not a genesis: {why}", path.display()))
+    })?;
+    let found = MeshId(genesis.leaf_hash());
+    if found != wanted {
+        let path = path.display();
+        let what = format!("{path}: the genesis of mesh {found}, but [mesh] id says {wanted}");
+        return Err(StartError::Genesis(what));
+    }
+    Ok(genesis)
+}
+
+/// The certificate: for this agent, and vouched for by the member's own CA now. Better told here than
+/// by every peer.
+fn load_identity(config: &AgentConfig, genesis: &Genesis) -> Result<Identity, StartError> {
+    let identity = Identity::load(&config.identity_cert, &config.identity_key)?;
+    let path = &config.identity_cert;
+    let refused = |why| StartError::Certificate { path: path.clone(), why };
+    let id = identity.id().map_err(refused)?;
+    if id.member != config.member || id.role != Role::Agent {
+        let member = config.member.to_string();
+        return Err(StartError::OtherIdentity { found: Box::new(id), member });
+    }
+    if let Some(ca) = &config.identity_ca {
+        let bad = |why| LoadIdentityError::Certificate { path: ca.clone(), why };
+        let mut certificates = CertificateDer::pem_file_iter(ca).map_err(bad)?;
+        let own = certificates.next().unwrap_or(Err(pem::Error::NoItemsFound)).map_err(bad)?;
+        let trust = TrustStore::new(genesis.mesh.clone());
+        if let Some(member) = genesis.members.iter().find(|member| member.id == config.member) {
+            trust.update(&MemberRecord { ca: own.to_vec(), ..member.clone() });
+            tls::check(&identity, &trust).map_err(refused)?;
+        }
+    }
+    Ok(identity)
+}
+
+/// Where the ledger nodes are: as configured, or as the genesis says.
+async fn addresses(
+    config: &AgentConfig,
+    genesis: &Genesis,
+) -> Result<Vec<LedgerAddress>, StartError> {
+    let nodes = genesis.members.iter().flat_map(|member| &member.nodes);
+    let nodes: Vec<(NodeId, Address)> = nodes.map(|node| (node.id, node.quic.clone())).collect();
+    let wanted = if config.ledger.is_empty() {
+        nodes.clone()
+    } else {
+        let mut wanted = Vec::new();
+        for address in &config.ledger {
+            let known = nodes.iter().find(|(_, quic)| quic == address);
+            let unknown = || StartError::LedgerAddress {
+                address: address.to_string(),
+                why: "the genesis names no ledger node that is reached there".to_owned(),
+            };
+            wanted.push(known.cloned().ok_or_else(unknown)?);
+        }
+        wanted
+    };
+    let mut found = Vec::new();
+    for (node, address) in wanted {
+        let text = address.to_string();
+        let bad = |why: String| StartError::LedgerAddress { address: text.clone(), why };
+        let mut resolved = lookup_host(&text).await.map_err(|why| bad(why.to_string()))?;
+        let address = resolved.next().ok_or_else(|| bad("it resolves to nothing".to_owned()))?;
+        found.push(LedgerAddress { node, address });
+    }
+    Ok(found)
+}
+
+fn log_keys(genesis: &Genesis) -> Result<Vec<NoteKey>, StartError> {
+    let name = KeyName::new(&format!("{}/ledger/{EPOCH}", genesis.mesh));
+    let name = name.map_err(|why| StartError::Genesis(format!("the mesh's name: {why}")))?;
+    let nodes = genesis.members.iter().flat_map(|member| &member.nodes);
+    Ok(nodes.map(|node| NoteKey::ed25519(name.clone(), node.log_key)).collect())
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| StartError::Listen { what, address, source })
+}
+
+/// Opens the store and indexes the sources, which may take a while.
+async fn open(
+    config: &AgentConfig,
+    genesis: &Genesis,
+    limits: &Limits,
+) -> Result<(Store, Arc<Sources>), StartError> {
+    let settings = StoreSettings {
+        directory: config.data_dir.join("store"),
+        member: config.member.clone(),
+        mesh_id: config.mesh_id,
+        consent_registers: 1,
+    };
+    let path = config.data_dir.clone();
+    std::fs::create_dir_all(&path).map_err(|source| StartError::Io { path, source })?;
+    let (member, environment) = (config.member.clone(), genesis.environment);
+    let (sources, limits) = (config.sources.clone(), limits.clone());
+    let opened = spawn_blocking(move || {
+        let store = Store::open(settings)?;
+        let sources = Sources::open(sources, &member, environment, &limits)?;
+        Ok::<_, StartError>((store, Arc::new(sources)))
+    });
+    let (store, sources) = opened.await.map_err(|why| StartError::Own(why.to_string()))??;
+    for source in sources.iter() {
+        let Some(report) = source.report() else { continue };
+        let id = &source.descriptor().id;
+        tracing::info!(source = %id, files = report.files, records = report.records, "indexed");
+        for (warning, count) in &report.warnings {
+            tracing::warn!(source = %id, count, "{warning}");
+        }
+    }
+    Ok((store, sources))
+}
+
+fn limits(configured: &AgentLimits) -> Limits {
+    let default = Limits::default();
+    let or = |value: Option<u64>, default: usize| {
+        value.map_or(default, |value| usize::try_from(value).unwrap_or(usize::MAX))
+    };
+    Limits {
+        exchanges_max: or(configured.exchanges_max, default.exchanges_max),
+        requests_max: or(configured.requests_max, default.requests_max),
+        outbox_entries_max: or(configured.outbox_entries_max, default.outbox_entries_max),
+        refusals_max: configured
+            .refusals_max
+            .map_or(default.refusals_max, |value| u32::try_from(value).unwrap_or(u32::MAX)),
+        ..default
+    }
+}

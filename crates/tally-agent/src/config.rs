@@ -1,0 +1,456 @@
+//! An agent's configuration: one TOML file, and `TALLY_AGENT_*` variables that take the place of
+//! what it says.
+//!
+//! ```toml
+//! tally = 1
+//! data_dir = "data"                # relative paths are relative to this file
+//! member = "RZ9"
+//!
+//! [mesh]
+//! id = "…"                         # 64 hexadecimal digits: the hash of the genesis
+//! genesis = "genesis.cbor"
+//! ledger = ["ledger.rz9.example:7610"]   # optional: else the addresses in the genesis
+//!
+//! [identity]
+//! cert = "agent.pem"
+//! key = "agent.pem.key"
+//! ca = "ca.pem"                    # optional: the member's own CA, to check the certificate by
+//!
+//! [agent]
+//! key = "agent.key"                # signs sessions and batches
+//!
+//! [quic]
+//! listen = "0.0.0.0:7600"          # UDP; this and the next two are the defaults
+//! [ingress]
+//! listen = "127.0.0.1:7601"        # TCP, loopback only
+//! purpose = "TREAT"                # optional: where a request has no Tally-Purpose
+//! user = "header"                  # header | jwt | service:NAME
+//! [health]
+//! listen = "0.0.0.0:7602"          # TCP
+//!
+//! [[source]]
+//! id = "fhir"
+//! kind = "fhir-directory"
+//! path = "records"
+//!
+//! [officer]                        # what `tally agreement sign` signs with; the agent ignores it
+//! role = "ig-lead"
+//! key = "officers/ig-lead.key"
+//! ```
+//!
+//! A variable's name is `TALLY_AGENT_` and the key in capitals, with `_` for the dot:
+//! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tally_core::file::{self, Keys, Override, OverrideKind, Problem, Reader, Value};
+use tally_core::id::{MemberId, MeshId, OfficerRole, Purpose};
+use tally_core::register::Address;
+
+use crate::source::SourceSettings;
+
+/// Bytes of a configuration file at most.
+pub const FILE_LEN_MAX: usize = 256 * 1024;
+
+const PREFIX: &str = "TALLY_AGENT_";
+const PATH_LEN_MAX: usize = 4096;
+/// Ledger nodes, and sources, at most.
+const LIST_LEN_MAX: usize = 64;
+/// Bytes of a service's name at most.
+const SERVICE_LEN_MAX: usize = 128;
+
+/// Keys that a variable may set, and what each takes.
+const KEYS: &[(&str, OverrideKind)] = &[
+    ("tally", OverrideKind::Number),
+    ("data_dir", OverrideKind::Text),
+    ("member", OverrideKind::Text),
+    ("mesh.id", OverrideKind::Text),
+    ("mesh.genesis", OverrideKind::Text),
+    ("identity.cert", OverrideKind::Text),
+    ("identity.key", OverrideKind::Text),
+    ("identity.ca", OverrideKind::Text),
+    ("agent.key", OverrideKind::Text),
+    ("quic.listen", OverrideKind::Text),
+    ("ingress.listen", OverrideKind::Text),
+    ("ingress.purpose", OverrideKind::Text),
+    ("ingress.user", OverrideKind::Text),
+    ("health.listen", OverrideKind::Text),
+    ("limits.exchanges_max", OverrideKind::Number),
+    ("limits.requests_max", OverrideKind::Number),
+    ("limits.outbox_entries_max", OverrideKind::Number),
+    ("limits.refusals_max", OverrideKind::Number),
+];
+
+/// An agent's configuration. Paths are absolute, or relative to where the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The agent's directory: its store and its admin socket. It is the agent's alone.
+    pub data_dir: PathBuf,
+    /// Whose agent it is.
+    pub member: MemberId,
+    /// The mesh.
+    pub mesh_id: MeshId,
+    /// The file with the genesis.
+    pub genesis: PathBuf,
+    /// Where ledger nodes are reached; none: where the genesis says.
+    pub ledger: Vec<Address>,
+    /// The file with its certificate chain, in PEM.
+    pub identity_cert: PathBuf,
+    /// The file with the certificate's key, in PEM.
+    pub identity_key: PathBuf,
+    /// The file with the member's own CA, in PEM.
+    pub identity_ca: Option<PathBuf>,
+    /// The key file that signs its sessions and batches.
+    pub agent_key: PathBuf,
+    /// Where other agents reach it, over UDP. Default port 7600.
+    pub quic_listen: SocketAddr,
+    /// Its ingress.
+    pub ingress: IngressSettings,
+    /// Where its health is seen, over TCP. Default port 7602.
+    pub health_listen: SocketAddr,
+    /// What it can share.
+    pub sources: Vec<SourceSettings>,
+    /// Its limits.
+    pub limits: AgentLimits,
+    /// What officers sign with.
+    pub officer: Option<OfficerSettings>,
+}
+
+/// Where the member's applications ask, and how they are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngressSettings {
+    /// Over TCP, loopback only. Default port 7601.
+    pub listen: SocketAddr,
+    /// The purpose of requests that state none.
+    pub purpose: Option<Purpose>,
+    /// Who the user is.
+    pub user: IngressUser,
+}
+
+/// How the user of a request is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IngressUser {
+    /// By the header `Tally-User`: asserted by the application.
+    Header,
+    /// The application itself is the user.
+    Service(String),
+}
+
+/// What an officer signs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfficerSettings {
+    /// The office.
+    pub role: OfficerRole,
+    /// The key file.
+    pub key: PathBuf,
+}
+
+/// What a person who runs an agent may limit; defaults and meanings as in
+/// [`Limits`](tally_core::limits::Limits).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AgentLimits {
+    /// Exchanges in flight as provider.
+    pub exchanges_max: Option<u64>,
+    /// Exchanges in flight as requester.
+    pub requests_max: Option<u64>,
+    /// Entries that wait in the outbox.
+    pub outbox_entries_max: Option<u64>,
+    /// Refusals per requester and code in a window that become entries of their own.
+    pub refusals_max: Option<u64>,
+}
+
+/// Why there is no configuration: the fault of whoever wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file, or a variable, says something wrong.
+    #[error("{}", Told { path, problems })]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// All that is wrong, in the order of the lines.
+        problems: Vec<Problem>,
+    },
+}
+
+impl AgentConfig {
+    /// Reads a configuration file, and this process's variables.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all that is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut text = String::new();
+        let opened = fs::File::open(path);
+        // One byte more, so that a file that is too long is seen to be.
+        let read = opened.and_then(|it| it.take(FILE_LEN_MAX as u64 + 1).read_to_string(&mut text));
+        read.map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        Self::read(&text, folder, variables)
+            .map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
+    }
+
+    /// Reads a configuration from a text and variables. Relative paths, those of variables too, are
+    /// relative to `folder`.
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of the lines.
+    pub fn read(
+        text: &str,
+        folder: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let (overrides, mut unknown) = overrides(variables);
+        let read = file::read(text, FILE_LEN_MAX, &overrides, |reader, keys| {
+            read_config(&mut Section { reader, folder }, keys)
+        });
+        match read {
+            Ok(config) if unknown.is_empty() => Ok(config),
+            Ok(_) => Err(unknown),
+            Err(mut problems) => {
+                problems.append(&mut unknown);
+                Err(problems)
+            }
+        }
+    }
+}
+
+/// The variables that take the place of keys, and what is wrong with the others that are ours.
+fn overrides(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> (Vec<Override>, Vec<Problem>) {
+    let mut found = Vec::new();
+    let mut unknown = Vec::new();
+    for (origin, text) in variables {
+        let Some(name) = origin.strip_prefix(PREFIX) else { continue };
+        // Kubernetes describes a Service that is called tally-agent in such variables.
+        if name.starts_with("SERVICE_") || name == "PORT" || name.starts_with("PORT_") {
+            continue;
+        }
+        let named = KEYS.iter().find(|(key, _)| key.replace('.', "_").to_uppercase() == name);
+        match named {
+            Some(&(path, kind)) => found.push(Override { path, kind, text, origin }),
+            None => {
+                let what = format!("the variable {origin} is for no key that is known");
+                unknown.push(Problem { path: String::new(), line: None, what });
+            }
+        }
+    }
+    unknown.sort_by(|one, other| one.what.cmp(&other.what));
+    (found, unknown)
+}
+
+/// A reader that knows where paths begin.
+struct Section<'r, 'f> {
+    reader: &'r mut Reader,
+    folder: &'f Path,
+}
+
+fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<AgentConfig> {
+    let format = section.reader.required(&mut keys, "tally");
+    if let Some(format) = format
+        && section.reader.number(&format).is_some_and(|number| number != 1)
+    {
+        section.reader.complain(&format, "this version reads format 1 only");
+    }
+    let data_dir = section.path(&mut keys, "data_dir");
+    let member = section.reader.required(&mut keys, "member");
+    let member = member.and_then(|it| section.reader.parsed(&it));
+
+    let mut mesh = section.table(&mut keys, "mesh");
+    let mesh_id = section.reader.required(&mut mesh, "id");
+    let mesh_id = mesh_id.and_then(|it| section.reader.parsed(&it));
+    let genesis = section.path(&mut mesh, "genesis");
+    let ledger = section.addresses(&mut mesh);
+    section.reader.close(mesh);
+
+    let mut identity = section.table(&mut keys, "identity");
+    let identity_cert = section.path(&mut identity, "cert");
+    let identity_key = section.path(&mut identity, "key");
+    let identity_ca = match section.reader.optional(&mut identity, "ca") {
+        None => Some(None),
+        Some(it) => section.path_in(&it).map(Some),
+    };
+    section.reader.close(identity);
+
+    let mut agent = section.table(&mut keys, "agent");
+    let agent_key = section.path(&mut agent, "key");
+    section.reader.close(agent);
+
+    let mut quic = section.table(&mut keys, "quic");
+    let quic_listen = section.listen_in(&mut quic, (Ipv4Addr::UNSPECIFIED, 7600).into());
+    section.reader.close(quic);
+    let ingress = section.ingress(&mut keys);
+    let mut health = section.table(&mut keys, "health");
+    let health_listen = section.listen_in(&mut health, (Ipv4Addr::UNSPECIFIED, 7602).into());
+    section.reader.close(health);
+    let sources = section.sources(&mut keys);
+    let limits = section.limits(&mut keys);
+    let officer = section.officer(&mut keys);
+    section.reader.close(keys);
+
+    Some(AgentConfig {
+        data_dir: data_dir?,
+        member: member?,
+        mesh_id: mesh_id?,
+        genesis: genesis?,
+        ledger: ledger?,
+        identity_cert: identity_cert?,
+        identity_key: identity_key?,
+        identity_ca: identity_ca?,
+        agent_key: agent_key?,
+        quic_listen: quic_listen?,
+        ingress: ingress?,
+        health_listen: health_listen?,
+        sources: sources?,
+        limits: limits?,
+        officer: officer?,
+    })
+}
+
+impl Section<'_, '_> {
+    /// The keys of a table; those of an absent one are all absent.
+    fn table<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Keys<'d> {
+        let value = self.reader.optional(keys, key);
+        let table = value.and_then(|value| self.reader.table(&value));
+        table.unwrap_or_else(|| Keys::absent(key))
+    }
+
+    fn path(&mut self, keys: &mut Keys<'_>, key: &str) -> Option<PathBuf> {
+        let value = self.reader.required(keys, key)?;
+        self.path_in(&value)
+    }
+
+    fn path_in(&mut self, value: &Value<'_>) -> Option<PathBuf> {
+        let text = self.reader.text(value, PATH_LEN_MAX)?;
+        if text.is_empty() || text.contains('\0') {
+            self.reader.complain(value, "expected a path");
+            return None;
+        }
+        Some(self.folder.join(text))
+    }
+
+    fn listen_in(&mut self, table: &mut Keys<'_>, default: SocketAddr) -> Option<SocketAddr> {
+        let Some(value) = self.reader.optional(table, "listen") else { return Some(default) };
+        let text = self.reader.text(&value, 256);
+        let address = text.and_then(|text| text.parse().ok());
+        if text.is_some() && address.is_none() {
+            let what = format!("expected IP:PORT or [IPv6]:PORT, such as {default}");
+            self.reader.complain(&value, what);
+        }
+        address
+    }
+
+    fn addresses(&mut self, mesh: &mut Keys<'_>) -> Option<Vec<Address>> {
+        let Some(value) = self.reader.optional(mesh, "ledger") else { return Some(Vec::new()) };
+        let elements = self.reader.list(&value, LIST_LEN_MAX)?;
+        elements.iter().map(|it| self.reader.parsed(it)).collect()
+    }
+
+    fn ingress(&mut self, keys: &mut Keys<'_>) -> Option<IngressSettings> {
+        let mut table = self.table(keys, "ingress");
+        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 7601));
+        let value_of = |it: Option<SocketAddr>| it.filter(|it| !it.ip().is_loopback());
+        let listen = self.listen_in(&mut table, default);
+        if let Some(open) = value_of(listen) {
+            let path = "ingress.listen".to_owned();
+            let what = format!(
+                "{open} is not on loopback: whoever reaches it would ask in this member's name"
+            );
+            self.reader.complain_at(Problem { path, line: None, what });
+        }
+        let purpose = match self.reader.optional(&mut table, "purpose") {
+            None => Some(None),
+            Some(it) => self.reader.parsed(&it).map(Some),
+        };
+        let user = match self.reader.optional(&mut table, "user") {
+            None => Some(IngressUser::Header),
+            Some(it) => self.user(&it),
+        };
+        self.reader.close(table);
+        Some(IngressSettings { listen: listen?, purpose: purpose?, user: user? })
+    }
+
+    fn user(&mut self, value: &Value<'_>) -> Option<IngressUser> {
+        let text = self.reader.text(value, SERVICE_LEN_MAX)?;
+        if text == "header" {
+            return Some(IngressUser::Header);
+        }
+        match text.strip_prefix("service:") {
+            Some(name) if !name.is_empty() => Some(IngressUser::Service(name.to_owned())),
+            _ if text == "jwt" => {
+                let what = "this version checks no tokens yet: expected header or service:NAME";
+                self.reader.complain(value, what);
+                None
+            }
+            _ => {
+                self.reader.complain(value, "expected header, jwt or service:NAME");
+                None
+            }
+        }
+    }
+
+    fn sources(&mut self, keys: &mut Keys<'_>) -> Option<Vec<SourceSettings>> {
+        let Some(value) = self.reader.optional(keys, "source") else { return Some(Vec::new()) };
+        SourceSettings::read_all(self.reader, self.folder, &value)
+    }
+
+    fn limits(&mut self, keys: &mut Keys<'_>) -> Option<AgentLimits> {
+        let mut table = self.table(keys, "limits");
+        let mut limit = |key| match self.reader.optional(&mut table, key) {
+            None => Some(None),
+            Some(value) => self.reader.number(&value).map(Some),
+        };
+        let exchanges = limit("exchanges_max");
+        let requests = limit("requests_max");
+        let outbox = limit("outbox_entries_max");
+        let refusals = limit("refusals_max");
+        self.reader.close(table);
+        Some(AgentLimits {
+            exchanges_max: exchanges?,
+            requests_max: requests?,
+            outbox_entries_max: outbox?,
+            refusals_max: refusals?,
+        })
+    }
+
+    fn officer(&mut self, keys: &mut Keys<'_>) -> Option<Option<OfficerSettings>> {
+        let Some(value) = self.reader.optional(keys, "officer") else { return Some(None) };
+        let mut table = self.reader.table(&value)?;
+        let role = self.reader.required(&mut table, "role");
+        let role = role.and_then(|it| self.reader.parsed(&it));
+        let key = self.path(&mut table, "key");
+        self.reader.close(table);
+        Some(Some(OfficerSettings { role: role?, key: key? }))
+    }
+}
+
+/// What is wrong, a line for each.
+struct Told<'p> {
+    path: &'p Path,
+    problems: &'p [Problem],
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, problems } = self;
+        for (place, problem) in problems.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}: {problem}", path.display())?;
+        }
+        Ok(())
+    }
+}

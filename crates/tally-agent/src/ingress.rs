@@ -1,0 +1,242 @@
+//! The ingress: where the member's applications ask, over HTTP on loopback, as if it were the other
+//! organisation's server. `/fhir/{member}/…` is a FHIR R4 endpoint, `/data/{member}/{dataset}` a
+//! dataset, `/catalogue` says what there is, `/receipts/{exchange}` proves what was released.
+//!
+//! Invariant: what an application gets has its entry on the ledger; what it is refused says what
+//! would make it lawful and whom to ask. Nothing that is asked is logged: a path or a query may name
+//! a person.
+
+mod answer;
+mod catalogue;
+mod receipt;
+mod request;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use tally_core::Encoded;
+use tally_core::entry::Genesis;
+use tally_core::id::{MemberId, SourceId};
+use tally_core::refusal::Refusal;
+use tokio::net::TcpListener;
+
+use crate::config::IngressSettings;
+use crate::exchange::{Ask, Outcomes, Requester, Side};
+use crate::http::{HttpLimits, HttpServer};
+use crate::recorder::Recorder;
+use crate::replica::Replica;
+use crate::source::{Sources, capability};
+use crate::store::Store;
+use answer::{Form, answer, refused_here};
+use request::{Said, Unfit, Wanted};
+
+/// What the ingress works with.
+pub struct IngressParts {
+    /// Whose agent it is.
+    pub member: MemberId,
+    /// Leaf 0 of the mesh.
+    pub genesis: Encoded<Genesis>,
+    /// How its applications are known.
+    pub settings: IngressSettings,
+    /// Asks other members.
+    pub requester: Requester,
+    /// The registers.
+    pub replica: Replica,
+    /// Asks the ledger.
+    pub recorder: Recorder,
+    /// Receipts.
+    pub store: Store,
+    /// The own sources, for the catalogue.
+    pub sources: Arc<Sources>,
+    /// Counts what is refused here.
+    pub outcomes: Arc<dyn Outcomes>,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+struct Ingress(Arc<IngressParts>);
+
+/// Serves applications.
+#[must_use]
+pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
+    let router = Router::new()
+        .route("/fhir/{member}/metadata", any(metadata))
+        .route("/fhir/{member}/{*path}", any(fhir))
+        .route("/data/{member}/{dataset}", any(dataset))
+        .route("/data/{member}/{dataset}/{*path}", any(dataset_part))
+        .route("/catalogue", any(catalogue::catalogue))
+        .route("/receipts/{exchange}", any(receipt::receipt))
+        .fallback(nothing)
+        .with_state(Ingress(Arc::new(parts)));
+    HttpServer::tcp(listener, router, HttpLimits::default())
+}
+
+async fn metadata(
+    State(ingress): State<Ingress>,
+    method: Method,
+    Path(member): Path<String>,
+) -> Response {
+    if let Err(unfit) = request::reads(&method) {
+        return ingress.refuse(&unfit);
+    }
+    match ingress.member(&member) {
+        Err(unfit) => ingress.refuse(&unfit),
+        Ok(_) => {
+            let base = format!("/fhir/{member}");
+            let statement = capability(&base, RELEASED, env!("CARGO_PKG_VERSION"));
+            ([(header::CONTENT_TYPE, answer::FHIR)], statement).into_response()
+        }
+    }
+}
+
+async fn fhir(
+    State(ingress): State<Ingress>,
+    method: Method,
+    Path((member, path)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let asked = (|| {
+        request::reads(&method)?;
+        request::accepts_fhir(&headers)?;
+        let wanted = Wanted::of_fhir(&path, query.as_deref().unwrap_or_default())?;
+        let source = "fhir".parse().map_err(|_| Unfit::new(Refusal::UnknownSource, ""))?;
+        ingress.ask(&member, source, wanted, 0, &headers)
+    })();
+    ingress.carry(asked, &method, Form::Fhir).await
+}
+
+async fn dataset(
+    state: State<Ingress>,
+    method: Method,
+    Path((member, dataset)): Path<(String, String)>,
+    query: RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    data(state, method, [member, dataset, String::new()], query, headers).await
+}
+
+async fn dataset_part(
+    state: State<Ingress>,
+    method: Method,
+    Path((member, dataset, path)): Path<(String, String, String)>,
+    query: RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    data(state, method, [member, dataset, path], query, headers).await
+}
+
+async fn data(
+    State(ingress): State<Ingress>,
+    method: Method,
+    [member, dataset, path]: [String; 3],
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let asked = (|| {
+        request::reads(&method)?;
+        let wanted = Wanted::of_dataset(&path, query.as_deref().unwrap_or_default())?;
+        let source = dataset.parse::<SourceId>();
+        let source = source.map_err(|_| Unfit::new(Refusal::UnknownSource, ""))?;
+        let offset = request::offset(&headers)?;
+        ingress.ask(&member, source, wanted, offset, &headers)
+    })();
+    ingress.carry(asked, &method, Form::Dataset).await
+}
+
+async fn nothing(State(ingress): State<Ingress>, _: Uri) -> Response {
+    let detail = "paths are /fhir/MEMBER/…, /data/MEMBER/DATASET, /catalogue, /receipts/EXCHANGE";
+    ingress.refuse(&Unfit::new(Refusal::UnknownSource, detail))
+}
+
+impl Ingress {
+    /// What is asked, with all that an entry or an opening says of it.
+    fn ask(
+        &self,
+        member: &str,
+        source: SourceId,
+        wanted: Wanted,
+        offset: u64,
+        headers: &HeaderMap,
+    ) -> Result<Ask, Unfit> {
+        let said = Said::read(headers, &self.0.settings)?;
+        let provider = self.member(member)?;
+        self.known_source(&provider, &source)?;
+        Ok(Ask {
+            provider,
+            source,
+            action: wanted.action,
+            path: wanted.path,
+            query: wanted.query,
+            offset,
+            purpose: said.purpose,
+            agreement: said.agreement,
+            user_known: said.user_known,
+            user: said.user,
+            role: None,
+            relationship: said.relationship,
+            reason: said.reason,
+            resumes: None,
+            request_ids: said.request_ids,
+        })
+    }
+
+    fn member(&self, text: &str) -> Result<MemberId, Unfit> {
+        let member = self.0.requester.member(text);
+        member.map_err(|refusal| Unfit::new(refusal, ""))
+    }
+
+    /// A source of which no agreement on the ledger says that its provider has it is unknown here.
+    /// Where the provider shares nothing with anybody yet, only the provider can say.
+    fn known_source(&self, provider: &MemberId, source: &SourceId) -> Result<(), Unfit> {
+        let known = self.0.replica.known();
+        let documents = known.registers.iter().filter_map(|(_, state)| match &state.value {
+            tally_core::ledger::RegisterValue::Agreement { record, .. } => {
+                Some(record.document.value())
+            }
+            _ => None,
+        });
+        let shares = documents.flat_map(|document| &document.shares);
+        let mut of_provider = shares.filter(|share| share.provider == *provider).peekable();
+        let shares_nothing = of_provider.peek().is_none();
+        if shares_nothing || of_provider.any(|share| share.source == *source) {
+            return Ok(());
+        }
+        Err(Unfit::new(Refusal::UnknownSource, ""))
+    }
+
+    async fn carry(&self, asked: Result<Ask, Unfit>, method: &Method, form: Form) -> Response {
+        let ask = match asked {
+            Ok(ask) => ask,
+            Err(unfit) => return self.refuse(&unfit),
+        };
+        let (provider, purpose, offset) = (ask.provider.clone(), ask.purpose.clone(), ask.offset);
+        let head_only = *method == Method::HEAD;
+        match self.0.requester.ask(ask).await {
+            Ok(given) => answer(given, &provider, &purpose, offset, head_only, form).await,
+            Err(refusal) => {
+                // It was counted where it was turned away.
+                refused_here(&Unfit::new(refusal, ""), Some((&provider, &purpose)))
+            }
+        }
+    }
+
+    /// Refuses what does not get past the ingress: a log line and a metric, no entry.
+    fn refuse(&self, unfit: &Unfit) -> Response {
+        tracing::info!(code = unfit.refusal.code(), "refused at the ingress");
+        self.0.outcomes.turned_away(Side::Requester, unfit.refusal);
+        refused_here(unfit, None)
+    }
+}
+
+/// Since when the CapabilityStatement is what it is.
+const RELEASED: &str = "2026-11-25";
+
+/// A status that HTTP knows.
+fn status(refusal: Refusal) -> StatusCode {
+    StatusCode::from_u16(refusal.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

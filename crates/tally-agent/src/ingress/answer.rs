@@ -1,0 +1,200 @@
+//! What came of an exchange, as HTTP: a record, a dataset, or an OperationOutcome that says why not.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body as HttpBody, Bytes};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use serde_json::json;
+use tally_core::id::{ExchangeId, MemberId, Purpose};
+use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, Said};
+
+use super::request::Unfit;
+use super::status;
+use crate::exchange::{Answer, Body, Head, RefusalHead};
+
+/// FHIR's JSON.
+pub(super) const FHIR: &str = "application/fhir+json; charset=utf-8";
+/// When to try again what is unavailable, in seconds.
+const RETRY_AFTER_S: &str = "1";
+
+/// What an answer is dressed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Fhir,
+    Dataset,
+}
+
+/// The answer of a provider.
+pub(super) async fn answer(
+    given: Answer,
+    provider: &MemberId,
+    purpose: &Purpose,
+    offset: u64,
+    head_only: bool,
+    form: Form,
+) -> Response {
+    let Answer { exchange, head, body } = given;
+    let mut headers = of_exchange(exchange);
+    match head {
+        Head::Refused(no) => {
+            if no.leaf.is_some() {
+                with_receipt(&mut headers, exchange);
+            }
+            refused(&no, exchange, provider, purpose, headers)
+        }
+        Head::Permit { description, .. } => {
+            with_receipt(&mut headers, exchange);
+            let media_type = match form {
+                Form::Fhir => FHIR,
+                Form::Dataset => description.media_type.as_str(),
+            };
+            insert(&mut headers, header::CONTENT_TYPE, media_type);
+            if form == Form::Dataset {
+                insert(&mut headers, header::ACCEPT_RANGES, "bytes");
+            }
+            if let Some(etag) = &description.etag {
+                insert(&mut headers, header::ETAG, etag);
+            }
+            let mut status = StatusCode::OK;
+            if offset > 0 {
+                // How long it is as a whole, nobody knows who has not read it.
+                status = StatusCode::PARTIAL_CONTENT;
+                let last = description.bytes.and_then(|bytes| offset.checked_add(bytes));
+                let last = last.and_then(|end| end.checked_sub(1));
+                if let Some(last) = last {
+                    insert(
+                        &mut headers,
+                        header::CONTENT_RANGE,
+                        &format!("bytes {offset}-{last}/*"),
+                    );
+                }
+            }
+            if let Some(bytes) = description.bytes {
+                insert(&mut headers, header::CONTENT_LENGTH, &bytes.to_string());
+            }
+            if head_only {
+                return match used_up(body).await {
+                    Ok(()) => (status, headers, HttpBody::empty()).into_response(),
+                    Err(refusal) => {
+                        let unfit = Unfit { refusal, detail: String::new() };
+                        refused_here(&unfit, Some((provider, purpose)))
+                    }
+                };
+            }
+            (status, headers, HttpBody::from_stream(Pieces::of(body))).into_response()
+        }
+    }
+}
+
+/// A no that no provider has said.
+pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) -> Response {
+    let Unfit { refusal, detail } = unfit;
+    let text = if detail.is_empty() { refusal.meaning().to_owned() } else { detail.clone() };
+    let mut remedy = refusal.remedy().to_owned();
+    if let Some((provider, _)) = about {
+        remedy = remedy.replace("the provider", provider.as_str());
+    }
+    let diagnostics = format!("To make this work: {remedy} Ask: {}.", refusal.ask());
+    let outcome = json!({
+        "resourceType": "OperationOutcome",
+        "issue": [{
+            "severity": "error",
+            "code": refusal.fhir_issue(),
+            "details": {
+                "coding": [{ "system": REFUSAL_SYSTEM, "code": refusal.code() }],
+                "text": text,
+            },
+            "diagnostics": diagnostics,
+        }],
+    });
+    outcome_response(*refusal, outcome.to_string(), HeaderMap::new())
+}
+
+fn refused(
+    no: &RefusalHead,
+    exchange: ExchangeId,
+    provider: &MemberId,
+    purpose: &Purpose,
+    headers: HeaderMap,
+) -> Response {
+    let said =
+        Said { refusal: no.refusal, exchange, provider, purpose, agreement: no.agreement.as_ref() };
+    outcome_response(no.refusal, said.operation_outcome(), headers)
+}
+
+fn outcome_response(refusal: Refusal, outcome: String, mut headers: HeaderMap) -> Response {
+    insert(&mut headers, header::CONTENT_TYPE, FHIR);
+    let status = status(refusal);
+    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+        insert(&mut headers, header::RETRY_AFTER, RETRY_AFTER_S);
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        insert(&mut headers, header::ALLOW, "GET, HEAD");
+    }
+    (status, headers, outcome).into_response()
+}
+
+fn of_exchange(exchange: ExchangeId) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    insert(&mut headers, "tally-exchange", &exchange.to_string());
+    insert(&mut headers, header::CACHE_CONTROL, "no-store");
+    headers
+}
+
+fn with_receipt(headers: &mut HeaderMap, exchange: ExchangeId) {
+    insert(headers, "tally-receipt", &format!("/receipts/{exchange}"));
+}
+
+fn insert(headers: &mut HeaderMap, name: impl header::IntoHeaderName, value: &str) {
+    // What a provider says and no header can hold is left out.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// A HEAD request is an exchange: what was released for it crossed, and is thrown away here.
+async fn used_up(mut body: Body) -> Result<(), Refusal> {
+    while let Some(piece) = body.next().await {
+        piece?;
+    }
+    Ok(())
+}
+
+/// The pieces of a body. One that breaks off ends the connection: nobody takes it for whole. The last
+/// piece waits for the end of all: whoever has it all finds its receipt.
+struct Pieces {
+    body: Body,
+    held: Option<Bytes>,
+}
+
+impl Pieces {
+    const fn of(body: Body) -> Self {
+        Self { body, held: None }
+    }
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, BrokenOff>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match std::task::ready!(self.body.poll_next(context)) {
+                Some(Ok(next)) => {
+                    if let Some(piece) = self.held.replace(next) {
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
+                }
+                Some(Err(refusal)) => return Poll::Ready(Some(Err(BrokenOff(refusal)))),
+                None => return Poll::Ready(self.held.take().map(Ok)),
+            }
+        }
+    }
+}
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("the release broke off: {0}")]
+struct BrokenOff(Refusal);

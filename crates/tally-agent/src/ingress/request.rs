@@ -1,0 +1,295 @@
+//! What an application asks, read from its request: whom, what, why and who. Nothing of it is
+//! believed beyond what the ingress is configured to believe.
+
+use axum::http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+use tally_core::entry::{Action, UserKnown};
+use tally_core::id::{AgreementId, Purpose};
+use tally_core::refusal::Refusal;
+
+use crate::config::{IngressSettings, IngressUser};
+
+/// Bytes of a user, a role and a relationship at most.
+const WHO_LEN_MAX: usize = 256;
+/// Bytes of a reason at most.
+const REASON_LEN_MAX: usize = 1024;
+/// Bytes of a path and of a query at most.
+const PATH_LEN_MAX: usize = 2048;
+const QUERY_LEN_MAX: usize = 8192;
+/// Relationships that an application may state.
+const RELATIONSHIPS: [&str; 4] = ["referral", "caseload", "encounter", "self-claimed"];
+
+/// Why, who, and under which agreement.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) purpose: Purpose,
+    pub(super) agreement: Option<AgreementId>,
+    pub(super) user_known: UserKnown,
+    pub(super) user: Option<String>,
+    pub(super) relationship: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) request_ids: Vec<String>,
+}
+
+/// What of a source.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) action: Action,
+    pub(super) path: String,
+    pub(super) query: String,
+}
+
+/// A request that does not get past the ingress: its code, and what is wrong in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unfit {
+    pub(super) refusal: Refusal,
+    pub(super) detail: String,
+}
+
+impl Unfit {
+    pub(super) fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
+        Self { refusal, detail: detail.into() }
+    }
+}
+
+impl Said {
+    /// Reads the headers, with what the ingress says where they say nothing.
+    ///
+    /// # Errors
+    /// [`Unfit`] if something that is needed is missing, or can't be read.
+    pub(super) fn read(headers: &HeaderMap, ingress: &IngressSettings) -> Result<Self, Unfit> {
+        let purpose = match header(headers, "tally-purpose")? {
+            Some(text) => parsed(text, "Tally-Purpose")?,
+            None => {
+                let missing = || Unfit::new(Refusal::PurposeMissing, "");
+                ingress.purpose.clone().ok_or_else(missing)?
+            }
+        };
+        let agreement = header(headers, "tally-agreement")?;
+        let agreement = agreement.map(|text| parsed(text, "Tally-Agreement")).transpose()?;
+        let (user_known, user) = match &ingress.user {
+            IngressUser::Service(name) => (UserKnown::Service, Some(format!("service|{name}"))),
+            IngressUser::Header => match header(headers, "tally-user")? {
+                None => (UserKnown::Service, None),
+                Some(text) => (UserKnown::Asserted, Some(user(text)?)),
+            },
+        };
+        let relationship = header(headers, "tally-relationship")?.map(relationship).transpose()?;
+        let reason = header(headers, "tally-reason")?.map(reason).transpose()?;
+        let request_ids = header(headers, "x-request-id")?.filter(|id| id.len() <= 128);
+        let request_ids = request_ids.map(str::to_owned).into_iter().collect();
+        Ok(Self { purpose, agreement, user_known, user, relationship, reason, request_ids })
+    }
+}
+
+impl Wanted {
+    /// Reads what is asked of a FHIR source: `path` is what follows the member, without its slash.
+    ///
+    /// # Errors
+    /// [`Unfit`] if no FHIR read or search has such a path.
+    pub(super) fn of_fhir(path: &str, query: &str) -> Result<Self, Unfit> {
+        let steps: Vec<&str> = path.split('/').collect();
+        let action = match steps.as_slice() {
+            [kind] if !kind.is_empty() => Action::Search,
+            [kind, id] if !kind.is_empty() && !id.is_empty() && *id != "_search" => Action::Read,
+            [_, id, "$everything"] if !id.is_empty() => Action::Everything,
+            [_, id, "_history", version] if !id.is_empty() && !version.is_empty() => {
+                Action::VersionRead
+            }
+            _ => {
+                let detail = "a path is Type, Type/id, or Patient/id/$everything";
+                return Err(Unfit::new(Refusal::BadQuery, detail));
+            }
+        };
+        bounded(action, path, query)
+    }
+
+    /// Reads what is asked of a dataset: `path` is what follows its name, without its slash.
+    ///
+    /// # Errors
+    /// [`Unfit`] if it is too long.
+    pub(super) fn of_dataset(path: &str, query: &str) -> Result<Self, Unfit> {
+        bounded(Action::Dataset, path, query)
+    }
+}
+
+fn bounded(action: Action, path: &str, query: &str) -> Result<Wanted, Unfit> {
+    if path.len() > PATH_LEN_MAX || query.len() > QUERY_LEN_MAX {
+        let detail = format!("at most {PATH_LEN_MAX} bytes of path and {QUERY_LEN_MAX} of query");
+        return Err(Unfit::new(Refusal::BadQuery, detail));
+    }
+    Ok(Wanted { action, path: path.to_owned(), query: query.to_owned() })
+}
+
+/// Records are read, never written.
+///
+/// # Errors
+/// [`Unfit`] for any other method.
+pub(super) fn reads(method: &Method) -> Result<(), Unfit> {
+    if *method == Method::GET || *method == Method::HEAD {
+        return Ok(());
+    }
+    Err(Unfit::new(Refusal::MethodNotAllowed, ""))
+}
+
+/// Whether a FHIR client takes JSON.
+///
+/// # Errors
+/// [`Unfit`] if it says that it does not.
+pub(super) fn accepts_fhir(headers: &HeaderMap) -> Result<(), Unfit> {
+    let Some(accept) = header(headers, "accept")? else { return Ok(()) };
+    let takes = accept.split(',').any(|one| {
+        let kind = one.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        matches!(
+            kind.as_str(),
+            "*/*" | "application/*" | "application/fhir+json" | "application/json" | "text/json"
+        )
+    });
+    if takes { Ok(()) } else { Err(Unfit::new(Refusal::NotAcceptable, "")) }
+}
+
+/// `bytes=N-` of a Range header; 0 without one.
+///
+/// # Errors
+/// [`Unfit`] for any other range.
+pub(super) fn offset(headers: &HeaderMap) -> Result<u64, Unfit> {
+    let Some(range) = header(headers, "range")? else { return Ok(0) };
+    let from = range.trim().strip_prefix("bytes=").and_then(|it| it.strip_suffix('-'));
+    let from = from.and_then(|digits| digits.parse().ok());
+    from.ok_or_else(|| {
+        Unfit::new(Refusal::RangeInvalid, "a range is bytes=N-: from a byte on to the end")
+    })
+}
+
+/// The one value of a header; several are as bad as one that is no text.
+fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, Unfit> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    let bad = || Unfit::new(Refusal::HeaderInvalid, format!("{name} has to be one line of ASCII"));
+    if values.next().is_some() {
+        return Err(bad());
+    }
+    first.map(|value| value.to_str().map_err(|_| bad())).transpose()
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: &str,
+    name: &str,
+) -> Result<T, Unfit> {
+    // What an application sends may be anything: it is not repeated.
+    text.trim().parse().map_err(|why| Unfit::new(Refusal::HeaderInvalid, format!("{name}: {why}")))
+}
+
+fn user(text: &str) -> Result<String, Unfit> {
+    let parts = text.split_once('|').filter(|(system, value)| {
+        !system.is_empty() && !value.is_empty() && text.len() <= WHO_LEN_MAX
+    });
+    let bad = || {
+        Unfit::new(Refusal::HeaderInvalid, "Tally-User is system|value, at most 256 bytes together")
+    };
+    parts.map(|_| text.to_owned()).ok_or_else(bad)
+}
+
+fn relationship(text: &str) -> Result<String, Unfit> {
+    let kind = text.split('|').next().unwrap_or_default();
+    if text.len() <= WHO_LEN_MAX && RELATIONSHIPS.contains(&kind) {
+        return Ok(text.to_owned());
+    }
+    let known = RELATIONSHIPS.join(", ");
+    Err(Unfit::new(
+        Refusal::HeaderInvalid,
+        format!("Tally-Relationship is one of {known}, then |…"),
+    ))
+}
+
+fn reason(text: &str) -> Result<String, Unfit> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.ok().filter(|it| (1..=REASON_LEN_MAX).contains(&it.len()));
+    decoded.map(std::borrow::Cow::into_owned).ok_or_else(|| {
+        let detail = "Tally-Reason is percent-encoded UTF-8, 1 to 1,024 bytes";
+        Unfit::new(Refusal::HeaderInvalid, detail)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ingress(purpose: Option<&str>, user: IngressUser) -> IngressSettings {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        IngressSettings { listen, purpose: purpose.map(|it| it.parse().unwrap()), user }
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn read(lines: &[(&'static str, &str)]) -> Result<Said, Refusal> {
+        let ingress = ingress(Some("TREAT"), IngressUser::Header);
+        Said::read(&headers(lines), &ingress).map_err(|unfit| unfit.refusal)
+    }
+
+    #[test]
+    fn the_ingress_says_what_the_request_does_not() {
+        let said = read(&[]).ok().unwrap();
+        assert_eq!(
+            (said.purpose.to_string().as_str(), said.user_known),
+            ("TREAT", UserKnown::Service)
+        );
+        let said = read(&[("tally-purpose", "HRESCH"), ("tally-user", "cis2|555")]).ok().unwrap();
+        assert_eq!(said.purpose.to_string(), "HRESCH");
+        assert_eq!(
+            (said.user.as_deref(), said.user_known),
+            (Some("cis2|555"), UserKnown::Asserted)
+        );
+        let service = ingress(None, IngressUser::Service("pas".to_owned()));
+        let said =
+            Said::read(&headers(&[("tally-purpose", "TREAT"), ("tally-user", "a|b")]), &service);
+        // An application can't make itself a person where the ingress knows better.
+        assert_eq!(said.ok().unwrap().user.as_deref(), Some("service|pas"));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_refused_with_its_code() {
+        let without = ingress(None, IngressUser::Header);
+        let missing = Said::read(&HeaderMap::new(), &without).err().unwrap();
+        assert_eq!(missing.refusal, Refusal::PurposeMissing);
+        for line in [
+            ("tally-purpose", "no purpose at all"),
+            ("tally-user", "nobody"),
+            ("tally-user", "|x"),
+            ("tally-relationship", "friend|x"),
+            ("tally-reason", "%ff"),
+            ("tally-reason", ""),
+        ] {
+            assert_eq!(read(&[line]).err(), Some(Refusal::HeaderInvalid), "{line:?}");
+        }
+        let mut twice = headers(&[("tally-purpose", "TREAT")]);
+        twice.append("tally-purpose", "HRESCH".parse().unwrap());
+        let twice = Said::read(&twice, &without).err().unwrap();
+        assert_eq!(twice.refusal, Refusal::HeaderInvalid);
+    }
+
+    #[test]
+    fn a_path_says_what_is_asked() {
+        let action = |path: &str| Wanted::of_fhir(path, "").map(|it| it.action).ok();
+        assert_eq!(action("Patient"), Some(Action::Search));
+        assert_eq!(action("Patient/p1"), Some(Action::Read));
+        assert_eq!(action("Patient/p1/$everything"), Some(Action::Everything));
+        assert_eq!(action("Patient/p1/_history/2"), Some(Action::VersionRead));
+        for path in ["", "Patient/", "Patient/p1/x", "Patient/_search", "a/b/c/d/e"] {
+            assert_eq!(action(path), None, "{path}");
+        }
+        assert!(Wanted::of_fhir(&"a".repeat(3000), "").is_err());
+    }
+
+    #[test]
+    fn ranges_and_formats_are_what_they_may_be() {
+        assert_eq!(offset(&headers(&[("range", "bytes=10-")])).ok(), Some(10));
+        assert_eq!(offset(&headers(&[])).ok(), Some(0));
+        assert!(offset(&headers(&[("range", "bytes=10-20")])).is_err());
+        assert!(accepts_fhir(&headers(&[("accept", "text/html, */*;q=0.1")])).is_ok());
+        assert!(accepts_fhir(&headers(&[("accept", "application/fhir+xml")])).is_err());
+        assert!(reads(&Method::HEAD).is_ok() && reads(&Method::POST).is_err());
+    }
+}

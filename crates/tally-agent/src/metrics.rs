@@ -1,0 +1,178 @@
+//! What an agent measures, in Prometheus' text format. No label of it names a person, a record or an
+//! exchange.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use tally_core::exchange::{Conclusion, Ended};
+use tally_core::refusal::Refusal;
+
+use crate::clock::Clock;
+use crate::exchange::{Outcomes, Side};
+
+/// Seconds: from a lone exchange on loopback to its limit.
+const SECONDS: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// Counts. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<All>);
+
+struct All {
+    registry: Registry,
+    clock: Clock,
+    exchanges: IntCounterVec,
+    turned_away: IntCounterVec,
+    released: IntCounter,
+    seconds: Histogram,
+    outbox: IntGauge,
+    ledger_size: IntGauge,
+    ready: IntGauge,
+}
+
+/// What is looked at when somebody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observed {
+    /// Entries that wait in the outbox.
+    pub outbox_entries: usize,
+    /// Leaves on the ledger, as far as the feed has told.
+    pub ledger_size: u64,
+    /// Whether the agent serves.
+    pub ready: bool,
+}
+
+impl Metrics {
+    /// Counts from zero.
+    ///
+    /// # Errors
+    /// Our own fault: two metrics have one name.
+    pub fn new(clock: Clock) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let exchanges = IntCounterVec::new(
+            Opts::new(
+                "tally_agent_exchanges_total",
+                "Exchanges that ended, by side, outcome and code.",
+            ),
+            &["side", "outcome", "code"],
+        )?;
+        let turned_away = IntCounterVec::new(
+            Opts::new(
+                "tally_agent_turned_away_total",
+                "Requests that never became an exchange, by side and code.",
+            ),
+            &["side", "code"],
+        )?;
+        let released = IntCounter::new(
+            "tally_agent_released_bytes_total",
+            "Bytes of records that left as this member's.",
+        )?;
+        let seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "tally_agent_exchange_seconds",
+                "Seconds from a request to the end of its exchange, at either side.",
+            )
+            .buckets(SECONDS.to_vec()),
+        )?;
+        let outbox = IntGauge::new(
+            "tally_agent_outbox_entries",
+            "Entries that are owed and not on the ledger yet.",
+        )?;
+        let ledger_size =
+            IntGauge::new("tally_agent_ledger_size", "Leaves on the ledger, as far as is known.")?;
+        let ready = IntGauge::new("tally_agent_ready", "1 if the agent serves.")?;
+        registry.register(Box::new(exchanges.clone()))?;
+        registry.register(Box::new(turned_away.clone()))?;
+        registry.register(Box::new(released.clone()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        registry.register(Box::new(outbox.clone()))?;
+        registry.register(Box::new(ledger_size.clone()))?;
+        registry.register(Box::new(ready.clone()))?;
+        let all = All {
+            registry,
+            clock,
+            exchanges,
+            turned_away,
+            released,
+            seconds,
+            outbox,
+            ledger_size,
+            ready,
+        };
+        Ok(Self(Arc::new(all)))
+    }
+
+    /// All of it as text.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] if it has no text form.
+    pub fn to_text(&self, observed: Observed) -> Result<String, prometheus::Error> {
+        self.0.outbox.set(i64::try_from(observed.outbox_entries).unwrap_or(i64::MAX));
+        self.0.ledger_size.set(i64::try_from(observed.ledger_size).unwrap_or(i64::MAX));
+        self.0.ready.set(i64::from(observed.ready));
+        TextEncoder::new().encode_to_string(&self.0.registry.gather())
+    }
+}
+
+impl Outcomes for Metrics {
+    fn ended(&self, side: Side, ended: &Ended) {
+        let (outcome, code, bytes) = match ended.conclusion {
+            Conclusion::Released { bytes } => ("released", "", bytes),
+            Conclusion::Stopped { refusal, bytes } => ("stopped", refusal.code(), bytes),
+            // A metric may not say more of a person than the ledger does.
+            Conclusion::Refused(refusal) => ("refused", refusal.on_ledger().code(), 0),
+            Conclusion::Gone => ("gone", "", 0),
+        };
+        self.0.exchanges.with_label_values(&[side.name(), outcome, code]).inc();
+        if side == Side::Provider {
+            self.0.released.inc_by(bytes);
+        }
+        self.0.seconds.observe(self.0.clock.now().since(ended.began).as_secs_f64());
+    }
+
+    fn turned_away(&self, side: Side, refusal: Refusal) {
+        self.0.turned_away.with_label_values(&[side.name(), refusal.on_ledger().code()]).inc();
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::id::ExchangeId;
+
+    use super::*;
+
+    #[test]
+    fn what_ended_is_counted_and_says_nothing_of_a_person() {
+        let clock = Clock::start();
+        let metrics = Metrics::new(clock).unwrap();
+        let ended = |conclusion| Ended {
+            exchange: ExchangeId([1; 16]),
+            peer: "RZ9".parse().unwrap(),
+            began: clock.now(),
+            conclusion,
+        };
+        metrics.ended(Side::Provider, &ended(Conclusion::Released { bytes: 7 }));
+        metrics.ended(Side::Provider, &ended(Conclusion::Refused(Refusal::ConsentDenied)));
+        metrics.turned_away(Side::Requester, Refusal::UnknownMember);
+        let observed = Observed { outbox_entries: 2, ledger_size: 9, ready: true };
+        let text = metrics.to_text(observed).unwrap();
+        for line in [
+            "tally_agent_exchanges_total{code=\"\",outcome=\"released\",side=\"provider\"} 1",
+            "tally_agent_exchanges_total{code=\"person-level\",outcome=\"refused\",side=\"provider\"} 1",
+            "tally_agent_turned_away_total{code=\"unknown-member\",side=\"requester\"} 1",
+            "tally_agent_released_bytes_total 7",
+            "tally_agent_outbox_entries 2",
+            "tally_agent_ready 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("consent"), "{text}");
+    }
+}
