@@ -35,7 +35,13 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Who saw what, when, why and under which agreement; and whether that is the whole truth.
     Audit(AuditArgs),
+    Get(GetArgs),
+    /// What people have said about the use of their records, kept by their custodian.
+    Consent(ConsentArgs),
+    /// Data sharing agreements, from a file to signatures on the ledger.
+    Agreement(AgreementArgs),
     Dev(DevArgs),
+    Agent(AgentArgs),
     Ledger(LedgerArgs),
     /// How a mesh begins.
     Mesh(MeshArgs),
@@ -113,6 +119,7 @@ pub(crate) struct AuditArgs {
 pub(crate) enum AuditCommand {
     Log(LogArgs),
     Show(ShowArgs),
+    Subject(SubjectArgs),
     Export(ExportArgs),
     Receipt(ReceiptArgs),
     Verify(VerifyArgs),
@@ -177,6 +184,20 @@ pub(crate) struct ShowArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// Say who asked for a person's records at this member, and whether that list is complete.
+///
+/// The agent tests every entry of its own on the ledger for the person's tag: `tested` says how many of
+/// how many, and up to which size of the ledger. Exit code 1 if one could not be tested.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=RZ9/tally.toml tally audit subject --subject 'nhs-number|9990000018'\n  \
+echo 'nhs-number|9990000018' | tally audit subject --subject -")]
+pub(crate) struct SubjectArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+}
+
 /// Take a copy of the whole ledger that anyone can verify, with tools that nobody here wrote too.
 ///
 /// Writes the C2SP tlog-tiles layout (checkpoint, tile/…, tile/entries/…) and beside it log.vkey,
@@ -220,11 +241,16 @@ pub(crate) struct ReceiptArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
 tally audit check receipt.json\n  \
-tally audit check receipt.json --mesh-id 3f0c…")]
+tally audit check receipt.json --mesh-id 3f0c…\n  \
+tally get /fhir/RZ9/Patient/p1 --receipt receipt.json > body.json && \
+tally audit check receipt.json body.json")]
 pub(crate) struct CheckArgs {
-    /// The receipt, as `tally audit receipt` writes it.
+    /// The receipt, as `tally audit receipt` or `tally get --receipt` writes it.
     #[arg(value_name = "RECEIPT")]
     pub(crate) receipt: PathBuf,
+    /// What was released, to be held against what the entry says of it.
+    #[arg(value_name = "BODY")]
+    pub(crate) body: Option<PathBuf>,
     /// The mesh that it must be from: 64 hexadecimal digits. Without it the receipt's own is believed.
     #[arg(long, value_name = "ID")]
     pub(crate) mesh_id: Option<MeshId>,
@@ -264,6 +290,10 @@ pub(crate) struct MeshInitArgs {
     /// are on 127.0.0.1, each with ports of its own.
     #[arg(long, value_name = "NUMBER=HOST", value_parser = parse_node)]
     pub(crate) node: Vec<(u64, String)>,
+    /// Where a member's agent will be reached, with the default ports 7600 to 7602. Agents without a
+    /// host are on 127.0.0.1, each with ports of its own.
+    #[arg(long, value_name = "MEMBER=HOST", value_parser = parse_agent)]
+    pub(crate) agent: Vec<(String, String)>,
     /// For how long the workloads' certificates hold.
     #[arg(long, default_value = "24h", value_parser = parse_seconds, value_name = "TIME")]
     pub(crate) valid_for: i64,
@@ -383,6 +413,171 @@ pub(crate) enum LedgerCommand {
     Status,
 }
 
+/// Read a record or a dataset of another member, through the own member's agent, as an application
+/// would.
+///
+/// The body goes to standard output as it came. A refusal is told on standard error with what would
+/// make it lawful and whom to ask; exit code 1.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=LZ9/tally.toml tally get /fhir/RZ9/Patient/p1\n  \
+tally get '/fhir/RZ9/Observation?patient=p1' --purpose TREAT --user 'staff|kim'\n  \
+tally get /data/LZ9/spend > spend.csv --receipt spend.receipt.json")]
+pub(crate) struct GetArgs {
+    /// The path at the agent's ingress: /fhir/MEMBER/…, /data/MEMBER/DATASET, or /catalogue.
+    #[arg(value_name = "URL-PATH")]
+    pub(crate) path: String,
+    /// Why: a v3-ActReason code such as TREAT. Without it the ingress's default.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) purpose: Option<String>,
+    /// Who asks, as system|value.
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Why, in words.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Under which agreement.
+    #[arg(long, value_name = "ID")]
+    pub(crate) agreement: Option<String>,
+    /// How the user is related to the person: referral|…, caseload|…, encounter|…, self-claimed.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) relationship: Option<String>,
+    /// A file for the receipt: with it, `tally audit check` shows offline that the release is on the
+    /// ledger, and that the body is the one that was released.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConsentArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConsentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConsentCommand {
+    Record(ConsentRecordArgs),
+    Withdraw(ConsentWithdrawArgs),
+    List(ConsentListArgs),
+}
+
+/// Record what a person has said. A no counts at once; a yes from when the ledger has it.
+///
+/// Of two that say different things about one purpose the later one holds; a no for a purpose covers
+/// all below it.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("effect").required(true),
+    after_long_help = "Examples:\n  \
+TALLY_CONFIG=RZ9/tally.toml tally consent record --subject 'nhs-number|9990000018' --purpose TREAT --deny\n  \
+tally consent record --subject - --object --requester LZ9 < person.txt"
+)]
+pub(crate) struct ConsentRecordArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+    /// For which purpose; without it for all.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) purpose: Option<String>,
+    /// For which member; may be repeated. Without it for all.
+    #[arg(long, value_name = "MEMBER")]
+    pub(crate) requester: Vec<String>,
+    /// The person says yes.
+    #[arg(long, group = "effect")]
+    pub(crate) permit: bool,
+    /// The person says no.
+    #[arg(long, group = "effect")]
+    pub(crate) deny: bool,
+    /// The person objects: a no until the controller has ruled.
+    #[arg(long, group = "effect")]
+    pub(crate) object: bool,
+    /// Why, in words; kept encrypted at the agent, and nowhere else.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Withdraw what a person has said before.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  \
+tally consent withdraw --subject 'nhs-number|9990000018' --id 3")]
+pub(crate) struct ConsentWithdrawArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+    /// Which directive: its id in `tally consent list`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: u64,
+}
+
+/// List what a person has said, in the order in which it was recorded.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally consent list --subject 'nhs-number|9990000018'")]
+pub(crate) struct ConsentListArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgreementArgs {
+    #[command(subcommand)]
+    pub(crate) command: AgreementCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgreementCommand {
+    Check(AgreementFileArgs),
+    Propose(AgreementFileArgs),
+    Sign(AgreementSignArgs),
+    /// List the agreements that the ledger has.
+    #[command(after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally agreement list")]
+    List,
+    Show(AgreementShowArgs),
+}
+
+/// `check` says what is wrong with an agreement's file, and what its signers may not expect; `propose`
+/// puts its document on the ledger, signed by nobody yet.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally agreement check dsa-1.toml\n  \
+TALLY_CONFIG=RZ9/tally.toml tally agreement propose dsa-1.toml")]
+pub(crate) struct AgreementFileArgs {
+    /// The agreement's file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Sign an agreement as the member's officer: the configuration's [officer] says with which key.
+///
+/// It is in force between those who have signed it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  TALLY_CONFIG=LZ9/tally.toml tally agreement sign DSA-1@1")]
+pub(crate) struct AgreementSignArgs {
+    /// Which document: ID@VERSION, so that nobody signs another one than was read.
+    #[arg(value_name = "ID@VERSION")]
+    pub(crate) agreement: String,
+}
+
+/// Show one agreement: dates, parties, signatures, and what it shares.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally agreement show DSA-1")]
+pub(crate) struct AgreementShowArgs {
+    /// Its id.
+    #[arg(value_name = "ID")]
+    pub(crate) agreement: String,
+}
+
+/// A member's agent: runs until SIGTERM or Ctrl-C, then lets what is in flight end, and ends.
+///
+/// Once it serves, bound.json in its data directory says where.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally agent --config RZ9/tally.toml")]
+pub(crate) struct AgentArgs {
+    /// End when standard input ends: for a process that runs this one.
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
 /// A mesh on this machine that stays up: every part a process of its own, made-up organisations.
 ///
 /// Makes everything in a directory the first time, and goes on with it after that. Prints `ready` once
@@ -392,8 +587,9 @@ pub(crate) enum LedgerCommand {
 #[command(
     args_conflicts_with_subcommands = true,
     after_long_help = "Examples:\n  \
-tally dev --ledger-only\n  \
-tally dev --ledger-only --dir mesh --mesh mesh.toml\n  \
+tally dev\n  \
+tally dev --dir mesh --mesh mesh.toml\n  \
+tally dev --ledger-only --dir mesh\n  \
 tally dev start ledger-2 --dir mesh"
 )]
 pub(crate) struct DevArgs {
@@ -419,7 +615,7 @@ pub(crate) enum DevCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  tally dev start ledger-2 --dir mesh")]
 pub(crate) struct DevStartArgs {
-    /// Which: ledger-1, ledger-2 and so on.
+    /// Which: ledger-1, ledger-2 and so on, or the id of a member, whose agent it is.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// The directory of the mesh, whose `tally dev` must run.
@@ -431,6 +627,15 @@ fn rows(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(rows @ 1..=10_000) => Ok(rows),
         _ => Err("expected 1 to 10000".to_owned()),
+    }
+}
+
+fn parse_agent(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((member, host)) if !member.is_empty() && !host.is_empty() => {
+            Ok((member.to_owned(), host.to_owned()))
+        }
+        _ => Err("expected MEMBER=HOST".to_owned()),
     }
 }
 

@@ -170,7 +170,14 @@ pub(crate) fn export(
 pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
     let mesh_id = args.mesh_id;
     let file = receipt::read(&args.receipt)?;
-    let shown = receipt::check(&file, mesh_id);
+    let mut body = match &args.body {
+        None => None,
+        Some(path) => Some(fs::File::open(path).map_err(|why| {
+            Failure::usage(format!("{}: {why}", path.display()), "give what was released")
+        })?),
+    };
+    let body = body.as_mut().map(|body| body as &mut dyn std::io::Read);
+    let shown = receipt::check(&file, mesh_id, body);
     print(output, &shown, || shown.table())?;
     Ok(if shown.verified { Exit::Done } else { Exit::Refused })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
+use tally_agent::config::AgentConfig;
 use tally_core::file::{self, Keys, Problem, Reader, Value};
 use tally_core::id::MeshId;
 use tally_ledger::config::LedgerConfig;
@@ -25,6 +26,7 @@ const NODES_MAX: usize = 16;
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Ledger,
+    Agent,
     Mesh,
     Agreement,
     Auditor,
@@ -91,6 +93,7 @@ fn read(path: &Path) -> Result<Shown, Failure> {
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let says = match kind {
         Kind::Ledger => ledger_json(&load_ledger(path)?),
+        Kind::Agent => agent_json(&crate::acting::load(path)?),
         Kind::Mesh => mesh_json(&mesh::read_file(path)?),
         Kind::Agreement => {
             let agreement = tally_core::agreement::file::read(&text).map_err(failed)?;
@@ -119,16 +122,19 @@ pub(crate) fn load_ledger(path: &Path) -> Result<LedgerConfig, Failure> {
 }
 
 fn kind(text: &str) -> Result<Kind, Vec<Problem>> {
-    let unknown = || Problem {
+    let unknown = || {
+        Problem {
         path: String::new(),
         line: None,
         what:
-            "no kind of file that is known: a ledger node's has node_id, a mesh's has environment, \
+            "no kind of file that is known: a ledger node's has node_id, an agent's [agent], a mesh's has environment, \
                an agreement's has parties, an auditor's has [ledger]"
                 .to_owned(),
+    }
     };
     let kinds = [
         ("node_id", Kind::Ledger),
+        ("agent", Kind::Agent),
         ("environment", Kind::Mesh),
         ("parties", Kind::Agreement),
         ("ledger", Kind::Auditor),
@@ -143,6 +149,7 @@ impl Kind {
     const fn text(self) -> &'static str {
         match self {
             Self::Ledger => "a ledger node",
+            Self::Agent => "an agent",
             Self::Mesh => "a mesh",
             Self::Agreement => "an agreement",
             Self::Auditor => "an auditor",
@@ -251,9 +258,26 @@ fn ledger_json(config: &LedgerConfig) -> Json {
     })
 }
 
+fn agent_json(config: &AgentConfig) -> Json {
+    let sources = config.sources.iter().map(|it| it.id.to_string());
+    json!({
+        "data_dir": config.data_dir.display().to_string(),
+        "member": config.member.to_string(),
+        "mesh.id": config.mesh_id.to_string(),
+        "mesh.genesis": config.genesis.display().to_string(),
+        "identity.cert": config.identity_cert.display().to_string(),
+        "identity.key": config.identity_key.display().to_string(),
+        "agent.key": config.agent_key.display().to_string(),
+        "quic.listen": config.quic_listen.to_string(),
+        "ingress.listen": config.ingress.listen.to_string(),
+        "health.listen": config.health_listen.to_string(),
+        "sources": sources.collect::<Vec<_>>(),
+    })
+}
+
 fn mesh_json(file: &mesh::file::MeshFile) -> Json {
     let members = file.members.iter().map(|member| {
-        let sources = member.sources.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let sources = member.sources.iter().map(|it| it.id.to_string()).collect::<Vec<_>>();
         json!({ "id": member.id.to_string(), "name": member.name, "sources": sources })
     });
     let agreements = file.agreements.iter().map(|it| it.display().to_string());

@@ -7,6 +7,7 @@
 mod children;
 mod control;
 mod directory;
+mod founding;
 mod ports;
 
 use std::fs::File;
@@ -27,7 +28,7 @@ use crate::online::{Online, read_genesis};
 use crate::output::write;
 use crate::system::write_file;
 
-use children::{Children, Died};
+use children::{Children, Died, Part};
 use control::{Control, Request};
 use directory::{Directory, Fresh};
 
@@ -46,10 +47,6 @@ pub(crate) fn dev(args: &DevArgs) -> Result<Exit, Failure> {
     if let Some(DevCommand::Start(start)) = &args.command {
         return start_again(start);
     }
-    if !args.ledger_only {
-        let remedy = "say tally dev --ledger-only: it brings up the ledger nodes";
-        return Err(Failure::usage("this version runs no agents yet", remedy));
-    }
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
     runtime.block_on(run(args))?;
@@ -66,7 +63,7 @@ async fn run(args: &DevArgs) -> Result<(), Failure> {
         let (directory, fresh) = Directory::open(&dir, args.mesh.as_deref())?;
         let mut children = Children::default();
         let started = tokio::select! {
-            started = start_all(&directory, &mut children) => started,
+            started = start_all(&directory, &mut children, args.ledger_only) => started,
             () = signals.next() => {
                 children.stop().await;
                 return Ok(());
@@ -92,15 +89,30 @@ async fn run(args: &DevArgs) -> Result<(), Failure> {
     served
 }
 
-/// Starts all ledger nodes and waits until they answer.
-async fn start_all(directory: &Directory, children: &mut Children) -> Result<(), Failure> {
+/// Starts all ledger nodes and waits until they answer; then all agents, which sign what they agreed.
+async fn start_all(
+    directory: &Directory,
+    children: &mut Children,
+    ledger_only: bool,
+) -> Result<(), Failure> {
     for node in directory.nodes() {
-        children.start(&name(node.id), &node_dir(directory.dir(), node.id))?;
+        children.start(Part::Ledger, &name(node.id), &node_dir(directory.dir(), node.id))?;
     }
     for node in directory.nodes() {
         children.bound(&name(node.id), READY_WAIT_MAX).await?;
     }
-    published(directory, children).await
+    published(directory, children).await?;
+    if ledger_only {
+        return Ok(());
+    }
+    for (member, _) in directory.agents() {
+        let dir = member_dir(directory.dir(), member);
+        children.start(Part::Agent, member.as_str(), &dir)?;
+    }
+    for (member, _) in directory.agents() {
+        children.bound(member.as_str(), READY_WAIT_MAX).await?;
+    }
+    founding::sign_all(directory).await
 }
 
 /// Waits until the ledger has its genesis and says so.
@@ -161,19 +173,26 @@ async fn start_one(
     children: &mut Children,
     request: &Request,
 ) -> Result<u32, Failure> {
-    let nodes = directory.nodes();
-    let names = nodes.iter().map(|node| name(node.id)).collect::<Vec<_>>();
-    let node = nodes.iter().find(|node| name(node.id) == request.name());
-    let node = node.ok_or_else(|| {
+    let nodes = directory
+        .nodes()
+        .iter()
+        .map(|node| (name(node.id), Part::Ledger, node_dir(directory.dir(), node.id)));
+    let agents = directory
+        .agents()
+        .map(|(member, _)| (member.to_string(), Part::Agent, member_dir(directory.dir(), member)));
+    let parts = nodes.chain(agents).collect::<Vec<_>>();
+    let found = parts.iter().find(|(name, ..)| name == request.name());
+    let Some((name, part, dir)) = found else {
+        let names = parts.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>();
         let what = format!("there is no {:?} here", request.name());
-        Failure::usage(what, format!("name one of {}", names.join(", ")))
-    })?;
-    if let Some(pid) = children.pid(request.name()) {
-        let what = format!("{} runs already, as process {pid}", request.name());
+        return Err(Failure::usage(what, format!("name one of {}", names.join(", "))));
+    };
+    if let Some(pid) = children.pid(name) {
+        let what = format!("{name} runs already, as process {pid}");
         return Err(Failure::usage(what, "nothing needs to be done"));
     }
-    children.start(request.name(), &node_dir(directory.dir(), node.id))?;
-    children.bound(request.name(), READY_WAIT_MAX).await
+    children.start(*part, name, dir)?;
+    children.bound(name, READY_WAIT_MAX).await
 }
 
 /// `tally dev start NAME`: asks the running `tally dev` to start a child again.
@@ -200,15 +219,17 @@ fn document(directory: &Directory, children: &Children, control: &Path) -> Resul
     let layout = directory.layout();
     let genesis = read_genesis(&dir.join("genesis.cbor"), &directory.mesh_id()?)?;
     let genesis = genesis.value();
-    let members = genesis.members.iter().map(|member| {
+    let members = directory.agents().map(|(member, agent)| {
+        let pid = children.pid(member.as_str());
+        let own = member_dir(dir, member);
         json!({
-            "id": member.id.to_string(),
-            "pid": Value::Null,
-            "dir": path(member_dir(dir, &member.id)),
-            "config": Value::Null,
-            "http": Value::Null,
-            "metrics": Value::Null,
-            "quic": Value::Null,
+            "id": member.to_string(),
+            "pid": pid,
+            "dir": path(own.clone()),
+            "config": path(own.join("tally.toml")),
+            "http": format!("http://{}:{}", agent.host, agent.ingress),
+            "metrics": format!("http://{}:{}", agent.host, agent.health),
+            "quic": format!("{}:{}", agent.host, agent.quic),
         })
     });
     let mut ledger = Vec::new();

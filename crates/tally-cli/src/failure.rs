@@ -74,6 +74,11 @@ impl Failure {
         Self::new(Exit::Refused, Fault::Peer, what, remedy)
     }
 
+    /// Our own agent, or the ledger, said no to what was asked.
+    pub(crate) fn refused_as(what: impl fmt::Display, remedy: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, Fault::Caller, what, remedy)
+    }
+
     fn new(exit: Exit, fault: Fault, what: impl fmt::Display, remedy: impl Into<String>) -> Self {
         Self { exit, fault, what: what.to_string(), remedy: remedy.into() }
     }

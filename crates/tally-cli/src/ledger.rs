@@ -3,5 +3,5 @@
 mod run;
 mod status;
 
-pub(crate) use run::{Bound, bound_path, run};
+pub(crate) use run::{bound_path, run};
 pub(crate) use status::status;

@@ -5,14 +5,19 @@
 //! to do. The exit code is 0 for done, 1 for refused or not verified, 2 for usage or configuration,
 //! 3 for unreachable.
 
+mod acting;
+mod agent;
+mod agreement;
 mod args;
 mod audit;
 mod config;
+mod consent;
 mod demo;
 mod dev;
 mod explain;
 mod export;
 mod failure;
+mod get;
 #[cfg(test)]
 #[path = "../tests/support/golden.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
@@ -25,6 +30,8 @@ mod manual;
 mod mesh;
 mod online;
 mod output;
+mod process;
+mod subject;
 mod system;
 mod verify;
 
@@ -33,7 +40,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{
-    Args, AuditCommand, Command, ConfigCommand, IdentityCommand, LedgerCommand, MeshCommand,
+    AgreementCommand, Args, AuditCommand, Command, ConfigCommand, ConsentCommand, IdentityCommand,
+    LedgerCommand, MeshCommand,
 };
 use failure::{Exit, Failure};
 
@@ -65,13 +73,28 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         Command::Audit(audit) => match &audit.command {
             AuditCommand::Log(log) => audit::log(log, config, args.output),
             AuditCommand::Show(show) => audit::show(show, config, args.output),
+            AuditCommand::Subject(person) => subject::subject(person, config, args.output),
             AuditCommand::Export(export) => audit::export(export, config, args.output),
             AuditCommand::Verify(verify) => audit::verify(verify, config, args.output),
             AuditCommand::Receipt(receipt) => audit::receipt(receipt, config),
             AuditCommand::Check(check) => audit::check(check, args.output),
         },
         Command::Demo(demo) => demo::demo(demo, args.output),
+        Command::Get(get) => get::get(get, config, args.output),
+        Command::Consent(consent) => match &consent.command {
+            ConsentCommand::Record(record) => consent::record(record, config, args.output),
+            ConsentCommand::Withdraw(withdraw) => consent::withdraw(withdraw, config, args.output),
+            ConsentCommand::List(list) => consent::list(list, config, args.output),
+        },
+        Command::Agreement(agreement) => match &agreement.command {
+            AgreementCommand::Check(file) => agreement::check(file, args.output),
+            AgreementCommand::Propose(file) => agreement::propose(file, config, args.output),
+            AgreementCommand::Sign(sign) => agreement::sign(sign, config, args.output),
+            AgreementCommand::List => agreement::list(config, args.output),
+            AgreementCommand::Show(show) => agreement::show(show, config, args.output),
+        },
         Command::Dev(dev) => dev::dev(dev),
+        Command::Agent(agent) => agent::run(agent, config),
         Command::Ledger(ledger) => match &ledger.command {
             None => ledger::run(ledger, config),
             Some(LedgerCommand::Status) => ledger::status(config, args.output),

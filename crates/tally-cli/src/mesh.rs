@@ -15,12 +15,16 @@ use crate::output::{Output, pairs, print};
 use crate::system::read_text;
 
 use file::MeshFile;
-use layout::{Layout, NodePlan, NodePorts};
+use layout::{AgentPlan, Layout, NodePlan, NodePorts};
 
 /// The ports that a ledger node has where nobody says otherwise.
 const PORTS: NodePorts = NodePorts { agents: 7610, https: 7611, health: 7612, raft: 7613 };
 /// Nodes on one host have ports so far apart.
 const PORTS_APART: u16 = 10;
+/// The ports that an agent has where nobody says otherwise: for agents, applications, health.
+const AGENT_PORTS: [u16; 3] = [7600, 7601, 7602];
+/// Agents on one host, and its ledger nodes, are so far apart.
+const AGENTS_FROM: u16 = 1000;
 
 #[derive(Debug, Serialize)]
 struct Initialised {
@@ -39,7 +43,8 @@ struct Initialised {
 pub(crate) fn init(args: &MeshInitArgs, output: Output) -> Result<Exit, Failure> {
     let file = read_file(&args.mesh)?;
     let nodes = plan(&file, &args.node)?;
-    let layout = Layout { dir: &args.to, file: &file, nodes: &nodes };
+    let agents = plan_agents(&file, &args.agent)?;
+    let layout = Layout { dir: &args.to, file: &file, nodes: &nodes, agents: &agents };
     let genesis = layout.make(args.valid_for)?;
     let live = genesis.value().environment == tally_core::entry::Environment::Live;
     let answer = Initialised {
@@ -100,6 +105,31 @@ fn plan(file: &MeshFile, hosts: &[(u64, String)]) -> Result<Vec<NodePlan>, Failu
         },
     };
     Ok((1..=file.ledger_nodes).map(node).collect())
+}
+
+/// Where the agents are, in the order of the file: on this machine, each with ports of its own, but
+/// for those that have a host.
+fn plan_agents(file: &MeshFile, hosts: &[(String, String)]) -> Result<Vec<AgentPlan>, Failure> {
+    let known = |id: &str| file.members.iter().any(|member| member.id.as_str() == id);
+    if let Some((id, _)) = hosts.iter().find(|(id, _)| !known(id)) {
+        let what = format!("the mesh file has no member {id}");
+        return Err(Failure::usage(what, "name one that it has"));
+    }
+    let plan = |(place, member): (usize, &file::MemberPlan)| {
+        let named = hosts.iter().find(|(id, _)| member.id.as_str() == id);
+        let step = u16::try_from(place).unwrap_or(0).saturating_mul(PORTS_APART);
+        let (host, listen, by) = match named {
+            Some((_, host)) => (host.clone(), IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            None => (
+                Ipv4Addr::LOCALHOST.to_string(),
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                AGENTS_FROM.saturating_add(step),
+            ),
+        };
+        let [quic, ingress, health] = AGENT_PORTS.map(|port| port.saturating_add(by));
+        AgentPlan { host, listen, quic, ingress, health }
+    };
+    Ok(file.members.iter().enumerate().map(plan).collect())
 }
 
 impl NodePorts {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use base64::Engine;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tally_core::entry::{Entry, Genesis};
 use tally_core::id::{LeafIndex, MemberId, MeshId};
 use tally_core::ledger::{Registers, is_approved_now};
+use tally_core::opening::{Opening, commitment, digest};
 use tally_core::receipt::{Checked, Receipt, ReceiptError, Trust, author};
 use tally_core::register::{MemberRecord, RegisterBody};
 use tally_core::time::Timestamp;
@@ -22,6 +24,8 @@ use crate::verify::{Rules, Source};
 
 /// Longest file that is read, in bytes: 4 MiB.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
+/// A body that was read before it was decided about is no longer, in bytes.
+const BODY_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Registers in a file at most.
 const REGISTERS_MAX: usize = 64;
 
@@ -34,6 +38,9 @@ pub(crate) struct ReceiptFile {
     receipt: String,
     genesis: String,
     registers: Vec<String>,
+    /// What the entry of a release commits to, in base64: it came with the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opening: Option<String>,
 }
 
 /// What a receipt has shown.
@@ -49,6 +56,8 @@ pub(crate) struct Shown {
     mesh: Option<String>,
     mesh_id: Option<String>,
     mesh_id_given: bool,
+    /// Whether the body is the one that the entry speaks of; none if none was given.
+    body: Option<bool>,
     why: Option<String>,
 }
 
@@ -99,8 +108,9 @@ pub(crate) fn make(
         receipt: STANDARD.encode(tally_wire::encode(&receipt)),
         genesis: STANDARD.encode(leaves.leaf(0)?.bytes()),
         registers: Vec::new(),
+        opening: None,
     };
-    if !check(&file, None).verified {
+    if !check(&file, None, None).verified {
         let last = receipt.seal.value().last_register_leaf;
         file.registers = changes(&mut leaves, last, note.as_bytes())?;
     }
@@ -136,16 +146,31 @@ fn changes<S: Source>(
 }
 
 /// Checks a receipt. `mesh_id` is the mesh that it must be from, if whoever asks has said so.
-pub(crate) fn check(file: &ReceiptFile, mesh_id: Option<MeshId>) -> Shown {
-    let mut shown = Shown { mesh_id_given: mesh_id.is_some(), ..Shown::default() };
-    match show(file, mesh_id, &mut shown) {
+///
+/// `body` is what was released: it must be what the entry commits to.
+pub(crate) fn check(
+    file: &ReceiptFile,
+    mesh_id: Option<MeshId>,
+    body: Option<&mut dyn Read>,
+) -> Shown {
+    let mut shown = Shown {
+        mesh_id_given: mesh_id.is_some(),
+        body: body.is_some().then_some(false),
+        ..Shown::default()
+    };
+    match show(file, mesh_id, body, &mut shown) {
         Ok(()) => shown.verified = true,
         Err(why) => shown.why = Some(why),
     }
     shown
 }
 
-fn show(file: &ReceiptFile, mesh_id: Option<MeshId>, shown: &mut Shown) -> Result<(), String> {
+fn show(
+    file: &ReceiptFile,
+    mesh_id: Option<MeshId>,
+    body: Option<&mut dyn Read>,
+    shown: &mut Shown,
+) -> Result<(), String> {
     let mut keys = Keys::of_genesis(&bytes(&file.genesis, "genesis")?, shown)?;
     if mesh_id.is_some_and(|it| it != keys.mesh_id) {
         return Err("it is from another mesh".to_owned());
@@ -160,8 +185,47 @@ fn show(file: &ReceiptFile, mesh_id: Option<MeshId>, shown: &mut Shown) -> Resul
     let (member, checked) = keys.check(&receipt).map_err(|why| why.to_string())?;
     shown.member = Some(member.to_string());
     shown.size = Some(checked.size);
-    shown.at = Some(checked.time.to_string());
+    shown.at = Some(checked.time.rfc3339());
     shown.session = Some(checked.session.0.0);
+    if file.opening.is_some() || body.is_some() {
+        let opening = opening(file, &keys.mesh_id, receipt.entry.value())?;
+        if let Some(body) = body {
+            check_body(&opening, receipt.entry.value(), body)?;
+            shown.body = Some(true);
+        }
+    }
+    Ok(())
+}
+
+/// The opening, if it is the one that the entry commits to.
+fn opening(file: &ReceiptFile, mesh_id: &MeshId, entry: &Entry) -> Result<Opening, String> {
+    let text = file.opening.as_ref();
+    let text = text.ok_or("it came without the opening, so a body can't be held against it")?;
+    let bytes = bytes(text, "opening")?;
+    let Entry::ProviderHalf(half) = entry else {
+        return Err("it is not of a provider's half, so nothing opens it".to_owned());
+    };
+    if commitment(mesh_id, &bytes) != half.commitment {
+        return Err("the opening is not the one that the entry commits to".to_owned());
+    }
+    tally_wire::decode_value(&bytes).map_err(|why| format!("the opening: {why}"))
+}
+
+/// The body is the one that the entry speaks of.
+fn check_body(opening: &Opening, entry: &Entry, body: &mut dyn Read) -> Result<(), String> {
+    let Entry::ProviderHalf(half) = entry else {
+        return Err("it is not of a provider's half".to_owned());
+    };
+    let Some(expected) = half.digest else {
+        let what = "the body was streamed: its root is in the provider's close, which came later";
+        return Err(what.to_owned());
+    };
+    let mut bytes = Vec::new();
+    let read = body.take(BODY_LEN_MAX).read_to_end(&mut bytes);
+    read.map_err(|why| format!("the body can't be read: {why}"))?;
+    if digest(&opening.salt, &[&bytes]) != expected {
+        return Err("the body is not the one that the entry speaks of".to_owned());
+    }
     Ok(())
 }
 
@@ -237,8 +301,14 @@ impl Shown {
             }
             other => or_none(other),
         };
+        let body = match self.body {
+            Some(true) => "is the one that was released",
+            Some(false) => "is not shown to be the one that was released",
+            None => "-",
+        };
         pairs(&[
             ("verified", verdict),
+            ("body", body.to_owned()),
             ("leaf", number(self.leaf)),
             ("kind", self.kind.unwrap_or("-").to_owned()),
             ("filed by", or_none(&self.member)),

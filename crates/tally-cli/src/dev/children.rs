@@ -11,12 +11,13 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::failure::Failure;
-use crate::ledger::{Bound, bound_path};
+use crate::ledger::bound_path;
 
 /// How long a process may take to end by itself.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(4);
@@ -38,6 +39,24 @@ struct Running {
     dir: PathBuf,
 }
 
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A ledger node.
+    Ledger,
+    /// A member's agent.
+    Agent,
+}
+
+impl Part {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Ledger => "ledger",
+            Self::Agent => "agent",
+        }
+    }
+}
+
 /// A process that ended though nobody asked it to.
 #[derive(Debug)]
 pub(super) struct Died {
@@ -55,8 +74,8 @@ impl Default for Children {
 }
 
 impl Children {
-    /// Starts a ledger node whose files are in `dir`. It serves once it is [bound](Self::bound).
-    pub(super) fn start(&mut self, name: &str, dir: &Path) -> Result<(), Failure> {
+    /// Starts a part whose files are in `dir`. It serves once it is [bound](Self::bound).
+    pub(super) fn start(&mut self, part: Part, name: &str, dir: &Path) -> Result<(), Failure> {
         let failed = |why: std::io::Error| {
             Failure::environment(
                 format!("{name} does not start: {why}"),
@@ -68,7 +87,11 @@ impl Children {
         let log = OpenOptions::new().create(true).append(true).open(dir.join("log.txt"));
         let log = log.map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.arg("ledger").arg("--end-with-stdin").arg("--config").arg(dir.join("tally.toml"));
+        command
+            .arg(part.command())
+            .arg("--end-with-stdin")
+            .arg("--config")
+            .arg(dir.join("tally.toml"));
         // What is said to this process is not said to its children.
         for (variable, _) in std::env::vars_os() {
             if variable.to_str().is_some_and(|it| it.starts_with("TALLY_")) {
@@ -94,8 +117,8 @@ impl Children {
                 return Err(Failure::environment(format!("{name} has ended"), "see its log.txt"));
             };
             let bound = fs::read(bound_path(&running.dir.join("data"))).ok();
-            let bound = bound.and_then(|bytes| serde_json::from_slice::<Bound>(&bytes).ok());
-            if bound.is_some_and(|bound| bound.pid == running.pid) {
+            let bound = bound.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            if bound.is_some_and(|bound| bound.get("pid") == Some(&running.pid.into())) {
                 return Ok(running.pid);
             }
             if Instant::now() > deadline {

@@ -4,46 +4,27 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use tally_core::id::{MeshId, NodeId};
+use tally_core::id::{MemberId, MeshId, NodeId};
 use tally_log::leaf_hash;
 
 use super::ports;
 use crate::config::load_ledger;
 use crate::failure::Failure;
 use crate::mesh::file::{FILE_LEN_MAX, MeshFile};
-use crate::mesh::layout::{Layout, NodePlan, NodePorts, genesis_path, node_dir};
+use crate::mesh::layout::{
+    AgentPlan, Layout, NodePlan, NodePorts, genesis_path, member_dir, node_dir,
+};
 use crate::system::{create_dir, random, read_text, write_file};
 
 /// Certificates are issued anew at each start, for this long: a mesh that stays up for a month.
 const VALID_S: i64 = 30 * 24 * 3600;
-
-/// The mesh where no file says otherwise.
-const DEFAULT: &str = r#"tally = 1
-mesh = "dev.example"
-environment = "test"
-ledger_nodes = 3
-
-[[member]]
-id = "RZ9"
-name = "Anytown Hospitals NHS Trust (fictional)"
-codes = { ods = "RZ9" }
-
-[[member]]
-id = "RZ8"
-name = "Otherton Community NHS Trust (fictional)"
-codes = { ods = "RZ8" }
-
-[[member]]
-id = "LZ9"
-name = "Anytown City Council (fictional)"
-codes = { ods = "LZ9" }
-"#;
 
 /// A mesh's directory.
 pub(super) struct Directory {
     dir: PathBuf,
     file: MeshFile,
     nodes: Vec<NodePlan>,
+    agents: Vec<AgentPlan>,
 }
 
 /// Whether a directory was laid out just now.
@@ -65,27 +46,21 @@ impl Directory {
             directory.layout().issue(VALID_S)?;
             return Ok((directory, Fresh::No));
         }
-        let (text, folder) = match mesh {
-            None => (DEFAULT.to_owned(), dir.to_owned()),
-            Some(path) => {
-                let path = absolute(path)?;
-                let folder = path.parent().unwrap_or(&path).to_owned();
-                (read_text(&path, FILE_LEN_MAX as u64)?, folder)
-            }
+        let named = match mesh {
+            None => crate::demo::lay_down(&dir.join("sample"))?,
+            Some(path) => absolute(path)?,
         };
-        let named = mesh.unwrap_or(&kept);
+        let folder = named.parent().unwrap_or(&named).to_owned();
+        let text = read_text(&named, FILE_LEN_MAX as u64)?;
         let file = MeshFile::read(&text, &folder)
-            .map_err(|problems| Failure::problems(named, &problems))?;
+            .map_err(|problems| Failure::problems(&named, &problems))?;
         if file.environment != tally_core::entry::Environment::Test {
             let what = format!("{}: tally dev is for test meshes", named.display());
             return Err(Failure::usage(what, "say environment = \"test\""));
         }
-        let count = u16::try_from(file.ledger_nodes).unwrap_or(u16::MAX);
-        let ports = ports::find(count, u32::from_be_bytes(random()?)).ok_or_else(|| {
-            Failure::environment("there are no free ports", "end other processes that listen")
-        })?;
-        let nodes = (1..).zip(ports).map(|(id, ports)| plan(id, ports)).collect();
-        let directory = Self { dir: dir.to_owned(), file, nodes };
+        let first = if mesh.is_none() { ports::DEFAULT } else { ports::FIRST };
+        let (nodes, agents) = place(&file, first)?;
+        let directory = Self { dir: dir.to_owned(), file, nodes, agents };
         create_dir(dir)?;
         write_file(&kept, text.as_bytes())?;
         // Paths in the file are relative to where it was.
@@ -114,9 +89,18 @@ impl Directory {
                 health: config.health_listen.port(),
                 raft: config.raft_listen.port(),
             };
-            nodes.push(plan(id, ports));
+            nodes.push(plan_node(id, ports));
         }
-        Ok(Self { dir: dir.to_owned(), file, nodes })
+        let mut agents = Vec::new();
+        for member in &file.members {
+            let config = crate::acting::load(&member_dir(dir, &member.id).join("tally.toml"))?;
+            agents.push(plan_agent([
+                config.quic_listen.port(),
+                config.ingress.listen.port(),
+                config.health_listen.port(),
+            ]));
+        }
+        Ok(Self { dir: dir.to_owned(), file, nodes, agents })
     }
 
     /// Throws the mesh away: nothing was recorded yet.
@@ -145,8 +129,18 @@ impl Directory {
         &self.nodes
     }
 
+    pub(super) fn agents(&self) -> impl Iterator<Item = (&MemberId, &AgentPlan)> {
+        self.file.members.iter().map(|member| &member.id).zip(&self.agents)
+    }
+
+    /// The agreements that are signed at the first start.
+    pub(super) fn agreements(&self) -> &[PathBuf] {
+        &self.file.agreements
+    }
+
     pub(super) fn layout(&self) -> Layout<'_> {
-        Layout { dir: &self.dir, file: &self.file, nodes: &self.nodes }
+        let Self { dir, file, nodes, agents } = self;
+        Layout { dir, file, nodes, agents }
     }
 
     pub(super) fn dev_json(&self) -> PathBuf {
@@ -166,9 +160,32 @@ impl Directory {
     }
 }
 
-fn plan(id: u64, ports: NodePorts) -> NodePlan {
+/// Free ports for all parts: the last member's agent and the first ledger node come first, so that
+/// they have the default ports where those are free.
+fn place(file: &MeshFile, first: u16) -> Result<(Vec<NodePlan>, Vec<AgentPlan>), Failure> {
+    let members = file.members.len();
+    let nodes = usize::try_from(file.ledger_nodes).unwrap_or(usize::MAX);
+    let blocks = u16::try_from(members.saturating_add(nodes)).unwrap_or(u16::MAX);
+    let found = ports::find(blocks, first, u32::from_be_bytes(random()?)).ok_or_else(|| {
+        Failure::environment("there are no free ports", "end other processes that listen")
+    })?;
+    let mut blocks = found.into_iter();
+    let last = blocks.next();
+    let nodes = (1..=file.ledger_nodes).zip(blocks.by_ref());
+    let nodes = nodes.map(|(id, first)| plan_node(id, ports::node_ports(first))).collect();
+    let agents = blocks.take(members.saturating_sub(1)).chain(last);
+    let agents = agents.map(|first| plan_agent([first, first + 1, first + 2])).collect();
+    Ok((nodes, agents))
+}
+
+fn plan_node(id: u64, ports: NodePorts) -> NodePlan {
     let listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
     NodePlan { id: NodeId(id), host: listen.to_string(), listen, ports }
+}
+
+fn plan_agent([quic, ingress, health]: [u16; 3]) -> AgentPlan {
+    let listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    AgentPlan { host: listen.to_string(), listen, quic, ingress, health }
 }
 
 /// A path that holds wherever a process runs.

@@ -1,36 +1,45 @@
 //! Ports that are free now, for a mesh that is laid out before its processes run: the genesis names
 //! them.
+//!
+//! Each part of a mesh has a block of ten ports; the parts' own order in a block is that of the
+//! default ports.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::mesh::layout::NodePorts;
 
-/// The first port, if it and those after it are free.
-const FIRST: u16 = 4000;
+/// Where the blocks of a mesh that nobody described begin: at the default ports.
+pub(super) const DEFAULT: u16 = 7600;
+/// Where those of any other mesh begin.
+pub(super) const FIRST: u16 = 4000;
 /// Else the search goes through these. The system gives out higher ones by itself.
 const SEARCH: std::ops::Range<u16> = 20_000..32_000;
-/// Nodes are so far apart.
+/// Blocks are so far apart.
 const APART: u16 = 10;
+/// Ports of a block that are used at most.
+const USED: u16 = 4;
 
-/// Ports for so many nodes on loopback, each node's free in TCP and UDP; none if there are none.
-/// `seed` says where the search begins, so that two that search at once rarely meet.
-pub(super) fn find(nodes: u16, seed: u32) -> Option<Vec<NodePorts>> {
-    let span = nodes.checked_mul(APART)?;
+/// The first ports of so many blocks on loopback, each free in TCP and UDP; none if there are none.
+/// They begin at `first` if they are free there. `seed` says where the search begins otherwise, so
+/// that two that search at once rarely meet.
+pub(super) fn find(blocks: u16, first: u16, seed: u32) -> Option<Vec<u16>> {
+    let span = blocks.checked_mul(APART)?;
     let places = u32::from(SEARCH.end.checked_sub(SEARCH.start)?.checked_sub(span)? / APART);
     let search = (0..places).map(|place| {
         let place = (seed.wrapping_add(place)) % places;
         SEARCH.start + u16::try_from(place).unwrap_or(0) * APART
     });
-    let first = std::iter::once(FIRST).chain(search).find(|first| are_free(*first, nodes))?;
-    Some((0..nodes).map(|node| ports(first + node * APART)).collect())
+    let first = std::iter::once(first).chain(search).find(|first| are_free(*first, blocks))?;
+    Some((0..blocks).map(|block| first + block * APART).collect())
 }
 
-const fn ports(first: u16) -> NodePorts {
+/// A ledger node's ports in its block.
+pub(super) const fn node_ports(first: u16) -> NodePorts {
     NodePorts { agents: first, https: first + 1, health: first + 2, raft: first + 3 }
 }
 
-fn are_free(first: u16, nodes: u16) -> bool {
-    let all = (0..nodes).flat_map(|node| (0..4).map(move |port| first + node * APART + port));
+fn are_free(first: u16, blocks: u16) -> bool {
+    let all = (0..blocks).flat_map(|block| (0..USED).map(move |port| first + block * APART + port));
     // Held until all are: none is found free twice.
     let mut held = Vec::new();
     for port in all {
@@ -49,11 +58,11 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_passed_over() {
-        let found = find(3, 77).unwrap();
+        let found = find(3, FIRST, 77).unwrap();
         assert_eq!(found.len(), 3);
         // One of them is taken now, whatever was found.
-        let _taken = UdpSocket::bind(("127.0.0.1", found[1].raft));
-        let next = find(3, 77).unwrap();
-        assert_ne!(found[1].raft, next[1].raft);
+        let _taken = UdpSocket::bind(("127.0.0.1", found[1] + 3));
+        let next = find(3, FIRST, 77).unwrap();
+        assert_ne!(found[1], next[1]);
     }
 }

@@ -1,19 +1,17 @@
 //! A ledger node as a process: starts it, says where it is reached, and ends it in good order.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tally_ledger::node::StartError;
 use tally_ledger::service::{Service, ServiceBound, ServiceError};
-use tokio::io::AsyncReadExt;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::LedgerArgs;
 use crate::config::load_ledger;
 use crate::failure::{Exit, Failure};
+use crate::process::{log, shutdown, write_events};
 use crate::system::write_file;
 
 /// Where a node is reached, as it says in `bound.json` in its data directory once it serves.
@@ -43,6 +41,8 @@ pub(crate) fn run(args: &LedgerArgs, config: Option<&Path>) -> Result<Exit, Fail
         return Err(Failure::usage("nobody said which ledger node to run", remedy));
     };
     let config = load_ledger(path)?;
+    // Consensus says much when all is well.
+    write_events(tracing::Level::WARN);
     let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
     let runtime = runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
     let bound = bound_path(&config.data_dir);
@@ -54,18 +54,21 @@ pub(crate) fn run(args: &LedgerArgs, config: Option<&Path>) -> Result<Exit, Fail
         let text = serde_json::to_string(&reached);
         let text = text.map_err(|why| Failure::environment(why, "report this"))?;
         write_file(&bound, text.as_bytes())?;
-        log(&format!(
-            "ledger node {} of {}: agents {}, peers {}, https {}, health {}",
-            reached.node_id,
-            config.member,
-            reached.agents,
-            reached.raft,
-            reached.https,
-            reached.health,
-        ));
+        log(
+            "ledger",
+            &format!(
+                "ledger node {} of {}: agents {}, peers {}, https {}, health {}",
+                reached.node_id,
+                config.member,
+                reached.agents,
+                reached.raft,
+                reached.https,
+                reached.health,
+            ),
+        );
         let ended = service.run_until(shutdown(args.end_with_stdin)).await;
         drop(fs::remove_file(&bound));
-        log("stopped");
+        log("ledger", "stopped");
         ended.map_err(|why| {
             Failure::environment(format!("the node can't go on: {why}"), "see its disk and its log")
         })
@@ -85,40 +88,6 @@ fn say(bound: ServiceBound, node_id: u64) -> Bound {
         https: bound.https.to_string(),
         health: bound.health.to_string(),
     }
-}
-
-/// Waits until the process is to end.
-async fn shutdown(end_with_stdin: bool) {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            // Without it, the process ends as the system does it.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let parent = async {
-        if !end_with_stdin {
-            std::future::pending::<()>().await;
-        }
-        // Nobody writes there: what ends is the process that holds the other end.
-        let mut byte = [0];
-        while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
-    };
-    tokio::select! {
-        () = terminate => {}
-        () = interrupt => {}
-        () = parent => {}
-    }
-}
-
-fn log(text: &str) {
-    // If standard error is closed, nobody reads it.
-    drop(writeln!(io::stderr().lock(), "tally ledger: {text}"));
 }
 
 fn start_failure(error: ServiceError) -> Failure {

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use tally_agent::source::SourceSettings;
 use tally_core::entry::Environment;
 use tally_core::file::{self, Keys, Problem, Reader, Value, Words};
-use tally_core::id::{MemberId, MeshName, Purpose, SourceId};
+use tally_core::id::{MemberId, MeshName, Purpose};
 use tally_core::register::OrganisationCode;
 
 /// Bytes of a mesh file at most.
 pub(crate) const FILE_LEN_MAX: usize = 256 * 1024;
 
 const MEMBERS_MAX: usize = 64;
-const SOURCES_MAX: usize = 64;
 const INGRESSES_MAX: usize = 16;
 const CODES_MAX: usize = 16;
 const AGREEMENTS_MAX: usize = 256;
@@ -21,9 +21,6 @@ const NODES_MAX: u64 = 16;
 
 const ENVIRONMENTS: Words<Environment> =
     &[("test", Environment::Test), ("live", Environment::Live)];
-const SOURCE_KINDS: Words<SourceKind> =
-    &[("fhir-directory", SourceKind::FhirDirectory), ("files", SourceKind::Files)];
-const IDENTIFIERS: Words<()> = &[("synthetic", ())];
 
 /// A mesh as its founders describe it. Paths are those of the file, or relative to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,13 +47,18 @@ pub(crate) struct MemberPlan {
     /// Its codes.
     pub(crate) codes: Vec<OrganisationCode>,
     /// What it can share.
-    pub(crate) sources: Vec<SourceId>,
+    pub(crate) sources: Vec<SourceSettings>,
+    /// How its applications are known.
+    pub(crate) ingress: IngressPlan,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SourceKind {
-    FhirDirectory,
-    Files,
+/// How a member's applications are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct IngressPlan {
+    /// The purpose of requests that state none.
+    pub(crate) purpose: Option<Purpose>,
+    /// `header` or `service:NAME`.
+    pub(crate) user: Option<String>,
 }
 
 impl MeshFile {
@@ -87,7 +89,8 @@ fn read_mesh(reader: &mut Reader, mut keys: Keys<'_>, folder: &Path) -> Option<M
         None => Some(Vec::new()),
         Some(it) => read_paths(reader, &it, folder),
     };
-    let members = reader.required(&mut keys, "member").and_then(|it| read_members(reader, &it));
+    let members =
+        reader.required(&mut keys, "member").and_then(|it| read_members(reader, &it, folder));
     reader.close(keys);
     Some(MeshFile {
         mesh: mesh?,
@@ -113,11 +116,11 @@ fn read_paths(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<V
     elements.iter().map(path).collect()
 }
 
-fn read_members(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<MemberPlan>> {
+fn read_members(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<Vec<MemberPlan>> {
     let elements = reader.list(value, MEMBERS_MAX)?;
     let mut members: Vec<MemberPlan> = Vec::new();
     for element in &elements {
-        let Some(member) = read_member(reader, element) else { continue };
+        let Some(member) = read_member(reader, element, folder) else { continue };
         if members.iter().any(|other| other.id == member.id) {
             reader.complain(element, format!("{} stands here twice", member.id));
         }
@@ -129,7 +132,7 @@ fn read_members(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<MemberPlan
     (members.len() == elements.len()).then_some(members)
 }
 
-fn read_member(reader: &mut Reader, value: &Value<'_>) -> Option<MemberPlan> {
+fn read_member(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<MemberPlan> {
     let mut keys = reader.table(value)?;
     let id = reader.required(&mut keys, "id").and_then(|it| reader.parsed(&it));
     let name = reader.required(&mut keys, "name").and_then(|it| read_name(reader, &it));
@@ -139,15 +142,14 @@ fn read_member(reader: &mut Reader, value: &Value<'_>) -> Option<MemberPlan> {
     };
     let sources = match reader.optional(&mut keys, "source") {
         None => Some(Vec::new()),
-        Some(it) => read_sources(reader, &it),
+        Some(it) => SourceSettings::read_all(reader, folder, &it),
     };
-    if let Some(ingresses) = reader.optional(&mut keys, "ingress") {
-        for ingress in reader.list(&ingresses, INGRESSES_MAX).unwrap_or_default() {
-            read_ingress(reader, &ingress);
-        }
-    }
+    let ingress = match reader.optional(&mut keys, "ingress") {
+        None => Some(IngressPlan::default()),
+        Some(it) => read_ingresses(reader, &it),
+    };
     reader.close(keys);
-    Some(MemberPlan { id: id?, name: name?, codes: codes?, sources: sources? })
+    Some(MemberPlan { id: id?, name: name?, codes: codes?, sources: sources?, ingress: ingress? })
 }
 
 fn read_name(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
@@ -177,79 +179,45 @@ fn read_codes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<Organisation
     values.into_iter().map(code).collect()
 }
 
-fn read_sources(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<SourceId>> {
-    let elements = reader.list(value, SOURCES_MAX)?;
-    let mut sources: Vec<SourceId> = Vec::new();
-    for element in &elements {
-        let Some(source) = read_source(reader, element) else { continue };
-        if sources.contains(&source) {
-            reader.complain(element, format!("{source} stands here twice"));
-        }
-        sources.push(source);
+/// One ingress is what an agent has.
+fn read_ingresses(reader: &mut Reader, value: &Value<'_>) -> Option<IngressPlan> {
+    let elements = reader.list(value, INGRESSES_MAX)?;
+    if let Some(second) = elements.get(1) {
+        reader.complain(second, "this version serves one ingress for each member");
     }
-    (sources.len() == elements.len()).then_some(sources)
+    match elements.first() {
+        None => Some(IngressPlan::default()),
+        Some(first) => read_ingress(reader, first),
+    }
 }
 
-fn read_source(reader: &mut Reader, value: &Value<'_>) -> Option<SourceId> {
+fn read_ingress(reader: &mut Reader, value: &Value<'_>) -> Option<IngressPlan> {
     let mut keys = reader.table(value)?;
-    let id = reader.required(&mut keys, "id").and_then(|it| reader.parsed(&it));
-    let kind = reader.required(&mut keys, "kind").and_then(|it| reader.word(&it, SOURCE_KINDS));
-    let path = reader.required(&mut keys, "path").and_then(|it| some_text(reader, &it).map(drop));
-    match kind {
-        Some(SourceKind::FhirDirectory) => {
-            if let Some(it) = reader.optional(&mut keys, "subjects") {
-                some_text(reader, &it);
-            }
-            if let Some(it) = reader.optional(&mut keys, "identifiers") {
-                reader.word(&it, IDENTIFIERS);
-            }
-        }
-        Some(SourceKind::Files) => {
-            for key in ["title", "licence"] {
-                if let Some(it) = reader.optional(&mut keys, key) {
-                    some_text(reader, &it);
-                }
-            }
-            if let Some(it) = reader.required(&mut keys, "person") {
-                read_person(reader, &it);
-            }
-        }
-        // What else belongs here can't be told.
-        None => return None,
-    }
+    let purpose = match reader.optional(&mut keys, "purpose") {
+        None => Some(None),
+        Some(it) => reader.parsed(&it).map(Some),
+    };
+    let user = match reader.optional(&mut keys, "user") {
+        None => Some(None),
+        Some(it) => read_user(reader, &it).map(Some),
+    };
     reader.close(keys);
-    path.and(id)
+    Some(IngressPlan { purpose: purpose?, user: user? })
 }
 
-/// `"none"`, or `{ column = "nhs_number", system = "nhs-number" }`.
-fn read_person(reader: &mut Reader, value: &Value<'_>) {
-    let before = reader.problems_found();
-    if value.is_table() {
-        let Some(mut keys) = reader.table(value) else { return };
-        for key in ["column", "system"] {
-            if let Some(it) = reader.required(&mut keys, key) {
-                some_text(reader, &it);
-            }
-        }
-        reader.close(keys);
-    } else if reader.text(value, 256) != Some("none") && reader.problems_found() == before {
-        reader.complain(value, "expected \"none\", or { column = …, system = … }");
+fn read_user(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
+    let text = reader.text(value, 128)?;
+    let known = text == "header" || text.strip_prefix("service:").is_some_and(|it| !it.is_empty());
+    if !known {
+        let what = if text == "jwt" {
+            "this version checks no tokens yet: expected header or service:NAME"
+        } else {
+            "expected header, jwt or service:NAME"
+        };
+        reader.complain(value, what);
+        return None;
     }
-}
-
-fn read_ingress(reader: &mut Reader, value: &Value<'_>) {
-    let Some(mut keys) = reader.table(value) else { return };
-    if let Some(it) = reader.optional(&mut keys, "purpose") {
-        let _: Option<Purpose> = reader.parsed(&it);
-    }
-    if let Some(it) = reader.optional(&mut keys, "user")
-        && let Some(text) = reader.text(&it, 256)
-        && !matches!(text, "header" | "jwt")
-        && text.strip_prefix("service:").is_none_or(str::is_empty)
-    {
-        reader.complain(&it, "expected header, jwt or service:NAME");
-    }
-    reader.close(keys);
+    Some(text.to_owned())
 }
 
 fn some_text<'d>(reader: &mut Reader, value: &Value<'d>) -> Option<&'d str> {
@@ -309,7 +277,7 @@ user = "header"
         let member = &file.members[0];
         assert_eq!(member.codes[0].system, "ods");
         assert_eq!(
-            member.sources.iter().map(SourceId::as_str).collect::<Vec<_>>(),
+            member.sources.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
             ["fhir", "beds"]
         );
         let person = "person = { column = \"nhs_number\", system = \"nhs-number\" }";
@@ -328,7 +296,7 @@ user = "header"
             [
                 "line 4: environment: expected one of test, live",
                 "line 5: ledger_nodes: at most 16 ledger nodes vote",
-                "line 25: member[0].source[1].person: expected \"none\", or { column = …, system = … }",
+                "line 25: member[0].source[1].person: expected one of none",
                 "line 29: member[0].ingress[0].user: expected header, jwt or service:NAME",
                 "line 30: member[0].ingress[0].port: no such key is known here",
             ]

@@ -4,24 +4,26 @@
 //!
 //! ```text
 //! genesis.cbor  policy.txt  ca.pem  auditor.toml  auditor.pem  auditor.key
-//! <MEMBER>/     ca.pem  ca.key  agent.key  officers/ig-lead.key  officers/caldicott.key
+//! <MEMBER>/     tally.toml  identity.pem  identity.key  ca.pem  ca.key  agent.key
+//!               officers/ig-lead.key  officers/caldicott.key
 //! ledger-<N>/   tally.toml  node.pem  node.key  log.key
 //! ```
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use tally_agent::source::{SourceKind, SourceSettings};
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
-use tally_core::id::{MemberId, MeshId, MeshName, NodeId, Salt16};
-use tally_core::register::{LedgerNode, MemberRecord, MemberStatus, Officer};
+use tally_core::id::{CheckDigit, MemberId, MeshId, MeshName, NodeId, Salt16};
+use tally_core::register::{Address, LedgerNode, MemberRecord, MemberStatus, Officer};
 use tally_log::{KeyName, NoteKey, Policy, SigningKey};
 use tally_net::authority::Validity;
 use tally_net::keyfile::{self, KeyUse};
 use tally_net::{Authority, Issued, Role, SpiffeId};
 
-use super::file::MeshFile;
+use super::file::{MemberPlan, MeshFile};
 use crate::failure::Failure;
 use crate::system::{create_dir, new_key, now_s, random, write_file, write_secret};
 
@@ -58,6 +60,21 @@ pub(crate) struct NodePorts {
     pub(crate) raft: u16,
 }
 
+/// Where a member's agent is reached, and where it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgentPlan {
+    /// The name or address that other agents reach it by.
+    pub(crate) host: String,
+    /// Where it listens for them.
+    pub(crate) listen: IpAddr,
+    /// For other agents, over UDP.
+    pub(crate) quic: u16,
+    /// For the member's applications, over TCP on loopback.
+    pub(crate) ingress: u16,
+    /// Health and metrics, over TCP.
+    pub(crate) health: u16,
+}
+
 /// A mesh that was laid out.
 pub(crate) struct Layout<'a> {
     /// Its directory.
@@ -66,6 +83,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) file: &'a MeshFile,
     /// Its ledger nodes, dealt out to the members in turn.
     pub(crate) nodes: &'a [NodePlan],
+    /// Its members' agents, in the order of the file.
+    pub(crate) agents: &'a [AgentPlan],
 }
 
 /// A founder with its secrets.
@@ -106,6 +125,9 @@ impl Layout<'_> {
             let mut founder = make_member(&member_dir(self.dir, &plan.id), &plan.id)?;
             founder.record.name.clone_from(&plan.name);
             founder.record.codes.clone_from(&plan.codes);
+            if let Some(agent) = self.agents.get(place) {
+                founder.record.address = Some(address(&agent.host, agent.quic)?);
+            }
             let count = self.file.members.len();
             let own = self.nodes.iter().enumerate().filter(|(node, _)| node % count == place);
             for (_, node) in own {
@@ -119,6 +141,10 @@ impl Layout<'_> {
         for (place, node) in self.nodes.iter().enumerate() {
             let config = self.node_config(place, node, &mesh_id);
             write_file(&node_dir(self.dir, node.id).join("tally.toml"), config.as_bytes())?;
+        }
+        for (member, agent) in self.file.members.iter().zip(self.agents) {
+            let config = agent_config(member, agent, &mesh_id);
+            write_file(&member_dir(self.dir, &member.id).join("tally.toml"), config.as_bytes())?;
         }
         self.write_public(&founders, &mesh_id)?;
         self.issue(valid_for_s)?;
@@ -139,6 +165,13 @@ impl Layout<'_> {
             let id = self.spiffe_id(member, Role::Ledger, &name);
             let issued = issue(&member_dir(self.dir, member), &id, &addresses, valid_for_s)?;
             write_issued(&node_dir(self.dir, node.id), "node", &issued)?;
+        }
+        for (member, agent) in self.file.members.iter().zip(self.agents) {
+            let id = self.spiffe_id(&member.id, Role::Agent, "agent");
+            let addresses = agent.host.parse::<IpAddr>().into_iter().collect::<Vec<_>>();
+            let dir = member_dir(self.dir, &member.id);
+            let issued = issue(&dir, &id, &addresses, valid_for_s)?;
+            write_issued(&dir, "identity", &issued)?;
         }
         let auditor = self.auditor()?;
         let id = self.spiffe_id(auditor, Role::Auditor, "auditor");
@@ -167,11 +200,8 @@ impl Layout<'_> {
         let dir = node_dir(self.dir, node.id);
         create_dir(&dir)?;
         let log_key = make_key(&dir.join("log.key"), KeyUse::Log)?.verifying_key();
-        let address = |port| {
-            let address = format!("{}:{port}", host_in_address(&node.host)).parse();
-            address.map_err(|why| Failure::usage(format!("{}: {why}", node.host), "name a host"))
-        };
-        let (quic, https) = (address(node.ports.agents)?, address(node.ports.https)?);
+        let quic = address(&node.host, node.ports.agents)?;
+        let https = address(&node.host, node.ports.https)?;
         Ok(LedgerNode { id: node.id, log_key, quic, https })
     }
 
@@ -235,6 +265,84 @@ impl Layout<'_> {
         );
         write_file(&self.dir.join("auditor.toml"), auditor.as_bytes())
     }
+}
+
+/// The configuration of a member's agent, and what its officers act with.
+fn agent_config(member: &MemberPlan, agent: &AgentPlan, mesh_id: &MeshId) -> String {
+    let listen = |port| SocketAddr::new(agent.listen, port);
+    let mut text = format!(
+        "tally = 1\ndata_dir = \"data\"\nmember = \"{id}\"\n\n\
+         [mesh]\nid = \"{mesh_id}\"\ngenesis = \"../genesis.cbor\"\n\n\
+         [identity]\ncert = \"identity.pem\"\nkey = \"identity.key\"\nca = \"ca.pem\"\n\n\
+         [agent]\nkey = \"agent.key\"\n\n\
+         [quic]\nlisten = \"{quic}\"\n\n\
+         [ingress]\nlisten = \"{ingress}\"\n",
+        id = member.id,
+        quic = listen(agent.quic),
+        ingress = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), agent.ingress),
+    );
+    // Writing to a text can't fail.
+    if let Some(purpose) = &member.ingress.purpose {
+        let _ = writeln!(text, "purpose = {}", quoted(&purpose.to_string()));
+    }
+    if let Some(user) = &member.ingress.user {
+        let _ = writeln!(text, "user = {}", quoted(user));
+    }
+    let _ = write!(text, "\n[health]\nlisten = \"{}\"\n", listen(agent.health));
+    for source in &member.sources {
+        text.push_str(&source_table(source));
+    }
+    text.push_str("\n[officer]\nrole = \"ig-lead\"\nkey = \"officers/ig-lead.key\"\n");
+    text
+}
+
+/// A `[[source]]` of an agent's configuration.
+fn source_table(source: &SourceSettings) -> String {
+    let mut lines = vec!["\n[[source]]".to_owned(), format!("id = {}", quoted(source.id.as_str()))];
+    let mut line = |key: &str, value: &str| lines.push(format!("{key} = {}", quoted(value)));
+    let path = |path: &Path| path.display().to_string();
+    match &source.kind {
+        SourceKind::FhirDirectory { path: directory, subjects } => {
+            line("kind", "fhir-directory");
+            line("path", &path(directory));
+            if let Some(subjects) = subjects {
+                line("subjects", &path(subjects));
+            }
+        }
+        SourceKind::Files { path: file, person } => {
+            line("kind", "files");
+            line("path", &path(file));
+            match person {
+                None => line("person", "none"),
+                Some(person) => {
+                    let column = quoted(&person.column);
+                    let person = format!("{{ column = {column}, system = \"nhs-number\" }}");
+                    lines.push(format!("person = {person}"));
+                }
+            }
+        }
+    }
+    let mut line = |key: &str, value: &str| lines.push(format!("{key} = {}", quoted(value)));
+    if let Some(title) = &source.title {
+        line("title", title);
+    }
+    if let Some(licence) = &source.licence {
+        line("licence", licence);
+    }
+    if source.identifiers == CheckDigit::Skipped {
+        line("identifiers", "synthetic");
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A TOML basic string: those of JSON are among them.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn address(host: &str, port: u16) -> Result<Address, Failure> {
+    let address = format!("{}:{port}", host_in_address(host)).parse();
+    address.map_err(|why| Failure::usage(format!("{host}: {why}"), "name a host"))
 }
 
 /// The key of a ledger node as notes name it, in the ledger's first epoch.

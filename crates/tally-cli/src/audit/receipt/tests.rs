@@ -118,7 +118,7 @@ fn a_key_that_the_members_have_not_approved_shows_nothing() {
         let leaf = filed(&mut forged, "RZ9", &stolen);
         let file = forged.receipt(leaf);
         assert!(!file.registers.is_empty());
-        let shown = check(&file, None);
+        let shown = check(&file, None, None);
         assert!(!shown.verified, "{approving:?}");
         assert!(shown.why.unwrap().contains("the members have not approved it"));
     }
@@ -130,7 +130,7 @@ fn a_key_that_the_members_have_approved_is_known_from_the_file() {
     let mut forged = Forged::new();
     forged.replace_key("RZ9", renewed.verifying_key(), &["E08000037", "LZ9", "RZ9"]);
     let leaf = filed(&mut forged, "RZ9", &renewed);
-    let shown = check(&forged.receipt(leaf), None);
+    let shown = check(&forged.receipt(leaf), None, None);
     assert_eq!((shown.verified, shown.why), (true, None));
 }
 

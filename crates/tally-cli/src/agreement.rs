@@ -1,0 +1,232 @@
+//! `tally agreement`: data sharing agreements, from a file to signatures on the ledger. What is
+//! signed is signed here, with the officer's own key, and goes nowhere else.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::json;
+use tally_agent::admin::api::{
+    AgreementDone, AgreementRow, AgreementRows, ApprovalText, GetAgreement, WriteAgreement,
+};
+use tally_core::Encoded;
+use tally_core::agreement::{Agreement, AllowList, file};
+use tally_core::register::agreement_preimage;
+use tally_net::keyfile::{self, KeyUse};
+
+use crate::acting::Acting;
+use crate::args::{AgreementFileArgs, AgreementShowArgs, AgreementSignArgs};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, columns, pairs, print};
+use crate::system::read_text;
+
+/// Bytes of an agreement file at most.
+const FILE_LEN_MAX: u64 = 256 * 1024;
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    file: String,
+    good: bool,
+    id: String,
+    version: u64,
+    /// What whoever signs should know.
+    warnings: Vec<String>,
+}
+
+/// `tally agreement check`.
+///
+/// # Errors
+/// [`Failure`] with all that is wrong.
+pub(crate) fn check(args: &AgreementFileArgs, output: Output) -> Result<Exit, Failure> {
+    let agreement = read(&args.file)?;
+    let document = agreement.value();
+    let checked = Checked {
+        file: args.file.display().to_string(),
+        good: true,
+        id: document.id.to_string(),
+        version: document.version,
+        warnings: warnings(document),
+    };
+    print(output, &checked, || {
+        let mut text = format!("{}@{}: a good agreement\n", checked.id, checked.version);
+        for warning in &checked.warnings {
+            text.push_str(&format!("warning: {warning}\n"));
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `tally agreement propose`.
+///
+/// # Errors
+/// [`Failure`] if the file is wrong, the agent is not there, or the ledger says no.
+pub(crate) fn propose(
+    args: &AgreementFileArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let agreement = read(&args.file)?;
+    let acting = Acting::open(config)?;
+    let asked =
+        WriteAgreement { document: STANDARD.encode(agreement.bytes()), approvals: Vec::new() };
+    done(agreement.value(), &acting.ask("/agreements/write", &asked)?, output)
+}
+
+/// `tally agreement sign`.
+///
+/// # Errors
+/// [`Failure`] if there is no such agreement, no key to sign with, or the ledger says no.
+pub(crate) fn sign(
+    args: &AgreementSignArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let acting = Acting::open(config)?;
+    let (id, version) = args.agreement.split_once('@').unwrap_or((&args.agreement, ""));
+    let row: AgreementRow = acting.ask("/agreements/get", &GetAgreement { id: id.to_owned() })?;
+    if version.parse() != Ok(row.version) {
+        let what = format!("{}: the ledger has version {}", args.agreement, row.version);
+        let remedy = format!("read it, then name what you sign: {id}@{}", row.version);
+        return Err(Failure::usage(what, remedy));
+    }
+    let Some(officer) = &acting.config.officer else {
+        let remedy = "name the officer's role and key under [officer] in the configuration";
+        return Err(Failure::configuration("there is no key to sign with", remedy));
+    };
+    let key = keyfile::load(&officer.key, KeyUse::Officer)
+        .map_err(|why| Failure::configuration(why, "give the officer's own key file"))?;
+    let document = STANDARD.decode(&row.document);
+    let document =
+        document.map_err(|why| Failure::environment(why, "use a tally of the agent's version"))?;
+    let preimage = agreement_preimage(&acting.config.mesh_id, &document);
+    let approval = ApprovalText {
+        member: acting.config.member.to_string(),
+        role: officer.role.to_string(),
+        public_key: STANDARD.encode(key.verifying_key().as_bytes()),
+        signature: STANDARD.encode(key.sign(&preimage).as_bytes()),
+    };
+    let asked = WriteAgreement { document: row.document, approvals: vec![approval] };
+    let agreement = tally_wire::decode_value::<Agreement>(&document)
+        .map_err(|why| Failure::environment(why, "use a tally of the agent's version"))?;
+    done(&agreement, &acting.ask("/agreements/write", &asked)?, output)
+}
+
+/// `tally agreement list`.
+///
+/// # Errors
+/// [`Failure`] if the agent is not there.
+pub(crate) fn list(config: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+    let acting = Acting::open(config)?;
+    let answer: AgreementRows = acting.ask("/agreements/list", &json!({}))?;
+    print(output, &answer, || {
+        let head = ["agreement", "title", "from", "to", "signed by", "not yet by"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(answer.rows.iter().map(|row| {
+            vec![
+                format!("{}@{}", row.id, row.version),
+                row.title.clone(),
+                row.start.clone(),
+                row.end.clone(),
+                or_nobody(&row.signed_by),
+                or_nobody(&missing(row)),
+            ]
+        }));
+        columns(&rows)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `tally agreement show`.
+///
+/// # Errors
+/// [`Failure`] if the agent is not there, or the ledger has no such agreement.
+pub(crate) fn show(
+    args: &AgreementShowArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let acting = Acting::open(config)?;
+    let row: AgreementRow =
+        acting.ask("/agreements/get", &GetAgreement { id: args.agreement.clone() })?;
+    print(output, &row, || shown(&row))?;
+    Ok(Exit::Done)
+}
+
+fn shown(row: &AgreementRow) -> String {
+    let mut text = pairs(&[
+        ("agreement", format!("{}@{}", row.id, row.version)),
+        ("title", row.title.clone()),
+        ("from", row.start.clone()),
+        ("review by", row.review.clone()),
+        ("to", row.end.clone()),
+        ("parties", row.parties.join(" ")),
+        ("signed by", or_nobody(&row.signed_by)),
+        ("not yet signed by", or_nobody(&missing(row))),
+        ("suspended by", or_nobody(&row.suspended_by)),
+        ("leaf", row.leaf.to_string()),
+    ]);
+    let document = STANDARD.decode(&row.document).unwrap_or_default();
+    let Ok(agreement) = tally_wire::decode_value::<Agreement>(&document) else { return text };
+    for share in &agreement.shares {
+        let requesters = share.requesters.iter().map(|it| format!("{it:?}"));
+        let purposes = share.purposes.iter().map(ToString::to_string);
+        text.push_str(&format!(
+            "\n{} shares {} with {} for {}\n",
+            share.provider,
+            share.source,
+            requesters.collect::<Vec<_>>().join(" "),
+            purposes.collect::<Vec<_>>().join(" "),
+        ));
+    }
+    text
+}
+
+fn read(path: &Path) -> Result<Encoded<Agreement>, Failure> {
+    let text = read_text(path, FILE_LEN_MAX)?;
+    let agreement = file::read(&text).map_err(|problems| Failure::problems(path, &problems))?;
+    tally_wire::encode_checked(agreement).map_err(|why| {
+        Failure::configuration(format!("{}: {why}", path.display()), "shorten the file")
+    })
+}
+
+/// What a signer may not expect: types whose records are withheld whole.
+fn warnings(agreement: &Agreement) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for share in &agreement.shares {
+        let AllowList::Elements(types) = &share.fields else { continue };
+        for (kind, elements) in types {
+            let missing = tally_record::fhir::missing_modifiers(kind, elements);
+            if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+                warnings.push(format!(
+                    "a {kind} that has {} is withheld whole: {} changes what the rest means, and \
+                     is not among the fields",
+                    missing.join(" or "),
+                    if missing.len() == 1 { "it" } else { "each" },
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+fn done(agreement: &Agreement, done: &AgreementDone, output: Output) -> Result<Exit, Failure> {
+    print(output, done, || {
+        pairs(&[
+            ("agreement", format!("{}@{}", agreement.id, agreement.version)),
+            ("leaf", done.leaf.to_string()),
+            ("signed by", or_nobody(&done.signed_by)),
+            ("not yet by", or_nobody(&done.missing)),
+        ])
+    })?;
+    Ok(Exit::Done)
+}
+
+fn missing(row: &AgreementRow) -> Vec<String> {
+    row.parties.iter().filter(|party| !row.signed_by.contains(party)).cloned().collect()
+}
+
+fn or_nobody(names: &[String]) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
+}

@@ -1,0 +1,128 @@
+//! The agreements of a mesh that comes up for the first time: proposed by one party's agent, then
+//! signed by each party's officer through its own.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use tally_agent::admin::api::{AgreementDone, AgreementRows, ApprovalText, WriteAgreement};
+use tally_agent::admin::client::call;
+use tally_core::Encoded;
+use tally_core::agreement::{Agreement, Party, file};
+use tally_core::id::{MemberId, MeshId};
+use tally_core::register::agreement_preimage;
+use tally_net::keyfile::{self, KeyUse};
+
+use super::directory::Directory;
+use crate::failure::Failure;
+use crate::mesh::layout::member_dir;
+use crate::system::read_text;
+
+/// Bytes of an agreement's file at most.
+const FILE_LEN_MAX: u64 = 256 * 1024;
+/// The office that signs.
+const ROLE: &str = "ig-lead";
+
+/// Puts all agreements of the mesh's file on the ledger, signed by all their parties. Those that are
+/// there already stay as they are.
+///
+/// # Errors
+/// [`Failure`] if a file is wrong, an agent does not answer, or the ledger says no.
+pub(super) async fn sign_all(directory: &Directory) -> Result<(), Failure> {
+    let mesh_id = directory.mesh_id()?;
+    for path in directory.agreements() {
+        let agreement = read(path)?;
+        let parties = parties(directory, path, agreement.value())?;
+        let Some(first) = parties.first() else { continue };
+        if is_there(directory, first, &agreement).await? {
+            continue;
+        }
+        write(directory, first, &agreement, Vec::new()).await?;
+        for party in &parties {
+            let approval = approval(directory.dir(), party, &mesh_id, &agreement)?;
+            write(directory, party, &agreement, vec![approval]).await?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Encoded<Agreement>, Failure> {
+    let text = read_text(path, FILE_LEN_MAX)?;
+    let agreement = file::read(&text).map_err(|problems| Failure::problems(path, &problems))?;
+    tally_wire::encode_checked(agreement).map_err(|why| {
+        Failure::configuration(format!("{}: {why}", path.display()), "shorten the file")
+    })
+}
+
+/// Whose officers sign: the members that it names.
+fn parties(
+    directory: &Directory,
+    path: &Path,
+    agreement: &Agreement,
+) -> Result<Vec<MemberId>, Failure> {
+    let party = |party: &Party| {
+        let named = match party {
+            Party::Member(id) => directory.agents().any(|(member, _)| member == id).then_some(id),
+            Party::Group(_) => None,
+        };
+        named.cloned().ok_or_else(|| {
+            let what = format!("{}: a party is no member of this mesh", path.display());
+            Failure::configuration(what, "name members of the mesh file as its parties")
+        })
+    };
+    agreement.parties.iter().map(party).collect()
+}
+
+async fn is_there(
+    directory: &Directory,
+    member: &MemberId,
+    agreement: &Encoded<Agreement>,
+) -> Result<bool, Failure> {
+    let (dir, nothing) = (data_dir(directory, member), json!({}));
+    let listed = call::<_, AgreementRows>(&dir, "/agreements/list", &nothing).await;
+    let listed = listed.map_err(|why| unanswered(member, why))?;
+    let id = agreement.value().id.to_string();
+    Ok(listed.rows.iter().any(|row| row.id == id))
+}
+
+async fn write(
+    directory: &Directory,
+    member: &MemberId,
+    agreement: &Encoded<Agreement>,
+    approvals: Vec<ApprovalText>,
+) -> Result<(), Failure> {
+    let asked = WriteAgreement { document: STANDARD.encode(agreement.bytes()), approvals };
+    let dir = data_dir(directory, member);
+    let written = call::<_, AgreementDone>(&dir, "/agreements/write", &asked).await;
+    written.map(drop).map_err(|why| unanswered(member, why))
+}
+
+fn approval(
+    dir: &Path,
+    member: &MemberId,
+    mesh_id: &MeshId,
+    agreement: &Encoded<Agreement>,
+) -> Result<ApprovalText, Failure> {
+    let path = member_dir(dir, member).join("officers").join(format!("{ROLE}.key"));
+    let key = keyfile::load(&path, KeyUse::Officer)
+        .map_err(|why| Failure::configuration(why, "give another --dir"))?;
+    let preimage = agreement_preimage(mesh_id, agreement.bytes());
+    Ok(ApprovalText {
+        member: member.to_string(),
+        role: ROLE.to_owned(),
+        public_key: STANDARD.encode(key.verifying_key().as_bytes()),
+        signature: STANDARD.encode(key.sign(&preimage).as_bytes()),
+    })
+}
+
+fn data_dir(directory: &Directory, member: &MemberId) -> PathBuf {
+    member_dir(directory.dir(), member).join("data")
+}
+
+fn unanswered(member: &MemberId, why: impl std::fmt::Display) -> Failure {
+    Failure::environment(
+        format!("the agreements could not be signed: {member}: {why}"),
+        format!("see log.txt of {member} in the directory"),
+    )
+}

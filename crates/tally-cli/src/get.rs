@@ -1,0 +1,201 @@
+//! `tally get`: a record or a dataset of another member, through the own member's ingress.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tally_agent::config::AgentConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::acting::{load, runtime};
+use crate::agent::bound;
+use crate::args::GetArgs;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+/// A connection on this machine takes no longer than this.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The head of an answer comes within this time: the agent's own limit on an answer, and some more.
+const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
+/// A body that stands still for so long has ended.
+const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a refusal, and of a receipt, at most.
+const SMALL_LEN_MAX: usize = 4 * 1024 * 1024;
+
+/// `tally get`.
+///
+/// # Errors
+/// [`Failure`] if the agent is not there, or the answer is no.
+pub(crate) fn get(args: &GetArgs, config: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+    let Some(path) = config else {
+        let remedy =
+            "give the configuration of your member's agent: --config FILE, or TALLY_CONFIG";
+        return Err(Failure::usage("nobody said through which agent to ask", remedy));
+    };
+    if !args.path.starts_with('/') {
+        let remedy = "begin it with a slash: /fhir/MEMBER/Patient/ID or /data/MEMBER/DATASET";
+        return Err(Failure::usage("what was asked for is no path of an ingress", remedy));
+    }
+    let config = load(path)?;
+    runtime()?.block_on(ask(args, &config, output))
+}
+
+async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exit, Failure> {
+    let mut ingress = Ingress::connect(config).await?;
+    let answer = ingress.get(&args.path, &headers(args)).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        let body = small(answer.into_body()).await?;
+        return refused(status, &body, output);
+    }
+    let receipt = answer.headers().get("tally-receipt").and_then(|it| it.to_str().ok());
+    let receipt = receipt.map(str::to_owned);
+    hand_on(answer.into_body()).await?;
+    let Some(to) = &args.receipt else { return Ok(Exit::Done) };
+    let no_receipt = || Failure::refused("the answer came without a receipt", "ask again");
+    let answer = ingress.get(&receipt.ok_or_else(no_receipt)?, &[]).await?;
+    let status = answer.status();
+    let body = small(answer.into_body()).await?;
+    if !status.is_success() {
+        return refused(status, &body, output);
+    }
+    let written = File::create(to).and_then(|mut file| file.write_all(&body));
+    written.map_err(|why| {
+        let what = format!("{}: {why}", to.display());
+        Failure::environment(what, "give a file that can be written")
+    })?;
+    Ok(Exit::Done)
+}
+
+/// A connection to an ingress.
+struct Ingress {
+    host: String,
+    sender: SendRequest<Empty<Bytes>>,
+}
+
+impl Ingress {
+    async fn connect(config: &AgentConfig) -> Result<Self, Failure> {
+        let bound = bound(&config.data_dir);
+        let listen = config.ingress.listen.to_string();
+        let host = bound.map_or(listen, |bound| bound.ingress);
+        let gone = |why: String| {
+            Failure::unreachable(
+                format!("the agent's ingress at {host}: {why}"),
+                "start it: tally agent --config FILE, or tally dev start NAME",
+            )
+        };
+        let connected = timeout(CONNECT_WAIT_MAX, TcpStream::connect(&host)).await;
+        let stream = connected.map_err(|_| gone("no answer".to_owned()))?;
+        let stream = stream.map_err(|why| gone(why.to_string()))?;
+        let shaken = handshake(TokioIo::new(stream)).await.map_err(|why| gone(why.to_string()))?;
+        let (sender, connection) = shaken;
+        tokio::spawn(connection);
+        Ok(Self { host, sender })
+    }
+
+    async fn get(
+        &mut self,
+        path: &str,
+        headers: &[(&'static str, String)],
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut request = Request::get(path).header("host", &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Empty::new()).map_err(|why| {
+            Failure::usage(why, "percent-encode what stands in no URL or header as it is")
+        })?;
+        let gone = |why: String| {
+            let what = format!("the agent's ingress at {}: {why}", self.host);
+            Failure::unreachable(what, "see the agent's log")
+        };
+        let answered = timeout(HEAD_WAIT_MAX, self.sender.send_request(request)).await;
+        let answer = answered.map_err(|_| gone("no answer".to_owned()))?;
+        answer.map_err(|why| gone(why.to_string()))
+    }
+}
+
+fn headers(args: &GetArgs) -> Vec<(&'static str, String)> {
+    let encoded = |text: &String| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    [
+        ("tally-purpose", args.purpose.clone()),
+        ("tally-user", args.user.clone()),
+        ("tally-reason", args.reason.as_ref().map(encoded)),
+        ("tally-agreement", args.agreement.clone()),
+        ("tally-relationship", args.relationship.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+/// Writes a body to standard output as it comes.
+async fn hand_on(mut body: Incoming) -> Result<(), Failure> {
+    let broken = |why: String| {
+        Failure::refused(
+            format!("the body broke off: {why}"),
+            "ask again; the ledger has how far it came",
+        )
+    };
+    let mut out = std::io::stdout().lock();
+    while !body.is_end_stream() {
+        let frame = timeout(BODY_WAIT_MAX, body.frame()).await;
+        let frame = frame.map_err(|_| broken("it stood still".to_owned()))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|why| broken(why.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            let written = out.write_all(&data);
+            written.map_err(|why| {
+                Failure::environment(format!("standard output: {why}"), "check where it goes to")
+            })?;
+        }
+    }
+    out.flush().map_err(|why| {
+        Failure::environment(format!("standard output: {why}"), "check where it goes to")
+    })
+}
+
+async fn small(body: Incoming) -> Result<Bytes, Failure> {
+    let collected = Limited::new(body, SMALL_LEN_MAX).collect().await;
+    let collected = collected
+        .map_err(|why| Failure::refused(format!("the answer broke off: {why}"), "ask again"))?;
+    Ok(collected.to_bytes())
+}
+
+/// Says what an OperationOutcome says.
+fn refused(status: StatusCode, body: &[u8], output: Output) -> Result<Exit, Failure> {
+    if output == Output::Json {
+        crate::output::write(&String::from_utf8_lossy(body))?;
+        return Ok(exit(status));
+    }
+    let outcome = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let issue = |path: &str| outcome.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let code = issue("/issue/0/details/coding/0/code").unwrap_or_else(|| status.to_string());
+    let text = issue("/issue/0/details/text").unwrap_or_default();
+    let remedy = issue("/issue/0/diagnostics").unwrap_or_else(|| "see the agent's log".to_owned());
+    let what = format!("{code}: {text}");
+    Err(match exit(status) {
+        Exit::Unreachable => Failure::unreachable(what, remedy),
+        Exit::Usage => Failure::usage(what, remedy),
+        Exit::Refused | Exit::Done => Failure::refused_as(what, remedy),
+    })
+}
+
+/// What cannot be reached, what makes no sense, and what is refused.
+fn exit(status: StatusCode) -> Exit {
+    match status.as_u16() {
+        502..=504 => Exit::Unreachable,
+        400 | 405 | 406 | 416 => Exit::Usage,
+        _ => Exit::Refused,
+    }
+}

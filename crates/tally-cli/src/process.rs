@@ -1,0 +1,49 @@
+//! A process that runs until somebody ends it.
+
+use std::io::{self, Write};
+
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Waits until the process is to end: by SIGTERM, by Ctrl-C or, if so asked, when standard input ends.
+pub(crate) async fn shutdown(end_with_stdin: bool) {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => drop(signals.recv().await),
+            // Without it, the process ends as the system does it.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let parent = async {
+        if !end_with_stdin {
+            std::future::pending::<()>().await;
+        }
+        // Nobody writes there: what ends is the process that holds the other end.
+        let mut byte = [0];
+        while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
+    };
+    tokio::select! {
+        () = terminate => {}
+        () = interrupt => {}
+        () = parent => {}
+    }
+}
+
+/// Says something of this process on standard error.
+pub(crate) fn log(part: &str, text: &str) {
+    // If standard error is closed, nobody reads it.
+    drop(writeln!(io::stderr().lock(), "tally {part}: {text}"));
+}
+
+/// Lets what happens in this process be written to standard error, a line for each event, from this
+/// level on.
+pub(crate) fn write_events(level: tracing::Level) {
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
+    // Only a test could have said it before.
+    drop(lines.with_writer(io::stderr).try_init());
+}
