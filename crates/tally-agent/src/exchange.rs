@@ -97,7 +97,7 @@ pub enum Side {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Uncounted;
 
-/// An agent's exchanges, running.
+/// An agent's exchanges, running until this is dropped.
 pub struct Exchange {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -122,6 +122,8 @@ struct Shared {
     retention_years: u16,
     outcomes: Arc<dyn Outcomes>,
     standing: Standing,
+    /// Becomes true when the agent's tasks are to end.
+    over: watch::Sender<bool>,
 }
 
 /// Why the agent as a whole does not decide.
@@ -161,6 +163,7 @@ impl Exchange {
             trust: parts.trust,
             listen: parts.listen,
             connection: ConnectionLimits::default(),
+            seed: parts.store.endpoint_seed(),
         };
         let (peers, incoming) = Peers::start(settings, replica.clone())?;
         let address = parts.listen;
@@ -190,6 +193,7 @@ impl Exchange {
             retention_years: parts.retention_years,
             outcomes: parts.outcomes,
             standing: Standing::default(),
+            over: watch::Sender::new(false),
         });
         let provider =
             provider::Handle::start(Arc::clone(&shared), parts.operator, incoming, filings);
@@ -272,6 +276,12 @@ const FILED_MAX: usize = 1024;
 const FLUSH_WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Shared {
+    /// Waits until the agent's tasks are to end.
+    async fn ended(&self) {
+        // Whoever asks holds what would have to be gone for an error.
+        drop(self.over.subscribe().wait_for(|over| *over).await);
+    }
+
     fn closed(&self, known: &Known) -> Option<Refusal> {
         if !self.standing.settled.load(Ordering::Relaxed) {
             return Some(Refusal::LedgerUnavailable);
@@ -348,6 +358,13 @@ impl Outcomes for Uncounted {
     fn ended(&self, _: Side, _: &Ended) {}
 
     fn turned_away(&self, _: Side, _: Refusal) {}
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.shared.over.send_replace(true);
+        self.shared.peers.hang_up();
+    }
 }
 
 impl fmt::Debug for Exchange {

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tally_core::id::{MemberId, MeshId};
-use tally_net::endpoint::{ConnectionLimits, endpoint, server_config};
+use tally_log::Hash;
+use tally_net::endpoint::{ConnectionLimits, returning_endpoint, server_config};
 use tally_net::frame::FrameLimits;
 use tally_net::identity::Identity;
 use tally_net::listener::CLOSE_IDENTITY;
@@ -26,7 +27,7 @@ use tally_net::{
     tls,
 };
 use tally_wire::message::AGENT_FRAME_LEN_MAX;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::replica::Replica;
 use dial::Dialling;
@@ -73,6 +74,8 @@ pub struct PeerSettings {
     pub listen: SocketAddr,
     /// Limits of each connection.
     pub connection: ConnectionLimits,
+    /// The same in each life of the agent, and secret.
+    pub seed: Hash,
 }
 
 /// A stream that another member's agent has opened.
@@ -84,6 +87,17 @@ pub struct Incoming {
     pub send: SendStream,
     /// From it.
     pub receive: RecvStream,
+}
+
+/// A stream that this agent has opened.
+#[derive(Debug)]
+pub struct Stream {
+    /// Towards the other agent.
+    pub send: SendStream,
+    /// From it.
+    pub receive: RecvStream,
+    /// What carries it.
+    pub connection: Connection,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +138,7 @@ impl Peers {
         let config = server_config(config, &settings.connection)
             .map_err(|error| ListenError::Identity(error.to_string()))?;
         let address = settings.listen;
-        let endpoint = endpoint(address, Some(config))
+        let endpoint = returning_endpoint(address, Some(config), &settings.seed)
             .map_err(|source| ListenError::Bind { address, source })?;
         let limits =
             ListenerLimits { connection: settings.connection, ..ListenerLimits::default() };
@@ -155,17 +169,22 @@ impl Peers {
     ///
     /// # Errors
     /// [`Unreached`] says why there is none.
-    pub async fn open(&self, member: &MemberId) -> Result<(SendStream, RecvStream), Unreached> {
+    pub async fn open(&self, member: &MemberId) -> Result<Stream, Unreached> {
         let slot = self.slot(member);
-        let connection = match slot.live() {
+        let mut connection = match slot.live() {
             Some(connection) => connection,
             None => self.dial(member, &slot).await?,
         };
-        match connection.open_bi().await {
-            Ok(stream) => Ok(stream),
-            // It went away just now: one new attempt.
-            Err(_) => self.dial(member, &slot).await?.open_bi().await.map_err(Unreached::lost),
-        }
+        let opened = match connection.open_bi().await {
+            Ok(opened) => opened,
+            Err(_) => {
+                // It went away just now: one new attempt.
+                connection = self.dial(member, &slot).await?;
+                connection.open_bi().await.map_err(Unreached::lost)?
+            }
+        };
+        let (send, receive) = opened;
+        Ok(Stream { send, receive, connection })
     }
 
     /// Lets nobody new in from now on.
@@ -177,6 +196,11 @@ impl Peers {
     pub async fn close(&self) {
         self.0.endpoint.close(CLOSE_DONE.into(), b"done");
         self.0.endpoint.wait_idle().await;
+    }
+
+    /// Ends all connections now.
+    pub fn hang_up(&self) {
+        self.0.endpoint.close(CLOSE_DONE.into(), b"done");
     }
 
     async fn accept(self, mut listener: Listener) {
@@ -212,10 +236,14 @@ impl Peers {
 
     /// Closes a connection that this side has dialled as soon as the registers no longer let its
     /// peer in.
-    fn watch(&self, connection: Connection, peer: SpiffeId) {
+    fn watch(&self, connection: Connection, peer: SpiffeId, mut changes: watch::Receiver<u64>) {
         let trust = self.0.settings.trust.clone();
         let before = trust.ca(&peer);
-        let mut changes = trust.changes();
+        if before.is_err() || changes.has_changed().unwrap_or(true) {
+            // Which trust the handshake went by is not known: the next one is a new one.
+            connection.close(CLOSE_IDENTITY.into(), b"trust changed during the handshake");
+            return;
+        }
         tokio::spawn(async move {
             loop {
                 tokio::select! {

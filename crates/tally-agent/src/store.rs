@@ -8,6 +8,7 @@
 //! requests that wait; the other reads what is durable, beside it.
 
 mod consents;
+mod endpoint;
 mod error;
 mod intents;
 mod journal;

@@ -1,11 +1,16 @@
 //! QUIC endpoints: one socket that dials and listens, with every limit set by hand.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::crypto::{CryptoError, HmacKey};
+use quinn::{
+    Connection, ConnectionError, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig,
+    IdleTimeout, TransportConfig, VarInt,
+};
+use tally_log::{Hash, hmac_sha256};
 use tokio::time::timeout;
 
 use crate::identity::{IdentityError, SpiffeId};
@@ -75,6 +80,75 @@ pub fn endpoint(
     match server {
         Some(server) => Endpoint::server(server, listen),
         None => Endpoint::client(listen),
+    }
+}
+
+/// Binds an endpoint as [`endpoint`] does, for a workload that may be killed and come back at the same
+/// address: it tells the peers of its earlier life at once that their connections are gone (stateless
+/// reset, RFC 9000 §10.3), where they would otherwise wait until nothing was heard for too long. `seed`
+/// is the same in each life, and secret.
+///
+/// # Errors
+/// [`std::io::Error`] if the address can't be bound.
+pub fn returning_endpoint(
+    listen: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+    seed: &Hash,
+) -> std::io::Result<Endpoint> {
+    let mut config = EndpointConfig::new(Arc::new(ResetKey(*seed)));
+    let mut life = [0; Hash::LEN];
+    let drawn = crate::tls::provider().secure_random.fill(&mut life);
+    drawn.map_err(|_| std::io::Error::other("the system gives no randomness"))?;
+    config.cid_generator(move || Box::new(Ids { life, next: 0 }));
+    let runtime = quinn::default_runtime();
+    let runtime = runtime.ok_or_else(|| std::io::Error::other("no tokio runtime"))?;
+    Endpoint::new(config, server, UdpSocket::bind(listen)?, runtime)
+}
+
+/// Signs the tokens of stateless resets.
+struct ResetKey(Hash);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        let code = hmac_sha256(self.0.as_bytes(), &[data]);
+        signature_out.iter_mut().zip(code.as_bytes()).for_each(|(to, from)| *to = *from);
+    }
+
+    fn signature_len(&self) -> usize {
+        Hash::LEN
+    }
+
+    /// Of its own tokens an endpoint never checks one: peers compare those that they were given.
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        let code = hmac_sha256(self.0.as_bytes(), &[data]);
+        if code.as_bytes().as_slice() == signature { Ok(()) } else { Err(CryptoError) }
+    }
+}
+
+/// Gives out ids of connections. quinn's own generator knows its ids by a key of one life, and drops
+/// what comes for those of an earlier one; nothing is told by these.
+struct Ids {
+    life: [u8; Hash::LEN],
+    next: u64,
+}
+
+impl Ids {
+    const LEN: usize = 8;
+}
+
+impl ConnectionIdGenerator for Ids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let code = hmac_sha256(&self.life, &[&self.next.to_be_bytes()]);
+        self.next = self.next.wrapping_add(1);
+        ConnectionId::new(code.as_bytes().get(..Self::LEN).unwrap_or_default())
+    }
+
+    fn cid_len(&self) -> usize {
+        Self::LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 

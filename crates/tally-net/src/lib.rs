@@ -15,7 +15,7 @@ pub mod tls;
 pub mod trust;
 
 pub use authority::{Authority, AuthorityError, Issued};
-pub use endpoint::{ConnectError, connect, endpoint};
+pub use endpoint::{ConnectError, connect, endpoint, returning_endpoint};
 pub use frame::{FrameError, read_frame, write_frame};
 pub use identity::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId};
 pub use keyfile::{KeyFileError, KeyUse};

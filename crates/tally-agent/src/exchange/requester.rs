@@ -5,6 +5,7 @@ mod asking;
 mod body;
 mod desk;
 mod reading;
+mod sending;
 
 pub use body::Body;
 

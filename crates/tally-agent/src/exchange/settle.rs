@@ -38,29 +38,36 @@ pub enum SettleError {
 pub(super) fn start(shared: Arc<Shared>, requester: Requester) -> watch::Receiver<bool> {
     let (told, settled) = watch::channel(false);
     tokio::spawn(async move {
-        while let Err(error) = settle(&shared).await {
-            tracing::warn!(%error, "what the last run has left is not settled yet");
-            if told.is_closed() {
-                return;
-            }
-            sleep(RETRY_WAIT).await;
-        }
-        shared.standing.settled.store(true, Ordering::Relaxed);
-        shared.recorder.open();
-        tokio::spawn(watch_consents(Arc::clone(&shared), told.subscribe()));
-        told.send_replace(true);
-        let mut seen = BTreeMap::new();
-        loop {
-            tokio::select! {
-                () = sleep(SWEEP_WAIT) => {}
-                () = told.closed() => return,
-            }
-            if let Err(error) = sweep(&shared, &requester, &mut seen).await {
-                tracing::warn!(%error, "the mirror is not up to date");
-            }
+        tokio::select! {
+            () = shared.ended() => {}
+            () = settle_and_sweep(&shared, &requester, &told) => {}
         }
     });
     settled
+}
+
+async fn settle_and_sweep(shared: &Arc<Shared>, requester: &Requester, told: &watch::Sender<bool>) {
+    while let Err(error) = settle(shared).await {
+        tracing::warn!(%error, "what the last run has left is not settled yet");
+        sleep(RETRY_WAIT).await;
+    }
+    shared.standing.settled.store(true, Ordering::Relaxed);
+    shared.recorder.open();
+    let consents = Arc::clone(shared);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = consents.ended() => {}
+            () = watch_consents(&consents) => {}
+        }
+    });
+    told.send_replace(true);
+    let mut seen = BTreeMap::new();
+    loop {
+        sleep(SWEEP_WAIT).await;
+        if let Err(error) = sweep(shared, requester, &mut seen).await {
+            tracing::warn!(%error, "the mirror is not up to date");
+        }
+    }
 }
 
 async fn settle(shared: &Shared) -> Result<(), SettleError> {
@@ -144,7 +151,7 @@ async fn sweep(
 }
 
 /// Writes what the consent registers lack, and notices when they are ahead of the store.
-async fn watch_consents(shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {
+async fn watch_consents(shared: &Shared) {
     let mut changes = shared.replica.changes();
     let mut moves = None;
     loop {
@@ -161,7 +168,6 @@ async fn watch_consents(shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = wait_until(retry) => {}
-            gone = ended.changed() => if gone.is_err() { return },
         }
     }
 }

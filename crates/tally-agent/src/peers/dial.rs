@@ -115,10 +115,12 @@ impl Peers {
             .map_err(|error| unusable(error.to_string()))?;
         let config = client_config(tls, &settings.connection)
             .map_err(|error| unusable(error.to_string()))?;
+        // From before the handshake on: what changes during it must not be missed.
+        let changes = settings.trust.changes();
         let connection = connect(&self.0.endpoint, config, address, &settings.connection).await?;
         let peer = peer(&connection).map_err(ConnectError::Identity)?;
         self.greet(&connection).await?;
-        self.watch(connection.clone(), peer);
+        self.watch(connection.clone(), peer, changes);
         Ok(connection)
     }
 

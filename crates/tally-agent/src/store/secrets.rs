@@ -22,6 +22,7 @@ pub(super) struct Secrets {
     blind: Key,
     wrap: Key,
     check: Key,
+    endpoint: Key,
 }
 
 impl Secrets {
@@ -31,6 +32,7 @@ impl Secrets {
             blind: derive(master, &[b"tally/store/blind/v1\0"]),
             wrap: derive(master, &[b"tally/store/wrap/v1\0"]),
             check: derive(master, &[b"tally/store/check/v1\0"]),
+            endpoint: derive(master, &[b"tally/store/endpoint/v1\0"]),
         }
     }
 
@@ -42,6 +44,11 @@ impl Secrets {
     /// What says that a database belongs to this key.
     pub(super) const fn check(&self) -> &Key {
         &self.check
+    }
+
+    /// What the agent's endpoint is known by after a restart.
+    pub(super) const fn endpoint(&self) -> &Key {
+        &self.endpoint
     }
 
     /// Seals what stands in one place of one table.

@@ -5,6 +5,7 @@ use tally_core::entry::{Entry, How, Outcome};
 use tally_core::refusal::Refusal;
 use tokio::time::timeout;
 
+use super::data::*;
 use super::mesh::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,9 @@
 #![allow(clippy::indexing_slicing, reason = "places are those of the mesh of three")]
 
 mod broken;
+mod coming_back;
+mod data;
+mod lying;
 mod mesh;
 mod permitted;
 mod refused;

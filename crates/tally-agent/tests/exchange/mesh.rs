@@ -1,19 +1,17 @@
 //! A mesh of three members, each with a ledger node and an agent, on real sockets and real disks, in
 //! one process. An agent has a runtime of its own, so that it can end in the middle of anything.
 
-use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tally_agent::exchange::{AgentParts, Answer, Ask, Exchange, Uncounted};
-use tally_agent::source::{SourceKind, SourceSettings, Sources};
+use tally_agent::source::Sources;
 use tally_agent::store::{Store, StoreSettings};
 use tally_core::Encoded;
 use tally_core::agreement::file;
-use tally_core::entry::{Action, Algorithm, Entry, Environment, Genesis, UserKnown};
-use tally_core::id::{CheckDigit, ExchangeId, KeyId, LeafIndex, MeshId, NodeId, Salt16};
+use tally_core::entry::{Algorithm, Entry, Environment, Genesis};
+use tally_core::id::{ExchangeId, KeyId, LeafIndex, MeshId, NodeId, Salt16};
 use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tally_core::register::{
@@ -25,13 +23,15 @@ use tally_ledger::store::OpenError;
 use tally_log::note::KeyName;
 use tally_log::{NoteKey, SigningKey, sha256};
 use tally_net::authority::Validity;
-use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress, LedgerConfig, Link};
+use tally_net::ledger::{AgentKey, Client, ClientLimits, LedgerAddress, LedgerConfig, Link};
 use tally_net::{Authority, Identity, Role, SpiffeId, TrustStore};
 use tally_wire::encode_checked;
 use tally_wire::message::ledger::{EntriesQuery, Query, QueryAnswer, StatusQuery};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
+
+use super::data::{AGREEMENT, DATASETS, sources, write_data};
 
 pub(crate) const MESH: &str = "dev.example";
 pub(crate) const MEMBERS: [&str; 3] = ["LZ9", "QX1", "RZ9"];
@@ -44,12 +44,12 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) struct Mesh {
     pub(crate) genesis: Encoded<Genesis>,
     dirs: Vec<TempDir>,
-    stores: Vec<TempDir>,
+    pub(crate) stores: Vec<TempDir>,
     pub(crate) data: TempDir,
     authorities: Vec<Authority>,
     raft: Vec<SocketAddr>,
     ledger: Vec<SocketAddr>,
-    agents_listen: Vec<SocketAddr>,
+    pub(crate) agents_listen: Vec<SocketAddr>,
     pub(crate) nodes: Vec<Option<Node>>,
     pub(crate) agents: Vec<Option<Agent>>,
     pub(crate) limits: Limits,
@@ -89,7 +89,15 @@ impl Mesh {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
-        let mut mesh = Self::new(limits);
+        Self::set_up(Self::new(limits, true)).await
+    }
+
+    /// The provider's address is in no register: nobody can dial it.
+    pub(crate) async fn with_unlisted_provider() -> Self {
+        Self::set_up(Self::new(Limits::default(), false)).await
+    }
+
+    async fn set_up(mut mesh: Self) -> Self {
         for place in 0..3 {
             mesh.start_node(place).await;
         }
@@ -97,19 +105,23 @@ impl Mesh {
             mesh.start_agent(place).await;
         }
         for text in [AGREEMENT, DATASETS] {
-            mesh.agree(text).await;
+            mesh.agree(PROVIDES, text, &["LZ9", "RZ9"]).await;
         }
         mesh
     }
 
-    fn new(limits: Limits) -> Self {
+    /// `listed` says whether the provider's address is in its register.
+    fn new(limits: Limits, listed: bool) -> Self {
         let validity = Validity { from_s: now_s() - 3600, until_s: now_s() + 24 * 3600 };
         let authorities: Vec<_> =
             MEMBERS.iter().map(|name| Authority::create(name, validity).unwrap()).collect();
         let addresses = free_addresses(9);
         let members = MEMBERS.iter().zip(&authorities).zip(&addresses[6..]).zip(1..);
-        let members =
-            members.map(|(((name, ca), address), node)| member(name, ca, node, *address)).collect();
+        let members = members.map(|(((name, ca), address), node)| {
+            let address = Some(*address).filter(|_| listed || *name != MEMBERS[PROVIDES]);
+            member(name, ca, node, address)
+        });
+        let members = members.collect();
         let genesis = Genesis {
             salt: Salt16([1; 16]),
             mesh: MESH.parse().unwrap(),
@@ -136,7 +148,7 @@ impl Mesh {
         }
     }
 
-    fn identity(&self, place: usize, role: Role, name: &str) -> Identity {
+    pub(crate) fn identity(&self, place: usize, role: Role, name: &str) -> Identity {
         let id = SpiffeId {
             mesh: MESH.parse().unwrap(),
             member: MEMBERS[place].parse().unwrap(),
@@ -182,6 +194,12 @@ impl Mesh {
     pub(crate) async fn stop_node(&mut self, place: usize) {
         let node = self.nodes[place].take().unwrap();
         node.run_until(async {}).await.unwrap();
+    }
+
+    /// The client of a member whose agent does not run, or should not know.
+    pub(crate) fn client(&self, place: usize) -> Client {
+        let config = self.ledger_config(place, self.identity(place, Role::Agent, "agent"));
+        Client::start(config, AgentKey::new(key(&format!("agent {}", MEMBERS[place]))))
     }
 
     /// Starts an agent, and waits until what it left is settled.
@@ -252,11 +270,11 @@ impl Mesh {
         self.agents[place].as_ref().unwrap()
     }
 
-    fn mesh_id(&self) -> MeshId {
+    pub(crate) fn mesh_id(&self) -> MeshId {
         MeshId(self.genesis.leaf_hash())
     }
 
-    fn ledger_config(&self, place: usize, identity: Identity) -> LedgerConfig {
+    pub(crate) fn ledger_config(&self, place: usize, identity: Identity) -> LedgerConfig {
         let name = KeyName::new(&format!("{MESH}/ledger/0")).unwrap();
         let log_key =
             |node| NoteKey::ed25519(name.clone(), key(&format!("log {node}")).verifying_key());
@@ -277,8 +295,8 @@ impl Mesh {
         }
     }
 
-    /// Both parties' officers sign, and the agreement is written.
-    pub(crate) async fn agree(&self, text: &str) {
+    /// The parties' officers sign, and one party's agent writes the agreement.
+    pub(crate) async fn agree(&self, place: usize, text: &str, parties: &[&str]) {
         let document = encode_checked(file::read(text).unwrap()).unwrap();
         let preimage = agreement_preimage(&self.mesh_id(), document.bytes());
         let approve = |member: &str| {
@@ -291,12 +309,12 @@ impl Mesh {
                 signature: key.sign(&preimage),
             }
         };
-        let approvals = vec![approve("LZ9"), approve("RZ9")];
+        let approvals = parties.iter().map(|member| approve(member)).collect();
         let name = format!("agreement/{}", document.value().id).parse().unwrap();
         let record = AgreementRecord { document, suspended_by: Vec::new() };
         let body = encode_checked(RegisterBody::Agreement(Box::new(record))).unwrap();
         let written =
-            self.agent(PROVIDES).exchange.recorder().write_register(name, true, body, approvals);
+            self.agent(place).exchange.recorder().write_register(name, true, body, approvals);
         let written = timeout(LONG, written).await.unwrap().unwrap();
         for place in [ASKS, PROVIDES] {
             let reached = self.agent(place).exchange.replica().reach(written.leaf.0 + 1);
@@ -412,7 +430,7 @@ fn of_exchange(leaves: &[Entry], exchange: ExchangeId) -> Vec<Entry> {
     leaves.iter().filter(of).cloned().collect()
 }
 
-fn member(name: &str, ca: &Authority, node: u64, address: SocketAddr) -> MemberRecord {
+fn member(name: &str, ca: &Authority, node: u64, address: Option<SocketAddr>) -> MemberRecord {
     let officer = |role: &str| Officer {
         role: role.parse().unwrap(),
         key: key(&format!("{role} {name}")).verifying_key(),
@@ -430,138 +448,7 @@ fn member(name: &str, ca: &Authority, node: u64, address: SocketAddr) -> MemberR
             quic: "127.0.0.1:7610".parse().unwrap(),
             https: "127.0.0.1:7611".parse().unwrap(),
         }],
-        address: Some(address.to_string().parse().unwrap()),
+        address: address.map(|address| address.to_string().parse().unwrap()),
         status: MemberStatus::Active,
     }
 }
-
-/// A question about Patient/p1, for treatment.
-pub(crate) fn patient() -> Ask {
-    Ask {
-        provider: MEMBERS[PROVIDES].parse().unwrap(),
-        source: "fhir".parse().unwrap(),
-        action: Action::Read,
-        path: "Patient/p1".to_owned(),
-        query: String::new(),
-        offset: 0,
-        purpose: "TREAT".parse().unwrap(),
-        agreement: None,
-        user_known: UserKnown::Asserted,
-        user: Some("rota|nurse-joy".to_owned()),
-        role: None,
-        relationship: None,
-        reason: None,
-        resumes: None,
-        request_ids: vec!["r-1".to_owned()],
-    }
-}
-
-/// A question for the whole dataset.
-pub(crate) fn dataset(source: &str) -> Ask {
-    Ask {
-        source: source.parse().unwrap(),
-        action: Action::Dataset,
-        path: String::new(),
-        ..patient()
-    }
-}
-
-pub(crate) const NHS_NUMBER: &str = "9990000018";
-/// Longer than what sockets and buffers hold on the way.
-pub(crate) const BEDS_LEN: usize = 48 << 20;
-
-fn write_data(dir: &Path) {
-    let fhir = dir.join("fhir");
-    fs::create_dir(&fhir).unwrap();
-    let patient = |id: &str, number: &str| {
-        format!(
-            r#"{{"resourceType":"Patient","id":"{id}","identifier":[{{"system":"https://fhir.nhs.uk/Id/nhs-number","value":"{number}"}}],"gender":"female","birthDate":"1970-01-01"}}"#
-        )
-    };
-    fs::write(fhir.join("p1.json"), patient("p1", NHS_NUMBER)).unwrap();
-    fs::write(fhir.join("p2.json"), patient("p2", "9990000026")).unwrap();
-    fs::write(dir.join("beds.csv"), "ward,beds\nA,12\nB,7\n").unwrap();
-    let row = "A,12345678\n";
-    let rows = BEDS_LEN / row.len();
-    fs::write(dir.join("long.csv"), format!("ward,beds\n{}", row.repeat(rows))).unwrap();
-}
-
-fn sources(dir: &Path) -> Vec<SourceSettings> {
-    let source = |id: &str, kind| SourceSettings {
-        id: id.parse().unwrap(),
-        kind,
-        title: None,
-        licence: None,
-        identifiers: CheckDigit::Checked,
-    };
-    let table = |name: &str| SourceKind::Files { path: dir.join(name), person: None };
-    vec![
-        source("fhir", SourceKind::FhirDirectory { path: dir.join("fhir"), subjects: None }),
-        source("beds", table("beds.csv")),
-        source("long", table("long.csv")),
-    ]
-}
-
-const AGREEMENT: &str = r#"
-tally = 1
-id = "DSA-1"
-version = 1
-title = "Discharge support"
-start = 2026-01-01
-review = 2098-12-31
-end = 2099-12-31
-dpia = "DPIA-77"
-parties = ["RZ9", "LZ9"]
-
-[[share]]
-provider = "RZ9"
-requesters = ["LZ9"]
-source = "fhir"
-purposes = ["TREAT"]
-data = "special"
-confidential = true
-basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "implied-consent", power = "HSCA2012-s251B" }
-fields = { Patient = ["identifier", "birthDate"] }
-user_known = "asserted"
-relationship = "none"
-overrides = []
-offline_emergency = false
-"#;
-
-const DATASETS: &str = r#"
-tally = 1
-id = "DSA-2"
-version = 1
-title = "Beds"
-start = 2026-01-01
-review = 2098-12-31
-end = 2099-12-31
-dpia = "DPIA-78"
-parties = ["RZ9", "LZ9"]
-
-[[share]]
-provider = "RZ9"
-requesters = ["LZ9"]
-source = "beds"
-purposes = ["TREAT"]
-data = "none"
-confidential = false
-columns = ["ward", "beds"]
-user_known = "asserted"
-relationship = "none"
-overrides = []
-offline_emergency = false
-
-[[share]]
-provider = "RZ9"
-requesters = ["LZ9"]
-source = "long"
-purposes = ["TREAT"]
-data = "none"
-confidential = false
-columns = ["ward", "beds"]
-user_known = "asserted"
-relationship = "none"
-overrides = []
-offline_emergency = false
-"#;

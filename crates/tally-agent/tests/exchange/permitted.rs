@@ -3,6 +3,7 @@
 use tally_agent::exchange::Head;
 use tally_core::entry::{Entry, Flags, How, Outcome};
 
+use super::data::*;
 use super::mesh::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@ use tally_core::refusal::Refusal;
 use tally_core::time::Timestamp;
 use tokio::time::timeout;
 
+use super::data::*;
 use super::mesh::*;
 
 /// Asks for what is refused, and sees that nothing at all comes.

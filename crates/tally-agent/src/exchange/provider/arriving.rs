@@ -37,7 +37,12 @@ pub(super) async fn take(
 ) {
     let streams = shared.limits.exchanges_max.saturating_add(EXTRA_STREAMS);
     let places = Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS)));
-    while let Some(mut stream) = incoming.recv().await {
+    loop {
+        let stream = tokio::select! {
+            stream = incoming.recv() => stream,
+            () = shared.ended() => None,
+        };
+        let Some(mut stream) = stream else { return };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             // Not even read: whoever floods gets a code, and no memory of ours.
             shared.turned_away(Side::Provider, Refusal::TooBusy);

@@ -91,6 +91,8 @@ impl Desk {
     ) {
         let mut registers = self.shared.replica.changes();
         let mut moves = registers.borrow().moves;
+        let shared = Arc::clone(&self.shared);
+        let mut ended = std::pin::pin!(shared.ended());
         loop {
             let due = self.machine.deadline().map(|at| self.shared.clock.instant(at));
             tokio::select! {
@@ -98,6 +100,7 @@ impl Desk {
                     Some(input) => self.take(input),
                     None => return,
                 },
+                () = &mut ended => return,
                 Some(filed) = filings.recv() => self.filed(filed),
                 changed = registers.changed() => {
                     if changed.is_err() {

@@ -6,25 +6,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tally_core::exchange::requester::Event;
 use tally_core::id::ExchangeId;
 use tally_core::refusal::{Refusal, Said};
-use tally_net::FrameError;
-use tally_net::frame::{read_frame, write_frame};
-use tally_net::quinn::RecvStream;
-use tally_wire::message::agent::{Answer as Frame, Request};
-use tally_wire::{decode_value, encode_checked};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::reading::Arriving;
+use super::sending::{Read, Sending};
 use super::{Answer, Ask, Body, Head, Input, Refusal as No, Reply};
 use crate::exchange::Shared;
-use crate::peers::FRAMES;
 use crate::store::Received;
 
 /// What may lie between the stream and the application: then nothing more is read.
@@ -33,8 +26,6 @@ const PENDING_BYTES_MAX: usize = 512 * 1024;
 const FRAMES_MAX: usize = 4;
 /// Pieces that are handed on ahead of the application.
 const PIECES_MAX: usize = 4;
-/// How long the provider may take to end its stream after the last frame.
-const END_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often the store notes how much has arrived: at each so many bytes.
 const NOTE_EVERY: u64 = 1024 * 1024;
 
@@ -67,14 +58,6 @@ pub(super) enum End {
     Failed(Refusal),
 }
 
-/// What the task that reads the stream has read.
-enum Read {
-    Frame(Box<Frame>),
-    /// What came is no frame of an answer.
-    Malformed,
-    Ended(Option<FrameError>),
-}
-
 /// What happens next.
 enum Next {
     Allowed { closed: bool },
@@ -86,33 +69,8 @@ enum Next {
 pub(super) async fn run(shared: Arc<Shared>, start: Start) {
     let Start { exchange, ask, reply, allowed, mailbox } = start;
     let (read, frames) = mpsc::channel(FRAMES_MAX);
-    let request = encode_checked(request_of(exchange, &ask));
-    let reader = match request {
-        Ok(request) => {
-            let (shared, mailbox, provider) =
-                (Arc::clone(&shared), mailbox.clone(), ask.provider.clone());
-            tokio::spawn(async move {
-                match shared.peers.open(&provider).await {
-                    Ok((mut send, receive)) => {
-                        let sent = write_frame(&mut send, request.bytes(), FRAMES).await;
-                        if sent.is_ok() && send.finish().is_ok() {
-                            read_all(receive, read).await;
-                        } else {
-                            lost(&mailbox, exchange, Refusal::Unreachable).await;
-                        }
-                    }
-                    Err(why) => {
-                        tracing::info!(%exchange, %provider, %why, "a member is not reached");
-                        lost(&mailbox, exchange, why.refusal()).await;
-                    }
-                }
-            })
-        }
-        Err(_) => {
-            let mailbox = mailbox.clone();
-            tokio::spawn(async move { lost(&mailbox, exchange, Refusal::BadQuery).await })
-        }
-    };
+    let sending = Sending { shared: Arc::clone(&shared), exchange, mailbox: mailbox.clone() };
+    let reader = tokio::spawn(sending.run(ask.clone(), read));
     let (pieces, body) = Body::new(PIECES_MAX);
     let arriving = Arriving::new(exchange, ask.provider.clone());
     let asking = Asking {
@@ -217,7 +175,9 @@ impl Asking {
         let step = match read {
             Read::Frame(frame) => self.arriving.take(&self.shared, *frame),
             Read::Malformed => {
-                lost(&self.mailbox, self.exchange, Refusal::ProtocolViolated).await;
+                let refusal = Refusal::ProtocolViolated;
+                let event = Event::Lost { exchange: self.exchange, refusal };
+                drop(self.mailbox.send(Input::Event(event)).await);
                 return false;
             }
             Read::Ended(error) => {
@@ -337,56 +297,4 @@ fn take(pending: &mut VecDeque<Bytes>, may_go: u64) -> Bytes {
 
 fn len(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-}
-
-async fn lost(mailbox: &mpsc::Sender<Input>, exchange: ExchangeId, refusal: Refusal) {
-    // The desk is gone only when the agent is.
-    drop(mailbox.send(Input::Event(Event::Lost { exchange, refusal })).await);
-}
-
-/// Reads frames for as long as somebody takes them, up to the last one.
-async fn read_all(mut receive: RecvStream, read: mpsc::Sender<Read>) {
-    loop {
-        let next = match read_frame(&mut receive, FRAMES).await {
-            Ok(Some(bytes)) => match decode_value::<Frame>(&bytes) {
-                Ok(frame) => Read::Frame(Box::new(frame)),
-                Err(_) => Read::Malformed,
-            },
-            Ok(None) => Read::Ended(None),
-            Err(error) => Read::Ended(Some(error)),
-        };
-        let last = match &next {
-            Read::Frame(frame) => matches!(**frame, Frame::Trailer(_) | Frame::Refused(_)),
-            Read::Malformed | Read::Ended(_) => true,
-        };
-        if read.send(next).await.is_err() {
-            return;
-        }
-        if last {
-            break;
-        }
-    }
-    // The provider has to hear that all of it came; what follows is not looked at.
-    drop(timeout(END_WAIT_MAX, read_frame(&mut receive, FRAMES)).await);
-}
-
-fn request_of(exchange: ExchangeId, ask: &Ask) -> Request {
-    let ask = ask.clone();
-    Request {
-        exchange,
-        purpose: ask.purpose,
-        agreement: ask.agreement,
-        source: ask.source,
-        action: ask.action,
-        path: ask.path,
-        query: ask.query,
-        offset: ask.offset,
-        user_known: ask.user_known,
-        user: ask.user,
-        role: ask.role,
-        relationship: ask.relationship,
-        reason: ask.reason,
-        resumes: ask.resumes,
-        request_ids: ask.request_ids,
-    }
 }

@@ -57,6 +57,8 @@ impl Desk {
     }
 
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let shared = Arc::clone(&self.shared);
+        let mut ended = std::pin::pin!(shared.ended());
         loop {
             let due = self.machine.deadline().map(|at| self.shared.clock.instant(at));
             tokio::select! {
@@ -64,6 +66,7 @@ impl Desk {
                     Some(input) => self.take(input),
                     None => return,
                 },
+                () = &mut ended => return,
                 () = async { sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await },
                     if due.is_some() => self.handle(Event::Tick),
             }

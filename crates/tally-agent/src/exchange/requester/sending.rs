@@ -1,0 +1,146 @@
+//! The request on its way out, and the frames of its answer on their way in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::Encoded;
+use tally_core::exchange::requester::Event;
+use tally_core::id::{ExchangeId, MemberId};
+use tally_core::refusal::Refusal;
+use tally_net::FrameError;
+use tally_net::frame::{read_frame, write_frame};
+use tally_net::quinn::{ConnectionError, RecvStream};
+use tally_wire::message::agent::{Answer as Frame, Request};
+use tally_wire::{decode_value, encode_checked};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::{Ask, Input};
+use crate::exchange::Shared;
+use crate::peers::{FRAMES, Stream, Unreached};
+
+/// How long the provider may take to end its stream after the last frame.
+const END_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Within this time after a request the provider tells that it has forgotten the connection. Later the
+/// request may have been taken by a provider that was started again since.
+const FORGOTTEN_WAIT_MAX: Duration = Duration::from_millis(300);
+
+/// What the task that reads the stream has read.
+pub(super) enum Read {
+    Frame(Box<Frame>),
+    /// What came is no frame of an answer.
+    Malformed,
+    Ended(Option<FrameError>),
+}
+
+/// The request on its way out, and its answer on the way in.
+pub(super) struct Sending {
+    pub(super) shared: Arc<Shared>,
+    pub(super) exchange: ExchangeId,
+    pub(super) mailbox: mpsc::Sender<Input>,
+}
+
+impl Sending {
+    /// Asks, and tells what is read until the answer ends.
+    pub(super) async fn run(self, ask: Box<Ask>, read: mpsc::Sender<Read>) {
+        let (exchange, provider) = (self.exchange, ask.provider.clone());
+        let refusal = match encode_checked(request_of(exchange, *ask)) {
+            Ok(request) => match self.ask(&provider, &request, &read).await {
+                Ok(()) => return,
+                Err(why) => {
+                    tracing::info!(%exchange, %provider, %why, "a member is not reached");
+                    why.refusal()
+                }
+            },
+            // The ingress has let something through that is no request.
+            Err(_) => Refusal::BadQuery,
+        };
+        // The desk is gone only when the agent is.
+        drop(self.mailbox.send(Input::Event(Event::Lost { exchange, refusal })).await);
+    }
+
+    /// A provider that was started again has forgotten the connection, and says so when the request
+    /// comes: it took nothing of it, and a second attempt finds the new one.
+    async fn ask(
+        &self,
+        provider: &MemberId,
+        request: &Encoded<Request>,
+        read: &mpsc::Sender<Read>,
+    ) -> Result<(), Unreached> {
+        if !self.ask_once(provider, request, read, true).await? {
+            self.ask_once(provider, request, read, false).await?;
+        }
+        Ok(())
+    }
+
+    /// False if the connection was forgotten, and the request may be sent on another.
+    async fn ask_once(
+        &self,
+        provider: &MemberId,
+        request: &Encoded<Request>,
+        read: &mpsc::Sender<Read>,
+        first: bool,
+    ) -> Result<bool, Unreached> {
+        let stream = self.shared.peers.open(provider).await?;
+        let Stream { mut send, mut receive, connection } = stream;
+        let asked = Instant::now();
+        // If it does not go out, the answer does not come either, and says why.
+        if write_frame(&mut send, request.bytes(), FRAMES).await.is_ok() {
+            drop(send.finish());
+        }
+        let mut next = next_frame(&mut receive).await;
+        if first && matches!(next, Read::Ended(_)) && asked.elapsed() < FORGOTTEN_WAIT_MAX {
+            let forgotten = matches!(connection.close_reason(), Some(ConnectionError::Reset));
+            if forgotten {
+                return Ok(false);
+            }
+        }
+        loop {
+            let last = match &next {
+                Read::Frame(frame) => matches!(**frame, Frame::Trailer(_) | Frame::Refused(_)),
+                Read::Malformed | Read::Ended(_) => true,
+            };
+            if read.send(next).await.is_err() {
+                return Ok(true);
+            }
+            if last {
+                break;
+            }
+            next = next_frame(&mut receive).await;
+        }
+        // The provider has to hear that all of it came; what follows is not looked at.
+        drop(timeout(END_WAIT_MAX, read_frame(&mut receive, FRAMES)).await);
+        Ok(true)
+    }
+}
+
+async fn next_frame(receive: &mut RecvStream) -> Read {
+    match read_frame(receive, FRAMES).await {
+        Ok(Some(bytes)) => match decode_value::<Frame>(&bytes) {
+            Ok(frame) => Read::Frame(Box::new(frame)),
+            Err(_) => Read::Malformed,
+        },
+        Ok(None) => Read::Ended(None),
+        Err(error) => Read::Ended(Some(error)),
+    }
+}
+
+fn request_of(exchange: ExchangeId, ask: Ask) -> Request {
+    Request {
+        exchange,
+        purpose: ask.purpose,
+        agreement: ask.agreement,
+        source: ask.source,
+        action: ask.action,
+        path: ask.path,
+        query: ask.query,
+        offset: ask.offset,
+        user_known: ask.user_known,
+        user: ask.user,
+        role: ask.role,
+        relationship: ask.relationship,
+        reason: ask.reason,
+        resumes: ask.resumes,
+        request_ids: ask.request_ids,
+    }
+}
