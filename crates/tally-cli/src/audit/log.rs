@@ -91,28 +91,40 @@ fn provider_half<S: Source>(
     })
 }
 
-/// Looks for the requesters' halves of the providers' halves among the rows: they come later.
+/// Looks for the other halves of the rows that have none yet: as a rule they come later, but who is
+/// told that the ledger does not answer may be the first to say so.
 fn match_halves<S: Source>(
     leaves: &mut Leaves<'_, S>,
     rows: &mut [Row],
     size: u64,
 ) -> Result<(), NoLeaf> {
-    let open = rows.iter().filter(|row| row.half == "provider" && !row.matched);
-    let mut open = open.map(|row| row.leaf).collect::<BTreeSet<u64>>();
-    let mut leaf = open.first().map_or(size, |first| first + 1);
+    let open = rows.iter().filter(|row| row.half != "close" && !row.matched);
+    let mut open: BTreeSet<String> = open.filter_map(|row| row.exchange.clone()).collect();
+    let mut leaf = 0;
     while leaf < size && !open.is_empty() {
         let entry = leaves.leaf(leaf)?;
-        if let Entry::RequesterHalf(half) = entry.value()
-            && let Some(provider_leaf) = half.provider_leaf
-            && open.contains(&provider_leaf.0)
-            && let Some(row) = rows.iter_mut().find(|row| row.leaf == provider_leaf.0)
-            && row.exchange == Some(half.exchange.to_string())
-            && row.requester == Some(half.requester.to_string())
-        {
-            row.matched = true;
-            open.remove(&provider_leaf.0);
-        }
         leaf += 1;
+        let (half, exchange, provider, requester) = match entry.value() {
+            Entry::ProviderHalf(it) => ("provider", it.exchange, &it.provider, &it.requester),
+            Entry::RequesterHalf(it) => ("requester", it.exchange, &it.provider, &it.requester),
+            _ => continue,
+        };
+        let exchange = exchange.to_string();
+        if !open.contains(&exchange) {
+            continue;
+        }
+        let (provider, requester) = (provider.to_string(), requester.to_string());
+        for row in rows.iter_mut().filter(|row| row.exchange.as_ref() == Some(&exchange)) {
+            let between = row.provider.as_ref() == Some(&provider)
+                && row.requester.as_ref() == Some(&requester);
+            row.matched |= between && row.half != "close" && row.half != half;
+        }
+        let left = |row: &Row| {
+            row.exchange.as_ref() == Some(&exchange) && row.half != "close" && !row.matched
+        };
+        if !rows.iter().any(left) {
+            open.remove(&exchange);
+        }
     }
     Ok(())
 }
