@@ -201,7 +201,7 @@ impl Node {
     /// Which node leads, as far as this one knows.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        crate::sequencer::leader_of(&self.consensus)
+        crate::sequencer::leader_of(&self.consensus, &self.standing)
     }
 
     /// The term of the last vote that it knows of.

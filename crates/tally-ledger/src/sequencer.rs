@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::clock::{LeaderClock, Leap};
 use crate::metrics::Metrics;
-use crate::raft::{Consensus, Outcome, Payload, Prepared};
+use crate::raft::{Consensus, Outcome, Payload, Prepared, Standing};
 use crate::signer::LogSigner;
 
 /// Limits of what waits.
@@ -69,6 +69,7 @@ struct Worker {
     /// The next job, which did not fit any more.
     left: Option<Job>,
     consensus: Consensus,
+    standing: Arc<Standing>,
     prepared: Prepared,
     signer: Arc<LogSigner>,
     metrics: Metrics,
@@ -80,6 +81,9 @@ struct Worker {
     hand_overs: usize,
 }
 
+/// A leader that was not heard for four heartbeats is not named to others any more.
+const LEADER_SILENT_MAX: Duration = Duration::from_millis(400);
+
 /// What a proposal takes besides its submissions.
 const PROPOSAL_HEAD_LEN: usize = 64;
 
@@ -88,6 +92,7 @@ impl Sequencer {
     #[must_use]
     pub fn start(
         consensus: Consensus,
+        standing: Arc<Standing>,
         prepared: Prepared,
         signer: Arc<LogSigner>,
         metrics: Metrics,
@@ -98,6 +103,7 @@ impl Sequencer {
             jobs,
             left: None,
             consensus,
+            standing,
             prepared,
             signer,
             metrics,
@@ -245,7 +251,7 @@ impl Worker {
     }
 
     fn leader(&self) -> Option<NodeId> {
-        leader_of(&self.consensus)
+        leader_of(&self.consensus, &self.standing)
     }
 
     /// The clock is set anew by each leader, and must then run on.
@@ -297,9 +303,12 @@ fn nobody() -> Undecided {
 /// What to answer to a submission of this number.
 type Undecided = Box<dyn Fn(Option<u64>) -> SubmitAnswer + Send>;
 
-/// Which node leads, as far as this one knows.
-pub(crate) fn leader_of(consensus: &Consensus) -> Option<NodeId> {
-    consensus.server_metrics().borrow_watched().current_leader.map(NodeId)
+/// Which node leads, as far as this one knows: one that has been silent may be gone, and whoever is
+/// sent there only loses time.
+pub(crate) fn leader_of(consensus: &Consensus, standing: &Standing) -> Option<NodeId> {
+    let leader = consensus.server_metrics().borrow_watched().current_leader?;
+    let leads = leader == *consensus.node_id();
+    (leads || standing.heard_within(LEADER_SILENT_MAX)).then_some(NodeId(leader))
 }
 
 fn term_of(consensus: &Consensus) -> u64 {

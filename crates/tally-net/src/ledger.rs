@@ -86,8 +86,11 @@ pub struct ClientLimits {
     /// Batches that are under way at once. Default 1: entries that arrive meanwhile travel together
     /// in the next, which is what makes a batch large.
     pub batches_in_flight_max: usize,
-    /// A node that does not answer a batch within this time is left for another. Default 1 s.
+    /// A node that does not answer a batch within this time is left for another. Default 500 ms: half
+    /// of an election, and many times what a commit takes.
     pub answer_wait_max: Duration,
+    /// A question that is not answered within this time is put to another node. Default 2 s.
+    pub query_wait_max: Duration,
     /// The first pause between attempts to reach a node; it doubles up to
     /// [`retry_wait_max`](Self::retry_wait_max). Default 20 ms.
     pub retry_wait_min: Duration,
@@ -104,12 +107,13 @@ impl Default for ClientLimits {
         Self {
             queue_entries_max: 16 * 1024,
             batches_in_flight_max: 1,
-            answer_wait_max: Duration::from_secs(1),
+            answer_wait_max: Duration::from_millis(500),
+            query_wait_max: Duration::from_secs(2),
             retry_wait_min: Duration::from_millis(20),
             retry_wait_max: Duration::from_millis(500),
             feed_wait_max: Duration::from_secs(3),
             connection: ConnectionLimits {
-                handshake_wait_max: Duration::from_secs(1),
+                handshake_wait_max: Duration::from_millis(500),
                 idle_wait_max: Duration::from_secs(3),
                 keep_alive: Duration::from_secs(1),
                 ..ConnectionLimits::default()

@@ -129,6 +129,7 @@ fn serve(
     let consensus = node.consensus.clone();
     let sequencer = Sequencer::start(
         consensus.clone(),
+        Arc::clone(&node.standing),
         prepared,
         Arc::clone(&signer),
         node.metrics.clone(),

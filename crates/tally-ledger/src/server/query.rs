@@ -218,7 +218,7 @@ fn status(parts: &ServerParts) -> Result<QueryAnswer, QueryRefusal> {
         size: head.size,
         time: parts.ledger.head().time,
         protocol: protocol.unwrap_or_default(),
-        leader: leader_of(&parts.consensus),
+        leader: leader_of(&parts.consensus, &parts.standing),
         checkpoint,
     }))
 }

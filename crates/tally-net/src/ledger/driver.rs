@@ -22,7 +22,7 @@ use super::append::{AppendError, Job, Journal, Recorded};
 use super::batch::{Numbering, Signed, answer, gather};
 use super::link::{Link, LinkError};
 use super::session::{self, Start};
-use super::{AgentKey, LedgerConfig};
+use super::{AgentKey, LedgerAddress, LedgerConfig};
 use tally_core::id::{NodeId, SessionId};
 
 pub(super) struct Driver {
@@ -39,8 +39,13 @@ pub(super) struct Driver {
     next_node: usize,
     pause: Duration,
     leader: Option<NodeId>,
+    /// Which node was silent last, and when: others are tried first for a while.
+    silent: Option<(NodeId, Instant)>,
     ended: bool,
 }
+
+/// For so long others are tried before a node that was silent: longer than an election takes.
+const AVOIDED: Duration = Duration::from_secs(2);
 
 /// A stream to the node that leads, as far as we know.
 struct Submitting {
@@ -83,6 +88,7 @@ impl Driver {
             next_node: 0,
             pause,
             leader: None,
+            silent: None,
             ended: false,
         }
     }
@@ -95,7 +101,10 @@ impl Driver {
             };
             let left = match self.converse(&mut stream).await {
                 Ok(left) => left,
-                Err(_) => Left::Moved(None),
+                Err(_) => {
+                    self.silent = Some((stream.link.node(), Instant::now()));
+                    Left::Moved(None)
+                }
             };
             stream.link.close();
             match left {
@@ -117,14 +126,13 @@ impl Driver {
         let hinted = self.leader.take().and_then(|id| nodes.iter().find(|node| node.node == id));
         let to = match hinted {
             Some(address) => *address,
-            None => {
-                let turn = self.next_node.checked_rem(nodes.len())?;
-                self.next_node = turn + 1;
-                *nodes.get(turn)?
-            }
+            None => self.next_in_turn()?,
         };
+        // A node that is dialled in vain is silent, too.
+        self.silent = Some((to.node, Instant::now()));
         let link = Link::dial(&self.config, to).await.ok()?;
         let (send, mut receive) = link.open().await.ok()?;
+        self.silent = None;
         let (answered, answers) = mpsc::channel(64);
         let reader = link.clone();
         tokio::spawn(async move {
@@ -141,6 +149,21 @@ impl Driver {
         });
         let deadline = Instant::now() + self.config.limits.answer_wait_max;
         Some(Submitting { link, send, answers, deadline })
+    }
+
+    /// The next node in turn, but not the one that was silent just now if there is another.
+    fn next_in_turn(&mut self) -> Option<LedgerAddress> {
+        let nodes = &self.config.nodes;
+        let silent = self.silent.filter(|(_, at)| at.elapsed() < AVOIDED);
+        for _ in 0..nodes.len() {
+            let turn = self.next_node.checked_rem(nodes.len())?;
+            self.next_node = turn + 1;
+            let node = *nodes.get(turn)?;
+            if silent.is_none_or(|(silent, _)| silent != node.node) || nodes.len() == 1 {
+                return Some(node);
+            }
+        }
+        nodes.first().copied()
     }
 
     /// Opens the session if there is none, sends again what is under way, then goes on until the
@@ -176,7 +199,10 @@ impl Driver {
                     Some(job) => self.queue.push_back(job),
                     None => self.ended = true,
                 },
-                () = sleep_until(stream.deadline), if waiting => return Ok(Left::Moved(None)),
+                () = sleep_until(stream.deadline), if waiting => {
+                    self.silent = Some((stream.link.node(), Instant::now()));
+                    return Ok(Left::Moved(None));
+                }
             }
         }
     }

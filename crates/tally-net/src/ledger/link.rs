@@ -96,7 +96,7 @@ impl Link {
         let connection = connect(&local, quic, address, limits)
             .await
             .map_err(|error| LinkError::Connect { node, error })?;
-        let answer_wait_max = config.limits.answer_wait_max;
+        let answer_wait_max = config.limits.query_wait_max;
         let link = Self { connection, node, answer_wait_max, _endpoint: local };
         link.greet(config).await?;
         Ok(link)
