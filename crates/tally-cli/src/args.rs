@@ -604,6 +604,9 @@ pub(crate) struct DevArgs {
     /// Who is in the mesh: a mesh.toml. Without it, two fictional trusts and a fictional council.
     #[arg(long, value_name = "FILE")]
     pub(crate) mesh: Option<PathBuf>,
+    /// End when standard input ends: for a process that runs this one.
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::DemoArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, print};
+use crate::output::{Output, print, write};
 
 use mesh::Mesh;
 use place::Place;
@@ -53,7 +53,10 @@ pub(crate) fn demo(args: &DemoArgs, output: Output) -> Result<Exit, Failure> {
         }
         match told {
             Some(told) => told,
-            None => Err(Failure::refused("somebody ended it", "say tally demo again")),
+            None => {
+                say("ended before its end; nothing of it runs any more");
+                Ok(Exit::Refused)
+            }
         }
     });
     if args.keep {
@@ -69,12 +72,15 @@ async fn tell(place: &Place, mesh: &mut Option<Mesh>, output: Output) -> Result<
     let running = mesh.insert(Mesh::start(place).await?);
     let ready = begun.elapsed();
     say(&format!("they are up after {}", step::seconds(ready)));
+    if output == Output::Table {
+        write(INTRODUCTION)?;
+    }
     let mut report = Report::new(ready);
     let mut story = Story::new(place, running)?;
     for number in 1.. {
         let Some(step) = story.next(number).await else { break };
         if output == Output::Table {
-            crate::output::write(&step.text())?;
+            write(&step.text())?;
         }
         let ok = step.ok;
         report.steps.push(step);
@@ -85,7 +91,7 @@ async fn tell(place: &Place, mesh: &mut Option<Mesh>, output: Output) -> Result<
     report.end(begun.elapsed());
     match output {
         Output::Json => print(output, &report, String::new)?,
-        Output::Table => crate::output::write(&report.last_line())?,
+        Output::Table => write(&report.last_line())?,
     }
     if !report.ok {
         let said = story.last_words();
@@ -124,6 +130,14 @@ impl Signals {
         }
     }
 }
+
+/// Who is who.
+const INTRODUCTION: &str = "\
+Anytown Hospitals and Otherton Community are NHS trusts, Anytown City Council is a council. None of
+them exists, and neither does anybody who is named here. All that follows was done on this machine
+just now, and checked. A leaf is the place of an entry on the ledger.
+
+";
 
 /// How often it is looked whether something has come.
 const LOOK: Duration = Duration::from_millis(100);

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tally_core::id::NodeId;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::args::{DevArgs, DevCommand, DevStartArgs};
@@ -26,6 +27,7 @@ use crate::failure::{Exit, Failure};
 use crate::mesh::layout::{member_dir, node_dir, note_key};
 use crate::online::{Online, read_genesis};
 use crate::output::write;
+use crate::process::parent_ended;
 use crate::system::write_file;
 
 use children::{Children, Died, Part};
@@ -56,7 +58,7 @@ pub(crate) fn dev(args: &DevArgs) -> Result<Exit, Failure> {
 async fn run(args: &DevArgs) -> Result<(), Failure> {
     let dir = directory::absolute(&args.dir)?;
     let _lock = lock(&dir)?;
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(args.end_with_stdin)?;
     let mut layouts = 0;
     let (directory, mut children) = loop {
         layouts += 1;
@@ -288,25 +290,29 @@ fn lock(dir: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// SIGTERM and Ctrl-C.
+/// SIGTERM, Ctrl-C and, where so asked, the end of whoever started this.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    parent: JoinHandle<()>,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    fn new(end_with_stdin: bool) -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|why| Failure::environment(why, "see what the system lacks"))
         };
-        let terminate = listen(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: listen(SignalKind::interrupt())? })
+        let (terminate, interrupt) =
+            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        let parent = tokio::spawn(parent_ended(end_with_stdin));
+        Ok(Self { terminate, interrupt, parent })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = &mut self.parent => {}
         }
     }
 }

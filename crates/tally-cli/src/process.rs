@@ -19,19 +19,21 @@ pub(crate) async fn shutdown(end_with_stdin: bool) {
             std::future::pending::<()>().await;
         }
     };
-    let parent = async {
-        if !end_with_stdin {
-            std::future::pending::<()>().await;
-        }
-        // Nobody writes there: what ends is the process that holds the other end.
-        let mut byte = [0];
-        while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
-    };
     tokio::select! {
         () = terminate => {}
         () = interrupt => {}
-        () = parent => {}
+        () = parent_ended(end_with_stdin) => {}
     }
+}
+
+/// Waits, if so asked, until the process ends that holds the other end of standard input.
+pub(crate) async fn parent_ended(end_with_stdin: bool) {
+    if !end_with_stdin {
+        std::future::pending::<()>().await;
+    }
+    // Nobody writes there.
+    let mut byte = [0];
+    while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
 }
 
 /// Says something of this process on standard error.

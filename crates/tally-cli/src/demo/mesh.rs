@@ -36,6 +36,8 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 const BODY_LEN_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of dev.json at most.
 const DOCUMENT_LEN_MAX: u64 = 256 * 1024;
+/// Characters of an answer that are shown where another was expected.
+const BRIEF_LEN_MAX: usize = 800;
 /// Lines of the mesh's last words.
 const LAST_WORDS: usize = 12;
 
@@ -105,8 +107,9 @@ impl Mesh {
         };
         let log = File::create(place.at("dev.txt")).map_err(failed)?;
         let mut command = own_command().map_err(failed)?;
-        command.arg("dev").arg("--dir").arg(&dir).arg("--mesh").arg(&mesh);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command.arg("dev").arg("--end-with-stdin").arg("--dir").arg(&dir).arg("--mesh").arg(&mesh);
+        // It holds the other end of a pipe: however this process ends, it ends too.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().map_err(failed)?;
         let Some(out) = child.stdout.take() else {
             return Err(Failure::environment("tally dev has no output", "try again"));
@@ -208,7 +211,8 @@ impl Ran {
         let code =
             self.code.map_or_else(|| "no exit code".to_owned(), |it| format!("exit code {it}"));
         let json = if self.json.is_null() { String::new() } else { format!(": {}", self.json) };
-        format!("{code}{json} {}", self.said.trim())
+        let text = format!("{code}{json} {}", self.said.trim());
+        text.chars().take(BRIEF_LEN_MAX).collect()
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) async fn read(story: &mut Story<'_>) -> Result<Seen, Unlike> {
         format!("Released, as they stand in the hospitals' record: {}.", in_words(&parts.released)),
         format!("Withheld, as DSA-1 does not name them: {}.", in_words(&parts.withheld)),
         format!(
-            "Each side's half is on the ledger: the hospitals' as leaf {}, the council's as leaf \
-             {}. The record left only once its half was there.",
+            "Each side's half of this is on the ledger: the hospitals' as leaf {}, the council's as \
+             leaf {}.",
             recorded.leaf, recorded.requester_leaf
         ),
     ];
@@ -60,11 +60,11 @@ pub(super) async fn everything(story: &mut Story<'_>) -> Result<Seen, Unlike> {
     let (named, withheld): (Vec<_>, Vec<_>) =
         all.iter().partition(|it| story.released(&kind_of(it)).is_some());
     compare_all(&named, &came, |kind| story.released(kind))?;
-    ensure(
-        !outcomes.is_empty() && !withheld.is_empty(),
-        "a word in the answer that something was withheld",
-        "none",
-    )?;
+    let tells = |kind: &str| outcomes.iter().any(|it| it.to_string().contains(kind));
+    let is_so = !outcomes.is_empty() && !withheld.is_empty();
+    ensure(is_so, "a word in the answer that something was withheld", "none")?;
+    let told_what = withheld.iter().any(|it| tells(&kind_of(it)));
+    ensure(!told_what, "no word of what was withheld", "it says what")?;
     let recorded = recorded(&story.document, &answer, true).await?;
     let told = vec![
         format!(
@@ -155,8 +155,8 @@ pub(super) async fn objection(story: &mut Story<'_>) -> Result<Seen, Unlike> {
     story.about_others.push(recorded_unknown);
     let told = vec![
         format!(
-            "Anytown Hospitals recorded her objection. It counts from then on: version {version} of \
-             their consents is on the ledger, and no access is recorded on an older one."
+            "Anytown Hospitals recorded her objection. What the ledger has of it: their consents \
+             changed, to version {version}."
         ),
         "The council asked for the record of the first step again: not available. The same words \
          are said of somebody whom the hospitals have never heard of, so they don't tell that she \
@@ -204,7 +204,7 @@ pub(super) async fn leader_killed(story: &mut Story<'_>) -> Result<Seen, Unlike>
         ),
         format!(
             "The council asked for the details of {}. {meanwhile}, {} after the kill. Node {} leads \
-             now: no single organisation can stop the ledger.",
+             now, and the ledger goes on without that organisation.",
             OTHER.title,
             seconds(took),
             next.id,
@@ -233,7 +233,7 @@ pub(super) async fn who_saw(story: &mut Story<'_>) -> Result<Seen, Unlike> {
     let rows = answer.json.get("rows").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut told = vec![format!(
         "She asks Anytown Hospitals. Their answer has {} lines, and is complete to leaf {}: each of \
-         the {own} entries that they ever made was tested for her.",
+         the {own} times that anybody ever asked them was tested for her.",
         rows.len(),
         size.saturating_sub(1),
     )];
@@ -279,13 +279,14 @@ fn row_in_words(row: &Value) -> String {
     let outcome = if text(row, "outcome") == "permit" { "released" } else { "refused" };
     let records = row.get("records").and_then(Value::as_array).map_or(0, Vec::len);
     format!(
-        "· {time} leaf {leaf}: {} ({user}), {}, {}: {outcome}{why}, {records} records",
+        "· {time} leaf {leaf}: {} ({user}), {}, {}: {outcome}{why}, {records} {}",
         organisation(text(row, "requester")),
         text(row, "purpose"),
         match text(row, "agreement") {
             "" => "no agreement",
             agreement => agreement,
         },
+        if records == 1 { "record" } else { "records" },
     )
 }
 

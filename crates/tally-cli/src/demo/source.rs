@@ -133,7 +133,7 @@ pub(super) fn compare_all<'n>(
 /// Elements as people call them.
 pub(super) fn in_words(elements: &[String]) -> String {
     let words = elements.iter().map(|element| match element.as_str() {
-        "active" => "that the record is in use",
+        "active" => "whether the record is in use",
         "birthDate" => "date of birth",
         "contact" => "next of kin",
         "extension" => "ethnic category",
