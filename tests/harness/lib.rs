@@ -1,9 +1,14 @@
 //! What the tests of the whole workspace share: where it is, its text, what others make of an export,
-//! and a mesh of real processes.
+//! and meshes of real processes.
 //!
 //! The tree is walked rather than asked of git, so that the tests also run from a source archive.
 
 pub mod c2sp;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a JSON value answers null for what it has not, and places are checked"
+)]
+pub mod dev;
 #[allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -31,7 +31,7 @@ pub struct Waited {
 }
 
 impl Waited {
-    pub(super) fn of(what: &str, why: impl fmt::Display) -> Self {
+    pub(crate) fn of(what: &str, why: impl fmt::Display) -> Self {
         Self { what: what.to_owned(), why: why.to_string() }
     }
 }

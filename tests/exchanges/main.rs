@@ -1,0 +1,11 @@
+//! One record crosses, or does not: applications, agents and the ledger as processes of their own,
+//! and what the ledger says of each exchange.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what stops is found")]
+#![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it has not")]
+
+mod halves;
+mod world;
+
+/// The binary `tally`, built beside these tests.
+const TALLY: &str = env!("CARGO_BIN_EXE_tally-under-test");
