@@ -4,7 +4,8 @@ mod member;
 mod name;
 
 pub use member::{
-    Address, BadAddress, LedgerNode, MemberRecord, MemberStatus, Officer, OrganisationCode,
+    AUDITOR_ROLE, Address, BadAddress, LedgerNode, MemberRecord, MemberStatus, Officer,
+    OrganisationCode,
 };
 pub use name::{BadRegisterName, CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
 

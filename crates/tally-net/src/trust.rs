@@ -9,7 +9,7 @@ use tally_core::id::{MemberId, MeshName, NodeId};
 use tally_core::register::{MemberRecord, MemberStatus};
 use tokio::sync::watch;
 
-use crate::identity::{IdentityError, SpiffeId};
+use crate::identity::{IdentityError, Role, SpiffeId};
 
 /// The CAs of a mesh's members. Cheap to clone; all clones see each update.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ struct Trusted {
     ca: CertificateDer<'static>,
     status: MemberStatus,
     nodes: BTreeSet<NodeId>,
+    audits: bool,
 }
 
 impl TrustStore {
@@ -49,6 +50,7 @@ impl TrustStore {
             ca: CertificateDer::from(member.ca.clone()),
             status: member.status,
             nodes: member.nodes.iter().map(|node| node.id).collect(),
+            audits: member.audits(),
         };
         let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
         let before = members.insert(member.id.clone(), trusted.clone());
@@ -78,6 +80,14 @@ impl TrustStore {
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
         let trusted = members.get(&id.member);
         trusted.zip(id.node()).is_some_and(|(trusted, node)| trusted.nodes.contains(&node))
+    }
+
+    /// Whether this is an auditor of a member that the members let audit the mesh. A certificate alone
+    /// says nothing of the kind.
+    #[must_use]
+    pub fn is_auditor(&self, id: &SpiffeId) -> bool {
+        let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
+        id.role == Role::Auditor && members.get(&id.member).is_some_and(|trusted| trusted.audits)
     }
 
     /// The CA that may name this member's workloads.

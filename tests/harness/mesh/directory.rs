@@ -71,10 +71,7 @@ fn genesis(members: &[Member], nodes: &[NodeProcess], log_keys: &[SigningKey]) -
             codes: Vec::new(),
             ca: member.authority.certificate_der().to_vec(),
             agent_key: member.agent_key.verifying_key(),
-            officers: vec![Officer {
-                role: "ig-lead".parse().unwrap(),
-                key: member.officer_key.verifying_key(),
-            }],
+            officers: officers(place, member),
             nodes: own.collect(),
             address: None,
             status: MemberStatus::Active,
@@ -88,6 +85,13 @@ fn genesis(members: &[Member], nodes: &[NodeProcess], log_keys: &[SigningKey]) -
         members: records.collect(),
         voters: (0..nodes.len()).map(node_id).collect(),
     }
+}
+
+/// The first member's auditors audit the mesh: one key may have several offices.
+fn officers(place: usize, member: &Member) -> Vec<Officer> {
+    let roles = if place == 0 { &["auditor", "ig-lead"][..] } else { &["ig-lead"] };
+    let key = member.officer_key.verifying_key();
+    roles.iter().map(|role| Officer { role: role.parse().unwrap(), key }).collect()
 }
 
 fn write_node(mesh: &Mesh, node: usize) -> io::Result<()> {

@@ -35,6 +35,8 @@ use super::data::{AGREEMENT, DATASETS, sources, write_data};
 
 pub(crate) const MESH: &str = "dev.example";
 pub(crate) const MEMBERS: [&str; 3] = ["LZ9", "QX1", "RZ9"];
+/// Whose auditors audit the mesh.
+const AUDITS: &str = MEMBERS[0];
 /// Who asks, and who provides.
 pub(crate) const ASKS: usize = 0;
 pub(crate) const PROVIDES: usize = 2;
@@ -435,13 +437,17 @@ fn member(name: &str, ca: &Authority, node: u64, address: Option<SocketAddr>) ->
         role: role.parse().unwrap(),
         key: key(&format!("{role} {name}")).verifying_key(),
     };
+    let mut officers = vec![officer("caldicott"), officer("ig-lead")];
+    if name == AUDITS {
+        officers.insert(0, officer("auditor"));
+    }
     MemberRecord {
         id: name.parse().unwrap(),
         name: format!("{name} (fictional)"),
         codes: Vec::new(),
         ca: ca.certificate_der().to_vec(),
         agent_key: key(&format!("agent {name}")).verifying_key(),
-        officers: vec![officer("caldicott"), officer("ig-lead")],
+        officers,
         nodes: vec![LedgerNode {
             id: NodeId(node),
             log_key: key(&format!("log {node}")).verifying_key(),

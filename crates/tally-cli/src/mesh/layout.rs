@@ -5,7 +5,7 @@
 //! ```text
 //! genesis.cbor  policy.txt  ca.pem  auditor.toml  auditor.pem  auditor.key
 //! <MEMBER>/     tally.toml  identity.pem  identity.key  ca.pem  ca.key  agent.key
-//!               officers/ig-lead.key  officers/caldicott.key
+//!               officers/ig-lead.key  officers/caldicott.key; officers/auditor.key of one member
 //! ledger-<N>/   tally.toml  node.pem  node.key  log.key
 //! ```
 
@@ -17,7 +17,9 @@ use tally_agent::source::{SourceKind, SourceSettings};
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
 use tally_core::id::{CheckDigit, MemberId, MeshId, MeshName, NodeId, Salt16};
-use tally_core::register::{Address, LedgerNode, MemberRecord, MemberStatus, Officer};
+use tally_core::register::{
+    AUDITOR_ROLE, Address, LedgerNode, MemberRecord, MemberStatus, Officer,
+};
 use tally_log::{KeyName, NoteKey, Policy, SigningKey};
 use tally_net::authority::Validity;
 use tally_net::keyfile::{self, KeyUse};
@@ -122,7 +124,8 @@ impl Layout<'_> {
         create_dir(self.dir)?;
         let mut founders = Vec::new();
         for (place, plan) in self.file.members.iter().enumerate() {
-            let mut founder = make_member(&member_dir(self.dir, &plan.id), &plan.id)?;
+            let audits = *self.auditor()? == plan.id;
+            let mut founder = make_member(&member_dir(self.dir, &plan.id), &plan.id, audits)?;
             founder.record.name.clone_from(&plan.name);
             founder.record.codes.clone_from(&plan.codes);
             if let Some(agent) = self.agents.get(place) {
@@ -355,8 +358,8 @@ pub(crate) fn note_key(mesh: &MeshName, node: &LedgerNode) -> Result<NoteKey, Fa
     Ok(NoteKey::ed25519(name, node.log_key))
 }
 
-/// Makes a member's CA and keys in a directory.
-fn make_member(dir: &Path, id: &MemberId) -> Result<Founder, Failure> {
+/// Makes a member's CA and keys in a directory. `audits`: whether it audits the mesh.
+fn make_member(dir: &Path, id: &MemberId, audits: bool) -> Result<Founder, Failure> {
     create_dir(&dir.join("officers"))?;
     let from_s = now_s().saturating_sub(BEFORE_S);
     let validity = Validity { from_s, until_s: from_s.saturating_add(CA_VALID_S) };
@@ -366,7 +369,7 @@ fn make_member(dir: &Path, id: &MemberId) -> Result<Founder, Failure> {
     write_secret(&dir.join("ca.key"), authority.key_pem().as_bytes())?;
     let agent_key = make_key(&dir.join("agent.key"), KeyUse::Agent)?.verifying_key();
     let mut officers = Vec::new();
-    for role in OFFICERS {
+    for role in audits.then_some(AUDITOR_ROLE).into_iter().chain(OFFICERS) {
         let path = dir.join("officers").join(format!("{role}.key"));
         let key = make_key(&path, KeyUse::Officer)?.verifying_key();
         let role = role.parse().map_err(|why| Failure::environment(why, "report this"))?;

@@ -31,6 +31,18 @@ pub struct MemberRecord {
     pub status: MemberStatus,
 }
 
+/// The office of whoever audits the whole mesh for its members.
+pub const AUDITOR_ROLE: &str = "auditor";
+
+impl MemberRecord {
+    /// Whether the members let it audit the mesh: its register has the office, which a majority of them
+    /// has approved, as everything in it. Only its auditors read all entries.
+    #[must_use]
+    pub fn audits(&self) -> bool {
+        self.officers.iter().any(|officer| officer.role.as_str() == AUDITOR_ROLE)
+    }
+}
+
 /// A code of the organisation in some system: `ods` `RZ9`, `gss` `E08000037`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OrganisationCode {

@@ -135,8 +135,14 @@ impl Served {
         if !roles.contains(&peer.role) {
             return Err(HttpError::RoleRefused);
         }
-        // Every member's CA can issue a certificate that says it is a ledger node.
-        if peer.role == Role::Ledger && !self.reads.trust.is_node(peer) {
+        // Every member's CA can issue a certificate that says it is a ledger node, or an auditor.
+        let trust = &self.reads.trust;
+        let named = match peer.role {
+            Role::Ledger => trust.is_node(peer),
+            Role::Auditor => trust.is_auditor(peer),
+            _ => true,
+        };
+        if !named {
             return Err(HttpError::RoleRefused);
         }
         if self.reads.trust.is_active(&peer.member) {

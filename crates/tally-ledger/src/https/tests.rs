@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tally_core::id::{LeafIndex, NodeId};
-use tally_core::register::{LedgerNode, MemberRecord, MemberStatus};
+use tally_core::register::{LedgerNode, MemberRecord, MemberStatus, Officer};
 use tally_core::time::Timestamp;
 use tally_log::tile::tiles_at;
 use tally_log::{Hash, SigningKey};
@@ -406,7 +406,10 @@ fn member(id: &str, authority: &Authority, status: MemberStatus) -> MemberRecord
         codes: vec![],
         ca: authority.certificate_der().to_vec(),
         agent_key: SigningKey::from_seed(&[1; 32]).verifying_key(),
-        officers: vec![],
+        officers: vec![Officer {
+            role: "auditor".parse().unwrap(),
+            key: SigningKey::from_seed(&[3; 32]).verifying_key(),
+        }],
         nodes: if id == "RZ9" { vec![node(1), node(2)] } else { vec![] },
         address: None,
         status,

@@ -11,6 +11,7 @@ use tally_core::entry::Entry;
 use tally_core::id::LeafIndex;
 use tally_core::ledger::Session;
 use tally_core::receipt::Receipt;
+use tally_core::register::MemberRecord;
 use tally_log::proof::{inclusion, inclusion_needs};
 use tally_log::{BatchTree, Edge, Hash, TileSet};
 use tally_net::quinn::SendStream;
@@ -49,7 +50,7 @@ pub(super) async fn answer(
         Query::Session(query) => Ok(session(parts, &query, peer)),
         Query::Status(_) => status(parts),
         Query::Entries(query) => {
-            let reader = Reader::of(peer);
+            let reader = Reader::of(parts, peer);
             read(parts, move |tiles, _| entries(tiles, query, &reader)).await
         }
         Query::Own(query) => {
@@ -57,7 +58,7 @@ pub(super) async fn answer(
             read(parts, move |tiles, _| own(tiles, &query, &member)).await
         }
         Query::Receipt(query) => {
-            let reader = Reader::of(peer);
+            let reader = Reader::of(parts, peer);
             read(parts, move |tiles, signer| receipt(tiles, signer, query, &reader)).await
         }
     };
@@ -72,8 +73,18 @@ struct Reader {
 }
 
 impl Reader {
-    fn of(peer: &SpiffeId) -> Self {
-        let reads_all = matches!(peer.role, Role::Auditor | Role::Ledger);
+    fn of(parts: &ServerParts, peer: &SpiffeId) -> Self {
+        let audits = || {
+            parts.ledger.with_state(|state| {
+                state.registers().member(&peer.member).is_some_and(MemberRecord::audits)
+            })
+        };
+        let reads_all = match peer.role {
+            // Which node it is was looked up when it said hello.
+            Role::Ledger => true,
+            Role::Auditor => audits(),
+            _ => false,
+        };
         Self { peer: peer.clone(), reads_all }
     }
 
@@ -191,7 +202,7 @@ fn path(tiles: &TileReader, leaf: LeafIndex, head: Head) -> Result<Vec<Hash>, Un
 }
 
 fn session(parts: &ServerParts, query: &SessionQuery, peer: &SpiffeId) -> QueryAnswer {
-    if !Reader::of(peer).reads_all && query.member != peer.member {
+    if !Reader::of(parts, peer).reads_all && query.member != peer.member {
         return QueryAnswer::Refused(QueryRefused { why: QueryRefusal::NotAllowed });
     }
     parts.ledger.with_state(|state| {

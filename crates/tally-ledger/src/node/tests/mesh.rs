@@ -25,6 +25,8 @@ use crate::store::OpenError;
 
 pub(super) const MESH: &str = "dev.example";
 pub(super) const MEMBERS: [&str; 3] = ["LZ9", "QX1", "RZ9"];
+/// Whose auditors audit the mesh.
+const AUDITS: &str = MEMBERS[1];
 /// Far longer than anything takes on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(60);
 
@@ -214,13 +216,17 @@ fn member(name: &str, ca: &Authority, node: u64) -> MemberRecord {
         role: role.parse().unwrap(),
         key: key(&format!("{role} {name}")).verifying_key(),
     };
+    let mut officers = vec![officer("caldicott"), officer("ig-lead")];
+    if name == AUDITS {
+        officers.insert(0, officer("auditor"));
+    }
     MemberRecord {
         id: name.parse().unwrap(),
         name: format!("{name} (fictional)"),
         codes: Vec::new(),
         ca: ca.certificate_der().to_vec(),
         agent_key: key(&format!("agent {name}")).verifying_key(),
-        officers: vec![officer("caldicott"), officer("ig-lead")],
+        officers,
         nodes: vec![LedgerNode {
             id: NodeId(node),
             log_key: key(&format!("log {node}")).verifying_key(),

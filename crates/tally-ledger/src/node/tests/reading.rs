@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tally_log::tile::tiles_at;
+use tally_log::tile::{TileContent, tiles_at};
 use tally_log::{Checkpoint, SignedCheckpoint};
 use tally_net::{Identity, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,6 +72,8 @@ async fn all_nodes_show_the_same_ledger_and_each_its_own_state() {
     let leader = mesh.leader().await;
     let keys = mesh.config(0).log_keys;
     let auditor = Some(mesh.identity(1, Role::Auditor, "a"));
+    // Any member can issue itself such a certificate; the members let one of them audit.
+    let other = Some(mesh.identity(0, Role::Auditor, "a"));
     let mut shown: Vec<(Checkpoint, Vec<Vec<u8>>)> = Vec::new();
     for (place, node) in mesh.running_nodes().enumerate() {
         let servers = serve(&mesh, place, node).await;
@@ -88,6 +90,11 @@ async fn all_nodes_show_the_same_ledger_and_each_its_own_state() {
             tiles.push(tile);
         }
         shown.push((signed.checkpoint().clone(), tiles));
+        let bundles = tiles_at(size).filter(|path| path.content() == TileContent::Entries);
+        let bundles = bundles.map(|path| format!("/{path}"));
+        for path in bundles.chain(["/admin/status".to_owned()]) {
+            assert_eq!(get(&mesh, https, other.clone(), &path).await.0, 403, "{path}");
+        }
         let (_, status) = get(&mesh, https, auditor.clone(), "/admin/status").await;
         let status: Value = serde_json::from_slice(&status).unwrap();
         let role = if place == leader { "leader" } else { "follower" };
