@@ -162,7 +162,7 @@ impl Exchange {
             identity: parts.identity,
             trust: parts.trust,
             listen: parts.listen,
-            connection: ConnectionLimits::default(),
+            connection: connection_limits(&parts.limits),
             seed: parts.store.endpoint_seed(),
         };
         let (peers, incoming) = Peers::start(settings, replica.clone())?;
@@ -274,6 +274,16 @@ impl Exchange {
 const FILED_MAX: usize = 1024;
 /// How long the ledger may take to take what is owed at the end. The rest waits for the next start.
 const FLUSH_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Room for as many streams as there may be exchanges, and for many slow applications at once: their
+/// streams fill up, and those of others on the same connection go on.
+fn connection_limits(limits: &Limits) -> ConnectionLimits {
+    ConnectionLimits {
+        streams_max: u32::try_from(limits.exchanges_max).unwrap_or(u32::MAX),
+        window_bytes: 64 * 1024 * 1024,
+        ..ConnectionLimits::default()
+    }
+}
 
 impl Shared {
     /// Waits until the agent's tasks are to end.

@@ -20,7 +20,7 @@ use crate::store::StoreError;
 
 /// The pause before something that failed is tried again.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
-/// How often the mirror is brought up to date.
+/// How often the mirror is brought up to date, unless halves are missing sooner than that.
 const SWEEP_WAIT: Duration = Duration::from_secs(20);
 
 /// Why what an earlier life has left is not settled yet.
@@ -63,7 +63,7 @@ async fn settle_and_sweep(shared: &Arc<Shared>, requester: &Requester, told: &wa
     told.send_replace(true);
     let mut seen = BTreeMap::new();
     loop {
-        sleep(SWEEP_WAIT).await;
+        sleep(SWEEP_WAIT.min(shared.limits.half_wait_max)).await;
         if let Err(error) = sweep(shared, requester, &mut seen).await {
             tracing::warn!(%error, "the mirror is not up to date");
         }

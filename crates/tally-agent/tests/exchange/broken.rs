@@ -128,3 +128,20 @@ async fn a_drain_ends_what_is_under_way_and_leaves_nothing_owed() {
     let Head::Refused(no) = answer.head else { panic!("{:?}", answer.head) };
     assert_eq!(no.refusal, Refusal::Unreachable);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn applications_that_take_nothing_keep_nobody_else_waiting() {
+    let mesh = Mesh::running().await;
+    let mut slow = Vec::new();
+    for _ in 0..12 {
+        slow.push(mesh.ask(dataset("long")).await.unwrap());
+    }
+    // Each of them fills what its stream has room for.
+    for answer in &mut slow {
+        assert!(matches!(answer.head, Head::Permit { .. }), "{:?}", answer.head);
+        answer.body.next().await.unwrap().unwrap();
+    }
+    let answer = mesh.ask(patient()).await.unwrap();
+    assert!(matches!(answer.head, Head::Permit { .. }), "{:?}", answer.head);
+    timeout(LONG, answer.body.read()).await.unwrap().unwrap();
+}

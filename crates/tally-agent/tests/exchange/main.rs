@@ -7,6 +7,7 @@
 mod broken;
 mod coming_back;
 mod data;
+mod killed;
 mod lying;
 mod mesh;
 mod permitted;

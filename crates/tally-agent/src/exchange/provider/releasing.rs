@@ -29,6 +29,8 @@ use crate::source::Chunks;
 
 /// Chunks of a stream that are read ahead.
 const READ_AHEAD: usize = 4;
+/// Of datasets; other streams have 0.
+const BULK_PRIORITY: i32 = -1;
 /// How often the store notes how much has left: at each so many bytes.
 const NOTE_EVERY: u64 = 1024 * 1024;
 
@@ -74,6 +76,11 @@ pub(super) async fn release(
     mailbox: &mpsc::Sender<Input>,
 ) -> Event {
     let streamed = matches!(it.body, Outgoing::Stream(_));
+    if streamed {
+        // Care goes first: a dataset takes what records leave of the connection. A stream that is
+        // gone has no use for it.
+        drop(send.set_priority(BULK_PRIORITY));
+    }
     let digest = streamed.then(|| StreamDigest::new(it.opening.value().salt));
     let mut left = Left { bytes: 0, noted: 0, digest };
     let mut out = Out { shared, exchange, send, heard, mailbox };
