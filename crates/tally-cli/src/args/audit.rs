@@ -1,0 +1,160 @@
+//! `tally audit`: what is asked of a ledger, and what anybody checks offline.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use tally_core::id::MeshId;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    Log(LogArgs),
+    Show(ShowArgs),
+    Subject(SubjectArgs),
+    Export(ExportArgs),
+    Receipt(ReceiptArgs),
+    Verify(VerifyArgs),
+    Check(CheckArgs),
+}
+
+/// Check a whole ledger: every leaf, the tree, the signatures, and the rules.
+///
+/// Reads every leaf from the first on: is it in the tree that the ledger's nodes have signed, was its
+/// batch signed by its member's agent, was every permit given on facts that were current at that
+/// place? What is judged is exactly what a ledger node judges when it takes an entry.
+///
+/// The first leaf that is not as it must be is named, and the exit code is 1.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit verify\n  \
+tally audit verify --dir export\n  \
+tally audit verify --dir export --mesh-id 3f0c… --policy my-policy.txt --output json")]
+pub(crate) struct VerifyArgs {
+    /// An export to check instead of what the nodes have: a directory as `tally audit export` writes it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The mesh that it must be: 64 hexadecimal digits. Without it the export's own is believed.
+    #[arg(long, value_name = "ID")]
+    pub(crate) mesh_id: Option<MeshId>,
+    /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+}
+
+/// List who saw what, when, why and under which agreement: a page of halves and closes.
+///
+/// Each exchange has a half of its provider and one of its requester; `matched` says whether the other
+/// one is there. Pages follow the order of the ledger; the last has no `next`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit log\n  \
+tally audit log --dir export --output json --cursor 1200")]
+pub(crate) struct LogArgs {
+    /// Where to go on: the `next` of the page before.
+    #[arg(long, value_name = "NEXT")]
+    pub(crate) cursor: Option<u64>,
+    /// Rows on a page.
+    #[arg(long, default_value = "100", value_parser = rows, value_name = "ROWS")]
+    pub(crate) limit: usize,
+    /// An export to read instead of the ledger's nodes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Show all that the ledger has of one exchange.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Example:\n  tally audit show 01JD0000000000000000000000 --output json"
+)]
+pub(crate) struct ShowArgs {
+    /// The exchange, as its answer's Tally-Exchange header says.
+    #[arg(value_name = "EXCHANGE")]
+    pub(crate) exchange: String,
+    /// An export to read instead of the ledger's nodes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Say who asked for a person's records at this member, and whether that list is complete.
+///
+/// The agent tests every entry of its own on the ledger for the person's tag: `tested` says how many of
+/// how many, and up to which size of the ledger. Exit code 1 if one could not be tested.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=RZ9/tally.toml tally audit subject --subject 'nhs-number|9990000018'\n  \
+echo 'nhs-number|9990000018' | tally audit subject --subject -")]
+pub(crate) struct SubjectArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+}
+
+/// Take a copy of the whole ledger that anyone can verify, with tools that nobody here wrote too.
+///
+/// Writes the C2SP tlog-tiles layout (checkpoint, tile/…, tile/entries/…) and beside it log.vkey,
+/// policy.txt and registers.cbor. An export that was broken off goes on where it was; a later one adds
+/// to it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit export --to export\n  \
+tally audit verify --dir export")]
+pub(crate) struct ExportArgs {
+    /// The directory to write to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+/// Take the receipt of a leaf: a file that anyone can check, offline and years later.
+///
+/// The receipt holds the entry, the seal of its batch, their paths in the tree, a checkpoint, and the
+/// leaves that name the keys to check it with.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally audit receipt 41 --dir export --to receipt.json\n  \
+tally audit check receipt.json")]
+pub(crate) struct ReceiptArgs {
+    /// Which leaf, from 0.
+    #[arg(value_name = "LEAF")]
+    pub(crate) leaf: u64,
+    /// An export to take it from: a directory as `tally audit export` writes it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The file to write. Without it the receipt is printed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+/// Check a receipt offline: that its entry is on the ledger, and who vouches for it.
+///
+/// A receipt holds an entry, the seal of its batch and a checkpoint. It is checked against the keys
+/// in the mesh's genesis, which stands in the receipt too: say --mesh-id, or compare the id that is
+/// printed with the one you know.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally audit check receipt.json\n  \
+tally audit check receipt.json --mesh-id 3f0c…\n  \
+tally get /fhir/RZ9/Patient/p1 --receipt receipt.json > body.json && \
+tally audit check receipt.json body.json")]
+pub(crate) struct CheckArgs {
+    /// The receipt, as `tally audit receipt` or `tally get --receipt` writes it.
+    #[arg(value_name = "RECEIPT")]
+    pub(crate) receipt: PathBuf,
+    /// What was released, to be held against what the entry says of it.
+    #[arg(value_name = "BODY")]
+    pub(crate) body: Option<PathBuf>,
+    /// The mesh that it must be from: 64 hexadecimal digits. Without it the receipt's own is believed.
+    #[arg(long, value_name = "ID")]
+    pub(crate) mesh_id: Option<MeshId>,
+}
+
+fn rows(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(rows @ 1..=10_000) => Ok(rows),
+        _ => Err("expected 1 to 10000".to_owned()),
+    }
+}

@@ -1,0 +1,159 @@
+//! What is done for a member through its agent: `tally get`, `consent`, `agreement`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// Read a record or a dataset of another member, through the own member's agent, as an application
+/// would.
+///
+/// The body goes to standard output as it came. A refusal is told on standard error with what would
+/// make it lawful and whom to ask; exit code 1.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=LZ9/tally.toml tally get /fhir/RZ9/Patient/p1\n  \
+tally get '/fhir/RZ9/Observation?patient=p1' --purpose TREAT --user 'staff|kim'\n  \
+tally get /data/LZ9/spend > spend.csv --receipt spend.receipt.json")]
+pub(crate) struct GetArgs {
+    /// The path at the agent's ingress: /fhir/MEMBER/…, /data/MEMBER/DATASET, or /catalogue.
+    #[arg(value_name = "URL-PATH")]
+    pub(crate) path: String,
+    /// Why: a v3-ActReason code such as TREAT. Without it the ingress's default.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) purpose: Option<String>,
+    /// Who asks, as system|value.
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Why, in words.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Under which agreement.
+    #[arg(long, value_name = "ID")]
+    pub(crate) agreement: Option<String>,
+    /// How the user is related to the person: referral|…, caseload|…, encounter|…, self-claimed.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) relationship: Option<String>,
+    /// A file for the receipt: with it, `tally audit check` shows offline that the release is on the
+    /// ledger, and that the body is the one that was released.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConsentArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConsentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConsentCommand {
+    Record(ConsentRecordArgs),
+    Withdraw(ConsentWithdrawArgs),
+    List(ConsentListArgs),
+}
+
+/// Record what a person has said. A no counts at once; a yes from when the ledger has it.
+///
+/// Of two that say different things about one purpose the later one holds; a no for a purpose covers
+/// all below it.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("effect").required(true),
+    after_long_help = "Examples:\n  \
+TALLY_CONFIG=RZ9/tally.toml tally consent record --subject 'nhs-number|9990000018' --purpose TREAT --deny\n  \
+tally consent record --subject - --object --requester LZ9 < person.txt"
+)]
+pub(crate) struct ConsentRecordArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+    /// For which purpose; without it for all.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) purpose: Option<String>,
+    /// For which member; may be repeated. Without it for all.
+    #[arg(long, value_name = "MEMBER")]
+    pub(crate) requester: Vec<String>,
+    /// The person says yes.
+    #[arg(long, group = "effect")]
+    pub(crate) permit: bool,
+    /// The person says no.
+    #[arg(long, group = "effect")]
+    pub(crate) deny: bool,
+    /// The person objects: a no until the controller has ruled.
+    #[arg(long, group = "effect")]
+    pub(crate) object: bool,
+    /// Why, in words; kept encrypted at the agent, and nowhere else.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Withdraw what a person has said before.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  \
+tally consent withdraw --subject 'nhs-number|9990000018' --id 3")]
+pub(crate) struct ConsentWithdrawArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+    /// Which directive: its id in `tally consent list`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: u64,
+}
+
+/// List what a person has said, in the order in which it was recorded.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally consent list --subject 'nhs-number|9990000018'")]
+pub(crate) struct ConsentListArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgreementArgs {
+    #[command(subcommand)]
+    pub(crate) command: AgreementCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgreementCommand {
+    Check(AgreementFileArgs),
+    Propose(AgreementFileArgs),
+    Sign(AgreementSignArgs),
+    /// List the agreements that the ledger has.
+    #[command(after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally agreement list")]
+    List,
+    Show(AgreementShowArgs),
+}
+
+/// `check` says what is wrong with an agreement's file, and what its signers may not expect; `propose`
+/// puts its document on the ledger, signed by nobody yet.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally agreement check dsa-1.toml\n  \
+TALLY_CONFIG=RZ9/tally.toml tally agreement propose dsa-1.toml")]
+pub(crate) struct AgreementFileArgs {
+    /// The agreement's file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Sign an agreement as the member's officer: the configuration's `[officer]` says with which key.
+///
+/// It is in force between those who have signed it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  TALLY_CONFIG=LZ9/tally.toml tally agreement sign DSA-1@1")]
+pub(crate) struct AgreementSignArgs {
+    /// Which document: ID@VERSION, so that nobody signs another one than was read.
+    #[arg(value_name = "ID@VERSION")]
+    pub(crate) agreement: String,
+}
+
+/// Show one agreement: dates, parties, signatures, and what it shares.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally agreement show DSA-1")]
+pub(crate) struct AgreementShowArgs {
+    /// Its id.
+    #[arg(value_name = "ID")]
+    pub(crate) agreement: String,
+}
