@@ -8,7 +8,7 @@ use tally_core::entry::{Entry, How, Outcome};
 use tally_core::id::{ExchangeId, LeafIndex};
 use tally_core::limits::Limits;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, timeout};
 
 use super::data::*;
 use super::mesh::*;
@@ -57,7 +57,10 @@ async fn whatever_is_killed_when_the_ledger_tells_one_story_in_the_end() {
         let mut asking = JoinSet::new();
         ask_many(&mesh, &mut asking);
         // Anywhere between the first request and the last entry.
-        sleep(Duration::from_millis(kill * 4)).await;
+        let mut beat = interval(Duration::from_millis(4));
+        for _ in 0..=kill {
+            beat.tick().await;
+        }
         let victim = if kill % 2 == 0 { PROVIDES } else { ASKS };
         mesh.kill_agent(victim);
         mesh.start_agent(victim).await;
