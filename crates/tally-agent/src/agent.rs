@@ -364,14 +364,6 @@ async fn open(
         Ok::<_, StartError>((store, Arc::new(sources)))
     });
     let (store, sources) = opened.await.map_err(|why| StartError::Own(why.to_string()))??;
-    for source in sources.iter() {
-        let Some(report) = source.report() else { continue };
-        let id = &source.descriptor().id;
-        tracing::info!(source = %id, files = report.files, records = report.records, "indexed");
-        for (warning, count) in &report.warnings {
-            tracing::warn!(source = %id, count, "{warning}");
-        }
-    }
     Ok((store, sources))
 }
 
