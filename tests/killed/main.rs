@@ -1,0 +1,14 @@
+//! Processes that are killed in the middle of exchanges. Whatever step they were at, the ledger tells
+//! one story in the end: nothing left without its entry, nothing stands there twice, and what was owed
+//! came after the restart.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what stops is found")]
+#![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it has not")]
+
+mod leader;
+mod load;
+mod story;
+mod world;
+
+/// The binary `tally`, built beside these tests.
+const TALLY: &str = env!("CARGO_BIN_EXE_tally-under-test");
