@@ -33,3 +33,8 @@ bench:
 appends:
     cargo build --release --package tally-cli
     cargo bench --package tally-benches --bench appends
+
+# Exchanges between two real members, beside a lone append and the disk: on a machine that does nothing else.
+exchanges:
+    cargo build --release --package tally-cli
+    cargo bench --package tally-benches --bench exchanges

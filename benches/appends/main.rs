@@ -6,8 +6,9 @@
 //! point begins with empty directories, and while one is measured the other does not run. Who comes
 //! first alternates.
 
-mod disk;
+mod arguments;
 mod etcd;
+mod machine;
 mod measure;
 mod options;
 mod process;
@@ -54,8 +55,8 @@ async fn run(options: &Options) -> Result<(), Trouble> {
         println!("etcd is not installed: only Tally is measured.\n");
         systems.retain(|system| *system != System::Etcd);
     }
-    println!("{}", table::machine()?);
-    println!("{}", disk::measure(&options.dir, "before")?);
+    println!("{}", machine::load()?);
+    println!("{}", machine::disk(&options.dir, "before")?);
     let mut rows = Vec::new();
     // Thrown away together at the end: a file system that has just deleted thousands of files is slow
     // to create others, and that would be the next one's loss.
@@ -79,8 +80,8 @@ async fn run(options: &Options) -> Result<(), Trouble> {
         }
         rows.push(row);
     }
-    println!("{}", disk::measure(&options.dir, "after")?);
-    println!("{}", table::machine()?);
+    println!("{}", machine::disk(&options.dir, "after")?);
+    println!("{}", machine::load()?);
     println!("{}", table::table(&rows));
     Ok(())
 }
@@ -90,19 +91,21 @@ async fn measure_one(
     system: System,
     callers: usize,
     dir: &Path,
-) -> Result<Point, Trouble> {
+) -> Result<Point<1>, Trouble> {
     match system {
         System::Tally => {
-            let mesh = tally::Mesh::start(&options.tally, dir)?;
+            let mesh = tally::Mesh::start(&options.tally, dir, ["--ledger-only"])?;
             let agent = mesh.agent()?;
             let pids = mesh.pids();
-            closed_loop(callers, options.times, &pids, |caller| agent.caller(caller)).await
+            let callers = (0..callers).map(|caller| agent.caller(caller)).collect();
+            closed_loop(callers, options.times, [&pids]).await
         }
         System::Etcd => {
             let cluster = etcd::Cluster::start(&options.etcd, dir).await?;
             let connections = cluster.connect(options.connections.min(callers)).await?;
             let pids = cluster.pids();
-            closed_loop(callers, options.times, &pids, |caller| connections.caller(caller)).await
+            let callers = (0..callers).map(|caller| connections.caller(caller)).collect();
+            closed_loop(callers, options.times, [&pids]).await
         }
     }
 }

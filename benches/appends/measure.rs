@@ -22,17 +22,17 @@ pub(crate) trait Caller: Send + 'static {
     fn ask(&mut self) -> impl Future<Output = Result<u16, Trouble>> + Send;
 }
 
-/// What was measured.
+/// What was measured, beside so many kinds of servers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Point {
+pub(crate) struct Point<const KINDS: usize> {
     /// Answers in a second.
     pub(crate) per_s: f64,
     /// Half of the callers waited no longer, in milliseconds.
     pub(crate) p50_ms: f64,
     /// 99 of 100 waited no longer.
     pub(crate) p99_ms: f64,
-    /// Processor time of all servers, in microseconds for each answer.
-    pub(crate) servers_us: f64,
+    /// Processor time of all servers of each kind, in microseconds for each answer.
+    pub(crate) servers_us: [f64; KINDS],
     /// The same of this process: client and callers.
     pub(crate) callers_us: f64,
     /// Entries in a batch, on average.
@@ -46,21 +46,21 @@ struct Seen {
     batches: f64,
 }
 
-/// Lets so many callers ask until the time is over. `servers` are the processes whose time counts.
+/// Lets callers ask until the time is over. `servers` are the processes whose time
+/// counts, by kind.
 ///
 /// # Errors
 /// [`Trouble`] of the first caller that had any: then there is no figure.
-pub(crate) async fn closed_loop<C: Caller>(
-    callers: usize,
+pub(crate) async fn closed_loop<C: Caller, const KINDS: usize>(
+    callers: Vec<C>,
     times: Times,
-    servers: &[u32],
-    mut caller: impl FnMut(usize) -> C,
-) -> Result<Point, Trouble> {
+    servers: [&[u32]; KINDS],
+) -> Result<Point<KINDS>, Trouble> {
     let from = Instant::now() + times.warm_up;
     let until = from + times.span;
     let mut tasks = JoinSet::new();
-    for number in 0..callers {
-        tasks.spawn(keep_asking(caller(number), from, until));
+    for caller in callers {
+        tasks.spawn(keep_asking(caller, from, until));
     }
     tokio::time::sleep_until(from.into()).await;
     let before = (cpu_of_all(servers)?, cpu_s(std::process::id())?);
@@ -79,7 +79,10 @@ pub(crate) async fn closed_loop<C: Caller>(
         per_s: count / times.span.as_secs_f64(),
         p50_ms: quantile(&waits_us, 50)? / 1e3,
         p99_ms: quantile(&waits_us, 99)? / 1e3,
-        servers_us: (after.0 - before.0) * 1e6 / count,
+        servers_us: std::array::from_fn(|kind| {
+            let used = |at: &[f64; KINDS]| at.get(kind).copied().unwrap_or_default();
+            (used(&after.0) - used(&before.0)) * 1e6 / count
+        }),
         callers_us: (after.1 - before.1) * 1e6 / count,
         batch: count / batches,
     })
@@ -116,8 +119,12 @@ pub(crate) fn quantile(ascending: &[u32], percent: usize) -> Result<f64, Trouble
     Ok(f64::from(*wait))
 }
 
-fn cpu_of_all(pids: &[u32]) -> Result<f64, Trouble> {
-    pids.iter().map(|pid| cpu_s(*pid)).sum()
+fn cpu_of_all<const KINDS: usize>(servers: [&[u32]; KINDS]) -> Result<[f64; KINDS], Trouble> {
+    let mut used = [0.0; KINDS];
+    for (used, pids) in used.iter_mut().zip(servers) {
+        *used = pids.iter().map(|pid| cpu_s(*pid)).sum::<Result<f64, _>>()?;
+    }
+    Ok(used)
 }
 
 /// Seconds of processor time that a process has used, its threads together: `utime` and `stime` of

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Trouble;
+use crate::arguments::{binary, must_be_there, numbers, seconds};
 use crate::measure::Times;
 
 /// How it is said.
@@ -48,7 +49,7 @@ impl Options {
             callers: vec![1, 16, 64, 256],
             systems: vec![System::Tally, System::Etcd],
             connections: 16,
-            tally: beside_this()?,
+            tally: binary()?,
             etcd: "etcd".into(),
             dir: env!("CARGO_TARGET_TMPDIR").into(),
         };
@@ -75,26 +76,9 @@ impl Options {
                 other => return Err(format!("there is no option {other:?}").into()),
             }
         }
-        if options.systems.contains(&System::Tally) && !options.tally.is_file() {
-            let path = options.tally.display();
-            let remedy = "cargo build --release --package tally-cli";
-            return Err(format!("{path}: there is no such binary; to make it: {remedy}").into());
+        if options.systems.contains(&System::Tally) {
+            must_be_there(&options.tally)?;
         }
         Ok(options)
     }
-}
-
-/// `target/release/tally`, seen from `target/release/deps/appends-…`.
-fn beside_this() -> Result<PathBuf, Trouble> {
-    let this = std::env::current_exe()?;
-    let release = this.parent().and_then(|deps| deps.parent());
-    Ok(release.ok_or("this executable lies nowhere")?.join("tally"))
-}
-
-fn seconds(text: &str) -> Result<Duration, Trouble> {
-    Ok(Duration::from_secs(text.parse()?))
-}
-
-fn numbers(text: &str) -> Result<Vec<usize>, Trouble> {
-    text.split(',').map(|number| Ok(number.parse::<usize>()?.max(1))).collect()
 }

@@ -2,26 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::Trouble;
 use crate::measure::Point;
 
 /// What so many callers got.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) callers: usize,
-    pub(crate) tally: Option<Point>,
-    pub(crate) etcd: Option<Point>,
-}
-
-/// The machine, and how busy it is, in a line.
-///
-/// # Errors
-/// [`Trouble`] if it does not say.
-pub(crate) fn machine() -> Result<String, Trouble> {
-    let cores = std::thread::available_parallelism()?;
-    let load = std::fs::read_to_string("/proc/loadavg")?;
-    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-    Ok(format!("{cores} cores, load average {load}"))
+    pub(crate) tally: Option<Point<1>>,
+    pub(crate) etcd: Option<Point<1>>,
 }
 
 /// Both side by side.
@@ -42,10 +30,12 @@ fn write_row(text: &mut String, row: &Row) -> std::fmt::Result {
     write!(text, "| {} ", row.callers)?;
     for point in [row.etcd, row.tally] {
         match point {
-            Some(Point { per_s, p50_ms, p99_ms, servers_us, callers_us, .. }) => write!(
-                text,
-                "| {per_s:.0} | {p50_ms:.2} | {p99_ms:.2} | {servers_us:.1} + {callers_us:.1} "
-            )?,
+            Some(Point { per_s, p50_ms, p99_ms, servers_us: [servers_us], callers_us, .. }) => {
+                write!(
+                    text,
+                    "| {per_s:.0} | {p50_ms:.2} | {p99_ms:.2} | {servers_us:.1} + {callers_us:.1} "
+                )?
+            }
             None => text.push_str("| – | – | – | – "),
         }
     }

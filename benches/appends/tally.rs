@@ -1,5 +1,6 @@
 //! Three ledger nodes as `tally dev` starts them, and one agent through which all callers append.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,19 +33,24 @@ pub(crate) struct Mesh {
     _dev: Process,
     dir: PathBuf,
     /// What dev.json says.
-    document: Value,
+    pub(crate) document: Value,
 }
 
 impl Mesh {
-    /// Lays out a mesh of three members and three nodes, and waits until it has its genesis.
+    /// Lays out a mesh in `mesh` below a directory, as `tally dev` does with these arguments, and
+    /// waits until all of it answers.
     ///
     /// # Errors
     /// [`Trouble`] if it does not come up.
-    pub(crate) fn start(binary: &Path, dir: &Path) -> Result<Self, Trouble> {
+    pub(crate) fn start<A: AsRef<OsStr>>(
+        binary: &Path,
+        dir: &Path,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Self, Trouble> {
         let dir = dir.join("mesh");
         let log = dir.with_extension("log");
         let mut command = Command::new(binary);
-        command.args(["dev", "--ledger-only", "--dir"]).arg(&dir);
+        command.args(["dev", "--dir"]).arg(&dir).args(args);
         let mut dev = Process::start(&mut command, &log, true)?;
         let said = dev.child().stdout.take().ok_or("tally dev has no standard output")?;
         let ready = BufReader::new(said).lines().map_while(Result::ok).any(|line| line == "ready");
@@ -58,8 +64,7 @@ impl Mesh {
 
     /// The processes of the nodes.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let pids = self.nodes().filter_map(|node| node.get("pid")?.as_u64());
-        pids.filter_map(|pid| u32::try_from(pid).ok()).collect()
+        pids(self.nodes())
     }
 
     /// The agent of the first member. Must be called in a tokio runtime.
@@ -113,6 +118,12 @@ impl Mesh {
     fn nodes(&self) -> impl Iterator<Item = &Value> {
         self.document.get("ledger").and_then(Value::as_array).into_iter().flatten()
     }
+}
+
+/// The processes of some of dev.json's nodes or members.
+pub(crate) fn pids<'a>(parts: impl Iterator<Item = &'a Value>) -> Vec<u32> {
+    let pids = parts.filter_map(|part| part.get("pid")?.as_u64());
+    pids.filter_map(|pid| u32::try_from(pid).ok()).collect()
 }
 
 fn identity(dir: &Path, id: &SpiffeId) -> Result<Identity, Trouble> {

@@ -1,0 +1,94 @@
+//! Exchanges: records that cross from one member to another, with both halves on the ledger, as an
+//! application gets them; beside a lone append and beside the disk.
+//!
+//! Invariant: what is compared is measured in one run on one machine, one after the other: first a
+//! ledger alone with one caller, then a mesh of two members and three nodes, whose callers each wait
+//! for their own answer before they ask again, on one thread. An answer that is no record, or has no
+//! receipt, ends the run: there is no figure of refusals.
+
+#[path = "../appends/arguments.rs"]
+mod arguments;
+#[path = "../appends/machine.rs"]
+mod machine;
+#[path = "../appends/measure.rs"]
+mod measure;
+mod mesh;
+mod options;
+mod people;
+#[path = "../appends/process.rs"]
+mod process;
+mod standing;
+mod table;
+#[path = "../appends/tally.rs"]
+mod tally;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+
+use measure::{Point, closed_loop};
+use mesh::Members;
+use options::Options;
+use table::Row;
+
+/// Why nothing was measured.
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let options = match Options::from_args(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("error: {why}\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let ran = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Trouble::from)
+        .and_then(|runtime| runtime.block_on(run(&options)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<(), Trouble> {
+    println!("{}", machine::load()?);
+    println!("{}", standing::binary(&options.tally, &options.dir)?);
+    println!("{}", machine::disk(&options.dir, "before")?);
+    let new_dir = || tempfile::Builder::new().prefix("exchanges").tempdir_in(&options.dir);
+    let (first, second) = (new_dir()?, new_dir()?);
+    let mut rows =
+        vec![Row { what: "append", callers: 1, point: append(options, first.path()).await? }];
+    let members = Members::start(&options.tally, second.path())?;
+    println!("{}", standing::memory(&members, options.idle, "after its start").await?);
+    for callers in &options.callers {
+        let readers = members.readers(*callers).await?;
+        let (agents, nodes) = (members.agents(), members.nodes());
+        let point = closed_loop(readers, options.times, [&agents, &nodes]).await?;
+        eprintln!("{callers} callers: {point:?}");
+        rows.push(Row { what: "exchange", callers: *callers, point });
+    }
+    println!("{}", standing::memory(&members, options.idle, "after the load").await?);
+    println!("{}", machine::disk(&options.dir, "after")?);
+    println!("{}", machine::load()?);
+    println!("{}", table::table(&rows));
+    Ok(())
+}
+
+/// What one caller gets of a ledger that nobody else uses.
+async fn append(options: &Options, dir: &Path) -> Result<Point<2>, Trouble> {
+    let mesh = tally::Mesh::start(&options.tally, dir, ["--ledger-only"])?;
+    let agent = mesh.agent()?;
+    let nodes = mesh.pids();
+    let point = closed_loop(vec![agent.caller(0)], options.times, [&[], &nodes]).await?;
+    if point.batch > 1.0 {
+        return Err("a lone append was not alone in its batch".into());
+    }
+    Ok(point)
+}
