@@ -69,7 +69,8 @@ pub struct Queried {
     pub element: String,
 }
 
-/// How the user is related to the person: `Tally-Relationship`.
+/// How the user is related to the person: the kind that `Tally-Relationship` begins with, before a
+/// `|` and what the application adds. What it adds is for the opening: nothing is decided on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Relationship {
     /// The person was referred to them.
@@ -86,7 +87,8 @@ impl std::str::FromStr for Relationship {
     type Err = crate::id::BadId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
+        let kind = text.split_once('|').map_or(text, |(kind, _)| kind);
+        match kind {
             "referral" => Ok(Self::Referral),
             "caseload" => Ok(Self::Caseload),
             "encounter" => Ok(Self::Encounter),

@@ -439,3 +439,12 @@ fn the_law_is_asked_only_where_it_applies() {
     });
     assert_eq!(personal.permit().records(), 1);
 }
+
+#[test]
+fn what_an_application_adds_to_a_relationship_does_not_count() {
+    let read = |text: &str| text.parse::<Relationship>().ok();
+    assert_eq!(read("caseload"), Some(Relationship::Caseload));
+    assert_eq!(read("caseload|ward|7"), read("caseload"));
+    assert_eq!(read("friend|caseload"), None);
+    assert_eq!(read("|caseload"), None);
+}
