@@ -92,6 +92,13 @@ pub const fn rows() -> &'static [Row] {
     ROWS
 }
 
+/// Whether the code has a meaning here. One that has none may be anything, a person's number too: it
+/// must not come onto a ledger.
+#[must_use]
+pub fn is_known(purpose: &Purpose) -> bool {
+    row_of(purpose).is_some()
+}
+
 /// The class of a purpose; none for an unknown code and for one without a class.
 #[must_use]
 pub fn class_of(purpose: &Purpose) -> Option<Class> {

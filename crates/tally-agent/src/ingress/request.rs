@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use tally_core::entry::{Action, UserKnown};
 use tally_core::id::{AgreementId, Purpose};
+use tally_core::purpose::is_known;
 use tally_core::refusal::Refusal;
 
 use crate::config::{IngressSettings, IngressUser};
@@ -59,7 +60,7 @@ impl Said {
     /// [`Unfit`] if something that is needed is missing, or can't be read.
     pub(super) fn read(headers: &HeaderMap, ingress: &IngressSettings) -> Result<Self, Unfit> {
         let purpose = match header(headers, "tally-purpose")? {
-            Some(text) => parsed(text, "Tally-Purpose")?,
+            Some(text) => known_purpose(text)?,
             None => {
                 let missing = || Unfit::new(Refusal::PurposeMissing, "");
                 ingress.purpose.clone().ok_or_else(missing)?
@@ -180,6 +181,16 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     text.trim().parse().map_err(|why| Unfit::new(Refusal::HeaderInvalid, format!("{name}: {why}")))
 }
 
+/// A code of the published list. What stands there by mistake never leaves the ingress, whatever it is.
+fn known_purpose(text: &str) -> Result<Purpose, Unfit> {
+    let purpose = parsed(text, "Tally-Purpose")?;
+    if is_known(&purpose) {
+        return Ok(purpose);
+    }
+    let detail = "Tally-Purpose is a v3-ActReason code of PurposeOfUse, or one of the local list";
+    Err(Unfit::new(Refusal::HeaderInvalid, detail))
+}
+
 fn user(text: &str) -> Result<String, Unfit> {
     let parts = text.split_once('|').filter(|(system, value)| {
         !system.is_empty() && !value.is_empty() && text.len() <= WHO_LEN_MAX
@@ -256,6 +267,8 @@ mod tests {
         assert_eq!(missing.refusal, Refusal::PurposeMissing);
         for line in [
             ("tally-purpose", "no purpose at all"),
+            ("tally-purpose", "9990000018"),
+            ("tally-purpose", "local:QUILLFEATHER"),
             ("tally-user", "nobody"),
             ("tally-user", "|x"),
             ("tally-relationship", "friend|x"),

@@ -13,6 +13,7 @@ use tally_core::exchange::provider::{Body, Decision, Permitted, Refused};
 use tally_core::id::{BadId, ExchangeId};
 use tally_core::opening::{Opened, Opening, Salt32, TagKey, commitment, digest};
 use tally_core::policy::{self, Facts, OptOutAnswers, Permit, PersonFact};
+use tally_core::purpose::is_known;
 use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_log::Hash;
@@ -91,7 +92,9 @@ impl Case {
             people,
         };
         let opener = Opener { case: self, shared, tag_keys };
-        let Ok(request) = self.policy_request() else {
+        // A code that means nothing may be anything, and would come onto the ledger.
+        let known = is_known(&self.question.purpose);
+        let Some(request) = self.policy_request().ok().filter(|_| known) else {
             return undecided(self.exchange, Refusal::BadQuery);
         };
         match policy::decide(&request, self.reading.items(), &facts) {
