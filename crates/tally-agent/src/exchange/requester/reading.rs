@@ -206,7 +206,10 @@ impl Arriving {
         let receipt = self.receipt.as_ref().map(|(_, half)| Box::new(half.clone()));
         // What the provider finds out at once about the request itself is as if the own ingress had
         // found it: nothing is owed.
-        let of_request = matches!(refusal, Refusal::UnknownSource | Refusal::RangeInvalid);
+        let of_request = matches!(
+            refusal,
+            Refusal::UnknownSource | Refusal::RangeInvalid | Refusal::NotAcceptable
+        );
         if refusal.scope() == Scope::Ingress && (!of_request || receipt.is_some()) {
             return Err(Refusal::ProtocolViolated);
         }
