@@ -4,7 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what stops is found")]
 #![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it has not")]
 
+mod books;
 mod halves;
+mod needles;
+mod outcome;
+mod privacy;
+mod refusals;
+mod silence;
 mod world;
 
 /// The binary `tally`, built beside these tests.

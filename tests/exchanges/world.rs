@@ -1,8 +1,11 @@
 //! A trust that shares, a council and another trust that ask, and made-up people whom nobody ever met:
 //! their NHS numbers are from the range that is never issued.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tally_tests::dev::{Answer, Dev, Files, Row};
+use tally_tests::mesh::until;
 
 use super::TALLY;
 
@@ -36,6 +39,9 @@ pub(super) const PEOPLE: [Made; 4] = [
     made("pat-dagobert-74", "9990000042", "Vexfordham", "Dagobert", "obs-zinc-8104"),
 ];
 
+/// The same for planning, with nobody named.
+pub(super) const PLANNING: &[(&str, &str)] = &[("tally-purpose", "local:PLANNING")];
+
 /// Bytes of the dataset that is too long for any buffer on the way.
 pub(super) const FLOW_LEN: usize = 24 * 1024 * 1024;
 
@@ -54,7 +60,7 @@ tally = 1
 mesh = "dev.example"
 environment = "test"
 ledger_nodes = 3
-agreements = ["care.toml", "figures.toml"]
+agreements = ["care.toml", "figures.toml", "later.toml", "over.toml"]
 
 [[member]]
 id = "RZ9"
@@ -99,7 +105,7 @@ person = { column = "nhs_number", system = "nhs-number" }
 [[member.source]]
 id = "private"
 kind = "files"
-path = "beds.csv"
+path = "private.csv"
 person = "none"
 
 [[member]]
@@ -162,6 +168,29 @@ purposes = ["local:PLANNING"]
 data = "none"
 "#;
 
+/// An agreement about figures that holds at some other time.
+fn figures_at(id: &str, source: &str, start: &str, end: &str) -> String {
+    format!(
+        r#"
+tally = 1
+id = "{id}"
+version = 1
+title = "Figures about nobody, at some other time"
+start = {start}
+review = {end}
+end = {end}
+parties = ["RZ9", "RZ8"]
+
+[[share]]
+provider = "RZ9"
+requesters = ["RZ8"]
+source = "{source}"
+purposes = ["local:PLANNING"]
+data = "none"
+"#
+    )
+}
+
 const PATIENT: &str = r#"[
     "implicitRules", "modifierExtension", "active", "deceased[x]", "link",
     "identifier", "name", "birthDate",
@@ -192,12 +221,17 @@ pub(super) fn files() -> Files {
     let mut care = CARE.to_owned();
     care.push_str(&care_share("fhir", COUNCIL, &fields));
     let columns = r#"columns = ["nhs_number", "clinic"]"#;
-    for source in ["clinic", "broken", "large"] {
+    // Of this one the ledger may say how many people it withholds.
+    care.push_str(&care_share("clinic", COUNCIL, &format!("{columns}\nshow_reasons = true")));
+    for source in ["broken", "large"] {
         care.push_str(&care_share(source, COUNCIL, columns));
     }
     let mut files = Files::new(MESH)
         .with("care.toml", care)
         .with("figures.toml", FIGURES)
+        .with("later.toml", figures_at("DSA-LATER", "beds", "2098-01-01", "2099-12-31"))
+        .with("over.toml", figures_at("DSA-OVER", "flow", "2020-01-01", "2020-12-31"))
+        .with("private.csv", "ward,beds\nB1,12\n")
         .with("beds.csv", "ward,beds,taken\nA1,24,19\nA2,28,28\n")
         .with("flow.csv", flow())
         .with("clinic.csv", clinic(&PEOPLE, 1))
@@ -261,6 +295,32 @@ fn observation(person: &Made) -> Value {
     })
 }
 
+/// Records what a person has said, at the trust.
+pub(super) async fn record_consent(dev: &Dev, nhs_number: &str, said: &[&str]) -> Value {
+    let subject = format!("nhs-number|{nhs_number}");
+    let mut args = vec!["consent", "record", "--output", "json", "--subject", &subject];
+    args.extend(said);
+    dev.tally(PROVIDER, &args).await.unwrap().done().unwrap().json()
+}
+
+/// Withdraws it again.
+pub(super) async fn withdraw_consent(dev: &Dev, nhs_number: &str, id: u64) {
+    let (subject, id) = (format!("nhs-number|{nhs_number}"), id.to_string());
+    let args = ["consent", "withdraw", "--subject", &subject, "--id", &id];
+    dev.tally(PROVIDER, &args).await.unwrap().done().unwrap();
+}
+
+/// Waits until the provider's agent says that an exchange has ended.
+pub(super) async fn ended_at_the_provider(dev: &Dev, exchange: &str) {
+    let what = format!("the end of {exchange}");
+    let ended = until(&what, Duration::from_secs(20), async || {
+        let log = dev.log(PROVIDER);
+        let line = log.lines().find(|line| line.contains(exchange)).map(str::to_owned);
+        line.ok_or_else(|| "nothing is said of it".to_owned())
+    });
+    ended.await.unwrap();
+}
+
 /// The exchange of an answer.
 pub(super) fn exchange(answer: &Answer) -> String {
     let exchange = answer.header("tally-exchange").to_owned();
@@ -272,11 +332,6 @@ pub(super) fn exchange(answer: &Answer) -> String {
 pub(super) fn brief(row: &Row) -> (&str, &str, Option<&str>) {
     let text = |key: &str| row[key].as_str().unwrap_or_default();
     (text("half"), text("outcome"), row["code"].as_str())
-}
-
-/// The same of several.
-pub(super) fn briefs(rows: &[Row]) -> Vec<(&str, &str, Option<&str>)> {
-    rows.iter().map(brief).collect()
 }
 
 /// The whole ledger verifies, and no half is missing.
