@@ -275,11 +275,16 @@ const FILED_MAX: usize = 1024;
 /// How long the ledger may take to take what is owed at the end. The rest waits for the next start.
 const FLUSH_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Room for as many streams as there may be exchanges, and for many slow applications at once: their
+/// Streams of a connection beyond the exchanges that may be in flight: they hear that it is too busy,
+/// instead of waiting until they take the agent for gone.
+const BUSY_STREAMS: usize = 256;
+
+/// Room for more streams than there may be exchanges, and for many slow applications at once: their
 /// streams fill up, and those of others on the same connection go on.
 fn connection_limits(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits {
-        streams_max: u32::try_from(limits.exchanges_max).unwrap_or(u32::MAX),
+        streams_max: u32::try_from(limits.exchanges_max.saturating_add(BUSY_STREAMS))
+            .unwrap_or(u32::MAX),
         window_bytes: 64 * 1024 * 1024,
         ..ConnectionLimits::default()
     }
