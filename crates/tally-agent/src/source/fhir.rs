@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tally_core::agreement::AllowList;
 use tally_core::id::{MemberId, SourceId};
 use tally_core::limits::Limits;
 use tally_core::policy::Queried;
@@ -115,20 +116,14 @@ impl FhirDirectory {
         if numbers.is_empty() && !after.is_empty() {
             return Err(too_large());
         }
-        let next = match u32::try_from(offset.saturating_add(numbers.len())) {
-            Ok(offset) if !after.is_empty() => {
-                let token = self.pages.seal(&path, &Page { offset, ..page });
-                let token = token.ok_or_else(super::place::gone)?;
-                Some(format!("{}/{path}?_page={token}", ask.base_url))
-            }
-            _ => None,
-        };
+        let is_all = offset == 0 && after.is_empty();
+        let kinds = self.first_of_each_kind(offset.saturating_add(numbers.len()), after);
+        let rest = Rest { base_url: ask.base_url.clone(), path: path.clone(), page, kinds };
         let mut set = Searchset::new();
         for (number, text) in numbers.iter().zip(self.index.read(numbers)?) {
             let Some((kind, id)) = self.index.name(*number) else { continue };
             set.add(&format!("{}/{kind}/{id}", ask.base_url), &text, true);
         }
-        let is_all = offset == 0 && next.is_none();
         let body = if is_all { set.finish(None) } else { set.finish_page() };
         let described = self.index.with_context(|context| {
             describe(&body, context).map(|described| described.items().to_vec())
@@ -136,7 +131,41 @@ impl FhirDirectory {
         let items = described.map_err(malformed)?;
         let asked = if ask.query.is_empty() { String::new() } else { format!("?{}", ask.query) };
         let own = format!("{}/{path}{asked}", ask.base_url);
-        Ok(self.whole(Content::Page { body, own, next }, items, kind, queried))
+        Ok(self.whole(Content::Page { body, own, rest }, items, kind, queried))
+    }
+
+    /// Where what is left of a search has the first record of each type.
+    fn first_of_each_kind(&self, offset: usize, left: &[u32]) -> Vec<(&'static str, u32)> {
+        let mut kinds: Vec<(&'static str, u32)> = Vec::new();
+        for (place, number) in (offset..).zip(left) {
+            let Some((kind, _)) = self.index.name(*number) else { continue };
+            // Records stand in the order of their types: the last one is asked most.
+            if kinds.iter().rev().all(|(known, _)| *known != kind)
+                && let Ok(place) = u32::try_from(place)
+            {
+                kinds.push((kind, place));
+            }
+        }
+        kinds
+    }
+
+    /// The address of the next page: the one that begins with a record of a type that may leave. None
+    /// if there is no such record any more, so that nobody is led to a page of which nothing leaves.
+    pub(super) fn next_link(
+        &self,
+        rest: &Rest,
+        fields: &AllowList,
+    ) -> Result<Option<String>, Refusal> {
+        let leaves = |kind: &str| match fields {
+            AllowList::Everything => true,
+            AllowList::Elements(types) => types.iter().any(|(name, _)| name == kind),
+            AllowList::Columns(_) => false,
+        };
+        let offset = rest.kinds.iter().filter(|(kind, _)| leaves(kind)).map(|(_, place)| *place);
+        let Some(offset) = offset.min() else { return Ok(None) };
+        let token = self.pages.seal(&rest.path, &Page { offset, ..rest.page.clone() });
+        let token = token.ok_or(Refusal::SourceUnavailable)?;
+        Ok(Some(format!("{}/{}?_page={token}", rest.base_url, rest.path)))
     }
 
     /// How many of the records fit onto a page.
@@ -182,6 +211,15 @@ impl FhirDirectory {
         let source = Some(Arc::clone(self));
         Whole::new(source, content, items, vec![kind.to_owned()], queried)
     }
+}
+
+/// What of a search is left after a page.
+pub(super) struct Rest {
+    base_url: String,
+    path: String,
+    page: Page,
+    /// The types of what is left, each with the place of its first record.
+    kinds: Vec<(&'static str, u32)>,
 }
 
 /// A record of the source is not understood. Its code says why, and nothing of the record.

@@ -15,7 +15,7 @@ use tally_log::sha256;
 use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, RowPerson};
 use tally_record::fhir::{Fate, Links, Verdict, describe, type_names};
 
-use super::fhir::FhirDirectory;
+use super::fhir::{FhirDirectory, Rest};
 use super::place::Stamp;
 
 /// What was read.
@@ -43,7 +43,7 @@ pub(super) enum Content {
     /// One FHIR resource.
     Record(Vec<u8>),
     /// A page of a search.
-    Page { body: Vec<u8>, own: String, next: Option<String> },
+    Page { body: Vec<u8>, own: String, rest: Rest },
     /// A table whose rows are about people.
     Rows { body: Vec<u8>, column: String },
 }
@@ -166,7 +166,9 @@ impl Whole {
         let cut = match &self.content {
             Content::Nothing => return Err(Refusal::UnknownRecord),
             Content::Record(body) => self.cut_fhir(permit, body, &Links::default())?,
-            Content::Page { body, own, next } => {
+            Content::Page { body, own, rest } => {
+                let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;
+                let next = source.next_link(rest, permit.fields())?;
                 self.cut_fhir(permit, body, &Links { own: Some(own), next: next.as_deref() })?
             }
             Content::Rows { body, column } => self.cut_rows(permit, body, column)?,

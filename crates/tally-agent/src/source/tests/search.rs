@@ -162,3 +162,40 @@ fn a_page_holds_fewer_entries_rather_than_too_many_bytes() {
     assert!(cut.records < 10 && cut.body.len() <= 4_096, "{cut:?}");
     assert_eq!(desk.all_pages(&source, "Observation?_count=50").len(), 50);
 }
+
+/// A trust's Patient with 30 Claims, which stand before 5 Observations and after nothing.
+fn desk_with_claims() -> Desk {
+    let mut entries = vec![("urn:uuid:p1".to_owned(), patient("p1", Some("999 000 0018")))];
+    for number in 0..30 {
+        let claim = observation(&format!("c{number:02}"), "urn:uuid:p1");
+        let claim = claim.replace("\"Observation\"", "\"Claim\"");
+        entries.push((format!("urn:uuid:c{number}"), claim.replace("\"subject\"", "\"patient\"")));
+    }
+    for number in 0..5 {
+        let text = observation(&format!("o{number}"), "urn:uuid:p1");
+        entries.push((format!("urn:uuid:o{number}"), text));
+    }
+    let entries: Vec<_> = entries.iter().map(|(url, text)| (url.as_str(), text.clone())).collect();
+    Desk::new().with("records/all.json", &bundle(&entries))
+}
+
+#[test]
+fn a_page_leads_on_to_the_next_one_of_which_something_may_leave() {
+    let elements = |kinds: &[&str]| {
+        AllowList::Elements(kinds.iter().map(|kind| ((*kind).to_owned(), Elements::All)).collect())
+    };
+    let mut desk = desk_with_claims();
+    desk.fields = elements(&["Observation", "Patient"]);
+    let source = desk.fhir().unwrap();
+    let entries = desk.all_pages(&source, "Patient/p1/$everything?_count=3");
+    // What says that something is missing has no id.
+    let released = entries.iter().filter_map(|entry| entry["resource"]["id"].as_str());
+    let released: Vec<_> = released.collect();
+    assert_eq!(released, ["p1", "o0", "o1", "o2", "o3", "o4"]);
+
+    // After the last record that may leave there is no page, though there are records.
+    desk.fields = elements(&["Patient"]);
+    let source = desk.fhir().unwrap();
+    let page = desk.get(&source, "Patient/p1/$everything?_count=3");
+    assert_eq!(next_of(&page), None);
+}
