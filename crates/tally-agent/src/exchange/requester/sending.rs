@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tally_core::Encoded;
 use tally_core::exchange::requester::Event;
 use tally_core::id::{ExchangeId, MemberId};
@@ -22,8 +23,9 @@ use crate::peers::{FRAMES, Stream, Unreached};
 /// How long the provider may take to end its stream after the last frame.
 const END_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Within this time after a request the provider tells that it has forgotten the connection. Later the
-/// request may have been taken by a provider that was started again since.
-const FORGOTTEN_WAIT_MAX: Duration = Duration::from_millis(300);
+/// request may have been taken by a provider that was started again since: no process is killed and
+/// back sooner, and what took a request has acknowledged it a quarter of this time later.
+const FORGOTTEN_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// What the task that reads the stream has read.
 pub(super) enum Read {
@@ -60,7 +62,8 @@ impl Sending {
     }
 
     /// A provider that was started again has forgotten the connection, and says so when the request
-    /// comes: it took nothing of it, and a second attempt finds the new one.
+    /// comes: it took nothing of it, and a second attempt finds the new one. A request that was
+    /// acknowledged is never sent again: who took it may have recorded a permit before it was killed.
     async fn ask(
         &self,
         provider: &MemberId,
@@ -91,7 +94,9 @@ impl Sending {
         let mut next = next_frame(&mut receive).await;
         if first && matches!(next, Read::Ended(_)) && asked.elapsed() < FORGOTTEN_WAIT_MAX {
             let forgotten = matches!(connection.close_reason(), Some(ConnectionError::Reset));
-            if forgotten {
+            // Known already, also of a connection that is gone: there is nothing to wait for.
+            let taken = matches!(send.stopped().now_or_never(), Some(Ok(_)));
+            if forgotten && !taken {
                 return Ok(false);
             }
         }
