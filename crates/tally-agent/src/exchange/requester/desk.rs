@@ -1,4 +1,6 @@
 //! The task that owns the requester's machine.
+//!
+//! Invariant: an application that has all of an answer has it after the half that says so is durable.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub(super) struct Desk {
     incoming: Option<(Box<Ask>, Reply)>,
     /// What the machine allows each exchange to hand on.
     asking: BTreeMap<ExchangeId, watch::Sender<Allowed>>,
+    /// The half of the exchange that is being concluded, on its way into the store.
+    owing: Option<oneshot::Receiver<()>>,
     drained: Vec<oneshot::Sender<()>>,
 }
 
@@ -52,6 +56,7 @@ impl Desk {
             mailbox,
             incoming: None,
             asking: BTreeMap::new(),
+            owing: None,
             drained: Vec::new(),
         }
     }
@@ -112,14 +117,14 @@ impl Desk {
             Effect::HandOn { exchange, up_to } => {
                 self.allow(exchange, |allowed| allowed.up_to = up_to);
             }
-            Effect::Finish { exchange } => {
-                self.allow(exchange, |allowed| allowed.end = Some(End::Whole));
-            }
+            Effect::Finish { exchange } => self.finish(exchange),
             Effect::Fail { exchange, refusal } => {
                 self.allow(exchange, |allowed| allowed.end = Some(End::Failed(refusal)));
             }
             Effect::HangUp { exchange } => self.allow(exchange, |allowed| allowed.hung_up = true),
-            Effect::Owe { id, exchange, entry } => self.owe(id, exchange, entry),
+            Effect::Owe { id, exchange, entry } => {
+                self.owing = Some(self.owe(id, exchange, entry));
+            }
             Effect::Forget { exchange } => {
                 let store = self.shared.store.clone();
                 tokio::spawn(async move {
@@ -130,6 +135,7 @@ impl Desk {
             }
             Effect::Ended(ended) => {
                 self.asking.remove(&ended.exchange);
+                self.owing = None;
                 self.shared.count(Side::Requester, &ended);
             }
             Effect::Drained => {
@@ -171,12 +177,29 @@ impl Desk {
         }
     }
 
-    fn owe(&self, id: OwedId, exchange: ExchangeId, entry: Draft) {
-        let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
+    /// Lets the last piece go once the half is durable: else a crash would leave a half that says
+    /// broken off of what the application has whole.
+    fn finish(&mut self, exchange: ExchangeId) {
+        let Some(allow) = self.asking.remove(&exchange) else { return };
+        let owing = self.owing.take();
         tokio::spawn(async move {
-            owe(&store, &id, exchange, &entry).await;
+            if let Some(owing) = owing {
+                // A store that fails is not waited for: the intent stays, and the next start settles it.
+                drop(owing.await);
+            }
+            allow.send_modify(|allowed| allowed.end = Some(End::Whole));
+        });
+    }
+
+    /// Tells when the store has answered for the first time.
+    fn owe(&self, id: OwedId, exchange: ExchangeId, entry: Draft) -> oneshot::Receiver<()> {
+        let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
+        let (answered, owing) = oneshot::channel();
+        tokio::spawn(async move {
+            owe(&store, &id, exchange, &entry, answered).await;
             recorder.wake();
         });
+        owing
     }
 
     fn question_of(&self, ask: &Ask) -> Question {
@@ -194,10 +217,21 @@ impl Desk {
 }
 
 /// Puts the half into the outbox, with patience: an intent that stays is settled at the next start.
-async fn owe(store: &Store, id: &OwedId, exchange: ExchangeId, entry: &Draft) {
-    let mut wait = OWE_WAIT;
+async fn owe(
+    store: &Store,
+    id: &OwedId,
+    exchange: ExchangeId,
+    entry: &Draft,
+    answered: oneshot::Sender<()>,
+) {
+    let (mut wait, mut answered) = (OWE_WAIT, Some(answered));
     for _ in 0..OWE_ATTEMPTS_MAX {
-        match store.owe_half(id.clone(), exchange, entry.clone()).await {
+        let owed = store.owe_half(id.clone(), exchange, entry.clone()).await;
+        // Nobody waits for a refusal's.
+        if let Some(answered) = answered.take() {
+            let _ = answered.send(());
+        }
+        match owed {
             Ok(()) => return,
             Err(error) => tracing::error!(%error, "a half that is owed is not stored"),
         }
