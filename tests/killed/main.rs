@@ -1,12 +1,15 @@
-//! Processes that are killed in the middle of exchanges. Whatever step they were at, the ledger tells
-//! one story in the end: nothing left without its entry, nothing stands there twice, and what was owed
-//! came after the restart.
+//! Processes that are killed in the middle of exchanges: the ledger's leader, the agent that provides,
+//! the agent that asks. Whatever step they were at, the ledger tells one story in the end: nothing left
+//! without its entry, nothing stands there twice, and what was owed came after the restart.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what stops is found")]
 #![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it has not")]
 
+mod drain;
 mod leader;
 mod load;
+mod rounds;
+mod steps;
 mod story;
 mod world;
 

@@ -68,6 +68,27 @@ impl Story {
         self.0.get(id).cloned().unwrap_or_default()
     }
 
+    /// How many exchanges are such.
+    pub(super) fn count(&self, such: impl Fn(&Exchange) -> bool) -> usize {
+        self.0.values().filter(|exchange| such(exchange)).count()
+    }
+
+    /// How many exchanges it tells of, by what the halves and the close say.
+    pub(super) fn summary(&self) -> String {
+        let mut counts = BTreeMap::<_, usize>::new();
+        for told in self.0.values() {
+            let halves = [&told.provider, &told.close, &told.requester];
+            let said = halves.map(|row| {
+                let row = row.as_ref()?;
+                row["code"].as_str().or_else(|| row["outcome"].as_str()).map(str::to_owned)
+            });
+            let said = said.map(|it| it.unwrap_or_else(|| "-".to_owned())).join("/");
+            *counts.entry(said).or_default() += 1;
+        }
+        let counts: Vec<_> = counts.iter().map(|(said, count)| format!("{count} {said}")).collect();
+        format!("provider/close/requester: {}", counts.join(", "))
+    }
+
     /// Something that is not told to its end.
     fn open(&self) -> Option<String> {
         self.0.iter().find_map(|(id, told)| {

@@ -11,6 +11,9 @@ pub(super) const PROVIDER: &str = "RZ9";
 /// The council that asks.
 pub(super) const COUNCIL: &str = "LZ9";
 
+/// The ledger's nodes.
+pub(super) const NODES: [&str; 3] = ["ledger-1", "ledger-2", "ledger-3"];
+
 /// How the council's application says why and who.
 pub(super) const TREAT: &[(&str, &str)] =
     &[("tally-purpose", "TREAT"), ("tally-user", "https://staff.example|wren-4471")];
