@@ -8,6 +8,7 @@
 
 mod answer;
 mod catalogue;
+mod guard;
 mod receipt;
 mod request;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tally_core::Encoded;
@@ -63,6 +65,7 @@ struct Ingress(Arc<IngressParts>);
 /// Serves applications.
 #[must_use]
 pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
+    let ingress = Ingress(Arc::new(parts));
     let router = Router::new()
         .route("/fhir/{member}/metadata", any(metadata))
         .route("/fhir/{member}/{*path}", any(fhir))
@@ -71,7 +74,8 @@ pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
         .route("/catalogue", any(catalogue::catalogue))
         .route("/receipts/{exchange}", any(receipt::receipt))
         .fallback(nothing)
-        .with_state(Ingress(Arc::new(parts)));
+        .layer(from_fn_with_state(ingress.clone(), guard::guard))
+        .with_state(ingress);
     HttpServer::tcp(listener, router, HttpLimits::default())
 }
 
