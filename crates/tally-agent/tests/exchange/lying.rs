@@ -37,6 +37,8 @@ enum Lie {
     Body,
     /// More comes than was promised.
     Length,
+    /// The description says less than comes.
+    Described,
     /// The trailer comes too early.
     Short,
     /// The opening is not the one that is committed to.
@@ -120,10 +122,11 @@ impl Liar {
         let bytes = body.len() as u64;
         let how = tally_core::entry::How::Sent;
         let media_type = "text/csv".to_owned();
+        let described = (self.lie == Lie::Described).then_some(5);
         let mut frames = vec![
             Frame::Receipt(Box::new(ReceiptFrame { receipt: encode_checked(receipt).unwrap() })),
             Frame::Opening(OpeningPart { last: true, bytes: sent.bytes().to_vec() }),
-            Frame::Description(Description { media_type, etag: None, bytes: None }),
+            Frame::Description(Description { media_type, etag: None, bytes: described }),
             Frame::Data(Data { bytes: body }),
             Frame::Trailer(Trailer { how, bytes, root: None }),
         ];
@@ -228,13 +231,17 @@ async fn asked(mesh: &Mesh, lie: Lie) -> (Vec<u8>, Option<Refusal>, Option<LeafI
     let mut came = Vec::new();
     let refusal = match answer.head {
         Head::Refused(no) => Some(no.refusal),
-        Head::Permit { .. } => loop {
-            match timeout(LONG, answer.body.next()).await.unwrap() {
-                Some(Ok(piece)) => came.extend_from_slice(&piece),
-                Some(Err(refusal)) => break Some(refusal),
-                None => break None,
+        Head::Permit { description, .. } => {
+            // The application takes so many bytes for all of it.
+            assert_eq!(description.bytes, Some(BODY.len() as u64), "{lie:?}");
+            loop {
+                match timeout(LONG, answer.body.next()).await.unwrap() {
+                    Some(Ok(piece)) => came.extend_from_slice(&piece),
+                    Some(Err(refusal)) => break Some(refusal),
+                    None => break None,
+                }
             }
-        },
+        }
     };
     let own = async {
         loop {
@@ -260,9 +267,11 @@ async fn asked(mesh: &Mesh, lie: Lie) -> (Vec<u8>, Option<Refusal>, Option<LeafI
 async fn the_last_byte_is_handed_on_only_if_all_of_it_is_true() {
     let mesh = Mesh::running().await;
     mesh.agree(ASKS, LIARS, &["LZ9", "QX1"]).await;
-    let (came, refusal, leaf) = asked(&mesh, Lie::Nothing).await;
-    assert_eq!((came.as_slice(), refusal), (BODY, None));
-    assert!(leaf.is_some());
+    for harmless in [Lie::Nothing, Lie::Described] {
+        let (came, refusal, leaf) = asked(&mesh, harmless).await;
+        assert_eq!((came.as_slice(), refusal), (BODY, None), "{harmless:?}");
+        assert!(leaf.is_some());
+    }
     let lies = [
         (Lie::Body, Refusal::DigestMismatch, true),
         (Lie::Length, Refusal::DigestMismatch, true),

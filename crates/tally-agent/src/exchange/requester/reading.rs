@@ -29,6 +29,8 @@ pub(super) struct Arriving {
     pub(super) opening: Option<Encoded<Opening>>,
     pub(super) description: Option<Description>,
     digest: Option<Digest>,
+    /// Bytes that a stream is said to have: an application is told, and takes so many for all.
+    announced: Option<u64>,
     pub(super) bytes: u64,
     pub(super) detail: Option<String>,
     short_chunk: bool,
@@ -59,6 +61,7 @@ impl Arriving {
             opening: None,
             description: None,
             digest: None,
+            announced: None,
             bytes: 0,
             detail: None,
             short_chunk: false,
@@ -104,26 +107,14 @@ impl Arriving {
                 Ok(Step::nothing())
             }
             Answer::Opening(part) => self.take_opening(&part),
-            Answer::Description(description) => {
-                if self.opening.is_none() || self.description.is_some() {
-                    return Err(Refusal::ProtocolViolated);
-                }
-                self.description = Some(description);
-                let (receipt, opening) = self
-                    .receipt
-                    .as_ref()
-                    .zip(self.opening.as_ref())
-                    .ok_or(Refusal::ProtocolViolated)?;
-                let (receipt, opening) = (Box::new(receipt.1.clone()), Box::new(opening.clone()));
-                Ok(Step::event(Event::Permitted { exchange, receipt, opening }))
-            }
+            Answer::Description(description) => self.take_description(description),
             Answer::Data(data) => {
                 self.take_data(&data.bytes)?;
                 let event = Some(Event::Arrived { exchange, bytes: self.bytes });
                 Ok(Step { event, piece: Some(Bytes::from(data.bytes)), last: false })
             }
             Answer::Trailer(trailer) => {
-                let digest = self.finished().ok_or(Refusal::ProtocolViolated)?;
+                let digest = self.finished()?;
                 let bytes = self.bytes;
                 if trailer.how != How::Sent {
                     return Err(Refusal::BrokenOff);
@@ -176,6 +167,24 @@ impl Arriving {
         Ok(Step::nothing())
     }
 
+    /// How long the body is counts only as far as something proves it: for one that was read before
+    /// the decision the half says it, for a stream what comes has to be as long.
+    fn take_description(&mut self, mut description: Description) -> Result<Step, Refusal> {
+        let known = self.receipt.as_ref().zip(self.opening.as_ref());
+        let ((_, half), opening) = known.ok_or(Refusal::ProtocolViolated)?;
+        if self.description.is_some() {
+            return Err(Refusal::ProtocolViolated);
+        }
+        if half.half().flags.has(Flags::STREAMED) {
+            self.announced = description.bytes;
+        } else {
+            description.bytes = Some(half.half().bytes);
+        }
+        self.description = Some(description);
+        let (receipt, opening) = (Box::new(half.clone()), Box::new(opening.clone()));
+        Ok(Step::event(Event::Permitted { exchange: self.exchange, receipt, opening }))
+    }
+
     fn take_data(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         // A chunk that is short was the last one.
         if self.description.is_none() || self.short_chunk {
@@ -190,15 +199,23 @@ impl Arriving {
         }
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(len);
+        if self.announced.is_some_and(|announced| self.bytes > announced) {
+            return Err(Refusal::ProtocolViolated);
+        }
         Ok(())
     }
 
-    fn finished(&self) -> Option<Hash> {
-        self.description.as_ref()?;
-        Some(match self.digest.as_ref()? {
-            Digest::Whole(digest) => digest.digest(),
-            Digest::Stream(digest) => digest.root(),
-        })
+    /// The digest of a body that has come to its end.
+    fn finished(&self) -> Result<Hash, Refusal> {
+        let is_short = self.announced.is_some_and(|announced| self.bytes != announced);
+        if self.description.is_none() || is_short {
+            return Err(Refusal::ProtocolViolated);
+        }
+        match self.digest.as_ref() {
+            Some(Digest::Whole(digest)) => Ok(digest.digest()),
+            Some(Digest::Stream(digest)) => Ok(digest.root()),
+            None => Err(Refusal::ProtocolViolated),
+        }
     }
 
     fn refused(&mut self, refused: Refused) -> Result<Step, Refusal> {
@@ -232,5 +249,36 @@ impl Step {
 
     const fn lost(exchange: ExchangeId, refusal: Refusal) -> Self {
         Self { event: Some(Event::Lost { exchange, refusal }), piece: None, last: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::opening::Salt32;
+
+    use super::*;
+
+    /// A stream that is said to have so many bytes.
+    fn stream(announced: u64) -> Arriving {
+        let media_type = "text/csv".to_owned();
+        let description = Description { media_type, etag: None, bytes: Some(announced) };
+        Arriving {
+            description: Some(description),
+            digest: Some(Digest::Stream(StreamDigest::new(Salt32([1; 32])))),
+            announced: Some(announced),
+            ..Arriving::new(ExchangeId([1; 16]), "RZ9".parse().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_stream_is_as_long_as_the_application_was_told() {
+        let mut right = stream(5);
+        right.take_data(b"12345").unwrap();
+        right.finished().unwrap();
+        // The application would take the first four for all of it.
+        assert_eq!(stream(4).take_data(b"12345"), Err(Refusal::ProtocolViolated));
+        let mut short = stream(6);
+        short.take_data(b"12345").unwrap();
+        assert_eq!(short.finished(), Err(Refusal::ProtocolViolated));
     }
 }
