@@ -20,6 +20,7 @@ use tally_wire::message::agent::{
 };
 use tally_wire::{encode, encode_checked};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::arriving::tell;
 use super::{Input, Say};
@@ -190,15 +191,67 @@ fn cut_of(say: Option<Say>) -> Cut {
     }
 }
 
-/// Reads on a thread that may wait.
-fn read_ahead(chunks: Chunks) -> mpsc::Receiver<Result<Vec<u8>, Refusal>> {
+/// Reads ahead on threads that may wait for a disk. None is held while it is the requester that is
+/// waited for: such threads are few, and a slow requester would keep them from all others.
+fn read_ahead<C>(mut chunks: C) -> mpsc::Receiver<Result<Vec<u8>, Refusal>>
+where
+    C: Iterator<Item = Result<Vec<u8>, Refusal>> + Send + 'static,
+{
     let (read, ready) = mpsc::channel(READ_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        for chunk in chunks {
-            if read.blocking_send(chunk).is_err() {
-                break;
+    tokio::spawn(async move {
+        // Without a place nobody wants any more.
+        while let Ok(place) = read.reserve().await {
+            let next = spawn_blocking(move || (chunks.next(), chunks)).await;
+            match next {
+                Ok((Some(chunk), rest)) => {
+                    chunks = rest;
+                    place.send(chunk);
+                }
+                Ok((None, _)) => return,
+                // Nobody may take what came so far for all.
+                Err(_) => return place.send(Err(Refusal::SourceUnavailable)),
             }
         }
     });
     ready
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn on_one_thread<T>(it: impl Future<Output = T>) -> T {
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+        runtime.unwrap().block_on(it)
+    }
+
+    #[test]
+    fn a_requester_that_waits_holds_no_thread() {
+        on_one_thread(async {
+            let endless = std::iter::repeat_with(|| Ok(vec![1]));
+            let mut ready = read_ahead(endless);
+            while ready.len() < READ_AHEAD {
+                tokio::task::yield_now().await;
+            }
+            let other = timeout(Duration::from_secs(10), spawn_blocking(|| 7)).await;
+            assert_eq!(other.unwrap().unwrap(), 7);
+            assert_eq!(ready.recv().await, Some(Ok(vec![1])));
+        });
+    }
+
+    #[test]
+    fn what_is_read_comes_in_order_to_its_end() {
+        on_one_thread(async {
+            let mut ready = read_ahead((0..9).map(|it| Ok(vec![it])));
+            for it in 0..9 {
+                assert_eq!(ready.recv().await, Some(Ok(vec![it])));
+            }
+            assert_eq!(ready.recv().await, None);
+        });
+    }
 }
