@@ -30,6 +30,7 @@ use tally_core::record::Person;
 use tokio::net::UnixListener;
 
 use crate::http::{HttpLimits, HttpServer};
+use crate::random;
 use crate::recorder::Recorder;
 use crate::replica::Replica;
 use crate::store::Store;
@@ -84,21 +85,25 @@ pub(super) struct No {
 
 impl AdminSocket {
     /// Listens in a data directory; where its path is too long for a socket, elsewhere, with a link
-    /// to it. Must be called in a tokio runtime.
+    /// to it, under a name that nobody can have taken before. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// What the system says.
     pub fn listen(data_dir: &Path) -> io::Result<Self> {
         let own = data_dir.join(SOCKET);
         // Whoever left it is gone: the store's directory is locked.
+        if let Ok(left) = fs::read_link(&own) {
+            // It may not be ours to remove any more, and is in nobody's way.
+            drop(remove(&left));
+        }
         remove(&own)?;
         let mut names = Names(vec![own.clone()]);
         let path = if own.as_os_str().len() <= PATH_LEN_MAX {
             own
         } else {
-            let elsewhere =
-                std::env::temp_dir().join(format!("tally-agent-{}.sock", std::process::id()));
-            remove(&elsewhere)?;
+            let drawn = random::bytes().map(u64::from_be_bytes);
+            let drawn = drawn.ok_or_else(|| io::Error::other("the system gave no random bytes"))?;
+            let elsewhere = std::env::temp_dir().join(format!("tally-agent-{drawn:016x}.sock"));
             symlink(&elsewhere, &own)?;
             names.0.push(elsewhere.clone());
             elsewhere
