@@ -454,3 +454,6 @@ impl fmt::Display for Told<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
