@@ -338,9 +338,9 @@ fn source_table(source: &SourceSettings) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A TOML basic string: those of JSON are among them.
+/// A TOML basic string: those of JSON are among them, but for one sign that TOML wants escaped.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 fn address(host: &str, port: u16) -> Result<Address, Failure> {
@@ -434,4 +434,27 @@ fn host_in_address(host: &str) -> String {
 
 fn no_member() -> Failure {
     Failure::usage("a mesh has at least one member", "name one in the mesh file")
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::file;
+
+    use super::*;
+
+    #[test]
+    fn a_text_comes_back_as_it_was_whatever_stands_in_it() {
+        let all: String = (0..=0xff).filter_map(char::from_u32).collect();
+        let table = "a\"\n[officer]\nkey = \"x\\".to_owned();
+        for text in [all, table, "\u{2028}\u{1f3e5}".to_owned()] {
+            let written = format!("key = {}\n", quoted(&text));
+            let read = file::read(&written, 4096, &[], |reader, mut keys| {
+                let value = reader.required(&mut keys, "key")?;
+                let found = reader.text(&value, 4096).map(str::to_owned);
+                reader.close(keys);
+                found
+            });
+            assert_eq!(read, Ok(text));
+        }
+    }
 }
