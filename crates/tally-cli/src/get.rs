@@ -1,6 +1,5 @@
 //! `tally get`: a record or a dataset of another member, through the own member's ingress.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use crate::agent::bound;
 use crate::args::GetArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::system::write_private;
 
 /// A connection on this machine takes no longer than this.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -67,11 +67,8 @@ async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exi
     if !status.is_success() {
         return refused(status, &body, output);
     }
-    let written = File::create(to).and_then(|mut file| file.write_all(&body));
-    written.map_err(|why| {
-        let what = format!("{}: {why}", to.display());
-        Failure::environment(what, "give a file that can be written")
-    })?;
+    // The opening in it names people.
+    write_private(to, &body)?;
     Ok(Exit::Done)
 }
 

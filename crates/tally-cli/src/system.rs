@@ -64,6 +64,17 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     replace(path, bytes, 0o600).map_err(|why| unwritable(path, &why))
 }
 
+/// Writes what only its owner is to read, to wherever was named: a file that is made for it is its
+/// owner's alone, and one that is there, or a pipe, stays what it is.
+///
+/// # Errors
+/// [`Failure`] names it.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    opened.and_then(|mut file| file.write_all(bytes)).map_err(|why| unwritable(path, &why))
+}
+
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -150,5 +161,16 @@ mod tests {
         write_secret(&path, b"secret").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read(&path).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn what_names_people_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("receipt.json");
+        for text in [&b"a longer one"[..], b"short"] {
+            write_private(&path, text).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), text);
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
