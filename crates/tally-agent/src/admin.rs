@@ -9,6 +9,7 @@ mod audit;
 pub mod client;
 mod consents;
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -33,6 +34,7 @@ use crate::http::{HttpLimits, HttpServer};
 use crate::random;
 use crate::recorder::Recorder;
 use crate::replica::Replica;
+use crate::source::Sources;
 use crate::store::Store;
 use api::{REQUEST_LEN_MAX, Refused, SOCKET, Status};
 
@@ -51,6 +53,8 @@ pub struct AdminParts {
     pub genesis: Encoded<Genesis>,
     /// Openings, consents, receipts.
     pub store: Store,
+    /// The own sources: who a Patient is.
+    pub sources: Arc<Sources>,
     /// The way to the ledger.
     pub recorder: Recorder,
     /// The registers.
@@ -143,6 +147,42 @@ impl Admin {
     fn mesh_id(&self) -> MeshId {
         MeshId(self.0.genesis.leaf_hash())
     }
+
+    /// Those whom a subject may have been decided about as: itself, and whom an own Patient of that
+    /// id stands for.
+    fn known_as(&self, subject: Person) -> BTreeSet<Person> {
+        let id = own_patient(&self.0.member, &subject);
+        let people = id.map(|id| self.0.sources.people_of_patient(id)).unwrap_or_default();
+        people.into_iter().chain([subject]).collect()
+    }
+
+    /// A person about whom something can be recorded that decisions find.
+    ///
+    /// # Errors
+    /// [`No`] if decisions know the person under another name, or never will under this one.
+    fn decided_about(&self, subject: Person) -> Result<Person, No> {
+        check_name(&self.0.member, &subject, &self.known_as(subject.clone()))?;
+        Ok(subject)
+    }
+}
+
+/// Whether decisions ask for what a subject said under this very name.
+fn check_name(member: &MemberId, subject: &Person, known_as: &BTreeSet<Person>) -> Result<(), No> {
+    if !subject.reveal().starts_with("nhs-number|") && own_patient(member, subject).is_none() {
+        let what = "the subject is a patient of another member";
+        return Err(No::caller(what, "name an NHS number, or one of this member's patients"));
+    }
+    if known_as.len() > 1 {
+        let what = "this member knows that patient by an NHS number: under an id of its own nothing \
+                    would be found when it is decided";
+        return Err(No::caller(what, "write nhs-number|NUMBER"));
+    }
+    Ok(())
+}
+
+/// The id of the Patient, if the subject is one of this member's.
+fn own_patient<'s>(member: &MemberId, subject: &'s Person) -> Option<&'s str> {
+    subject.reveal().strip_prefix(member.as_str())?.strip_prefix("/Patient|")
 }
 
 impl No {
@@ -264,5 +304,40 @@ impl Drop for Names {
             // Whoever comes next removes it otherwise.
             drop(fs::remove_file(path));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patient_is_this_members_or_anothers() {
+        let member = "RZ9".parse::<MemberId>().unwrap();
+        let id = |text: &str| {
+            let subject = Person::new(text).unwrap();
+            own_patient(&member, &subject).map(str::to_owned)
+        };
+        assert_eq!(id("RZ9/Patient|p1").as_deref(), Some("p1"));
+        for other in ["RZ90/Patient|p1", "LZ9/Patient|p1", "nhs-number|9990000018", "RZ9|p1"] {
+            assert_eq!(id(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_says_is_recorded_only_where_decisions_look_for_it() {
+        let member = "RZ9".parse::<MemberId>().unwrap();
+        let person = |text: &str| Person::new(text).unwrap();
+        let fits = |subject: &str, others: &[&str]| {
+            let subject = person(subject);
+            let others = others.iter().map(|text| person(text));
+            let known_as = others.chain([subject.clone()]).collect();
+            check_name(&member, &subject, &known_as).is_ok()
+        };
+        assert!(fits("nhs-number|9990000018", &[]));
+        assert!(fits("RZ9/Patient|p3", &["RZ9/Patient|p3"]));
+        // A denial under this name would deny nothing.
+        assert!(!fits("RZ9/Patient|p1", &["nhs-number|9990000018"]));
+        assert!(!fits("LZ9/Patient|p1", &[]));
     }
 }

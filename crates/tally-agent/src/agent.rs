@@ -205,6 +205,7 @@ impl Agent {
             member: config.member.clone(),
             genesis: genesis.clone(),
             store: store.clone(),
+            sources: Arc::clone(&sources),
             recorder: exchange.recorder().clone(),
             replica: exchange.replica().clone(),
             ready: Arc::new(move || closed().is_none()),

@@ -35,6 +35,7 @@ use std::sync::Arc;
 use tally_core::entry::{Action, Environment};
 use tally_core::id::{CheckDigit, MemberId, SourceId};
 use tally_core::limits::Limits;
+use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_record::SubjectsError;
 
@@ -212,6 +213,13 @@ impl Sources {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Source>> {
         self.sources.values()
     }
+
+    /// Whom a Patient of this member stands for, as decisions name them: an NHS number where one is
+    /// known. Nobody if no source has records of people, or the Patient can't be read.
+    #[must_use]
+    pub fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
+        self.sources.values().flat_map(|source| source.people_of_patient(patient_id)).collect()
+    }
 }
 
 impl Source {
@@ -262,6 +270,13 @@ impl Source {
         match &self.connector {
             Connector::Fhir(fhir) => Some(fhir.report()),
             Connector::Files(_) => None,
+        }
+    }
+
+    fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
+        match &self.connector {
+            Connector::Fhir(fhir) => fhir.index().people_of_patient(patient_id),
+            Connector::Files(_) => Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@
 //! entries were tested for the person's tag, of how many, up to which size of the ledger. What can't
 //! be tested is counted as such, never left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -41,7 +41,7 @@ pub(super) async fn own(State(admin): State<Admin>, request: Request) -> Result<
 
 pub(super) async fn subject(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<AskSubject>(request).await?;
-    let search = Search::begin(&admin, person(&asked.subject)?).await?;
+    let search = Search::begin(&admin, admin.known_as(person(&asked.subject)?)).await?;
     let size = admin.0.replica.known().size;
     admin.0.recorder.pull(size).await.map_err(silent)?;
     let mut found = SubjectAnswer { rows: Vec::new(), tested: 0, own_entries: 0, size };
@@ -62,11 +62,12 @@ pub(super) async fn subject(State(admin): State<Admin>, request: Request) -> Res
     Ok(answer(&found))
 }
 
-/// One person, with the keys of their tags and the openings that name them.
+/// One person, under each name that decisions may have known, with the keys of their tags and the
+/// openings that name them.
 struct Search {
-    person: Person,
+    names: BTreeSet<Person>,
     mesh_id: MeshId,
-    keys: BTreeMap<u16, TagKey>,
+    keys: Vec<TagKey>,
     named: BTreeSet<Hash>,
 }
 
@@ -79,23 +80,25 @@ enum Tested {
 }
 
 impl Search {
-    async fn begin(admin: &Admin, person: Person) -> Result<Self, No> {
-        let keys = admin.0.store.tag_keys(person.clone()).await?;
-        let mut named = BTreeSet::new();
-        let mut after = 0;
-        loop {
-            let page =
-                admin.0.store.openings_of_person(person.clone(), after, OPENINGS_MAX).await?;
-            let Some(last) = page.last() else { break };
-            after = last.place;
-            named.extend(page.iter().map(|part| part.commitment));
+    async fn begin(admin: &Admin, names: BTreeSet<Person>) -> Result<Self, No> {
+        let store = &admin.0.store;
+        let (mut keys, mut named) = (Vec::new(), BTreeSet::new());
+        for person in &names {
+            keys.extend(store.tag_keys(person.clone()).await?.into_values());
+            let mut after = 0;
+            loop {
+                let page = store.openings_of_person(person.clone(), after, OPENINGS_MAX).await?;
+                let Some(last) = page.last() else { break };
+                after = last.place;
+                named.extend(page.iter().map(|part| part.commitment));
+            }
         }
-        Ok(Self { person, mesh_id: admin.mesh_id(), keys, named })
+        Ok(Self { names, mesh_id: admin.mesh_id(), keys, named })
     }
 
     async fn test(&self, admin: &Admin, own: &OwnProviderHalf) -> Result<Tested, No> {
         let half = &own.half;
-        let tags = self.keys.values().map(|key| key.tag(&self.mesh_id, half.exchange));
+        let tags = self.keys.iter().map(|key| key.tag(&self.mesh_id, half.exchange));
         let tags: Vec<Hash> = tags.collect();
         // About one person, or nobody: the root is the leaf hash of the one tag.
         if tags.iter().any(|tag| leaf_hash(tag.as_bytes()) == half.tags_root) {
@@ -109,7 +112,7 @@ impl Search {
         Ok(match opening.filter(whole) {
             Some(opening) => {
                 let is_named = self.named.contains(&half.commitment)
-                    && opening.people.iter().any(|it| it.person == self.person);
+                    && opening.people.iter().any(|it| self.names.contains(&it.person));
                 if is_named { Tested::Found } else { Tested::Absent }
             }
             // One tag, and it is not the person's.
@@ -125,7 +128,7 @@ impl Search {
         let kept = admin.0.store.opening(half.commitment).await?;
         let opening = kept.as_ref().map(|kept| &kept.opening);
         let people = opening.into_iter().flat_map(|opening| &opening.people);
-        let own_part = people.filter(|it| it.person == self.person);
+        let own_part = people.filter(|it| self.names.contains(&it.person));
         let at = match admin.0.recorder.own(own.leaf, 1).await {
             Ok(page) => page.entries.first().filter(|it| it.leaf == own.leaf).map(|it| it.time),
             Err(_) => None,

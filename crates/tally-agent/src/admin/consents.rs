@@ -19,7 +19,7 @@ const REQUESTERS_MAX: usize = 64;
 pub(super) async fn record(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<RecordConsent>(request).await?;
     let new = NewDirective {
-        person: person(&asked.subject)?,
+        person: admin.decided_about(person(&asked.subject)?)?,
         directive: directive(&admin, &asked)?,
         reason: asked.reason.clone(),
     };

@@ -191,13 +191,18 @@ impl Index {
     /// Records about the people whom a Patient stands for. There may be no such Patient here: records
     /// about one may be there all the same.
     fn about(&self, patient_id: &str) -> BTreeSet<u32> {
-        let known = self.number_of("Patient", patient_id).and_then(|number| self.record(number));
-        let people = match known {
-            Some(record) => record.people.clone().unwrap_or_default(),
-            None => self.people_by_id(patient_id),
-        };
+        let people = self.people_of_patient(patient_id);
         let found = people.iter().filter_map(|person| self.by_person.get(person));
         found.flatten().copied().collect()
+    }
+
+    /// Whom a Patient stands for, as decisions name them; nobody if the Patient can't be read.
+    pub(super) fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
+        let known = self.number_of("Patient", patient_id).and_then(|number| self.record(number));
+        match known {
+            Some(record) => record.people.clone().unwrap_or_default(),
+            None => self.people_by_id(patient_id),
+        }
     }
 
     /// As records that refer to a Patient who is not here name it.

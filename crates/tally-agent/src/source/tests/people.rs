@@ -14,6 +14,14 @@ fn numbers_come_from_the_subjects_file_and_from_patients_of_any_file() {
     assert_eq!(people(&source, "Observation/o1"), ["nhs-number|9990000018"]);
     assert_eq!(people(&source, "Observation/o2"), ["nhs-number|9990000026"]);
     assert_eq!(people(&source, "Observation/o3"), ["RZ9/Patient|p3"]);
+    // Whoever names a Patient means the person that decisions know.
+    let stands_for = |id: &str| {
+        let people = source.people_of_patient(id);
+        people.iter().map(|person| person.reveal().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(stands_for("p1"), ["nhs-number|9990000018"]);
+    assert_eq!(stands_for("p2"), ["nhs-number|9990000026"]);
+    assert_eq!(stands_for("p3"), ["RZ9/Patient|p3"]);
 }
 
 #[test]
