@@ -3,7 +3,7 @@
 use tally_core::Encoded;
 use tally_core::entry::Entry;
 use tally_core::exchange::RecordedHalf;
-use tally_core::id::{LeafIndex, SessionId};
+use tally_core::id::SessionId;
 use tally_log::Hash;
 use tally_net::ledger::LinkError;
 use tally_wire::encode_checked;
@@ -14,8 +14,6 @@ use crate::store::{StoreError, is_behind};
 
 /// Leaves that one question asks a node to look at.
 const LEAVES_MAX: u16 = 4096;
-/// Own halves that are looked at at once.
-const HALVES_MAX: usize = 1024;
 
 /// Why the mirror does not reach as far as it should. Trying again may help.
 #[derive(Debug, thiserror::Error)]
@@ -93,20 +91,13 @@ impl Recorder {
         commitment: Hash,
     ) -> Result<Option<Proof>, PullError> {
         self.pull(until).await?;
-        let mut first = LeafIndex(0);
-        loop {
-            let halves = self.0.store.own_halves(first, HALVES_MAX).await?;
-            let Some(last) = halves.last() else { return Ok(None) };
-            first = LeafIndex(last.leaf.0.saturating_add(1));
-            let Some(own) = halves.into_iter().find(|own| own.half.commitment == commitment) else {
-                continue;
-            };
-            let entry = Entry::ProviderHalf(Box::new(own.half.clone()));
-            let entry: Encoded<Entry> =
-                encode_checked(entry).map_err(|_| StoreError::Unreadable("the mirror"))?;
-            let receipt = self.0.asker.receipt(own.leaf, &entry).await;
-            let receipt = receipt.ok_or(PullError::NotAnswered)?;
-            return Ok(Some(Proof { half: RecordedHalf::answered(own.leaf, own.half), receipt }));
-        }
+        // By its commitment: many ask at once when a session ends, and an agent has halves of years.
+        let Some(own) = self.0.store.own_half(commitment).await? else { return Ok(None) };
+        let entry = Entry::ProviderHalf(Box::new(own.half.clone()));
+        let entry: Encoded<Entry> =
+            encode_checked(entry).map_err(|_| StoreError::Unreadable("the mirror"))?;
+        let receipt = self.0.asker.receipt(own.leaf, &entry).await;
+        let receipt = receipt.ok_or(PullError::NotAnswered)?;
+        Ok(Some(Proof { half: RecordedHalf::answered(own.leaf, own.half), receipt }))
     }
 }

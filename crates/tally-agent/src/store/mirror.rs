@@ -154,6 +154,25 @@ impl Store {
         self.read(move |desk| holds(desk, &id, &draft)).await
     }
 
+    /// This member's provider's half of this commitment, if the mirror has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store can't be read.
+    pub async fn own_half(&self, commitment: Hash) -> Result<Option<OwnProviderHalf>, StoreError> {
+        self.read(move |desk| {
+            let sql = "SELECT leaf, entry FROM mirror WHERE commitment = ?1 AND role = ?2";
+            let values = (commitment.as_bytes(), Role::ProviderHalf.number());
+            let found = desk.find(sql, values, |row| {
+                let entry = row.get::<_, Vec<u8>>(1)?;
+                Ok((leaf(row.get(0)?), entry))
+            })?;
+            let half = found
+                .map(|(leaf, entry)| Ok(OwnProviderHalf { leaf, half: provider_half(&entry)? }));
+            half.transpose()
+        })
+        .await
+    }
+
     /// This member's provider's halves from a leaf on, in log order, at most `max`: for audits that
     /// test each of them.
     ///

@@ -259,6 +259,9 @@ async fn a_permit_is_open_until_it_is_closed_or_its_opening_finished() {
     assert_eq!(store.opening(one).await.unwrap().unwrap().leaf, Some(LeafIndex(10)));
     let halves = store.own_halves(LeafIndex(11), 3).await.unwrap();
     assert_eq!(halves.iter().map(|half| half.leaf.0).collect::<Vec<_>>(), [12, 13, 14]);
+    let found = store.own_half(one).await.unwrap().unwrap();
+    assert_eq!((found.leaf.0, found.half.commitment), (10, one));
+    assert!(store.own_half(Hash::from_bytes([9; 32])).await.unwrap().is_none());
 }
 
 #[tokio::test]
