@@ -9,6 +9,7 @@ use crate::Trouble;
 use crate::mesh::Members;
 
 /// The resident memory of agents and nodes, after they have had nothing to do for so long, in a line.
+/// Most of an agent's is the binary, whose pages all processes of it share.
 ///
 /// # Errors
 /// [`Trouble`] if a process does not run.
@@ -19,11 +20,17 @@ pub(crate) async fn memory(
 ) -> Result<String, Trouble> {
     tokio::time::sleep(idle).await;
     let of = |pids: Vec<u32>| {
-        let each = pids.into_iter().map(|pid| Ok(format!("{:.1}", resident_mb(pid)?)));
+        let each = pids.into_iter().map(|pid| {
+            let [all, own] = [memory_mb(pid, "VmRSS:")?, memory_mb(pid, "RssAnon:")?];
+            Ok(format!("{all:.1} ({own:.1})"))
+        });
         each.collect::<Result<Vec<_>, Trouble>>().map(|each| each.join(", "))
     };
     let (agents, nodes) = (of(members.agents())?, of(members.nodes())?);
-    Ok(format!("resident, idle {idle:?} {when}: agents {agents} MB; ledger nodes {nodes} MB"))
+    Ok(format!(
+        "resident MB (without the pages of files), idle {idle:?} {when}: agents {agents}; ledger \
+         nodes {nodes}"
+    ))
 }
 
 /// The size of the binary, as it is and without its symbols, in a line.
@@ -43,10 +50,10 @@ pub(crate) fn binary(path: &Path, dir: &Path) -> Result<String, Trouble> {
     Ok(format!("binary: {whole:.1} MB; stripped: {stripped}"))
 }
 
-/// `VmRSS` of proc(5), which is in KiB.
-fn resident_mb(pid: u32) -> Result<f64, Trouble> {
+/// A line of proc(5)'s `status`, which is in KiB: all that is resident, or what is not a file's.
+fn memory_mb(pid: u32, name: &str) -> Result<f64, Trouble> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("a process has ended")?;
     Ok(mb(kib.parse::<u64>()? * 1024))
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tally_core::id::{MemberId, MeshId};
 use tally_log::Hash;
@@ -177,6 +178,8 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     };
     let db = Connection::open_with_flags(path, flags).map_err(damaged)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // A statement's plan is made once, not again for each value that is bound.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(damaged)?;
     let settings = "
         PRAGMA synchronous = FULL;
         PRAGMA foreign_keys = ON;

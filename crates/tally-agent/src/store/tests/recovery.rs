@@ -149,7 +149,12 @@ async fn a_transaction_that_fails_fails_for_all_and_closes_the_store() {
         let sql = "INSERT INTO opened (opening, place, blind, sealed) VALUES (77, 0, x'', x'')";
         desk.change(sql, []).map(drop)
     });
-    let (broken, intent) = tokio::join!(broken, store.store_intent(exchange(1), question()));
+    // The thread is kept busy until both wait for it: they share a transaction.
+    let (both_wait, wait) = std::sync::mpsc::channel();
+    let busy = store.write(move |_| wait.recv().map_err(|_| StoreError::Closed));
+    let let_go = async { both_wait.send(()).unwrap() };
+    let intent = store.store_intent(exchange(1), question());
+    let (_, broken, intent, ()) = tokio::join!(busy, broken, intent, let_go);
     assert_eq!(broken.unwrap_err().code(), "store-not-durable");
     assert_eq!(intent.unwrap_err().code(), "store-not-durable");
     let later = store.store_intent(exchange(2), question()).await;
