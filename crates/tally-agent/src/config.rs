@@ -41,13 +41,12 @@
 //! A variable's name is `TALLY_AGENT_` and the key in capitals, with `_` for the dot:
 //! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
 
-use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tally_core::file::{self, Keys, Override, OverrideKind, Problem, Reader, Value};
+use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Told, Value, overrides};
 use tally_core::id::{MemberId, MeshId, OfficerRole, Purpose};
 use tally_core::register::Address;
 
@@ -57,7 +56,6 @@ use crate::source::SourceSettings;
 pub const FILE_LEN_MAX: usize = 256 * 1024;
 
 const PREFIX: &str = "TALLY_AGENT_";
-const PATH_LEN_MAX: usize = 4096;
 /// Ledger nodes, and sources, at most.
 const LIST_LEN_MAX: usize = 64;
 /// Bytes of a service's name at most.
@@ -213,7 +211,7 @@ impl AgentConfig {
         folder: &Path,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Problem>> {
-        let (overrides, mut unknown) = overrides(variables);
+        let (overrides, mut unknown) = overrides(PREFIX, KEYS, variables);
         let read = file::read(text, FILE_LEN_MAX, &overrides, |reader, keys| {
             read_config(&mut Section { reader, folder }, keys)
         });
@@ -228,44 +226,8 @@ impl AgentConfig {
     }
 }
 
-/// The variables that take the place of keys, and what is wrong with the others that are ours.
-fn overrides(
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> (Vec<Override>, Vec<Problem>) {
-    let mut found = Vec::new();
-    let mut unknown = Vec::new();
-    for (origin, text) in variables {
-        let Some(name) = origin.strip_prefix(PREFIX) else { continue };
-        // Kubernetes describes a Service that is called tally-agent in such variables.
-        if name.starts_with("SERVICE_") || name == "PORT" || name.starts_with("PORT_") {
-            continue;
-        }
-        let named = KEYS.iter().find(|(key, _)| key.replace('.', "_").to_uppercase() == name);
-        match named {
-            Some(&(path, kind)) => found.push(Override { path, kind, text, origin }),
-            None => {
-                let what = format!("the variable {origin} is for no key that is known");
-                unknown.push(Problem { path: String::new(), line: None, what });
-            }
-        }
-    }
-    unknown.sort_by(|one, other| one.what.cmp(&other.what));
-    (found, unknown)
-}
-
-/// A reader that knows where paths begin.
-struct Section<'r, 'f> {
-    reader: &'r mut Reader,
-    folder: &'f Path,
-}
-
 fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<AgentConfig> {
-    let format = section.reader.required(&mut keys, "tally");
-    if let Some(format) = format
-        && section.reader.number(&format).is_some_and(|number| number != 1)
-    {
-        section.reader.complain(&format, "this version reads format 1 only");
-    }
+    section.format(&mut keys);
     let data_dir = section.path(&mut keys, "data_dir");
     let member = section.reader.required(&mut keys, "member");
     let member = member.and_then(|it| section.reader.parsed(&it));
@@ -274,16 +236,13 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let mesh_id = section.reader.required(&mut mesh, "id");
     let mesh_id = mesh_id.and_then(|it| section.reader.parsed(&it));
     let genesis = section.path(&mut mesh, "genesis");
-    let ledger = section.addresses(&mut mesh);
+    let ledger = addresses(section, &mut mesh);
     section.reader.close(mesh);
 
     let mut identity = section.table(&mut keys, "identity");
     let identity_cert = section.path(&mut identity, "cert");
     let identity_key = section.path(&mut identity, "key");
-    let identity_ca = match section.reader.optional(&mut identity, "ca") {
-        None => Some(None),
-        Some(it) => section.path_in(&it).map(Some),
-    };
+    let identity_ca = section.optional_path(&mut identity, "ca");
     section.reader.close(identity);
 
     let mut agent = section.table(&mut keys, "agent");
@@ -293,13 +252,13 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let mut quic = section.table(&mut keys, "quic");
     let quic_listen = section.listen_in(&mut quic, (Ipv4Addr::UNSPECIFIED, 7600).into());
     section.reader.close(quic);
-    let ingress = section.ingress(&mut keys);
+    let ingress = ingress(section, &mut keys);
     let mut health = section.table(&mut keys, "health");
     let health_listen = section.listen_in(&mut health, (Ipv4Addr::UNSPECIFIED, 7602).into());
     section.reader.close(health);
-    let sources = section.sources(&mut keys);
-    let limits = section.limits(&mut keys);
-    let officer = section.officer(&mut keys);
+    let sources = sources(section, &mut keys);
+    let limits = limits(section, &mut keys);
+    let officer = officer(section, &mut keys);
     section.reader.close(keys);
 
     Some(AgentConfig {
@@ -321,138 +280,87 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     })
 }
 
-impl Section<'_, '_> {
-    /// The keys of a table; those of an absent one are all absent.
-    fn table<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Keys<'d> {
-        let value = self.reader.optional(keys, key);
-        let table = value.and_then(|value| self.reader.table(&value));
-        table.unwrap_or_else(|| Keys::absent(key))
-    }
+fn addresses(section: &mut Section<'_, '_>, mesh: &mut Keys<'_>) -> Option<Vec<Address>> {
+    let Some(value) = section.reader.optional(mesh, "ledger") else { return Some(Vec::new()) };
+    let elements = section.reader.list(&value, LIST_LEN_MAX)?;
+    elements.iter().map(|it| section.reader.parsed(it)).collect()
+}
 
-    fn path(&mut self, keys: &mut Keys<'_>, key: &str) -> Option<PathBuf> {
-        let value = self.reader.required(keys, key)?;
-        self.path_in(&value)
+fn ingress(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<IngressSettings> {
+    let mut table = section.table(keys, "ingress");
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 7601));
+    let value_of = |it: Option<SocketAddr>| it.filter(|it| !it.ip().is_loopback());
+    let listen = section.listen_in(&mut table, default);
+    if let Some(open) = value_of(listen) {
+        let path = "ingress.listen".to_owned();
+        let what = format!(
+            "{open} is not on loopback: whoever reaches it would ask in this member's name"
+        );
+        section.reader.complain_at(Problem { path, line: None, what });
     }
+    let purpose = match section.reader.optional(&mut table, "purpose") {
+        None => Some(None),
+        Some(it) => section.reader.parsed(&it).map(Some),
+    };
+    let user = match section.reader.optional(&mut table, "user") {
+        None => Some(IngressUser::Header),
+        Some(it) => user(section, &it),
+    };
+    section.reader.close(table);
+    Some(IngressSettings { listen: listen?, purpose: purpose?, user: user? })
+}
 
-    fn path_in(&mut self, value: &Value<'_>) -> Option<PathBuf> {
-        let text = self.reader.text(value, PATH_LEN_MAX)?;
-        if text.is_empty() || text.contains('\0') {
-            self.reader.complain(value, "expected a path");
-            return None;
+fn user(section: &mut Section<'_, '_>, value: &Value<'_>) -> Option<IngressUser> {
+    let text = section.reader.text(value, SERVICE_LEN_MAX)?;
+    if text == "header" {
+        return Some(IngressUser::Header);
+    }
+    match text.strip_prefix("service:") {
+        Some(name) if !name.is_empty() => Some(IngressUser::Service(name.to_owned())),
+        _ if text == "jwt" => {
+            let what = "this version checks no tokens yet: expected header or service:NAME";
+            section.reader.complain(value, what);
+            None
         }
-        Some(self.folder.join(text))
-    }
-
-    fn listen_in(&mut self, table: &mut Keys<'_>, default: SocketAddr) -> Option<SocketAddr> {
-        let Some(value) = self.reader.optional(table, "listen") else { return Some(default) };
-        let text = self.reader.text(&value, 256);
-        let address = text.and_then(|text| text.parse().ok());
-        if text.is_some() && address.is_none() {
-            let what = format!("expected IP:PORT or [IPv6]:PORT, such as {default}");
-            self.reader.complain(&value, what);
+        _ => {
+            section.reader.complain(value, "expected header, jwt or service:NAME");
+            None
         }
-        address
-    }
-
-    fn addresses(&mut self, mesh: &mut Keys<'_>) -> Option<Vec<Address>> {
-        let Some(value) = self.reader.optional(mesh, "ledger") else { return Some(Vec::new()) };
-        let elements = self.reader.list(&value, LIST_LEN_MAX)?;
-        elements.iter().map(|it| self.reader.parsed(it)).collect()
-    }
-
-    fn ingress(&mut self, keys: &mut Keys<'_>) -> Option<IngressSettings> {
-        let mut table = self.table(keys, "ingress");
-        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 7601));
-        let value_of = |it: Option<SocketAddr>| it.filter(|it| !it.ip().is_loopback());
-        let listen = self.listen_in(&mut table, default);
-        if let Some(open) = value_of(listen) {
-            let path = "ingress.listen".to_owned();
-            let what = format!(
-                "{open} is not on loopback: whoever reaches it would ask in this member's name"
-            );
-            self.reader.complain_at(Problem { path, line: None, what });
-        }
-        let purpose = match self.reader.optional(&mut table, "purpose") {
-            None => Some(None),
-            Some(it) => self.reader.parsed(&it).map(Some),
-        };
-        let user = match self.reader.optional(&mut table, "user") {
-            None => Some(IngressUser::Header),
-            Some(it) => self.user(&it),
-        };
-        self.reader.close(table);
-        Some(IngressSettings { listen: listen?, purpose: purpose?, user: user? })
-    }
-
-    fn user(&mut self, value: &Value<'_>) -> Option<IngressUser> {
-        let text = self.reader.text(value, SERVICE_LEN_MAX)?;
-        if text == "header" {
-            return Some(IngressUser::Header);
-        }
-        match text.strip_prefix("service:") {
-            Some(name) if !name.is_empty() => Some(IngressUser::Service(name.to_owned())),
-            _ if text == "jwt" => {
-                let what = "this version checks no tokens yet: expected header or service:NAME";
-                self.reader.complain(value, what);
-                None
-            }
-            _ => {
-                self.reader.complain(value, "expected header, jwt or service:NAME");
-                None
-            }
-        }
-    }
-
-    fn sources(&mut self, keys: &mut Keys<'_>) -> Option<Vec<SourceSettings>> {
-        let Some(value) = self.reader.optional(keys, "source") else { return Some(Vec::new()) };
-        SourceSettings::read_all(self.reader, self.folder, &value)
-    }
-
-    fn limits(&mut self, keys: &mut Keys<'_>) -> Option<AgentLimits> {
-        let mut table = self.table(keys, "limits");
-        let mut limit = |key| match self.reader.optional(&mut table, key) {
-            None => Some(None),
-            Some(value) => self.reader.number(&value).map(Some),
-        };
-        let exchanges = limit("exchanges_max");
-        let requests = limit("requests_max");
-        let outbox = limit("outbox_entries_max");
-        let refusals = limit("refusals_max");
-        self.reader.close(table);
-        Some(AgentLimits {
-            exchanges_max: exchanges?,
-            requests_max: requests?,
-            outbox_entries_max: outbox?,
-            refusals_max: refusals?,
-        })
-    }
-
-    fn officer(&mut self, keys: &mut Keys<'_>) -> Option<Option<OfficerSettings>> {
-        let Some(value) = self.reader.optional(keys, "officer") else { return Some(None) };
-        let mut table = self.reader.table(&value)?;
-        let role = self.reader.required(&mut table, "role");
-        let role = role.and_then(|it| self.reader.parsed(&it));
-        let key = self.path(&mut table, "key");
-        self.reader.close(table);
-        Some(Some(OfficerSettings { role: role?, key: key? }))
     }
 }
 
-/// What is wrong, a line for each.
-struct Told<'p> {
-    path: &'p Path,
-    problems: &'p [Problem],
+fn sources(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Vec<SourceSettings>> {
+    let Some(value) = section.reader.optional(keys, "source") else { return Some(Vec::new()) };
+    SourceSettings::read_all(section.reader, section.folder, &value)
 }
 
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, problems } = self;
-        for (place, problem) in problems.iter().enumerate() {
-            let separator = if place == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {problem}", path.display())?;
-        }
-        Ok(())
-    }
+fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLimits> {
+    let mut table = section.table(keys, "limits");
+    let mut limit = |key| match section.reader.optional(&mut table, key) {
+        None => Some(None),
+        Some(value) => section.reader.number(&value).map(Some),
+    };
+    let exchanges = limit("exchanges_max");
+    let requests = limit("requests_max");
+    let outbox = limit("outbox_entries_max");
+    let refusals = limit("refusals_max");
+    section.reader.close(table);
+    Some(AgentLimits {
+        exchanges_max: exchanges?,
+        requests_max: requests?,
+        outbox_entries_max: outbox?,
+        refusals_max: refusals?,
+    })
+}
+
+fn officer(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Option<OfficerSettings>> {
+    let Some(value) = section.reader.optional(keys, "officer") else { return Some(None) };
+    let mut table = section.reader.table(&value)?;
+    let role = section.reader.required(&mut table, "role");
+    let role = role.and_then(|it| section.reader.parsed(&it));
+    let key = section.path(&mut table, "key");
+    section.reader.close(table);
+    Some(Some(OfficerSettings { role: role?, key: key? }))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! once, each with its place, instead of stopping at the first fault.
 
 mod reader;
+mod section;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use reader::{Keys, Reader, Value};
+pub use section::{Section, Told, overrides};
 
 /// Each value of a closed list with its word.
 pub type Words<T> = &'static [(&'static str, T)];

@@ -36,13 +36,14 @@
 //! `TALLY_LEDGER_RAFT_LISTEN` is `raft.listen`. Unknown keys and variables are errors.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tally_core::file::{self, Keys, Override, OverrideKind, Problem, Reader, Value};
+use tally_core::file::{
+    self, Keys, OverrideKind, Problem, Reader, Section, Told, Value, overrides,
+};
 use tally_core::id::{MemberId, MeshId, NodeId};
 use tally_core::register::Address;
 
@@ -50,7 +51,6 @@ use tally_core::register::Address;
 pub const FILE_LEN_MAX: usize = 64 * 1024;
 
 const PREFIX: &str = "TALLY_LEDGER_";
-const PATH_LEN_MAX: usize = 4096;
 /// Other nodes at most.
 const PEERS_MAX: usize = 64;
 
@@ -189,7 +189,7 @@ impl LedgerConfig {
         folder: &Path,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Problem>> {
-        let (overrides, mut unknown) = overrides(variables);
+        let (overrides, mut unknown) = overrides(PREFIX, KEYS, variables);
         let read = file::read(text, FILE_LEN_MAX, &overrides, |reader, keys| {
             read_config(&mut Section { reader, folder }, keys)
         });
@@ -204,44 +204,8 @@ impl LedgerConfig {
     }
 }
 
-/// The variables that take the place of keys, and what is wrong with the others that are ours.
-fn overrides(
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> (Vec<Override>, Vec<Problem>) {
-    let mut found = Vec::new();
-    let mut unknown = Vec::new();
-    for (origin, text) in variables {
-        let Some(name) = origin.strip_prefix(PREFIX) else { continue };
-        // Kubernetes describes a Service that is called tally-ledger in such variables.
-        if name.starts_with("SERVICE_") || name == "PORT" || name.starts_with("PORT_") {
-            continue;
-        }
-        let named = KEYS.iter().find(|(key, _)| key.replace('.', "_").to_uppercase() == name);
-        match named {
-            Some(&(path, kind)) => found.push(Override { path, kind, text, origin }),
-            None => {
-                let what = format!("the variable {origin} is for no key that is known");
-                unknown.push(Problem { path: String::new(), line: None, what });
-            }
-        }
-    }
-    unknown.sort_by(|one, other| one.what.cmp(&other.what));
-    (found, unknown)
-}
-
-/// A reader that knows where paths begin.
-struct Section<'r, 'f> {
-    reader: &'r mut Reader,
-    folder: &'f Path,
-}
-
 fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<LedgerConfig> {
-    let format = section.reader.required(&mut keys, "tally");
-    if let Some(format) = format
-        && section.reader.number(&format).is_some_and(|number| number != 1)
-    {
-        section.reader.complain(&format, "this version reads format 1 only");
-    }
+    section.format(&mut keys);
     let data_dir = section.path(&mut keys, "data_dir");
     let member = section.reader.required(&mut keys, "member");
     let member = member.and_then(|it| section.reader.parsed(&it));
@@ -257,10 +221,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
     let mut identity = section.table(&mut keys, "identity");
     let identity_cert = section.path(&mut identity, "cert");
     let identity_key = section.path(&mut identity, "key");
-    let identity_ca = match section.reader.optional(&mut identity, "ca") {
-        None => Some(None),
-        Some(it) => section.path_in(&it).map(Some),
-    };
+    let identity_ca = section.optional_path(&mut identity, "ca");
     section.reader.close(identity);
 
     let mut log = section.table(&mut keys, "log");
@@ -268,15 +229,15 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
     section.reader.close(log);
 
     let mut raft = section.table(&mut keys, "raft");
-    let raft_listen = section.listen_in(&mut raft, 7613);
-    let raft_peers = section.peers(&mut raft, node_id);
+    let raft_listen = section.listen_in(&mut raft, everywhere(7613));
+    let raft_peers = peers(section, &mut raft, node_id);
     section.reader.close(raft);
-    let agents_listen = section.listen(&mut keys, "agents", 7610);
-    let https_listen = section.listen(&mut keys, "https", 7611);
-    let health_listen = section.listen(&mut keys, "health", 7612);
-    section.apart(("raft", raft_listen), ("agents", agents_listen));
-    section.apart(("https", https_listen), ("health", health_listen));
-    let limits = section.limits(&mut keys);
+    let agents_listen = section.listen(&mut keys, "agents", everywhere(7610));
+    let https_listen = section.listen(&mut keys, "https", everywhere(7611));
+    let health_listen = section.listen(&mut keys, "health", everywhere(7612));
+    apart(section, ("raft", raft_listen), ("agents", agents_listen));
+    apart(section, ("https", https_listen), ("health", health_listen));
+    let limits = limits(section, &mut keys);
     section.reader.close(keys);
 
     Some(LedgerConfig {
@@ -298,134 +259,79 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
     })
 }
 
-impl Section<'_, '_> {
-    /// The keys of a table; those of an absent one are all absent.
-    fn table<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Keys<'d> {
-        let value = self.reader.optional(keys, key);
-        let table = value.and_then(|value| self.reader.table(&value));
-        table.unwrap_or_else(|| Keys::absent(key))
-    }
-
-    fn path(&mut self, keys: &mut Keys<'_>, key: &str) -> Option<PathBuf> {
-        let value = self.reader.required(keys, key)?;
-        self.path_in(&value)
-    }
-
-    fn path_in(&mut self, value: &Value<'_>) -> Option<PathBuf> {
-        let text = self.reader.text(value, PATH_LEN_MAX)?;
-        if text.is_empty() || text.contains('\0') {
-            self.reader.complain(value, "expected a path");
-            return None;
-        }
-        Some(self.folder.join(text))
-    }
-
-    fn listen(&mut self, keys: &mut Keys<'_>, key: &str, port: u16) -> Option<SocketAddr> {
-        let mut table = self.table(keys, key);
-        let listen = self.listen_in(&mut table, port);
-        self.reader.close(table);
-        listen
-    }
-
-    fn listen_in(&mut self, table: &mut Keys<'_>, port: u16) -> Option<SocketAddr> {
-        let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let Some(value) = self.reader.optional(table, "listen") else { return Some(default) };
-        let text = self.reader.text(&value, 256);
-        let address = text.and_then(|text| text.parse().ok());
-        if text.is_some() && address.is_none() {
-            let what = format!("expected IP:PORT or [IPv6]:PORT, such as {default}");
-            self.reader.complain(&value, what);
-        }
-        address
-    }
-
-    fn peers(
-        &mut self,
-        raft: &mut Keys<'_>,
-        own: Option<NodeId>,
-    ) -> Option<BTreeMap<NodeId, Address>> {
-        let mut peers = BTreeMap::new();
-        let Some(value) = self.reader.optional(raft, "peer") else { return Some(peers) };
-        for element in self.reader.list(&value, PEERS_MAX)? {
-            let mut keys = self.reader.table(&element)?;
-            let node = self.reader.required(&mut keys, "node_id");
-            let node = node.and_then(|it| self.reader.number(&it)).map(NodeId);
-            let address = self.reader.required(&mut keys, "address");
-            let address = address.and_then(|it| self.reader.parsed(&it));
-            self.reader.close(keys);
-            if let (Some(node), Some(address)) = (node, address)
-                && (Some(node) == own || peers.insert(node, address).is_some())
-            {
-                let what = format!("node {node} stands here twice, or is this node itself");
-                self.reader.complain(&element, what);
-            }
-        }
-        Some(peers)
-    }
-
-    /// Two sockets of one protocol can't have one address.
-    fn apart(
-        &mut self,
-        (_, one): (&str, Option<SocketAddr>),
-        (name, other): (&str, Option<SocketAddr>),
-    ) {
-        if let (Some(one), Some(other)) = (one, other)
-            && one == other
-            && one.port() != 0
+fn peers(
+    section: &mut Section<'_, '_>,
+    raft: &mut Keys<'_>,
+    own: Option<NodeId>,
+) -> Option<BTreeMap<NodeId, Address>> {
+    let mut peers = BTreeMap::new();
+    let Some(value) = section.reader.optional(raft, "peer") else { return Some(peers) };
+    for element in section.reader.list(&value, PEERS_MAX)? {
+        let mut keys = section.reader.table(&element)?;
+        let node = section.reader.required(&mut keys, "node_id");
+        let node = node.and_then(|it| section.reader.number(&it)).map(NodeId);
+        let address = section.reader.required(&mut keys, "address");
+        let address = address.and_then(|it| section.reader.parsed(&it));
+        section.reader.close(keys);
+        if let (Some(node), Some(address)) = (node, address)
+            && (Some(node) == own || peers.insert(node, address).is_some())
         {
-            let path = format!("{name}.listen");
-            let what = format!("{other} is taken by another of this node's sockets");
-            self.reader.complain_at(Problem { path, line: None, what });
+            let what = format!("node {node} stands here twice, or is this node itself");
+            section.reader.complain(&element, what);
         }
     }
+    Some(peers)
+}
 
-    fn limits(&mut self, keys: &mut Keys<'_>) -> Option<LedgerLimits> {
-        let mut table = self.table(keys, "limits");
-        let default = LedgerLimits::default();
-        let mut limit = |key, default| match self.reader.optional(&mut table, key) {
-            None => Some(default),
-            Some(value) => {
-                let number = self.reader.number(&value)?;
-                usize::try_from(number).ok()
-            }
-        };
-        let agents = limit("agents_connections_max", default.agents_connections_max);
-        let agents_member =
-            limit("agents_member_connections_max", default.agents_member_connections_max);
-        let https = limit("https_connections_max", default.https_connections_max);
-        let https_member =
-            limit("https_member_connections_max", default.https_member_connections_max);
-        let log_cache = limit("log_cache_bytes_max", default.log_cache_bytes_max);
-        self.reader.close(table);
-        Some(LedgerLimits {
-            agents_connections_max: agents?,
-            agents_member_connections_max: agents_member?,
-            https_connections_max: https?,
-            https_member_connections_max: https_member?,
-            log_cache_bytes_max: log_cache?,
-        })
+/// Two sockets of one protocol can't have one address.
+fn apart(
+    section: &mut Section<'_, '_>,
+    (_, one): (&str, Option<SocketAddr>),
+    (name, other): (&str, Option<SocketAddr>),
+) {
+    if let (Some(one), Some(other)) = (one, other)
+        && one == other
+        && one.port() != 0
+    {
+        let path = format!("{name}.listen");
+        let what = format!("{other} is taken by another of this node's sockets");
+        section.reader.complain_at(Problem { path, line: None, what });
     }
+}
+
+fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<LedgerLimits> {
+    let mut table = section.table(keys, "limits");
+    let default = LedgerLimits::default();
+    let mut limit = |key, default| match section.reader.optional(&mut table, key) {
+        None => Some(default),
+        Some(value) => {
+            let number = section.reader.number(&value)?;
+            usize::try_from(number).ok()
+        }
+    };
+    let agents = limit("agents_connections_max", default.agents_connections_max);
+    let agents_member =
+        limit("agents_member_connections_max", default.agents_member_connections_max);
+    let https = limit("https_connections_max", default.https_connections_max);
+    let https_member = limit("https_member_connections_max", default.https_member_connections_max);
+    let log_cache = limit("log_cache_bytes_max", default.log_cache_bytes_max);
+    section.reader.close(table);
+    Some(LedgerLimits {
+        agents_connections_max: agents?,
+        agents_member_connections_max: agents_member?,
+        https_connections_max: https?,
+        https_member_connections_max: https_member?,
+        log_cache_bytes_max: log_cache?,
+    })
+}
+
+/// Every address of this machine.
+fn everywhere(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
 }
 
 fn read_mesh_id(reader: &mut Reader, value: &Value<'_>) -> Option<MeshId> {
     reader.parsed(value)
-}
-
-/// What is wrong, a line for each.
-struct Told<'p> {
-    path: &'p Path,
-    problems: &'p [Problem],
-}
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, problems } = self;
-        for (place, problem) in problems.iter().enumerate() {
-            let separator = if place == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {problem}", path.display())?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

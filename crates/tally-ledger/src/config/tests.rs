@@ -60,7 +60,7 @@ fn a_variable_takes_the_place_of_any_key() {
     assert_eq!(config.limits.https_connections_max, 9);
     for (path, _) in KEYS {
         let name = format!("{PREFIX}{}", path.replace('.', "_").to_uppercase());
-        let (found, unknown) = overrides([(name, String::new())]);
+        let (found, unknown) = overrides(PREFIX, KEYS, [(name, String::new())]);
         assert_eq!((found[0].path, unknown.len()), (*path, 0));
     }
 }
