@@ -185,10 +185,26 @@ async fn signatures(dev: &Dev, books: &mut Books) {
     refused(dev, books, TRUST, &path, no("no-agreement")).await;
     dev.tally(TRUST, &["agreement", "propose", &file]).await.unwrap().done().unwrap();
     refused(dev, books, TRUST, &path, no("agreement-not-signed")).await;
+    signed_with_the_key_of_another(dev).await;
+    refused(dev, books, TRUST, &path, no("agreement-not-signed")).await;
     dev.tally(TRUST, &["agreement", "sign", "DSA-NIGHT@1"]).await.unwrap().done().unwrap();
     refused(dev, books, TRUST, &path, no("agreement-not-signed")).await;
     dev.tally(PROVIDER, &["agreement", "sign", "DSA-NIGHT@1"]).await.unwrap().done().unwrap();
     permitted(dev, books, TRUST, &path, &TREAT[1..]).await;
+}
+
+/// The ledger takes a signature of a member's own officer only.
+async fn signed_with_the_key_of_another(dev: &Dev) {
+    let own = dev.dir_of(TRUST).join("tally.toml");
+    let other = dev.dir_of(TRUST).join("other.toml");
+    let text = fs::read_to_string(&own).unwrap();
+    let key = format!("key = \"../{COUNCIL}/officers/ig-lead.key\"");
+    fs::write(&other, text.replace("key = \"officers/ig-lead.key\"", &key)).unwrap();
+    let other = other.display().to_string();
+    let args = ["--config", &other, "agreement", "sign", "DSA-NIGHT@1"];
+    let signed = dev.tally(TRUST, &args).await.unwrap();
+    assert_eq!(signed.code, Some(1), "{}", signed.said);
+    assert!(signed.said.contains("approval-invalid"), "{}", signed.said);
 }
 
 async fn relationships(dev: &Dev, books: &mut Books) {
