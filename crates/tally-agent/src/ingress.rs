@@ -23,6 +23,7 @@ use axum::routing::any;
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, SourceId};
+use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tokio::net::TcpListener;
 
@@ -76,7 +77,9 @@ pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
         .fallback(nothing)
         .layer(from_fn_with_state(ingress.clone(), guard::guard))
         .with_state(ingress);
-    HttpServer::tcp(listener, router, HttpLimits::default())
+    // What was accepted may end as long as the exchange behind it may.
+    let stop_wait_max = Limits::default().drain_wait_max;
+    HttpServer::tcp(listener, router, HttpLimits { stop_wait_max, ..HttpLimits::default() })
 }
 
 async fn metadata(
