@@ -9,7 +9,7 @@ use tally_core::Encoded;
 use tally_core::agreement::{Agreement, Party};
 use tally_core::entry::Algorithm;
 use tally_core::id::{AgreementId, KeyId};
-use tally_core::ledger::{RegisterState, RegisterValue};
+use tally_core::ledger::{RegisterState, RegisterValue, Rejection};
 use tally_core::register::{AgreementRecord, Approval, RegisterBody, RegisterName};
 use tally_log::{Signature, VerifyingKey};
 use tally_wire::{decode, encode_checked};
@@ -30,7 +30,8 @@ pub(super) async fn write(State(admin): State<Admin>, request: Request) -> Resul
     let new = asked.approvals.iter().map(approval).collect::<Result<Vec<_>, _>>()?;
     let id = document.value().id.clone();
     let name = RegisterName::Agreement(id.clone());
-    for _ in 0..ATTEMPTS_MAX {
+    for attempt in 1..=ATTEMPTS_MAX {
+        let again = attempt < ATTEMPTS_MAX;
         let (body, approvals) = next(&admin, &document, &new)?;
         let version = admin.0.recorder.version(&name);
         match admin.0.recorder.write_next(&name, true, body, approvals.clone()).await {
@@ -39,6 +40,9 @@ pub(super) async fn write(State(admin): State<Admin>, request: Request) -> Resul
                 return Ok(answer(&done(&document, &approvals, written.leaf.0, written.version)));
             }
             Err(WriteError::Moved) => admin.0.recorder.wait_for_move(&name, version).await,
+            // Somebody signed between the two looks at the register: what is written is made anew with
+            // that signature.
+            Err(WriteError::Rejected(Rejection::ApprovalsLost)) if again => {}
             Err(WriteError::Rejected(rejection)) => {
                 let what = format!("the ledger rejected it ({rejection}): {}", rejection.meaning());
                 return Err(No::rejected(what, format!("see: tally explain {rejection}")));
