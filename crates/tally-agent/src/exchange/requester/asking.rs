@@ -14,6 +14,7 @@ use tally_core::refusal::{Refusal, Said};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::body::Piece;
 use super::reading::Arriving;
 use super::sending::{Read, Sending};
 use super::{Answer, Ask, Body, Head, Input, Refusal as No, Reply};
@@ -98,7 +99,7 @@ struct Asking {
     mailbox: mpsc::Sender<Input>,
     /// None once the application has its answer.
     reply: Option<(Reply, Body)>,
-    pieces: mpsc::Sender<Result<Bytes, Refusal>>,
+    pieces: mpsc::Sender<Piece>,
     arriving: Arriving,
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
@@ -145,7 +146,7 @@ impl Asking {
                         let piece = take(&mut self.pending, may_go);
                         self.pending_bytes = self.pending_bytes.saturating_sub(piece.len());
                         self.handed_on = self.handed_on.saturating_add(len(&piece));
-                        place.send(Ok(piece));
+                        place.send(Ok(Some(piece)));
                         Next::HandedOn
                     }
                     Err(_) => Next::Gone,
@@ -254,7 +255,12 @@ impl Asking {
             drop(kept.await);
         }
         let refusal = match end {
-            End::Whole => return self.say_yes(),
+            End::Whole => {
+                self.say_yes();
+                // Whoever does not hear it any more has gone.
+                drop(self.pieces.send(Ok(None)).await);
+                return;
+            }
             End::Failed(refusal) => refusal,
         };
         if self.reply.is_none() {
@@ -275,11 +281,13 @@ impl Asking {
         let detail = self.arriving.detail.take().filter(|detail| !detail.is_empty());
         let detail = detail.unwrap_or_else(|| said.text());
         self.answer(Head::Refused(No { refusal, detail, agreement, leaf }));
+        // After a no there is nothing, and that is all.
+        drop(self.pieces.send(Ok(None)).await);
     }
 }
 
 /// Waits until the application goes away.
-async fn left(reply: &mut Option<(Reply, Body)>, pieces: &mpsc::Sender<Result<Bytes, Refusal>>) {
+async fn left(reply: &mut Option<(Reply, Body)>, pieces: &mpsc::Sender<Piece>) {
     match reply {
         Some((reply, _)) => reply.closed().await,
         None => pieces.closed().await,

@@ -12,7 +12,7 @@ fn data() -> Option<PathBuf> {
     if !at.is_dir() {
         let why = "no published data at ../shared/data nor at TALLY_SHARED_DATA: nothing is read";
         // Not by a macro, whose text is kept back where a test passes.
-        drop(writeln!(std::io::stderr(), "{why}"));
+        drop(writeln!(io::stderr(), "{why}"));
         return None;
     }
     Some(at)
