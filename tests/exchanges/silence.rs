@@ -47,7 +47,7 @@ async fn without_a_quorum_nothing_is_released_and_callers_hear_of_it_within_two_
     told(&answer, 503, "ledger-unavailable");
     assert!(waited < SILENCE_WAIT_MAX, "{waited:?}");
     assert_eq!(self::released(&dev).await, released);
-    silent(&mut books, &answer);
+    given_up(&mut books, &answer, "ledger-unavailable");
     for other in &others {
         dev.start_again(other).await.unwrap();
     }
@@ -59,7 +59,7 @@ async fn without_a_quorum_nothing_is_released_and_callers_hear_of_it_within_two_
         }
         let code = answer.code();
         if !answer.header("tally-exchange").is_empty() {
-            silent(&mut books, &answer);
+            given_up(&mut books, &answer, "ledger-unavailable");
         }
         Err(code)
     });
@@ -92,7 +92,7 @@ async fn a_stalled_peer_is_unreachable_and_what_is_asked_over_and_over_fills_a_c
     told(&answer, 502, "unreachable");
     assert!(waited < STALL_WAIT_MAX, "{waited:?}");
     println!("unreachable after {waited:?}");
-    books.requesters(&answer, "unreachable");
+    given_up(&mut books, &answer, "unreachable");
     let count = until("the count of refusals", COUNT_WAIT_MAX, async || {
         let rows = dev.rows().await.map_err(|error| error.to_string())?;
         let count = rows.iter().find(|row| row["count"].is_u64()).cloned();
@@ -113,10 +113,10 @@ async fn a_stalled_peer_is_unreachable_and_what_is_asked_over_and_over_fills_a_c
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// The ledger did not answer. What the provider had submitted may be there after all, and then it is
-/// closed with nothing sent.
-fn silent(books: &mut Books, answer: &Answer) {
-    let requester = ("requester", "refuse", Some("ledger-unavailable"));
+/// What was given up may still be under way at the provider: then its permit comes late, with the close
+/// that says that nothing left.
+fn given_up(books: &mut Books, answer: &Answer, code: &'static str) {
+    let requester = ("requester", "refuse", Some(code));
     let late: &[Entry] =
         &[("provider", "permit", None), ("close", "nothing-sent", None), requester];
     books.expect_one_of(answer, &[&[requester], late]);
