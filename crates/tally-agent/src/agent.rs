@@ -3,25 +3,24 @@
 //! Invariant: what is configured wrongly is told before anything is served, and nothing is decided
 //! before what an earlier life has left is settled.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
-use tally_core::id::{MeshId, NodeId};
+use tally_core::id::NodeId;
 use tally_core::limits::Limits;
-use tally_core::register::{Address, MemberRecord};
+use tally_core::register::Address;
 use tally_log::NoteKey;
 use tally_log::note::KeyName;
 use tally_net::keyfile::{self, KeyFileError, KeyUse};
 use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress};
-use tally_net::rustls::pki_types::CertificateDer;
-use tally_net::rustls::pki_types::pem::{self, PemObject};
-use tally_net::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId, TrustStore, tls};
-use tally_wire::DecodeError;
+use tally_net::{
+    GenesisError, Identity, LoadIdentityError, Role, SpiffeId, TrustStore, check_by_own_ca,
+    read_genesis,
+};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::task::spawn_blocking;
 
@@ -37,8 +36,6 @@ use crate::peers::ListenError;
 use crate::source::{SourceError, Sources};
 use crate::store::{Store, StoreError, StoreSettings};
 
-/// Bytes of a genesis file at most; more is none.
-const GENESIS_LEN_MAX: u64 = 64 * 1024;
 /// The ledger's epoch.
 const EPOCH: u64 = 0;
 /// For how many years the keys of openings are kept: the NHS Records Management Code of Practice keeps
@@ -78,19 +75,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// The genesis file is not the mesh's.
-    #[error("{0}")]
-    Genesis(String),
-    /// Certificate and key.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// Certificate and key, or the member's CA.
     #[error(transparent)]
     Identity(#[from] LoadIdentityError),
-    /// The certificate is not one that the member's own CA vouches for now.
-    #[error("{}: {why}", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why peers would refuse it.
-        why: IdentityError,
-    },
     /// The certificate is another workload's.
     #[error("the certificate is for {found}, but this is the agent of {member}")]
     OtherIdentity {
@@ -258,43 +247,19 @@ impl Agent {
     }
 }
 
-fn read_genesis(path: &Path, wanted: MeshId) -> Result<Encoded<Genesis>, StartError> {
-    let io = |source| StartError::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io)?;
-    file.take(GENESIS_LEN_MAX).read_to_end(&mut bytes).map_err(io)?;
-    let genesis = tally_wire::decode::<Genesis>(&bytes).map_err(|why: DecodeError| {
-        StartError::Genesis(format!("{}: not a genesis: {why}", path.display()))
-    })?;
-    let found = MeshId(genesis.leaf_hash());
-    if found != wanted {
-        let path = path.display();
-        let what = format!("{path}: the genesis of mesh {found}, but [mesh] id says {wanted}");
-        return Err(StartError::Genesis(what));
-    }
-    Ok(genesis)
-}
-
-/// The certificate: for this agent, and vouched for by the member's own CA now. Better told here than
-/// by every peer.
+/// The certificate: for this agent, and vouched for by the member's own CA. Better told here than by
+/// every peer.
 fn load_identity(config: &AgentConfig, genesis: &Genesis) -> Result<Identity, StartError> {
-    let identity = Identity::load(&config.identity_cert, &config.identity_key)?;
-    let path = &config.identity_cert;
-    let refused = |why| StartError::Certificate { path: path.clone(), why };
-    let id = identity.id().map_err(refused)?;
+    let cert = &config.identity_cert;
+    let identity = Identity::load(cert, &config.identity_key)?;
+    let id = identity.id();
+    let id = id.map_err(|why| LoadIdentityError::Refused { path: cert.clone(), why })?;
     if id.member != config.member || id.role != Role::Agent {
         let member = config.member.to_string();
         return Err(StartError::OtherIdentity { found: Box::new(id), member });
     }
     if let Some(ca) = &config.identity_ca {
-        let bad = |why| LoadIdentityError::Certificate { path: ca.clone(), why };
-        let mut certificates = CertificateDer::pem_file_iter(ca).map_err(bad)?;
-        let own = certificates.next().unwrap_or(Err(pem::Error::NoItemsFound)).map_err(bad)?;
-        let trust = TrustStore::new(genesis.mesh.clone());
-        if let Some(member) = genesis.members.iter().find(|member| member.id == config.member) {
-            trust.update(&MemberRecord { ca: own.to_vec(), ..member.clone() });
-            tls::check(&identity, &trust).map_err(refused)?;
-        }
+        check_by_own_ca(&identity, cert, ca, genesis)?;
     }
     Ok(identity)
 }
@@ -333,7 +298,7 @@ async fn addresses(
 
 fn log_keys(genesis: &Genesis) -> Result<Vec<NoteKey>, StartError> {
     let name = KeyName::new(&format!("{}/ledger/{EPOCH}", genesis.mesh));
-    let name = name.map_err(|why| StartError::Genesis(format!("the mesh's name: {why}")))?;
+    let name = name.map_err(|why| StartError::Own(format!("the mesh's name: {why}")))?;
     let nodes = genesis.members.iter().flat_map(|member| &member.nodes);
     Ok(nodes.map(|node| NoteKey::ed25519(name.clone(), node.log_key)).collect())
 }

@@ -97,7 +97,7 @@ fn say(bound: AgentBound, member: &str) -> Bound {
 fn start_failure(error: StartError) -> Failure {
     let remedy = match &error {
         StartError::Listen { .. } => "see which process has the port: ss -tulpn",
-        StartError::Identity(_) | StartError::Certificate { .. } | StartError::Key(_) => {
+        StartError::Identity(_) | StartError::Key(_) => {
             "make them anew: tally identity issue for the certificate; the agent's key is in the \
              member's register"
         }

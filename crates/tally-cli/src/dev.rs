@@ -219,7 +219,7 @@ fn document(directory: &Directory, children: &Children, control: &Path) -> Resul
     let dir = directory.dir();
     let path = |path: PathBuf| path.display().to_string();
     let layout = directory.layout();
-    let genesis = read_genesis(&dir.join("genesis.cbor"), &directory.mesh_id()?)?;
+    let genesis = read_genesis(&dir.join("genesis.cbor"), directory.mesh_id()?)?;
     let genesis = genesis.value();
     let members = directory.agents().map(|(member, agent)| {
         let pid = children.pid(member.as_str());

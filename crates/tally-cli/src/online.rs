@@ -44,7 +44,7 @@ impl Online {
             return Err(Failure::usage("nobody said as whom to read the ledger", remedy));
         };
         let config = AuditorConfig::load(path)?;
-        let genesis = read_genesis(&config.genesis, &config.mesh_id)?;
+        let genesis = read_genesis(&config.genesis, config.mesh_id)?;
         let identity = Identity::load(&config.identity_cert, &config.identity_key)
             .map_err(|why| Failure::configuration(why, "issue one: tally identity issue"))?;
         let policy = config.policy.as_deref().map(read_policy).transpose()?;
@@ -165,20 +165,13 @@ fn join(to: &mut SignedCheckpoint, from: &SignedCheckpoint) {
     }
 }
 
-/// Reads a genesis file, which must be this mesh's.
+/// Reads the genesis file of this mesh.
 ///
 /// # Errors
-/// [`Failure`] if it is not.
-pub(crate) fn read_genesis(path: &Path, mesh_id: &MeshId) -> Result<Encoded<Genesis>, Failure> {
-    let remedy = "give the genesis.cbor of the mesh";
-    let bad = |why: String| Failure::configuration(format!("{}: {why}", path.display()), remedy);
-    let bytes = std::fs::read(path).map_err(|why| bad(why.to_string()))?;
-    let genesis = tally_wire::decode::<Genesis>(&bytes).map_err(|why| bad(why.to_string()))?;
-    let found = MeshId(genesis.leaf_hash());
-    if found != *mesh_id {
-        return Err(bad(format!("is of mesh {found}, the configuration says {mesh_id}")));
-    }
-    Ok(genesis)
+/// [`Failure`] if it is another's, or none.
+pub(crate) fn read_genesis(path: &Path, mesh_id: MeshId) -> Result<Encoded<Genesis>, Failure> {
+    tally_net::read_genesis(path, mesh_id)
+        .map_err(|why| Failure::configuration(why, "give the genesis.cbor of the mesh"))
 }
 
 /// Reads a policy file.

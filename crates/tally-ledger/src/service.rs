@@ -2,20 +2,12 @@
 //!
 //! Invariant: what is configured wrongly is told before anything is served.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
-use tally_core::Encoded;
-use tally_core::entry::Genesis;
-use tally_core::id::MeshId;
-use tally_core::register::MemberRecord;
 use tally_net::keyfile::{self, KeyFileError, KeyUse};
-use tally_net::rustls::pki_types::CertificateDer;
-use tally_net::rustls::pki_types::pem::{self, PemObject};
-use tally_net::{Identity, IdentityError, ListenerLimits, LoadIdentityError, TrustStore, tls};
-use tally_wire::DecodeError;
+use tally_net::{
+    GenesisError, Identity, ListenerLimits, LoadIdentityError, check_by_own_ca, read_genesis,
+};
 
 use crate::config::{LedgerConfig, LedgerLimits};
 use crate::https::HttpLimits;
@@ -23,9 +15,6 @@ use crate::node::{
     self, Bound, Node, NodeError, ReadServers, ReadSettings, Settings, StartError, Tuning,
 };
 use crate::published::PublishError;
-
-/// Bytes of a genesis file at most; more is none.
-const GENESIS_LEN_MAX: u64 = 64 * 1024;
 
 /// A node that runs and is read. Dropped, it stops at once.
 pub struct Service {
@@ -47,43 +36,12 @@ pub struct ServiceBound {
 /// Why a node does not start; whose it is to mend is in the words.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// A file can't be read.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
     /// The genesis file.
-    #[error("{}: not a genesis: {why}", path.display())]
-    Genesis {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        why: DecodeError,
-    },
-    /// The genesis is another mesh's.
-    #[error("{}: the genesis of mesh {found}, but [mesh] id says {wanted}", path.display())]
-    OtherMesh {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: MeshId,
-        /// Whose it should be.
-        wanted: MeshId,
-    },
-    /// Certificate and key.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// Certificate and key, or the member's CA.
     #[error(transparent)]
     Identity(#[from] LoadIdentityError),
-    /// The certificate is not one that the member's own CA vouches for now.
-    #[error("{}: {why}", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why peers would refuse it.
-        why: IdentityError,
-    },
     /// The log key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -114,7 +72,7 @@ impl Service {
         // Somebody else's certificate is told as that by the node.
         let own = identity.id().is_ok_and(|id| id.member == config.member);
         if let Some(ca) = config.identity_ca.as_ref().filter(|_| own) {
-            check_certificate(config, ca, genesis.value(), &identity)?;
+            check_by_own_ca(&identity, &config.identity_cert, ca, genesis.value())?;
         }
         let log_key = keyfile::load(&config.log_key, KeyUse::Log)?;
         let peers = config.raft_peers.iter().map(|(id, at)| (id.0, at.to_string()));
@@ -197,39 +155,4 @@ fn http_limits(limits: &LedgerLimits) -> HttpLimits {
         member_connections_max: limits.https_member_connections_max,
         ..HttpLimits::default()
     }
-}
-
-fn read_genesis(path: &Path, wanted: MeshId) -> Result<Encoded<Genesis>, ServiceError> {
-    let io = |source| ServiceError::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io)?;
-    file.take(GENESIS_LEN_MAX).read_to_end(&mut bytes).map_err(io)?;
-    let genesis = tally_wire::decode::<Genesis>(&bytes);
-    let genesis = genesis.map_err(|why| ServiceError::Genesis { path: path.to_owned(), why })?;
-    let found = MeshId(genesis.leaf_hash());
-    if found != wanted {
-        return Err(ServiceError::OtherMesh { path: path.to_owned(), found, wanted });
-    }
-    Ok(genesis)
-}
-
-/// Whether the member's CA, as the file has it, vouches for the certificate: better told here than by
-/// every peer.
-fn check_certificate(
-    config: &LedgerConfig,
-    ca: &Path,
-    genesis: &Genesis,
-    identity: &Identity,
-) -> Result<(), ServiceError> {
-    let bad = |why| LoadIdentityError::Certificate { path: ca.to_owned(), why };
-    let mut certificates = CertificateDer::pem_file_iter(ca).map_err(bad)?;
-    let own = certificates.next().unwrap_or(Err(pem::Error::NoItemsFound)).map_err(bad)?;
-    let trust = TrustStore::new(genesis.mesh.clone());
-    let member = genesis.members.iter().find(|member| member.id == config.member);
-    if let Some(member) = member {
-        trust.update(&MemberRecord { ca: own.to_vec(), ..member.clone() });
-    }
-    let path = &config.identity_cert;
-    let refused = |why| ServiceError::Certificate { path: path.clone(), why };
-    tls::check(identity, &trust).map(drop).map_err(refused)
 }

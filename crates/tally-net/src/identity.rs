@@ -97,7 +97,7 @@ impl IdentityError {
     }
 }
 
-/// Why an identity can't be loaded from its files: our configuration's fault.
+/// Why an identity can't be had from its files: our configuration's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadIdentityError {
     /// The certificate file.
@@ -115,6 +115,14 @@ pub enum LoadIdentityError {
         path: PathBuf,
         /// What went wrong.
         why: rustls::pki_types::pem::Error,
+    },
+    /// Its peers would refuse the certificate.
+    #[error("{}: {why}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why they would.
+        why: IdentityError,
     },
 }
 

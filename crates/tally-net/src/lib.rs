@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod endpoint;
+pub mod founding;
 pub mod frame;
 pub mod identity;
 pub mod keyfile;
@@ -16,6 +17,7 @@ pub mod trust;
 
 pub use authority::{Authority, AuthorityError, Issued};
 pub use endpoint::{ConnectError, connect, endpoint, returning_endpoint};
+pub use founding::{GenesisError, check_by_own_ca, read_genesis};
 pub use frame::{FrameError, read_frame, write_frame};
 pub use identity::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId};
 pub use keyfile::{KeyFileError, KeyUse};

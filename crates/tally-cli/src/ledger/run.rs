@@ -97,13 +97,10 @@ fn start_failure(error: ServiceError) -> Failure {
         }
         ServiceError::Key(_)
         | ServiceError::Identity(_)
-        | ServiceError::Certificate { .. }
         | ServiceError::Start(StartError::Tls(_)) => {
             "make them anew: tally identity issue for the certificate; a log key is never replaced"
         }
-        ServiceError::OtherMesh { .. } | ServiceError::Genesis { .. } => {
-            "give the genesis.cbor of the mesh, and its id"
-        }
+        ServiceError::Genesis(_) => "give the genesis.cbor of the mesh, and its id",
         _ => "mend what is named, then start the node again",
     };
     Failure::configuration(format!("the ledger node does not start: {error}"), remedy)
