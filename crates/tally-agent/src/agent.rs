@@ -297,7 +297,7 @@ async fn addresses(
 }
 
 fn log_keys(genesis: &Genesis) -> Result<Vec<NoteKey>, StartError> {
-    let name = KeyName::new(&format!("{}/ledger/{EPOCH}", genesis.mesh));
+    let name = KeyName::new(&genesis.mesh.log(EPOCH));
     let name = name.map_err(|why| StartError::Own(format!("the mesh's name: {why}")))?;
     let nodes = genesis.members.iter().flat_map(|member| &member.nodes);
     Ok(nodes.map(|node| NoteKey::ed25519(name.clone(), node.log_key)).collect())

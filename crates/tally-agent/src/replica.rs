@@ -52,7 +52,7 @@ impl Replica {
     #[must_use]
     pub fn follow(config: LedgerConfig, genesis: &Genesis, clock: Clock) -> Self {
         genesis.members.iter().for_each(|member| config.trust.update(member));
-        let origin = format!("{}/ledger/{}", genesis.mesh, config.epoch);
+        let origin = genesis.mesh.log(config.epoch);
         let mut registers = Registers::default();
         registers.found(genesis, Timestamp::default());
         let known = Known {

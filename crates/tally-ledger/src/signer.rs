@@ -18,7 +18,7 @@ impl LogSigner {
     /// # Errors
     /// [`BadCheckpoint::BadOrigin`] if no log can be named so.
     pub fn new(mesh: &MeshName, epoch: u64, key: SigningKey) -> Result<Self, BadCheckpoint> {
-        let name = format!("{mesh}/ledger/{epoch}");
+        let name = mesh.log(epoch);
         let origin = Origin::new(&name)?;
         let key_name = KeyName::new(&name).map_err(|_| BadCheckpoint::BadOrigin)?;
         Ok(Self { origin, signer: NoteSigner::new(key_name, key) })

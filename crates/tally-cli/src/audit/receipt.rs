@@ -236,7 +236,7 @@ impl Keys {
         let mesh_id = MeshId(leaf_hash(leaf));
         shown.mesh = Some(genesis.mesh.to_string());
         shown.mesh_id = Some(mesh_id.to_string());
-        let origin = KeyName::new(&format!("{}/ledger/0", genesis.mesh));
+        let origin = KeyName::new(&genesis.mesh.log(0));
         let origin = origin.map_err(|why| format!("the genesis: {why}"))?;
         let mut registers = Registers::default();
         registers.found(&genesis, Timestamp::default());

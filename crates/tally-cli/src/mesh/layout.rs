@@ -353,7 +353,7 @@ fn address(host: &str, port: u16) -> Result<Address, Failure> {
 /// # Errors
 /// [`Failure`] if the mesh's name can't be part of a key's.
 pub(crate) fn note_key(mesh: &MeshName, node: &LedgerNode) -> Result<NoteKey, Failure> {
-    let name = KeyName::new(&format!("{mesh}/ledger/0"));
+    let name = KeyName::new(&mesh.log(0));
     let name = name.map_err(|why| Failure::usage(format!("{mesh}: {why}"), "shorten the name"))?;
     Ok(NoteKey::ed25519(name, node.log_key))
 }

@@ -52,8 +52,8 @@ pub(super) fn check_signatures(
 
 /// The keys of all ledger nodes of members that take part, under the log's name.
 fn log_keys(signed: &SignedCheckpoint, state: &State) -> Result<Vec<NoteKey>, String> {
-    let mesh = state.founding().map(|founding| founding.mesh.to_string()).unwrap_or_default();
-    let origin = format!("{mesh}/ledger/{}", state.epoch());
+    let origin = state.founding().map(|founding| founding.mesh.log(state.epoch()));
+    let origin = origin.unwrap_or_default();
     if signed.checkpoint().origin.as_str() != origin {
         let there = &signed.checkpoint().origin;
         return Err(format!("the checkpoint is that of {there}, the leaves are those of {origin}"));

@@ -72,6 +72,14 @@ text_id!(
     |text| shaped(text, 200, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-.")
 );
 
+impl MeshName {
+    /// The name of the mesh's log in an epoch, the origin of its checkpoints: `dev.example/ledger/0`.
+    #[must_use]
+    pub fn log(&self, epoch: u64) -> String {
+        format!("{self}/ledger/{epoch}")
+    }
+}
+
 text_id!(
     /// An agreement: `DSA-1`.
     AgreementId,
@@ -190,7 +198,7 @@ mod tests {
         for bad in ["", "rz9", "-RZ9", "RZ 9", "RZ9/", &"R".repeat(33)] {
             assert!(bad.parse::<MemberId>().is_err(), "{bad:?}");
         }
-        assert!("dev.example".parse::<MeshName>().is_ok());
+        assert_eq!("dev.example".parse::<MeshName>().unwrap().log(3), "dev.example/ledger/3");
         for bad in ["", "Dev", "dev example", "dev+example", ".dev"] {
             assert!(bad.parse::<MeshName>().is_err(), "{bad:?}");
         }
