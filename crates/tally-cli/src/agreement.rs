@@ -10,9 +10,12 @@ use serde_json::json;
 use tally_agent::admin::api::{
     AgreementDone, AgreementRow, AgreementRows, ApprovalText, GetAgreement, WriteAgreement,
 };
+use tally_agent::config::AgentConfig;
 use tally_core::Encoded;
 use tally_core::agreement::{Agreement, AllowList, file};
+use tally_core::id::{MemberId, MeshId};
 use tally_core::register::agreement_preimage;
+use tally_log::SigningKey;
 use tally_net::keyfile::{self, KeyUse};
 
 use crate::acting::Acting;
@@ -100,13 +103,8 @@ pub(crate) fn sign(
     let document = STANDARD.decode(&row.document);
     let document =
         document.map_err(|why| Failure::environment(why, "use a tally of the agent's version"))?;
-    let preimage = agreement_preimage(&acting.config.mesh_id, &document);
-    let approval = ApprovalText {
-        member: acting.config.member.to_string(),
-        role: officer.role.to_string(),
-        public_key: STANDARD.encode(key.verifying_key().as_bytes()),
-        signature: STANDARD.encode(key.sign(&preimage).as_bytes()),
-    };
+    let AgentConfig { member, mesh_id, .. } = &acting.config;
+    let approval = approve(member, officer.role.as_str(), &key, mesh_id, &document);
     let asked = WriteAgreement { document: row.document, approvals: vec![approval] };
     let agreement = tally_wire::decode_value::<Agreement>(&document)
         .map_err(|why| Failure::environment(why, "use a tally of the agent's version"))?;
@@ -183,12 +181,32 @@ fn shown(row: &AgreementRow) -> String {
     text
 }
 
-fn read(path: &Path) -> Result<Encoded<Agreement>, Failure> {
+/// An agreement of a file.
+///
+/// # Errors
+/// [`Failure`] with all that is wrong.
+pub(crate) fn read(path: &Path) -> Result<Encoded<Agreement>, Failure> {
     let text = read_text(path, FILE_LEN_MAX)?;
     let agreement = file::read(&text).map_err(|problems| Failure::problems(path, &problems))?;
     tally_wire::encode_checked(agreement).map_err(|why| {
         Failure::configuration(format!("{}: {why}", path.display()), "shorten the file")
     })
+}
+
+/// What an officer of a member signs of an agreement, as its agent takes it.
+pub(crate) fn approve(
+    member: &MemberId,
+    role: &str,
+    key: &SigningKey,
+    mesh_id: &MeshId,
+    document: &[u8],
+) -> ApprovalText {
+    ApprovalText {
+        member: member.to_string(),
+        role: role.to_owned(),
+        public_key: STANDARD.encode(key.verifying_key().as_bytes()),
+        signature: STANDARD.encode(key.sign(&agreement_preimage(mesh_id, document)).as_bytes()),
+    }
 }
 
 /// What a signer may not expect: types whose records are withheld whole.

@@ -9,18 +9,15 @@ use serde_json::json;
 use tally_agent::admin::api::{AgreementDone, AgreementRows, ApprovalText, WriteAgreement};
 use tally_agent::admin::client::call;
 use tally_core::Encoded;
-use tally_core::agreement::{Agreement, Party, file};
+use tally_core::agreement::{Agreement, Party};
 use tally_core::id::{MemberId, MeshId};
-use tally_core::register::agreement_preimage;
 use tally_net::keyfile::{self, KeyUse};
 
 use super::directory::Directory;
+use crate::agreement::{approve, read};
 use crate::failure::Failure;
 use crate::mesh::layout::member_dir;
-use crate::system::read_text;
 
-/// Bytes of an agreement's file at most.
-const FILE_LEN_MAX: u64 = 256 * 1024;
 /// The office that signs.
 const ROLE: &str = "ig-lead";
 
@@ -45,14 +42,6 @@ pub(super) async fn sign_all(directory: &Directory) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Encoded<Agreement>, Failure> {
-    let text = read_text(path, FILE_LEN_MAX)?;
-    let agreement = file::read(&text).map_err(|problems| Failure::problems(path, &problems))?;
-    tally_wire::encode_checked(agreement).map_err(|why| {
-        Failure::configuration(format!("{}: {why}", path.display()), "shorten the file")
-    })
 }
 
 /// Whose officers sign: the members that it names.
@@ -107,13 +96,7 @@ fn approval(
     let path = member_dir(dir, member).join("officers").join(format!("{ROLE}.key"));
     let key = keyfile::load(&path, KeyUse::Officer)
         .map_err(|why| Failure::configuration(why, "give another --dir"))?;
-    let preimage = agreement_preimage(mesh_id, agreement.bytes());
-    Ok(ApprovalText {
-        member: member.to_string(),
-        role: ROLE.to_owned(),
-        public_key: STANDARD.encode(key.verifying_key().as_bytes()),
-        signature: STANDARD.encode(key.sign(&preimage).as_bytes()),
-    })
+    Ok(approve(member, ROLE, &key, mesh_id, agreement.bytes()))
 }
 
 fn data_dir(directory: &Directory, member: &MemberId) -> PathBuf {
