@@ -41,16 +41,17 @@
 //! A variable's name is `TALLY_AGENT_` and the key in capitals, with `_` for the dot:
 //! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
 
-use std::fs;
-use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Told, Value, overrides};
+use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Value, overrides};
 use tally_core::id::{MemberId, MeshId, OfficerRole, Purpose};
 use tally_core::register::Address;
+use tally_net::config_file::load_config;
 
 use crate::source::SourceSettings;
+
+pub use tally_net::config_file::ConfigError;
 
 /// Bytes of a configuration file at most.
 pub const FILE_LEN_MAX: usize = 256 * 1024;
@@ -161,44 +162,13 @@ pub struct AgentLimits {
     pub refusals_max: Option<u64>,
 }
 
-/// Why there is no configuration: the fault of whoever wrote it.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file, or a variable, says something wrong.
-    #[error("{}", Told { path, problems })]
-    Wrong {
-        /// The file.
-        path: PathBuf,
-        /// All that is wrong, in the order of the lines.
-        problems: Vec<Problem>,
-    },
-}
-
 impl AgentConfig {
     /// Reads a configuration file, and this process's variables.
     ///
     /// # Errors
     /// [`ConfigError`] with all that is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let mut text = String::new();
-        let opened = fs::File::open(path);
-        // One byte more, so that a file that is too long is seen to be.
-        let read = opened.and_then(|it| it.take(FILE_LEN_MAX as u64 + 1).read_to_string(&mut text));
-        read.map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-        let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        });
-        Self::read(&text, folder, variables)
-            .map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
+        load_config(path, FILE_LEN_MAX, Self::read)
     }
 
     /// Reads a configuration from a text and variables. Relative paths, those of variables too, are
@@ -211,18 +181,10 @@ impl AgentConfig {
         folder: &Path,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Problem>> {
-        let (overrides, mut unknown) = overrides(PREFIX, KEYS, variables);
-        let read = file::read(text, FILE_LEN_MAX, &overrides, |reader, keys| {
+        let variables = overrides(PREFIX, KEYS, variables);
+        file::read_with(text, FILE_LEN_MAX, variables, |reader, keys| {
             read_config(&mut Section { reader, folder }, keys)
-        });
-        match read {
-            Ok(config) if unknown.is_empty() => Ok(config),
-            Ok(_) => Err(unknown),
-            Err(mut problems) => {
-                problems.append(&mut unknown);
-                Err(problems)
-            }
-        }
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tally_agent::config::AgentConfig;
-use tally_core::file::{self, Keys, Problem, Reader, Value};
+use tally_core::file::{self, Keys, Problem, Reader, Section, Value};
 use tally_core::id::MeshId;
 use tally_ledger::config::LedgerConfig;
 
@@ -169,33 +169,29 @@ impl AuditorConfig {
     }
 
     fn read(text: &str, folder: &Path) -> Result<Self, Vec<Problem>> {
-        file::read(text, FILE_LEN_MAX, &[], |reader, keys| read_auditor(reader, keys, folder))
+        file::read(text, FILE_LEN_MAX, &[], |reader, keys| {
+            read_auditor(&mut Section { reader, folder }, keys)
+        })
     }
 }
 
-fn read_auditor(reader: &mut Reader, mut keys: Keys<'_>, folder: &Path) -> Option<AuditorConfig> {
-    let format = reader.required(&mut keys, "tally");
-    if let Some(format) = format
-        && reader.number(&format).is_some_and(|number| number != 1)
-    {
-        reader.complain(&format, "this version reads format 1 only");
-    }
-    let mut mesh = table(reader, &mut keys, "mesh");
-    let mesh_id = reader.required(&mut mesh, "id").and_then(|it| reader.parsed(&it));
-    let genesis = path(reader, &mut mesh, "genesis", folder);
-    reader.close(mesh);
-    let mut identity = table(reader, &mut keys, "identity");
-    let identity_cert = path(reader, &mut identity, "cert", folder);
-    let identity_key = path(reader, &mut identity, "key", folder);
-    reader.close(identity);
-    let mut ledger = table(reader, &mut keys, "ledger");
-    let https = reader.required(&mut ledger, "https").and_then(|it| read_nodes(reader, &it));
-    let policy = match reader.optional(&mut ledger, "policy") {
-        None => Some(None),
-        Some(it) => reader.text(&it, 4096).map(|text| Some(folder.join(text))),
-    };
-    reader.close(ledger);
-    reader.close(keys);
+fn read_auditor(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<AuditorConfig> {
+    section.format(&mut keys);
+    let mut mesh = section.table(&mut keys, "mesh");
+    let mesh_id = section.reader.required(&mut mesh, "id");
+    let mesh_id = mesh_id.and_then(|it| section.reader.parsed(&it));
+    let genesis = section.path(&mut mesh, "genesis");
+    section.reader.close(mesh);
+    let mut identity = section.table(&mut keys, "identity");
+    let identity_cert = section.path(&mut identity, "cert");
+    let identity_key = section.path(&mut identity, "key");
+    section.reader.close(identity);
+    let mut ledger = section.table(&mut keys, "ledger");
+    let https = section.reader.required(&mut ledger, "https");
+    let https = https.and_then(|it| read_nodes(section.reader, &it));
+    let policy = section.optional_path(&mut ledger, "policy");
+    section.reader.close(ledger);
+    section.reader.close(keys);
     Some(AuditorConfig {
         mesh_id: mesh_id?,
         genesis: genesis?,
@@ -204,22 +200,6 @@ fn read_auditor(reader: &mut Reader, mut keys: Keys<'_>, folder: &Path) -> Optio
         https: https?,
         policy: policy?,
     })
-}
-
-/// The keys of a table that must be there: those of an absent one are all absent.
-fn table<'d>(reader: &mut Reader, keys: &mut Keys<'d>, key: &str) -> Keys<'d> {
-    let value = reader.optional(keys, key);
-    value.and_then(|value| reader.table(&value)).unwrap_or_else(|| Keys::absent(key))
-}
-
-fn path(reader: &mut Reader, keys: &mut Keys<'_>, key: &str, folder: &Path) -> Option<PathBuf> {
-    let value = reader.required(keys, key)?;
-    let text = reader.text(&value, 4096)?;
-    if text.is_empty() {
-        reader.complain(&value, "expected a path");
-        return None;
-    }
-    Some(folder.join(text))
 }
 
 fn read_nodes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<String>> {

@@ -108,6 +108,26 @@ pub fn read<T>(
     }
 }
 
+/// Reads a file as [`read`] does, with the variables of a process, as [`overrides`] found them.
+///
+/// # Errors
+/// As [`read`], and then the variables that are for no key.
+pub fn read_with<T>(
+    text: &str,
+    len_max: usize,
+    (overrides, mut unknown): (Vec<Override>, Vec<Problem>),
+    body: impl FnOnce(&mut Reader, Keys<'_>) -> Option<T>,
+) -> Result<T, Vec<Problem>> {
+    match read(text, len_max, &overrides, body) {
+        Ok(found) if unknown.is_empty() => Ok(found),
+        Ok(_) => Err(unknown),
+        Err(mut problems) => {
+            problems.append(&mut unknown);
+            Err(problems)
+        }
+    }
+}
+
 fn override_value(one: &Override) -> DeValue<'_> {
     let number = match one.kind {
         OverrideKind::Number => DeValue::parse(&one.text).ok().map(Spanned::into_inner),

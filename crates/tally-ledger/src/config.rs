@@ -36,16 +36,15 @@
 //! `TALLY_LEDGER_RAFT_LISTEN` is `raft.listen`. Unknown keys and variables are errors.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tally_core::file::{
-    self, Keys, OverrideKind, Problem, Reader, Section, Told, Value, overrides,
-};
+use tally_core::file::{self, Keys, OverrideKind, Problem, Reader, Section, Value, overrides};
 use tally_core::id::{MemberId, MeshId, NodeId};
 use tally_core::register::Address;
+use tally_net::config_file::load_config;
+
+pub use tally_net::config_file::ConfigError;
 
 /// Bytes of a configuration file at most.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
@@ -127,27 +126,6 @@ pub struct LedgerLimits {
     pub log_cache_bytes_max: usize,
 }
 
-/// Why there is no configuration: the fault of whoever wrote it.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file, or a variable, says something wrong.
-    #[error("{}", Told { path, problems })]
-    Wrong {
-        /// The file.
-        path: PathBuf,
-        /// All that is wrong, in the order of the lines.
-        problems: Vec<Problem>,
-    },
-}
-
 impl Default for LedgerLimits {
     fn default() -> Self {
         Self {
@@ -166,17 +144,7 @@ impl LedgerConfig {
     /// # Errors
     /// [`ConfigError`] with all that is wrong.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let mut text = String::new();
-        let opened = fs::File::open(path);
-        // One byte more, so that a file that is too long is seen to be.
-        let read = opened.and_then(|it| it.take(FILE_LEN_MAX as u64 + 1).read_to_string(&mut text));
-        read.map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-        let folder = path.parent().unwrap_or_else(|| Path::new(""));
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        });
-        Self::read(&text, folder, variables)
-            .map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
+        load_config(path, FILE_LEN_MAX, Self::read)
     }
 
     /// Reads a configuration from a text and variables. Relative paths, those of variables too, are
@@ -189,18 +157,10 @@ impl LedgerConfig {
         folder: &Path,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Problem>> {
-        let (overrides, mut unknown) = overrides(PREFIX, KEYS, variables);
-        let read = file::read(text, FILE_LEN_MAX, &overrides, |reader, keys| {
+        let variables = overrides(PREFIX, KEYS, variables);
+        file::read_with(text, FILE_LEN_MAX, variables, |reader, keys| {
             read_config(&mut Section { reader, folder }, keys)
-        });
-        match read {
-            Ok(config) if unknown.is_empty() => Ok(config),
-            Ok(_) => Err(unknown),
-            Err(mut problems) => {
-                problems.append(&mut unknown);
-                Err(problems)
-            }
-        }
+        })
     }
 }
 

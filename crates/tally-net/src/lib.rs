@@ -5,6 +5,7 @@
 //! member. There is no common root store: in one, any member's CA could name any other member.
 
 pub mod authority;
+pub mod config_file;
 pub mod endpoint;
 pub mod founding;
 pub mod frame;
