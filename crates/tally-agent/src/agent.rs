@@ -27,7 +27,7 @@ use tokio::task::spawn_blocking;
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
 use crate::clock::Clock;
 use crate::config::{AgentConfig, AgentLimits};
-use crate::exchange::{AgentParts, Exchange, Outcomes};
+use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
 use crate::ingress::{self, IngressParts};
@@ -139,9 +139,8 @@ impl Agent {
         let ingress = listen("[ingress] listen", config.ingress.listen).await?;
         let health = listen("[health] listen", config.health_listen).await?;
         let (store, sources) = open(config, genesis.value(), &limits).await?;
-        let metrics =
-            Metrics::new(Clock::start()).map_err(|why| StartError::Own(why.to_string()))?;
-        let outcomes: Arc<dyn Outcomes> = Arc::new(metrics.clone());
+        let clock = Clock::start();
+        let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
         let exchange = Exchange::start(AgentParts {
             member: config.member.clone(),
             operator: None,
@@ -159,7 +158,8 @@ impl Agent {
             limits,
             listen: config.quic_listen,
             retention_years: RETENTION_YEARS,
-            outcomes: Arc::clone(&outcomes),
+            clock,
+            outcomes: Arc::new(metrics.clone()),
         })?;
         let admin = AdminSocket::listen(&config.data_dir);
         let admin = admin.map_err(|source| StartError::Io {

@@ -72,6 +72,8 @@ pub struct AgentParts {
     pub listen: SocketAddr,
     /// For how many years the openings' keys are kept. Usually 8.
     pub retention_years: u16,
+    /// The agent's time. Who counts how exchanges end goes by the same.
+    pub clock: Clock,
     /// Who counts how exchanges end.
     pub outcomes: Arc<dyn Outcomes>,
 }
@@ -143,7 +145,7 @@ impl Exchange {
     /// # Errors
     /// [`ListenError`] if the agent can't listen.
     pub fn start(parts: AgentParts) -> Result<Self, ListenError> {
-        let clock = Clock::start();
+        let clock = parts.clock;
         let config = LedgerConfig {
             member: parts.member.clone(),
             mesh_id: parts.mesh_id,

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tally_agent::clock::Clock;
 use tally_agent::exchange::{AgentParts, Answer, Ask, Exchange, Uncounted};
 use tally_agent::source::Sources;
 use tally_agent::store::{Store, StoreSettings};
@@ -245,6 +246,7 @@ impl Mesh {
             limits: self.limits.clone(),
             listen: self.agents_listen[place],
             retention_years: 8,
+            clock: Clock::start(),
             outcomes: Arc::new(Uncounted),
         }
     }
