@@ -34,7 +34,7 @@ pub(super) async fn write(State(admin): State<Admin>, request: Request) -> Resul
         let again = attempt < ATTEMPTS_MAX;
         let (body, approvals) = next(&admin, &document, &new)?;
         let version = admin.0.recorder.version(&name);
-        match admin.0.recorder.write_next(&name, true, body, approvals.clone()).await {
+        match admin.0.recorder.write_register(&name, true, body, approvals.clone()).await {
             Ok(written) => {
                 info!(agreement = %id, leaf = written.leaf.0, "agreement written");
                 return Ok(answer(&done(&document, &approvals, written.leaf.0, written.version)));

@@ -286,11 +286,3 @@ pub struct SubjectRow {
     /// The records, as `Type/id`.
     pub records: Vec<String>,
 }
-
-/// `/receipts/get`: the receipt of an exchange that this agent took part in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GetReceipt {
-    /// Which exchange.
-    pub exchange: String,
-}

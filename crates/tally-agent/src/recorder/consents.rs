@@ -43,7 +43,7 @@ impl Recorder {
                 if known.saturating_add(1) < next.version {
                     return Err(ConsentError::Behind);
                 }
-                match self.write_next(&name, next.narrows, body.clone(), Vec::new()).await {
+                match self.write_register(&name, next.narrows, body.clone(), Vec::new()).await {
                     Ok(_) => break,
                     Err(WriteError::Moved) if moved < 8 => {
                         moved += 1;

@@ -13,8 +13,6 @@ use tokio::time::timeout;
 use super::{Recorder, UNTIL_ANSWERED};
 use crate::random;
 
-/// How often a write is made anew because the register moved meanwhile.
-const ATTEMPTS_MAX: u32 = 8;
 /// How long the replica may take to hear of a write.
 const HEAR_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -33,8 +31,8 @@ pub enum WriteError {
     /// The ledger said no.
     #[error("the ledger rejected the write ({0}): {meaning}", meaning = .0.meaning())]
     Rejected(Rejection),
-    /// The register moved each time.
-    #[error("the register changed each time that it was about to be written; try again")]
+    /// The register moved meanwhile.
+    #[error("the register changed while it was about to be written; try again")]
     Moved,
     /// It may have been written: the session ended before there was an answer.
     #[error("the ledger did not say whether the register was written; look at it again")]
@@ -45,31 +43,13 @@ pub enum WriteError {
 }
 
 impl Recorder {
-    /// Writes a register's next version, and waits until the replica has heard of it. If the
-    /// register moves meanwhile, the write is made anew: fit for what is approved whatever the
-    /// version, consents and agreements.
+    /// Writes a register's version after the one that the replica knows, and waits until the replica
+    /// has heard of it.
     ///
     /// # Errors
-    /// [`WriteError`] says whether it may have been written.
+    /// [`WriteError`] says whether it may have been written. After [`Moved`](WriteError::Moved) it can
+    /// be made anew from what the register holds then.
     pub async fn write_register(
-        &self,
-        name: RegisterName,
-        narrows: bool,
-        body: Encoded<RegisterBody>,
-        approvals: Vec<Approval>,
-    ) -> Result<Written, WriteError> {
-        for _ in 0..ATTEMPTS_MAX {
-            let before = self.version(&name);
-            match self.write_next(&name, narrows, body.clone(), approvals.clone()).await {
-                Err(WriteError::Moved) => self.wait_for_move(&name, before).await,
-                other => return other,
-            }
-        }
-        Err(WriteError::Moved)
-    }
-
-    /// Writes the version after the one that the replica knows.
-    pub(crate) async fn write_next(
         &self,
         name: &RegisterName,
         narrows: bool,

@@ -121,19 +121,6 @@ impl Store {
         .await
     }
 
-    /// Entries that are in a batch whose answer nobody has handed in: at a start, those of an
-    /// earlier life.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store can't be read.
-    pub async fn outbox_unanswered(&self) -> Result<Vec<(OwedId, Draft)>, StoreError> {
-        self.read(|desk| {
-            let sql = "SELECT owed, draft FROM outbox WHERE sent = 1 ORDER BY id";
-            desk.list(sql, [], columns)?.into_iter().map(parse).collect()
-        })
-        .await
-    }
-
     /// At a start, once the earlier session is closed and the mirror is complete: drops what the
     /// mirror has, and lets everything else go into a batch again. Says how many were dropped.
     ///

@@ -63,14 +63,6 @@ impl Store {
         })
         .await
     }
-
-    /// The receipt of the half at this leaf.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store can't be read.
-    pub async fn received_at(&self, leaf: LeafIndex) -> Result<Option<Received>, StoreError> {
-        self.read(move |desk| find(desk, leaf)).await
-    }
 }
 
 fn find(desk: &Desk<'_>, at: LeafIndex) -> Result<Option<Received>, StoreError> {

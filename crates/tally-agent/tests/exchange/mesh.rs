@@ -318,7 +318,7 @@ impl Mesh {
         let record = AgreementRecord { document, suspended_by: Vec::new() };
         let body = encode_checked(RegisterBody::Agreement(Box::new(record))).unwrap();
         let written =
-            self.agent(place).exchange.recorder().write_register(name, true, body, approvals);
+            self.agent(place).exchange.recorder().write_register(&name, true, body, approvals);
         let written = timeout(LONG, written).await.unwrap().unwrap();
         for place in [ASKS, PROVIDES] {
             let reached = self.agent(place).exchange.replica().reach(written.leaf.0 + 1);
@@ -338,7 +338,7 @@ impl Mesh {
         let body = encode_checked(RegisterBody::Agreement(Box::new(record))).unwrap();
         let name = format!("agreement/{id}").parse().unwrap();
         let approvals = approvals.to_vec();
-        let written = provider.exchange.recorder().write_register(name, true, body, approvals);
+        let written = provider.exchange.recorder().write_register(&name, true, body, approvals);
         timeout(LONG, written).await.unwrap().unwrap();
     }
 
