@@ -45,8 +45,10 @@ impl Story {
         Self(story)
     }
 
-    /// Waits until the story is told to its end, and sees that the ledger verifies.
+    /// Waits until the story is told to its end, all that is committed by now included, and sees that
+    /// the ledger verifies.
     pub(super) async fn settled(dev: &Dev) -> Self {
+        dev.published().await.unwrap();
         let story = until("a story that is told to its end", SETTLED_WAIT_MAX, async || {
             let rows = dev.rows().await.map_err(|error| error.to_string())?;
             let story = Self::of(&rows);

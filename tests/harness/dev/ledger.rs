@@ -58,7 +58,24 @@ impl Dev {
         .await
     }
 
-    /// Leaves that the ledger has.
+    /// Waits until the auditor can read all that any node has applied by now: a checkpoint is
+    /// published a little after the leaves that it covers.
+    ///
+    /// # Errors
+    /// [`Waited`] if none gets published, or no node says what it has.
+    pub async fn published(&self) -> Result<(), Waited> {
+        let status = self.auditor(&["ledger", "status", "--output", "json"]).await?.json();
+        let nodes = status["nodes"].as_array().into_iter().flatten();
+        let applied = nodes.filter_map(|node| node["size"].as_u64()).max();
+        let applied = applied.ok_or_else(|| Waited::of("what a node has applied", status))?;
+        until("a checkpoint of what is applied", ENTRIES_WAIT_MAX, async || {
+            let size = self.size().await.map_err(|error| error.to_string())?;
+            if size >= applied { Ok(()) } else { Err(format!("{size} of {applied}")) }
+        })
+        .await
+    }
+
+    /// Leaves that the auditor can read.
     ///
     /// # Errors
     /// [`Waited`] if it can't be read.
