@@ -2,19 +2,15 @@
 //! does to its callers. It gathers, delays, refuses while it has no leader, commits without
 //! answering, and answers twice.
 
-use tally_core::Encoded;
-use tally_core::entry::{
-    Algorithm, Entry, Lane, Seal, SessionStart, batch_preimage, session_preimage,
-};
-use tally_core::id::{KeyId, LeafIndex, MemberId, MeshId, Salt16, SessionId};
-use tally_core::ledger::{Batch, Proposal, Registers, State, Submission, Verdict};
+use tally_core::entry::{Entry, Lane, Seal};
+use tally_core::id::{LeafIndex, MemberId, MeshId, Salt16};
+use tally_core::ledger::{Proposal, Registers, State, Submission, Verdict};
 use tally_core::register::{AgreementRecord, RegisterBody, RegisterName, RegisterWrite};
 use tally_core::time::Timestamp;
-use tally_log::{Hash, leaf_hash, root_of};
+use tally_log::Hash;
 
 use crate::mesh::{
-    AGREEMENTS, Cheap, MEMBERS, START, agent_key, approvals, cheap_signature, document, genesis,
-    member,
+    AGREEMENTS, Cheap, MEMBERS, START, approvals, batch, document, genesis, member, session_start,
 };
 use crate::truth::Fact;
 use crate::world::{Answer, Context, Happening, Request, index};
@@ -295,42 +291,4 @@ impl Ledger {
 
 fn leaf_index(place: usize) -> LeafIndex {
     LeafIndex(u64::try_from(place).unwrap())
-}
-
-pub(crate) fn session_start(
-    mesh_id: &MeshId,
-    agent: usize,
-    salt: Salt16,
-    previous: Option<SessionId>,
-) -> Encoded<SessionStart> {
-    let (member, agent_key) = (member(agent), agent_key(agent));
-    let key = KeyId::of(&agent_key);
-    let preimage = session_preimage(&salt, mesh_id, 0, &member, &key, previous);
-    let start = SessionStart {
-        salt,
-        mesh_id: *mesh_id,
-        epoch: 0,
-        member,
-        key,
-        previous,
-        algorithm: Algorithm::EdDsa,
-        signature: cheap_signature(&agent_key, &preimage),
-    };
-    let bytes = tally_wire::encode_entry(&Entry::SessionStart(start.clone()));
-    Encoded::new(start, bytes)
-}
-
-pub(crate) fn batch(
-    mesh_id: &MeshId,
-    agent: usize,
-    session: SessionId,
-    number: u64,
-    lane: Lane,
-    entries: Vec<Encoded<Entry>>,
-) -> Batch {
-    let hashes: Vec<_> = entries.iter().map(|entry| leaf_hash(entry.bytes())).collect();
-    let count = u16::try_from(entries.len()).unwrap();
-    let preimage = batch_preimage(mesh_id, 0, session, number, lane, count, &root_of(&hashes));
-    let signature = cheap_signature(&agent_key(agent), &preimage);
-    Batch { session, number, lane, entries, algorithm: Algorithm::EdDsa, signature }
 }

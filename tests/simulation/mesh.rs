@@ -5,14 +5,17 @@ use tally_core::Encoded;
 use tally_core::agreement::{
     Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
 };
-use tally_core::entry::{Algorithm, Environment, Genesis, Seal};
-use tally_core::id::{KeyId, MemberId, MeshId, NodeId, Salt16};
-use tally_core::ledger::Surroundings;
+use tally_core::entry::{
+    Algorithm, Entry, Environment, Genesis, Lane, Seal, SessionStart, batch_preimage,
+    session_preimage,
+};
+use tally_core::id::{KeyId, MemberId, MeshId, NodeId, Salt16, SessionId};
+use tally_core::ledger::{Batch, Surroundings};
 use tally_core::register::{
     Approval, LedgerNode, MemberRecord, MemberStatus, Officer, agreement_preimage,
 };
 use tally_core::time::Timestamp;
-use tally_log::{Signature, SigningKey, VerifyingKey, sha256};
+use tally_log::{Signature, SigningKey, VerifyingKey, leaf_hash, root_of, sha256};
 
 pub(crate) const MEMBERS: [&str; 3] = ["LZ9", "RX1", "RZ9"];
 
@@ -35,7 +38,7 @@ pub(crate) struct Cheap;
 
 impl Surroundings for Cheap {
     fn encode_seal(&self, seal: &Seal) -> Vec<u8> {
-        tally_wire::encode_entry(&tally_core::entry::Entry::Seal(seal.clone()))
+        tally_wire::encode_entry(&Entry::Seal(seal.clone()))
     }
 
     fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
@@ -156,4 +159,42 @@ pub(crate) fn approvals(mesh_id: &MeshId, document: &Encoded<Agreement>) -> Vec<
         }
     };
     (0..MEMBERS.len()).map(approve).collect()
+}
+
+pub(crate) fn session_start(
+    mesh_id: &MeshId,
+    agent: usize,
+    salt: Salt16,
+    previous: Option<SessionId>,
+) -> Encoded<SessionStart> {
+    let (member, agent_key) = (member(agent), agent_key(agent));
+    let key = KeyId::of(&agent_key);
+    let preimage = session_preimage(&salt, mesh_id, 0, &member, &key, previous);
+    let start = SessionStart {
+        salt,
+        mesh_id: *mesh_id,
+        epoch: 0,
+        member,
+        key,
+        previous,
+        algorithm: Algorithm::EdDsa,
+        signature: cheap_signature(&agent_key, &preimage),
+    };
+    let bytes = tally_wire::encode_entry(&Entry::SessionStart(start.clone()));
+    Encoded::new(start, bytes)
+}
+
+pub(crate) fn batch(
+    mesh_id: &MeshId,
+    agent: usize,
+    session: SessionId,
+    number: u64,
+    lane: Lane,
+    entries: Vec<Encoded<Entry>>,
+) -> Batch {
+    let hashes: Vec<_> = entries.iter().map(|entry| leaf_hash(entry.bytes())).collect();
+    let count = u16::try_from(entries.len()).unwrap();
+    let preimage = batch_preimage(mesh_id, 0, session, number, lane, count, &root_of(&hashes));
+    let signature = cheap_signature(&agent_key(agent), &preimage);
+    Batch { session, number, lane, entries, algorithm: Algorithm::EdDsa, signature }
 }

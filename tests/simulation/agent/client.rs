@@ -14,8 +14,7 @@ use tally_core::register::{AgreementRecord, RegisterBody, RegisterName, Register
 use tally_core::time::Timestamp;
 
 use crate::agent::{Agent, limits};
-use crate::ledger::{batch, session_start};
-use crate::mesh::member;
+use crate::mesh::{batch, member, session_start};
 use crate::store::{Job, Notice, Write};
 use crate::truth::{Fact, Mind};
 use crate::world::{Canary, Context, Request};
