@@ -11,6 +11,7 @@ mod outcome;
 mod privacy;
 mod refusals;
 mod silence;
+mod withdrawal;
 mod world;
 
 /// The binary `tally`, built beside these tests.

@@ -168,6 +168,11 @@ purposes = ["local:PLANNING"]
 data = "none"
 "#;
 
+/// The agreement about figures at another version of its document.
+pub(super) fn figures(version: u64) -> String {
+    FIGURES.replace("version = 1", &format!("version = {version}"))
+}
+
 /// An agreement about figures that holds at some other time.
 fn figures_at(id: &str, source: &str, start: &str, end: &str) -> String {
     format!(

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a run that stops is found")]
 #![allow(clippy::indexing_slicing, reason = "places come from the model itself")]
 
+mod ledger;
 // The simulator's mesh: its people and a part of its agreements have no use here.
 #[allow(dead_code, reason = "the simulator has use for all of it")]
 #[path = "../simulation/mesh.rs"]
@@ -17,7 +18,8 @@ mod world;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use world::{Answer, Broken, Plan, Says, World};
+use ledger::{Answer, Says};
+use world::{Broken, Plan, World};
 
 const NO_STALE_PERMIT: &str = "no permit entry after a committed narrowing";
 const NO_EARLY_RELEASE: &str = "no release without an entry";

@@ -14,10 +14,10 @@ use tally_core::register::{
 };
 use tally_log::Hash;
 
+use crate::ledger::{Facts, Letter, Says, Side};
 use crate::mesh::{
     AGREEMENTS, Cheap, START, approvals, batch, document, genesis, member, session_start,
 };
-use crate::world::{Facts, Letter, Says, Side};
 
 /// Places of the two organisations in the simulator's mesh.
 const fn place(side: Side) -> usize {

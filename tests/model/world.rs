@@ -6,13 +6,10 @@
 //! it held, or commits it and tells nobody.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use stateright::{Model, Property};
-use tally_core::ledger::{Rejection, State, Submission, Verdict};
 
-use crate::paper;
+use crate::ledger::{Answer, Facts, Ledger, Letter, Says, Side};
 
 /// What is checked, and what is broken on purpose.
 #[derive(Debug, Clone)]
@@ -41,71 +38,6 @@ pub(crate) enum Broken {
     NeverResends,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Side {
-    Provider,
-    Requester,
-}
-
-/// Versions of the two registers that can narrow here: of consent, and of the agreement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Facts {
-    pub(crate) consent: u64,
-    pub(crate) agreement: u64,
-}
-
-impl Facts {
-    pub(crate) const FIRST: Self = Self { consent: 1, agreement: 1 };
-}
-
-/// A batch of one entry: it is the same bytes each time it is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Letter {
-    pub(crate) side: Side,
-    /// In its agent's session.
-    pub(crate) number: u64,
-    pub(crate) says: Says,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Says {
-    /// Conditional lane.
-    Permit {
-        exchange: u8,
-        read: Facts,
-    },
-    /// Unconditional lane, from here on.
-    Refusal {
-        exchange: u8,
-    },
-    Late {
-        exchange: u8,
-    },
-    Sent {
-        leaf: u64,
-    },
-    Withdrawn {
-        leaf: u64,
-    },
-    NothingSent {
-        leaf: u64,
-    },
-    Arrived {
-        exchange: u8,
-        leaf: u64,
-    },
-    /// Register lane, from here on.
-    ConsentNarrows,
-    AgreementSuspended,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Answer {
-    Taken { leaf: u64 },
-    Stale,
-    Rejected,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Exchange {
     NotAsked,
@@ -121,68 +53,6 @@ pub(crate) enum Exchange {
         read: Facts,
     },
     Over,
-}
-
-/// The ledger: what was judged, in order, and what the real state made of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Ledger {
-    judged: Vec<(Letter, Answer)>,
-    state: Arc<State>,
-}
-
-// The state is a function of what was judged, as `apply` is: no more need be compared.
-impl PartialEq for Ledger {
-    fn eq(&self, other: &Self) -> bool {
-        self.judged == other.judged
-    }
-}
-
-impl Eq for Ledger {}
-
-impl Hash for Ledger {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.judged.hash(state);
-    }
-}
-
-impl Ledger {
-    /// What the leaves say, in order.
-    pub(crate) fn leaves(&self) -> impl Iterator<Item = Says> {
-        let taken = self.judged.iter().filter(|(_, answer)| matches!(answer, Answer::Taken { .. }));
-        taken.map(|(letter, _)| letter.says)
-    }
-
-    pub(crate) fn answers(&self) -> impl Iterator<Item = Answer> {
-        self.judged.iter().map(|(_, answer)| *answer)
-    }
-
-    /// The narrowings among them, in order: what the feed tells.
-    fn narrowings(&self) -> impl Iterator<Item = Says> {
-        self.leaves().filter(|it| matches!(it, Says::ConsentNarrows | Says::AgreementSuspended))
-    }
-
-    fn judge(&mut self, letter: Letter, broken: Option<Broken>) -> Answer {
-        let mut state = (*self.state).clone();
-        let size = state.size();
-        let batch = paper::batch_of(&letter, &self.state);
-        let mut answer = match paper::submit(&mut state, Submission::Batch(batch)) {
-            Verdict::Accepted(accepted) => Answer::Taken { leaf: accepted.first_leaf.0 },
-            Verdict::Rejected(Rejection::Stale(_)) => Answer::Stale,
-            _ => Answer::Rejected,
-        };
-        if let Some((_, first)) = self.judged.iter().find(|(judged, _)| *judged == letter) {
-            let first = *first;
-            assert_eq!(state.size(), size, "a resend made a leaf: {letter:?}");
-            assert!(broken.is_some() || answer == first, "a resend had another answer: {letter:?}");
-            return first;
-        }
-        if answer == Answer::Stale && broken == Some(Broken::LedgerTakesStale) {
-            answer = Answer::Taken { leaf: 0 };
-        }
-        self.judged.push((letter, answer));
-        self.state = Arc::new(state);
-        answer
-    }
 }
 
 /// An agent's session: one batch in flight, the same bytes again until there is an answer.
@@ -341,18 +211,11 @@ impl Plan {
     }
 }
 
-impl Facts {
-    /// Whether none of what was read is older than these narrowings.
-    const fn stales_nothing_of(self, read: Self) -> bool {
-        self.consent <= read.consent && self.agreement <= read.agreement
-    }
-}
-
 impl World {
     fn new(plan: &Plan) -> Self {
         let client = || Client { next: 1, flight: None, queue: VecDeque::new() };
         Self {
-            ledger: Ledger { judged: Vec::new(), state: Arc::new(paper::founded()) },
+            ledger: Ledger::founded(),
             exchanges: vec![
                 Exchange::NotAsked;
                 usize::from(plan.exchanges) + usize::from(plan.emergency)
