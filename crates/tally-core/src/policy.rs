@@ -151,6 +151,8 @@ fn consider<R: Registers>(
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod purposes;
+#[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

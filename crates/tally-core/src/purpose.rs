@@ -41,6 +41,41 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them, in the order of the papers.
+    pub const ALL: &[Self] = &[
+        Self::DirectCare,
+        Self::Override,
+        Self::Safeguarding,
+        Self::Planning,
+        Self::Research,
+        Self::PublicHealth,
+        Self::RequiredByLaw,
+        Self::Payment,
+        Self::SubjectAccess,
+        Self::Test,
+        Self::OpenData,
+        Self::Forbidden,
+    ];
+
+    /// The word for it, in metrics, statistics and papers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DirectCare => "direct-care",
+            Self::Override => "override",
+            Self::Planning => "planning",
+            Self::Research => "research",
+            Self::PublicHealth => "public-health",
+            Self::RequiredByLaw => "required-by-law",
+            Self::Safeguarding => "safeguarding",
+            Self::Payment => "payment",
+            Self::SubjectAccess => "subject-access",
+            Self::Test => "test",
+            Self::OpenData => "open-data",
+            Self::Forbidden => "forbidden",
+        }
+    }
+
     /// Whether the national data opt-out is asked for this class. Policy for payment is local;
     /// until a mesh says otherwise it counts as a secondary use.
     #[must_use]

@@ -121,6 +121,67 @@ fn the_table_is_the_tree_of_hl7() {
     assert_eq!(ours, theirs);
 }
 
+/// The set that FHIR's own resources take purposes from, expanded through its code system: none of its
+/// codes is left to a guess.
+#[test]
+fn every_code_of_hl7s_value_set_has_a_class_or_is_refused_as_unclassified() {
+    let folder = "hl7-fhir-r4-terminology";
+    let set = shared_data(&format!("{folder}/ValueSet-v3-PurposeOfUse.json"));
+    let system = shared_data(&format!("{folder}/CodeSystem-v3-ActReason.json"));
+    let (Some(set), Some(system)) = (set, system) else {
+        eprintln!("{folder} is not here: the table was not compared with HL7's value set");
+        return;
+    };
+    let set: serde_json::Value = serde_json::from_str(&set).unwrap();
+    let system: serde_json::Value = serde_json::from_str(&system).unwrap();
+    let include = &set["compose"]["include"];
+    assert_eq!(include.as_array().map(Vec::len), Some(1), "{include}");
+    let filter = &include[0]["filter"][0];
+    assert_eq!((&filter["op"], &filter["value"]), (&"is-a".into(), &"PurposeOfUse".into()));
+    let mut expanded = BTreeMap::new();
+    gather(&system["concept"], None, false, &mut expanded);
+    let mut refused = 0;
+    for code in expanded.keys().filter(|code| *code != "PurposeOfUse") {
+        let purpose = purpose(code);
+        assert!(is_known(&purpose), "{code} is not in the table");
+        if class_of(&purpose).is_none() {
+            refused += 1;
+            let anything = rows().iter().map(|row| Purpose::new(row.system, row.code).unwrap());
+            let covered = anything.into_iter().find(|granted| covers(granted, &purpose));
+            assert_eq!(covered, None, "{code} has no class and is permitted");
+        }
+    }
+    assert_eq!((expanded.len() - 1, refused), (59, 30));
+}
+
+/// Every pair of codes: a permit goes down within its class only, and a denial goes all the way.
+#[test]
+fn permits_stay_within_a_class_and_denials_reach_everything_below() {
+    let all = || rows().iter().map(|row| (row, Purpose::new(row.system, row.code).unwrap()));
+    for (granted_row, granted) in all() {
+        for (asked_row, asked) in all() {
+            let covered = covers(&granted, &asked);
+            let same = asked_row.class.is_some() && granted_row.class == asked_row.class;
+            assert!(!covered || same, "{granted} covers {asked} of another class");
+            assert!(!covered || granted.system() == asked.system(), "{granted} covers {asked}");
+            let below = Lineage::of(&asked).includes(&granted);
+            assert!(!covered || below, "{granted} covers {asked}, which is not below it");
+            let parent = asked_row.parent.filter(|_| granted != asked);
+            let above =
+                parent.is_some_and(|parent| Lineage::of(&purpose(parent)).includes(&granted));
+            assert_eq!(below, granted == asked || above, "a denial of {granted} for {asked}");
+        }
+    }
+}
+
+#[test]
+fn names_of_classes_are_distinct_and_all_are_listed() {
+    let names = Class::ALL.iter().map(|class| class.name());
+    assert_eq!(names.collect::<std::collections::BTreeSet<_>>().len(), Class::ALL.len());
+    let used = rows().iter().filter_map(|row| row.class);
+    assert!(used.into_iter().all(|class| Class::ALL.contains(&class)));
+}
+
 type Tree = BTreeMap<String, Option<String>>;
 
 fn gather(concepts: &serde_json::Value, parent: Option<&str>, within: bool, into: &mut Tree) {
