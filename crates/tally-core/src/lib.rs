@@ -3,6 +3,7 @@
 //! arguments, events go in and effects come out. Bytes of records never enter this crate.
 
 pub mod agreement;
+pub mod claims;
 pub mod consent;
 pub mod encoded;
 pub mod entry;

@@ -8,7 +8,7 @@
 mod explain;
 mod table;
 
-pub use explain::{REFUSAL_SYSTEM, Said};
+pub use explain::{REFUSAL_SYSTEM, SPINE_SYSTEM, Said};
 pub use table::Refusal;
 
 use std::fmt;
@@ -70,6 +70,33 @@ impl Refusal {
     #[must_use]
     pub fn on_ledger(self) -> Self {
         if self.scope() == Scope::Person { Self::PersonLevel } else { self }
+    }
+
+    /// The code of Spine that a client of the NHS's own services knows for it, where there is one that
+    /// helps: in the style of PDS and NRL.
+    #[must_use]
+    pub const fn spine_code(self) -> Option<&'static str> {
+        match self {
+            Self::UserMissing
+            | Self::TokenMalformed
+            | Self::TokenClaimMissing
+            | Self::TokenOrganisationMissing => Some("MISSING_OR_INVALID_HEADER"),
+            Self::TokenInvalid
+            | Self::TokenUnsigned
+            | Self::TokenAlgorithmRefused
+            | Self::TokenKeyUnknown
+            | Self::TokenLifeTooLong
+            | Self::TokenExpired
+            | Self::TokenNotYetValid
+            | Self::TokenIssuerUnknown
+            | Self::TokenAudienceWrong
+            | Self::TokenOrganisationWrong
+            | Self::TokenSubjectWrong
+            | Self::TokenReasonWrong
+            | Self::TokenScopeWrong
+            | Self::TokenUsedBefore => Some("ACCESS_DENIED"),
+            _ => None,
+        }
     }
 
     /// As the requester may know it: a refusal about a person looks like an unknown person.

@@ -9,6 +9,9 @@ use crate::id::{ExchangeId, MemberId, Purpose};
 /// The code system of refusals in FHIR.
 pub const REFUSAL_SYSTEM: &str = "https://tally.example/CodeSystem/refusal";
 
+/// The code system of errors at the NHS's own FHIR R4 services.
+pub const SPINE_SYSTEM: &str = "https://fhir.nhs.uk/R4/CodeSystem/Spine-ErrorOrWarningCode";
+
 /// A refusal, and the exchange that it is said about: names in the place of "the agreement", "this
 /// purpose" and "the provider".
 ///

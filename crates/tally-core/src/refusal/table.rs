@@ -290,4 +290,59 @@ refusals! {
     RangeInvalid = 108, "range-invalid", Caller, 416, "invalid", Ingress, ApplicationVendor;
         "The range lies outside the dataset."
         "Ask for a range within it."
+    // the user's token
+    TokenMalformed = 110, "token-malformed", Caller, 400, "invalid", Ingress, ApplicationVendor;
+        "The user's token is no JWT that can be read: three parts in base64url, JSON within limits, no extension that must be understood."
+        "Send a token as RFC 7519 and Spine have it, in Authorization: Bearer."
+    TokenUnsigned = 111, "token-unsigned", Caller, 401, "security", Ingress, OwnOperator;
+        "The user's token has no signature, and this ingress takes none of these."
+        "Send a signed token; or set unsigned_tokens, and its users are asserted, not verified."
+    TokenAlgorithmRefused = 112, "token-algorithm-refused", Caller, 401, "security", Ingress, OwnOperator;
+        "The user's token is signed with an algorithm that is not its key's, or none of RS256, RS512, ES256, ES384 and EdDSA."
+        "Have the token signed with the algorithm of the key that it names."
+    TokenKeyUnknown = 113, "token-key-unknown", Caller, 401, "security", Ingress, OwnOperator;
+        "The ingress has no key by the name in the user's token, or several keys and the token names none."
+        "Put the issuer's current keys into the file that jwks names."
+    TokenKeysUnreadable = 114, "token-keys-unreadable", Us, 503, "exception", Ingress, OwnOperator;
+        "The file with the issuer's keys can't be read now, so no signature can be checked."
+        "Mend the file that jwks names; it is read again within a second."
+    TokenLifeTooLong = 115, "token-life-too-long", Caller, 401, "security", Ingress, ApplicationVendor;
+        "The user's token is valid for more than 300 seconds from its issue, or ends before it begins."
+        "Issue tokens whose exp is iat and at most 300 seconds."
+    TokenExpired = 116, "token-expired", Caller, 401, "expired", Ingress, ApplicationVendor;
+        "The user's token has expired."
+        "Get a new token for each request; if it recurs, set the clocks."
+    TokenNotYetValid = 117, "token-not-yet-valid", Caller, 401, "security", Ingress, OwnOperator;
+        "The user's token was issued, or begins, more than 30 seconds in the future."
+        "Set the clocks of the issuer and of this machine."
+    TokenIssuerUnknown = 118, "token-issuer-unknown", Caller, 401, "security", Ingress, OwnOperator;
+        "The user's token is not of the issuer that this ingress trusts."
+        "Get the token from that issuer, or mend issuer in the configuration."
+    TokenAudienceWrong = 119, "token-audience-wrong", Caller, 401, "security", Ingress, OwnOperator;
+        "The user's token was made for somebody else."
+        "Get a token for the audience in the configuration of the ingress."
+    TokenClaimMissing = 120, "token-claim-missing", Caller, 400, "required", Ingress, ApplicationVendor;
+        "The user's token lacks iat, exp, sub, the scope, or a user with an identifier."
+        "Send all claims of Spine: requesting_user or requesting_practitioner, requested_scope or scope."
+    TokenOrganisationMissing = 121, "token-organisation-missing", Caller, 400, "required", Ingress, ApplicationVendor;
+        "The user's token does not say for which organisation the user acts."
+        "State the ODS code in requesting_organization."
+    TokenOrganisationWrong = 122, "token-organisation-wrong", Caller, 401, "security", Ingress, OwnOperator;
+        "The organisation in the user's token has no code that is this member's today."
+        "Ask through that organisation's own agent, or have the code added to the member's register."
+    TokenSubjectWrong = 123, "token-subject-wrong", Caller, 401, "security", Ingress, ApplicationVendor;
+        "The subject of the user's token is not the user in it."
+        "Make sub the requesting_practitioner's id, or the same as requesting_user."
+    TokenReasonWrong = 124, "token-reason-wrong", Caller, 401, "security", Ingress, ApplicationVendor;
+        "The reason in the user's token does not cover this purpose: directcare is direct care, and break-glass for it."
+        "Get a token for what is done, or state the purpose that it is for."
+    TokenScopeWrong = 125, "token-scope-wrong", Caller, 403, "security", Ingress, ApplicationVendor;
+        "The user's token is not for reading."
+        "Ask for a token with the scope patient/*.read."
+    TokenUsedBefore = 126, "token-used-before", Caller, 401, "security", Ingress, ApplicationVendor;
+        "This very token came with an earlier request, and each request has its own."
+        "Get a new token for each request, for each page and when trying again too."
+    TokensTooMany = 127, "tokens-too-many", Environment, 503, "throttled", Ingress, OwnOperator;
+        "So many tokens came within five minutes that this agent can't tell new ones from used ones."
+        "Try again in some minutes; if it recurs, find out which application asks so much."
 }
