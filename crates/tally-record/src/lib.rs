@@ -1,5 +1,5 @@
-//! What the records of a source are about, and how fewer of their bytes are released. Pure: bytes go
-//! in, items or fewer bytes come out.
+//! What the records of a source are about, and how fewer of their bytes are released; and what the
+//! token of a request claims. Pure: bytes go in, items, claims or fewer bytes come out.
 //!
 //! Invariants:
 //!
@@ -17,6 +17,7 @@ mod error;
 pub mod fhir;
 mod json;
 mod subjects;
+pub mod token;
 
 pub use error::RecordError;
 pub use subjects::{Subjects, SubjectsError};
