@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it has not")]
 
 mod books;
+mod claims;
 mod halves;
 mod needles;
 mod outcome;

@@ -26,11 +26,11 @@ use tokio::task::spawn_blocking;
 
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
 use crate::clock::Clock;
-use crate::config::{AgentConfig, AgentLimits};
+use crate::config::{AgentConfig, AgentLimits, IngressUser};
 use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
-use crate::ingress::{self, IngressParts};
+use crate::ingress::{self, IngressParts, KeyFileError as TokenKeysError, Tokens};
 use crate::metrics::{Metrics, Observed};
 use crate::peers::ListenError;
 use crate::source::{SourceError, Sources};
@@ -91,6 +91,9 @@ pub enum StartError {
     /// The agent's key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The keys of whoever issues its users' tokens.
+    #[error(transparent)]
+    TokenKeys(#[from] TokenKeysError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,6 +136,10 @@ impl Agent {
         let genesis = read_genesis(&config.genesis, config.mesh_id)?;
         let identity = load_identity(config, genesis.value())?;
         let agent_key = keyfile::load(&config.agent_key, KeyUse::Agent)?;
+        let tokens = match &config.ingress.user {
+            IngressUser::Token(settings) => Some(Tokens::open(settings)?),
+            IngressUser::Header | IngressUser::Service(_) => None,
+        };
         let ledger = addresses(config, genesis.value()).await?;
         let log_keys = log_keys(genesis.value())?;
         let limits = limits(&config.limits);
@@ -166,7 +173,7 @@ impl Agent {
             path: config.data_dir.join(crate::admin::api::SOCKET),
             source,
         })?;
-        let listeners = (ingress, health, admin);
+        let listeners = ((ingress, tokens), health, admin);
         Self::serve(config, genesis, exchange, store, sources, metrics, listeners)
     }
 
@@ -177,7 +184,11 @@ impl Agent {
         store: Store,
         sources: Arc<Sources>,
         metrics: Metrics,
-        (ingress, health, admin): (TcpListener, TcpListener, AdminSocket),
+        ((ingress, tokens), health, admin): (
+            (TcpListener, Option<Tokens>),
+            TcpListener,
+            AdminSocket,
+        ),
     ) -> Result<Self, StartError> {
         let closed = exchange.closed_source();
         let (seen, replica, why) = (store.clone(), exchange.replica().clone(), Arc::clone(&closed));
@@ -205,6 +216,7 @@ impl Agent {
                 member: config.member.clone(),
                 genesis,
                 settings: config.ingress.clone(),
+                tokens,
                 requester: exchange.requester().clone(),
                 replica: exchange.replica().clone(),
                 recorder: exchange.recorder().clone(),

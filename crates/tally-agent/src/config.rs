@@ -25,6 +25,10 @@
 //! listen = "127.0.0.1:7601"        # TCP, loopback only
 //! purpose = "TREAT"                # optional: where a request has no Tally-Purpose
 //! user = "header"                  # header | jwt | service:NAME
+//! # jwks = "issuer.jwks.json"      # for jwt: the issuer's public keys, read again when they change
+//! # issuer = "https://…"           # optional: the only iss that is taken
+//! # audience = "https://…"         # optional: what aud has to name
+//! # unsigned_tokens = true         # tokens without signature too: their users are asserted
 //! [health]
 //! listen = "0.0.0.0:7602"          # TCP
 //!
@@ -41,16 +45,19 @@
 //! A variable's name is `TALLY_AGENT_` and the key in capitals, with `_` for the dot:
 //! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
 
+mod ingress;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Value, overrides};
-use tally_core::id::{MemberId, MeshId, OfficerRole, Purpose};
+use tally_core::file::{self, Keys, OverrideKind, Problem, Section, overrides};
+use tally_core::id::{MemberId, MeshId, OfficerRole};
 use tally_core::register::Address;
 use tally_net::config_file::load_config;
 
 use crate::source::SourceSettings;
 
+pub use ingress::{IngressSettings, IngressUser, TokenSettings};
 pub use tally_net::config_file::ConfigError;
 
 /// Bytes of a configuration file at most.
@@ -59,8 +66,6 @@ pub const FILE_LEN_MAX: usize = 256 * 1024;
 const PREFIX: &str = "TALLY_AGENT_";
 /// Ledger nodes, and sources, at most.
 const LIST_LEN_MAX: usize = 64;
-/// Bytes of a service's name at most.
-const SERVICE_LEN_MAX: usize = 128;
 
 /// Keys that a variable may set, and what each takes.
 const KEYS: &[(&str, OverrideKind)] = &[
@@ -77,6 +82,9 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("ingress.listen", OverrideKind::Text),
     ("ingress.purpose", OverrideKind::Text),
     ("ingress.user", OverrideKind::Text),
+    ("ingress.jwks", OverrideKind::Text),
+    ("ingress.issuer", OverrideKind::Text),
+    ("ingress.audience", OverrideKind::Text),
     ("health.listen", OverrideKind::Text),
     ("limits.exchanges_max", OverrideKind::Number),
     ("limits.requests_max", OverrideKind::Number),
@@ -117,26 +125,6 @@ pub struct AgentConfig {
     pub limits: AgentLimits,
     /// What officers sign with.
     pub officer: Option<OfficerSettings>,
-}
-
-/// Where the member's applications ask, and how they are known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngressSettings {
-    /// Over TCP, loopback only. Default port 7601.
-    pub listen: SocketAddr,
-    /// The purpose of requests that state none.
-    pub purpose: Option<Purpose>,
-    /// Who the user is.
-    pub user: IngressUser,
-}
-
-/// How the user of a request is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IngressUser {
-    /// By the header `Tally-User`: asserted by the application.
-    Header,
-    /// The application itself is the user.
-    Service(String),
 }
 
 /// What an officer signs with.
@@ -214,7 +202,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let mut quic = section.table(&mut keys, "quic");
     let quic_listen = section.listen_in(&mut quic, (Ipv4Addr::UNSPECIFIED, 7600).into());
     section.reader.close(quic);
-    let ingress = ingress(section, &mut keys);
+    let ingress = ingress::read(section, &mut keys);
     let mut health = section.table(&mut keys, "health");
     let health_listen = section.listen_in(&mut health, (Ipv4Addr::UNSPECIFIED, 7602).into());
     section.reader.close(health);
@@ -246,49 +234,6 @@ fn addresses(section: &mut Section<'_, '_>, mesh: &mut Keys<'_>) -> Option<Vec<A
     let Some(value) = section.reader.optional(mesh, "ledger") else { return Some(Vec::new()) };
     let elements = section.reader.list(&value, LIST_LEN_MAX)?;
     elements.iter().map(|it| section.reader.parsed(it)).collect()
-}
-
-fn ingress(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<IngressSettings> {
-    let mut table = section.table(keys, "ingress");
-    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 7601));
-    let value_of = |it: Option<SocketAddr>| it.filter(|it| !it.ip().is_loopback());
-    let listen = section.listen_in(&mut table, default);
-    if let Some(open) = value_of(listen) {
-        let path = "ingress.listen".to_owned();
-        let what = format!(
-            "{open} is not on loopback: whoever reaches it would ask in this member's name"
-        );
-        section.reader.complain_at(Problem { path, line: None, what });
-    }
-    let purpose = match section.reader.optional(&mut table, "purpose") {
-        None => Some(None),
-        Some(it) => section.reader.parsed(&it).map(Some),
-    };
-    let user = match section.reader.optional(&mut table, "user") {
-        None => Some(IngressUser::Header),
-        Some(it) => user(section, &it),
-    };
-    section.reader.close(table);
-    Some(IngressSettings { listen: listen?, purpose: purpose?, user: user? })
-}
-
-fn user(section: &mut Section<'_, '_>, value: &Value<'_>) -> Option<IngressUser> {
-    let text = section.reader.text(value, SERVICE_LEN_MAX)?;
-    if text == "header" {
-        return Some(IngressUser::Header);
-    }
-    match text.strip_prefix("service:") {
-        Some(name) if !name.is_empty() => Some(IngressUser::Service(name.to_owned())),
-        _ if text == "jwt" => {
-            let what = "this version checks no tokens yet: expected header or service:NAME";
-            section.reader.complain(value, what);
-            None
-        }
-        _ => {
-            section.reader.complain(value, "expected header, jwt or service:NAME");
-            None
-        }
-    }
 }
 
 fn sources(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Vec<SourceSettings>> {

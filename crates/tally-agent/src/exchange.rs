@@ -84,6 +84,8 @@ pub trait Outcomes: Send + Sync + 'static {
     fn ended(&self, side: Side, ended: &Ended);
     /// A request was turned away before it became an exchange.
     fn turned_away(&self, side: Side, refusal: Refusal);
+    /// A record was released on a relationship that its user alone claims.
+    fn self_claimed(&self);
 }
 
 /// Which side of an exchange.
@@ -375,6 +377,8 @@ impl Outcomes for Uncounted {
     fn ended(&self, _: Side, _: &Ended) {}
 
     fn turned_away(&self, _: Side, _: Refusal) {}
+
+    fn self_claimed(&self) {}
 }
 
 impl Drop for Exchange {

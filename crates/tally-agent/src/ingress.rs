@@ -11,6 +11,7 @@ mod catalogue;
 mod guard;
 mod receipt;
 mod request;
+mod token;
 
 use std::sync::Arc;
 
@@ -21,21 +22,25 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tally_core::Encoded;
+use tally_core::claims::User;
 use tally_core::entry::Genesis;
-use tally_core::id::{MemberId, SourceId};
+use tally_core::id::{ExchangeId, MemberId, OdsCode, Purpose, SourceId};
 use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tokio::net::TcpListener;
 
+use crate::clock::wall;
 use crate::config::IngressSettings;
-use crate::exchange::{Ask, Outcomes, Requester, Side};
+use crate::exchange::{Ask, Head, Outcomes, Requester, Side};
 use crate::http::{HttpLimits, HttpServer};
 use crate::recorder::Recorder;
 use crate::replica::Replica;
 use crate::source::{Sources, capability};
 use crate::store::Store;
 use answer::{Form, answer, refused_here};
-use request::{Said, Unfit, Wanted};
+use request::{Said, Unfit, Wanted, is_self_claimed};
+
+pub use token::{KeyFileError, Tokens};
 
 /// What the ingress works with.
 pub struct IngressParts {
@@ -45,6 +50,8 @@ pub struct IngressParts {
     pub genesis: Encoded<Genesis>,
     /// How its applications are known.
     pub settings: IngressSettings,
+    /// Checks the tokens of its users, where it takes any.
+    pub tokens: Option<Tokens>,
     /// Asks other members.
     pub requester: Requester,
     /// The registers.
@@ -170,7 +177,8 @@ impl Ingress {
         offset: u64,
         headers: &HeaderMap,
     ) -> Result<Ask, Unfit> {
-        let said = Said::read(headers, &self.0.settings)?;
+        let token = |text: &str, purpose: &Purpose| self.user_of(text, purpose);
+        let said = Said::read(headers, &self.0.settings, token)?;
         let provider = self.member(member)?;
         self.known_source(&provider, &source)?;
         Ok(Ask {
@@ -184,12 +192,23 @@ impl Ingress {
             agreement: said.agreement,
             user_known: said.user_known,
             user: said.user,
-            role: None,
+            role: said.role,
             relationship: said.relationship,
             reason: said.reason,
             resumes: None,
             request_ids: said.request_ids,
         })
+    }
+
+    /// Whose a token is. It has to be of this member, by a code that the member has today.
+    fn user_of(&self, token: &str, purpose: &Purpose) -> Result<User, Refusal> {
+        let tokens = self.0.tokens.as_ref().ok_or(Refusal::TokenKeysUnreadable)?;
+        let known = self.0.replica.known();
+        let own = known.registers.member(&self.0.member);
+        let codes = own.map(|member| member.codes.as_slice()).unwrap_or_default();
+        let codes = codes.iter().filter(|code| code.system == "ods");
+        let codes: Vec<OdsCode> = codes.filter_map(|code| code.value.parse().ok()).collect();
+        tokens.check(token, purpose, &codes, wall())
     }
 
     fn member(&self, text: &str) -> Result<MemberId, Unfit> {
@@ -223,13 +242,26 @@ impl Ingress {
         };
         let (provider, purpose, offset) = (ask.provider.clone(), ask.purpose.clone(), ask.offset);
         let head_only = *method == Method::HEAD;
+        let self_claimed = ask.relationship.as_deref().is_some_and(is_self_claimed);
         match self.0.requester.ask(ask).await {
-            Ok(given) => answer(given, &provider, &purpose, offset, head_only, form).await,
+            Ok(given) => {
+                if self_claimed && matches!(given.head, Head::Permit { .. }) {
+                    self.alert_self_claimed(&given.exchange, &provider);
+                }
+                answer(given, &provider, &purpose, offset, head_only, form).await
+            }
             Err(refusal) => {
                 // It was counted where it was turned away.
                 refused_here(&Unfit::new(refusal, ""), Some((&provider, &purpose)))
             }
         }
+    }
+
+    /// Tells the privacy officer that a record was seen on nobody's word but the user's, as SCR does: by
+    /// a reference alone, with nobody's name or number.
+    fn alert_self_claimed(&self, exchange: &ExchangeId, provider: &MemberId) {
+        tracing::warn!(%exchange, %provider, "alert: a relationship was self-claimed");
+        self.0.outcomes.self_claimed();
     }
 
     /// Refuses what does not get past the ingress: a log line and a metric, no entry.

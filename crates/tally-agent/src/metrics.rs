@@ -26,6 +26,7 @@ struct All {
     exchanges: IntCounterVec,
     turned_away: IntCounterVec,
     released: IntCounter,
+    self_claimed: IntCounter,
     seconds: Histogram,
     outbox: IntGauge,
     ledger_size: IntGauge,
@@ -68,6 +69,10 @@ impl Metrics {
             "tally_agent_released_bytes_total",
             "Bytes of records that left as this member's.",
         )?;
+        let self_claimed = IntCounter::new(
+            "tally_agent_self_claimed_total",
+            "Answers with records to users whose relationship to the person they alone claim.",
+        )?;
         let seconds = Histogram::with_opts(
             HistogramOpts::new(
                 "tally_agent_exchange_seconds",
@@ -85,6 +90,7 @@ impl Metrics {
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(turned_away.clone()))?;
         registry.register(Box::new(released.clone()))?;
+        registry.register(Box::new(self_claimed.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(outbox.clone()))?;
         registry.register(Box::new(ledger_size.clone()))?;
@@ -95,6 +101,7 @@ impl Metrics {
             exchanges,
             turned_away,
             released,
+            self_claimed,
             seconds,
             outbox,
             ledger_size,
@@ -133,6 +140,10 @@ impl Outcomes for Metrics {
 
     fn turned_away(&self, side: Side, refusal: Refusal) {
         self.0.turned_away.with_label_values(&[side.name(), refusal.on_ledger().code()]).inc();
+    }
+
+    fn self_claimed(&self) {
+        self.0.self_claimed.inc();
     }
 }
 

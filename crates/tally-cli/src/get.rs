@@ -19,7 +19,7 @@ use crate::agent::bound;
 use crate::args::GetArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
-use crate::system::write_private;
+use crate::system::{read_text, write_private};
 
 /// A connection on this machine takes no longer than this.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A body that stands still for so long has ended.
 const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a file with a token at most.
+const TOKEN_LEN_MAX: u64 = 64 * 1024;
 /// Bytes of a refusal, and of a receipt, at most.
 const SMALL_LEN_MAX: usize = 4 * 1024 * 1024;
 
@@ -50,7 +52,7 @@ pub(crate) fn get(args: &GetArgs, config: Option<&Path>, output: Output) -> Resu
 
 async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exit, Failure> {
     let mut ingress = Ingress::connect(config).await?;
-    let answer = ingress.get(&args.path, &headers(args)).await?;
+    let answer = ingress.get(&args.path, &headers(args)?).await?;
     let status = answer.status();
     if !status.is_success() {
         let body = small(answer.into_body()).await?;
@@ -120,20 +122,21 @@ impl Ingress {
     }
 }
 
-fn headers(args: &GetArgs) -> Vec<(&'static str, String)> {
+fn headers(args: &GetArgs) -> Result<Vec<(&'static str, String)>, Failure> {
+    let token = args.token.as_deref().map(|path| read_text(path, TOKEN_LEN_MAX)).transpose()?;
+    let token = token.map(|text| format!("Bearer {}", text.trim()));
     let encoded = |text: &String| {
         percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
     };
-    [
+    let headers = [
+        ("authorization", token),
         ("tally-purpose", args.purpose.clone()),
         ("tally-user", args.user.clone()),
         ("tally-reason", args.reason.as_ref().map(encoded)),
         ("tally-agreement", args.agreement.clone()),
         ("tally-relationship", args.relationship.clone()),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
-    .collect()
+    ];
+    Ok(headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 /// Writes a body to standard output as it comes.

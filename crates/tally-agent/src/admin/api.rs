@@ -281,6 +281,10 @@ pub struct SubjectRow {
     pub code: Option<String>,
     /// The user, as the requester said.
     pub user: Option<String>,
+    /// The user's role, likewise.
+    pub role: Option<String>,
+    /// How the user is related to the person, likewise.
+    pub relationship: Option<String>,
     /// The reason, as the requester said.
     pub reason: Option<String>,
     /// The records, as `Type/id`.

@@ -145,6 +145,8 @@ impl Search {
             outcome,
             code,
             user: opening.and_then(|it| it.user.clone()),
+            role: opening.and_then(|it| it.role.clone()),
+            relationship: opening.and_then(|it| it.relationship.clone()),
             reason: opening.and_then(|it| it.reason.clone()),
             records: own_part.flat_map(|it| it.record_ids.clone()).collect(),
         })

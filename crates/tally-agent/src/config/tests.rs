@@ -51,6 +51,33 @@ fn a_limit_that_lets_nothing_through_is_refused() {
 fn what_is_not_known_is_refused() {
     assert!(read("[quic]\nlisen = \"0.0.0.0:1\"\n", &[]).is_err());
     assert!(read("", &[("TALLY_AGENT_QUIC_LISEN", "0.0.0.0:1")]).is_err());
-    let jwt = read("[ingress]\nuser = \"jwt\"\n", &[]).unwrap_err();
-    assert!(jwt.contains("no tokens yet"), "{jwt}");
+}
+
+#[test]
+fn tokens_are_taken_only_with_keys_or_where_the_ingress_says_that_it_takes_unsigned_ones() {
+    let ingress = |lines: &str| {
+        let config = read(&format!("[ingress]\n{lines}\n"), &[]);
+        config.map(|config| config.ingress.user)
+    };
+    let none = ingress("user = \"jwt\"").unwrap_err();
+    assert!(none.contains("needs jwks"), "{none}");
+    let refused = ingress("user = \"jwt\"\nunsigned_tokens = false").unwrap_err();
+    assert!(refused.contains("needs jwks"), "{refused}");
+    let all = "user = \"jwt\"\njwks = \"keys.json\"\nissuer = \"i\"\naudience = \"a\"";
+    let settings = TokenSettings {
+        jwks: Some("base/keys.json".into()),
+        issuer: Some("i".to_owned()),
+        audience: Some("a".to_owned()),
+        unsigned: false,
+    };
+    assert_eq!(ingress(all), Ok(IngressUser::Token(settings)));
+    let unsigned = TokenSettings { unsigned: true, ..TokenSettings::default() };
+    let taken = ingress("user = \"jwt\"\nunsigned_tokens = true");
+    assert_eq!(taken, Ok(IngressUser::Token(unsigned)));
+    for lines in ["jwks = \"keys.json\"", "user = \"service:pas\"\nunsigned_tokens = true"] {
+        let unused = ingress(lines).unwrap_err();
+        assert!(unused.contains("are for user = \"jwt\""), "{unused}");
+    }
+    assert!(ingress("user = \"service:\"").unwrap_err().contains("header, jwt or service"));
+    assert!(ingress("user = \"jwt\"\njwks = \"k\"\nissuer = \"\"").is_err());
 }

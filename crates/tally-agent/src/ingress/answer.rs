@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use serde_json::json;
 use tally_core::id::{ExchangeId, MemberId, Purpose};
-use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, Said};
+use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM, Said};
 
 use super::request::Unfit;
 use super::status;
@@ -98,15 +98,16 @@ pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) 
         remedy = remedy.replace("the provider", provider.as_str());
     }
     let diagnostics = format!("To make this work: {remedy} Ask: {}.", refusal.ask());
+    let mut coding = vec![json!({ "system": REFUSAL_SYSTEM, "code": refusal.code() })];
+    if let Some(code) = refusal.spine_code() {
+        coding.push(json!({ "system": SPINE_SYSTEM, "code": code }));
+    }
     let outcome = json!({
         "resourceType": "OperationOutcome",
         "issue": [{
             "severity": "error",
             "code": refusal.fhir_issue(),
-            "details": {
-                "coding": [{ "system": REFUSAL_SYSTEM, "code": refusal.code() }],
-                "text": text,
-            },
+            "details": { "coding": coding, "text": text },
             "diagnostics": diagnostics,
         }],
     });
@@ -130,6 +131,14 @@ fn outcome_response(refusal: Refusal, outcome: String, mut headers: HeaderMap) -
     let status = status(refusal);
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         insert(&mut headers, header::RETRY_AFTER, RETRY_AFTER_S);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 6750 §3: without a token there is nothing wrong with it yet.
+        let challenge = match refusal {
+            Refusal::UserMissing => "Bearer",
+            _ => "Bearer error=\"invalid_token\"",
+        };
+        insert(&mut headers, header::WWW_AUTHENTICATE, challenge);
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         insert(&mut headers, header::ALLOW, "GET, HEAD");

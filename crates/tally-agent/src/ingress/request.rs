@@ -3,6 +3,7 @@
 
 use axum::http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
+use tally_core::claims::{User, WHO_LEN_MAX};
 use tally_core::entry::{Action, UserKnown};
 use tally_core::id::{AgreementId, Purpose};
 use tally_core::purpose::is_known;
@@ -10,15 +11,15 @@ use tally_core::refusal::Refusal;
 
 use crate::config::{IngressSettings, IngressUser};
 
-/// Bytes of a user, a role and a relationship at most.
-const WHO_LEN_MAX: usize = 256;
 /// Bytes of a reason at most.
 const REASON_LEN_MAX: usize = 1024;
 /// Bytes of a path and of a query at most.
 const PATH_LEN_MAX: usize = 2048;
 const QUERY_LEN_MAX: usize = 8192;
 /// Relationships that an application may state.
-const RELATIONSHIPS: [&str; 4] = ["referral", "caseload", "encounter", "self-claimed"];
+const RELATIONSHIPS: [&str; 4] = ["referral", "caseload", "encounter", SELF_CLAIMED];
+/// The one that nobody but the user vouches for.
+const SELF_CLAIMED: &str = "self-claimed";
 
 /// Why, who, and under which agreement.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub(super) struct Said {
     pub(super) agreement: Option<AgreementId>,
     pub(super) user_known: UserKnown,
     pub(super) user: Option<String>,
+    pub(super) role: Option<String>,
     pub(super) relationship: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) request_ids: Vec<String>,
@@ -54,11 +56,16 @@ impl Unfit {
 }
 
 impl Said {
-    /// Reads the headers, with what the ingress says where they say nothing.
+    /// Reads the headers, with what the ingress says where they say nothing. `token` says whose a token
+    /// is, where the ingress takes tokens.
     ///
     /// # Errors
     /// [`Unfit`] if something that is needed is missing, or can't be read.
-    pub(super) fn read(headers: &HeaderMap, ingress: &IngressSettings) -> Result<Self, Unfit> {
+    pub(super) fn read(
+        headers: &HeaderMap,
+        ingress: &IngressSettings,
+        token: impl FnOnce(&str, &Purpose) -> Result<User, Refusal>,
+    ) -> Result<Self, Unfit> {
         let purpose = match header(headers, "tally-purpose")? {
             Some(text) => known_purpose(text)?,
             None => {
@@ -68,19 +75,40 @@ impl Said {
         };
         let agreement = header(headers, "tally-agreement")?;
         let agreement = agreement.map(|text| parsed(text, "Tally-Agreement")).transpose()?;
-        let (user_known, user) = match &ingress.user {
-            IngressUser::Service(name) => (UserKnown::Service, Some(format!("service|{name}"))),
-            IngressUser::Header => match header(headers, "tally-user")? {
-                None => (UserKnown::Service, None),
-                Some(text) => (UserKnown::Asserted, Some(user(text)?)),
-            },
-        };
         let relationship = header(headers, "tally-relationship")?.map(relationship).transpose()?;
         let reason = header(headers, "tally-reason")?.map(reason).transpose()?;
         let request_ids = header(headers, "x-request-id")?.filter(|id| id.len() <= 128);
         let request_ids = request_ids.map(str::to_owned).into_iter().collect();
-        Ok(Self { purpose, agreement, user_known, user, relationship, reason, request_ids })
+        let (user_known, user, role) = match &ingress.user {
+            IngressUser::Service(name) => {
+                (UserKnown::Service, Some(format!("service|{name}")), None)
+            }
+            IngressUser::Header => match header(headers, "tally-user")? {
+                None => (UserKnown::Service, None, None),
+                Some(text) => (UserKnown::Asserted, Some(user(text)?), None),
+            },
+            // Last: a token is used up by being looked at.
+            IngressUser::Token(_) => {
+                let user = token(bearer(headers)?, &purpose);
+                let user = user.map_err(|refusal| Unfit::new(refusal, ""))?;
+                (user.known, Some(user.user), user.role)
+            }
+        };
+        Ok(Self { purpose, agreement, user_known, user, role, relationship, reason, request_ids })
     }
+}
+
+/// Whether nobody but the user says so.
+pub(super) fn is_self_claimed(relationship: &str) -> bool {
+    relationship.split('|').next() == Some(SELF_CLAIMED)
+}
+
+/// The token of a request (RFC 6750 §2.1). Never in a query: that is logged on the way.
+fn bearer(headers: &HeaderMap) -> Result<&str, Unfit> {
+    let missing = || Unfit::new(Refusal::UserMissing, "");
+    let text = header(headers, "authorization")?.ok_or_else(missing)?;
+    let scheme = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    scheme.map(|(_, token)| token.trim()).filter(|token| !token.is_empty()).ok_or_else(missing)
 }
 
 impl Wanted {
@@ -235,6 +263,7 @@ fn reason(text: &str) -> Result<String, Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TokenSettings;
 
     fn ingress(purpose: Option<&str>, user: IngressUser) -> IngressSettings {
         let listen = "127.0.0.1:0".parse().unwrap();
@@ -245,9 +274,13 @@ mod tests {
         lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
+    fn no_token(_: &str, _: &Purpose) -> Result<User, Refusal> {
+        Err(Refusal::TokenInvalid)
+    }
+
     fn read(lines: &[(&'static str, &str)]) -> Result<Said, Refusal> {
         let ingress = ingress(Some("TREAT"), IngressUser::Header);
-        Said::read(&headers(lines), &ingress).map_err(|unfit| unfit.refusal)
+        Said::read(&headers(lines), &ingress, no_token).map_err(|unfit| unfit.refusal)
     }
 
     #[test]
@@ -264,16 +297,52 @@ mod tests {
             (Some("cis2|555"), UserKnown::Asserted)
         );
         let service = ingress(None, IngressUser::Service("pas".to_owned()));
-        let said =
-            Said::read(&headers(&[("tally-purpose", "TREAT"), ("tally-user", "a|b")]), &service);
+        let said = Said::read(
+            &headers(&[("tally-purpose", "TREAT"), ("tally-user", "a|b")]),
+            &service,
+            no_token,
+        );
         // An application can't make itself a person where the ingress knows better.
         assert_eq!(said.ok().unwrap().user.as_deref(), Some("service|pas"));
     }
 
     #[test]
+    fn where_tokens_are_taken_nothing_else_makes_a_user() {
+        let ingress = ingress(Some("TREAT"), IngressUser::Token(TokenSettings::default()));
+        let said = |lines: &[(&'static str, &str)]| {
+            let token = |text: &str, _: &Purpose| match text {
+                "a.b.c" => Ok(User {
+                    known: UserKnown::Verified,
+                    user: "staff|wren".to_owned(),
+                    role: Some("role|7".to_owned()),
+                }),
+                _ => Err(Refusal::TokenInvalid),
+            };
+            Said::read(&headers(lines), &ingress, token).map_err(|unfit| unfit.refusal)
+        };
+        let named = ("tally-user", "staff|other");
+        let known = said(&[named, ("authorization", "bearer a.b.c")]).ok().unwrap();
+        assert_eq!(known.user_known, UserKnown::Verified);
+        assert_eq!(
+            (known.user.as_deref(), known.role.as_deref()),
+            (Some("staff|wren"), Some("role|7"))
+        );
+        let bad = said(&[("authorization", "Bearer a.b.d")]).err();
+        assert_eq!(bad, Some(Refusal::TokenInvalid));
+        for text in ["Basic a.b.c", "a.b.c", "Bearer", "Bearer ", ""] {
+            let refused = said(&[named, ("authorization", text)]).err();
+            assert_eq!(refused, Some(Refusal::UserMissing), "{text}");
+        }
+        assert_eq!(said(&[named]).err(), Some(Refusal::UserMissing));
+        // What is wrong beside the token is told before it is used up.
+        let twice = said(&[("authorization", "Bearer a.b.d"), ("tally-relationship", "friend")]);
+        assert_eq!(twice.err(), Some(Refusal::HeaderInvalid));
+    }
+
+    #[test]
     fn what_can_not_be_read_is_refused_with_its_code() {
         let without = ingress(None, IngressUser::Header);
-        let missing = Said::read(&HeaderMap::new(), &without).err().unwrap();
+        let missing = Said::read(&HeaderMap::new(), &without, no_token).err().unwrap();
         assert_eq!(missing.refusal, Refusal::PurposeMissing);
         for line in [
             ("tally-purpose", "no purpose at all"),
@@ -289,7 +358,7 @@ mod tests {
         }
         let mut twice = headers(&[("tally-purpose", "TREAT")]);
         twice.append("tally-purpose", "HRESCH".parse().unwrap());
-        let twice = Said::read(&twice, &without).err().unwrap();
+        let twice = Said::read(&twice, &without, no_token).err().unwrap();
         assert_eq!(twice.refusal, Refusal::HeaderInvalid);
     }
 

@@ -24,6 +24,9 @@ pub(crate) struct GetArgs {
     /// Who asks, as system|value.
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
+    /// A file with the user's token, for an ingress that takes tokens.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
     /// Why, in words.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tally_agent::config::IngressUser;
 use tally_agent::source::SourceSettings;
 use tally_core::entry::Environment;
-use tally_core::file::{self, Keys, Problem, Reader, Value, Words};
+use tally_core::file::{self, Keys, Problem, Reader, Section, Value, Words};
 use tally_core::id::{MemberId, MeshName, Purpose};
 use tally_core::register::OrganisationCode;
 
@@ -57,8 +58,8 @@ pub(crate) struct MemberPlan {
 pub(crate) struct IngressPlan {
     /// The purpose of requests that state none.
     pub(crate) purpose: Option<Purpose>,
-    /// `header` or `service:NAME`.
-    pub(crate) user: Option<String>,
+    /// How their users are known.
+    pub(crate) user: IngressUser,
 }
 
 impl MeshFile {
@@ -146,7 +147,7 @@ fn read_member(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<
     };
     let ingress = match reader.optional(&mut keys, "ingress") {
         None => Some(IngressPlan::default()),
-        Some(it) => read_ingresses(reader, &it),
+        Some(it) => read_ingresses(reader, &it, folder),
     };
     reader.close(keys);
     Some(MemberPlan { id: id?, name: name?, codes: codes?, sources: sources?, ingress: ingress? })
@@ -180,44 +181,26 @@ fn read_codes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<Organisation
 }
 
 /// One ingress is what an agent has.
-fn read_ingresses(reader: &mut Reader, value: &Value<'_>) -> Option<IngressPlan> {
+fn read_ingresses(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<IngressPlan> {
     let elements = reader.list(value, INGRESSES_MAX)?;
     if let Some(second) = elements.get(1) {
         reader.complain(second, "this version serves one ingress for each member");
     }
     match elements.first() {
         None => Some(IngressPlan::default()),
-        Some(first) => read_ingress(reader, first),
+        Some(first) => read_ingress(reader, first, folder),
     }
 }
 
-fn read_ingress(reader: &mut Reader, value: &Value<'_>) -> Option<IngressPlan> {
+fn read_ingress(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<IngressPlan> {
     let mut keys = reader.table(value)?;
     let purpose = match reader.optional(&mut keys, "purpose") {
         None => Some(None),
         Some(it) => reader.parsed(&it).map(Some),
     };
-    let user = match reader.optional(&mut keys, "user") {
-        None => Some(None),
-        Some(it) => read_user(reader, &it).map(Some),
-    };
+    let user = IngressUser::read(&mut Section { reader, folder }, &mut keys);
     reader.close(keys);
     Some(IngressPlan { purpose: purpose?, user: user? })
-}
-
-fn read_user(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
-    let text = reader.text(value, 128)?;
-    let known = text == "header" || text.strip_prefix("service:").is_some_and(|it| !it.is_empty());
-    if !known {
-        let what = if text == "jwt" {
-            "this version checks no tokens yet: expected header or service:NAME"
-        } else {
-            "expected header, jwt or service:NAME"
-        };
-        reader.complain(value, what);
-        return None;
-    }
-    Some(text.to_owned())
 }
 
 fn some_text<'d>(reader: &mut Reader, value: &Value<'d>) -> Option<&'d str> {

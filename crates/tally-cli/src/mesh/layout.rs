@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use tally_agent::config::IngressUser;
 use tally_agent::source::{SourceKind, SourceSettings};
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
@@ -288,15 +289,37 @@ fn agent_config(member: &MemberPlan, agent: &AgentPlan, mesh_id: &MeshId) -> Str
     if let Some(purpose) = &member.ingress.purpose {
         let _ = writeln!(text, "purpose = {}", quoted(&purpose.to_string()));
     }
-    if let Some(user) = &member.ingress.user {
-        let _ = writeln!(text, "user = {}", quoted(user));
-    }
+    text.push_str(&user_lines(&member.ingress.user));
     let _ = write!(text, "\n[health]\nlisten = \"{}\"\n", listen(agent.health));
     for source in &member.sources {
         text.push_str(&source_table(source));
     }
     text.push_str("\n[officer]\nrole = \"ig-lead\"\nkey = \"officers/ig-lead.key\"\n");
     text
+}
+
+/// How the users of an ingress are known, in an agent's configuration.
+fn user_lines(user: &IngressUser) -> String {
+    match user {
+        IngressUser::Header => "user = \"header\"\n".to_owned(),
+        IngressUser::Service(name) => format!("user = {}\n", quoted(&format!("service:{name}"))),
+        IngressUser::Token(settings) => {
+            let mut text = "user = \"jwt\"\n".to_owned();
+            let jwks = settings.jwks.as_ref().map(|path| path.display().to_string());
+            let keys =
+                [("jwks", &jwks), ("issuer", &settings.issuer), ("audience", &settings.audience)];
+            for (key, value) in keys {
+                if let Some(value) = value {
+                    // Writing to a text can't fail.
+                    let _ = writeln!(text, "{key} = {}", quoted(value));
+                }
+            }
+            if settings.unsigned {
+                text.push_str("unsigned_tokens = true\n");
+            }
+            text
+        }
+    }
 }
 
 /// A `[[source]]` of an agent's configuration.
