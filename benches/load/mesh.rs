@@ -132,7 +132,12 @@ fn member(number: u64) -> MemberRecord {
     };
     MemberRecord {
         name: format!("{id} (fictional)"),
-        codes: vec![OrganisationCode { system: "ods".to_owned(), value: id.to_string() }],
+        codes: vec![OrganisationCode {
+            system: "ods".to_owned(),
+            value: id.to_string(),
+            from: None,
+            until: None,
+        }],
         ca: vec![0x30; 500],
         agent_key: agent_key(&id).verifying_key(),
         officers: vec![officer("caldicott"), officer("ig-lead")],
@@ -144,6 +149,8 @@ fn member(number: u64) -> MemberRecord {
         }],
         address: Some(format!("agent.{number}.example:7600").parse().unwrap()),
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
         id,
     }
 }

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tally_core::refusal::SPINE_SYSTEM;
-use tally_tests::dev::{Answer, Dev, Files};
+use tally_tests::dev::{Answer, Dev, Files, Row};
 use tally_tests::mesh::until;
 
 use super::TALLY;
@@ -28,7 +28,7 @@ agreements = ["care.toml"]
 [[member]]
 id = "RZ9"
 name = "Anytown Hospitals NHS Trust (fictional)"
-codes = { ods = "RZ9" }
+codes = { ods = ["G9V9S", { code = "RZ9", until = 2024-09-30 }, { code = "RZ4", until = 2024-09-30 }] }
 
 [[member.source]]
 id = "fhir"
@@ -38,7 +38,9 @@ path = "rz9"
 [[member]]
 id = "OTHERTON"
 name = "Otherton Community NHS Trust (fictional)"
-codes = { ods = "RZ8", gss = "E99000001" }
+codes = { ods = ["RZ8", { code = "RZ7", until = 2024-09-30 }], gss = "E99000001" }
+supersedes = ["RZ7"]
+dspt = { status = "not-met", published_on = 2026-06-30 }
 
 [[member.ingress]]
 purpose = "TREAT"
@@ -204,6 +206,7 @@ async fn a_token_makes_a_verified_user_and_each_fault_of_one_has_its_code() {
     let mut books = Books::default();
     known(&dev, &issuer, &mut books).await;
     unknown(&dev, &issuer).await;
+    by_code(&dev, &mut books).await;
     keys_that_change(&dev, &issuer, &mut books).await;
     let rows = books.balance(&dev).await;
     let known = |row: &Value| row["user_known"].as_str().map(str::to_owned);
@@ -213,6 +216,10 @@ async fn a_token_makes_a_verified_user_and_each_fault_of_one_has_its_code() {
     };
     assert_eq!(of(TRUST).into_iter().collect::<Vec<_>>(), ["verified"]);
     assert_eq!(of(COUNCIL).into_iter().collect::<Vec<_>>(), ["asserted"]);
+    let named = |row: &&Row| row["requester"] == TRUST && row["half"] == "provider";
+    let row = rows.iter().find(named).unwrap();
+    assert_eq!(row["provider_name"], "Anytown Hospitals NHS Trust (fictional)");
+    assert_eq!(row["requester_name"], "Otherton Community NHS Trust (fictional)");
     nowhere_in_the_open(&mut dev, &issuer).await;
 }
 
@@ -251,7 +258,7 @@ async fn known(dev: &Dev, issuer: &Issuer, books: &mut Books) {
 /// A fault, the status and the code that it has.
 type Fault = (&'static str, fn(&mut Value), u16, &'static str);
 
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 16] = [
     ("life", |it| it["exp"] = json!(now_s() + 400), 401, "token-life-too-long"),
     (
         "end",
@@ -283,6 +290,12 @@ const FAULTS: [Fault; 15] = [
     (
         "another's",
         |it| it["requesting_organization"] = json!(format!("{ODS}|RZ9")),
+        401,
+        "token-organisation-wrong",
+    ),
+    (
+        "closed",
+        |it| it["requesting_organization"] = json!(format!("{ODS}|RZ7")),
         401,
         "token-organisation-wrong",
     ),
@@ -354,6 +367,25 @@ fn refused(answer: &Answer, status: u16, code: &str) {
         (&json!(SPINE_SYSTEM), &json!(expected)),
         "{code}"
     );
+}
+
+/// A member is asked by its id or by a code that it has today, and one that was assessed badly is told
+/// of and not cut off.
+async fn by_code(dev: &Dev, books: &mut Books) {
+    for (code, status) in [("G9V9S", 200), ("g9v9s", 200), ("RZ4", 404), ("RZ5", 404)] {
+        let bearer = format!("Bearer {}", unsigned(&flat("lz9")));
+        let path = format!("/fhir/{code}/Patient/pat-ottilie-71");
+        let answer = dev.get(COUNCIL, &path, &[("authorization", &bearer)]).await.unwrap();
+        assert_eq!(answer.status, status, "{code}: {}", answer.code());
+        if status == 200 {
+            books.expect(&answer, WHOLE);
+        } else {
+            told(&answer, 404, "unknown-member");
+        }
+    }
+    let metrics = dev.metrics("RZ9").await.unwrap();
+    let assured = "tally_member_assurance{member=\"OTHERTON\",status=\"not-met\"} 1";
+    assert!(metrics.contains(assured), "{metrics}");
 }
 
 /// A token comes once; keys that are taken away count no more, and new ones do without a restart.

@@ -266,7 +266,12 @@ pub(crate) fn member(member: &str) -> MemberRecord {
     MemberRecord {
         id: id(member),
         name: format!("{member} (fictional)"),
-        codes: vec![OrganisationCode { system: "ods".to_owned(), value: member.to_owned() }],
+        codes: vec![OrganisationCode {
+            system: "ods".to_owned(),
+            value: member.to_owned(),
+            from: None,
+            until: None,
+        }],
         ca: b"no certificate".to_vec(),
         agent_key: key("agent", member).verifying_key(),
         officers: vec![Officer {
@@ -281,6 +286,8 @@ pub(crate) fn member(member: &str) -> MemberRecord {
         }],
         address: None,
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }
 

@@ -89,6 +89,8 @@ pub(crate) fn genesis() -> Encoded<Genesis> {
         }],
         address: Some("127.0.0.1:7600".parse().unwrap()),
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     };
     let genesis = Genesis {
         salt: Salt16([7; 16]),

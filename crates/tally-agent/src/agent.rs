@@ -192,10 +192,14 @@ impl Agent {
     ) -> Result<Self, StartError> {
         let closed = exchange.closed_source();
         let (seen, replica, why) = (store.clone(), exchange.replica().clone(), Arc::clone(&closed));
-        let observe = Arc::new(move || Observed {
-            outbox_entries: seen.outbox_len(),
-            ledger_size: replica.known().size,
-            ready: why().is_none(),
+        let observe = Arc::new(move || {
+            let known = replica.known();
+            Observed {
+                outbox_entries: seen.outbox_len(),
+                ledger_size: known.size,
+                ready: why().is_none(),
+                assurance: known.assessed(),
+            }
         });
         let health = health::serve(
             health,

@@ -205,10 +205,10 @@ impl Ingress {
         let tokens = self.0.tokens.as_ref().ok_or(Refusal::TokenKeysUnreadable)?;
         let known = self.0.replica.known();
         let own = known.registers.member(&self.0.member);
-        let codes = own.map(|member| member.codes.as_slice()).unwrap_or_default();
-        let codes = codes.iter().filter(|code| code.system == "ods");
-        let codes: Vec<OdsCode> = codes.filter_map(|code| code.value.parse().ok()).collect();
-        tokens.check(token, purpose, &codes, wall())
+        let now = wall();
+        let today = now.london_date();
+        let codes: Vec<OdsCode> = own.into_iter().flat_map(|own| own.ods_codes(today)).collect();
+        tokens.check(token, purpose, &codes, now)
     }
 
     fn member(&self, text: &str) -> Result<MemberId, Unfit> {

@@ -5,10 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tally_core::exchange::{Conclusion, Ended};
+use tally_core::id::MemberId;
 use tally_core::refusal::Refusal;
+use tally_core::register::AssessmentStatus;
 
 use crate::clock::Clock;
 use crate::exchange::{Outcomes, Side};
@@ -31,10 +34,11 @@ struct All {
     outbox: IntGauge,
     ledger_size: IntGauge,
     ready: IntGauge,
+    assurance: IntGaugeVec,
 }
 
 /// What is looked at when somebody asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// Entries that wait in the outbox.
     pub outbox_entries: usize,
@@ -42,6 +46,8 @@ pub struct Observed {
     pub ledger_size: u64,
     /// Whether the agent serves.
     pub ready: bool,
+    /// Members whose data security was assessed, and how.
+    pub assurance: Vec<(MemberId, AssessmentStatus)>,
 }
 
 impl Metrics {
@@ -94,7 +100,15 @@ impl Metrics {
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(outbox.clone()))?;
         registry.register(Box::new(ledger_size.clone()))?;
+        let assurance = IntGaugeVec::new(
+            Opts::new(
+                "tally_member_assurance",
+                "1 for each member and the result of its security assessment (DSPT), as its register has it.",
+            ),
+            &["member", "status"],
+        )?;
         registry.register(Box::new(ready.clone()))?;
+        registry.register(Box::new(assurance.clone()))?;
         let all = All {
             registry,
             clock,
@@ -106,6 +120,7 @@ impl Metrics {
             outbox,
             ledger_size,
             ready,
+            assurance,
         };
         Ok(Self(Arc::new(all)))
     }
@@ -114,10 +129,14 @@ impl Metrics {
     ///
     /// # Errors
     /// [`prometheus::Error`] if it has no text form.
-    pub fn to_text(&self, observed: Observed) -> Result<String, prometheus::Error> {
+    pub fn to_text(&self, observed: &Observed) -> Result<String, prometheus::Error> {
         self.0.outbox.set(i64::try_from(observed.outbox_entries).unwrap_or(i64::MAX));
         self.0.ledger_size.set(i64::try_from(observed.ledger_size).unwrap_or(i64::MAX));
         self.0.ready.set(i64::from(observed.ready));
+        self.0.assurance.reset();
+        for (member, status) in &observed.assurance {
+            self.0.assurance.with_label_values(&[member.as_str(), status.word()]).set(1);
+        }
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
 }
@@ -172,8 +191,9 @@ mod tests {
         metrics.ended(Side::Provider, &ended(Conclusion::Released { bytes: 7 }));
         metrics.ended(Side::Provider, &ended(Conclusion::Refused(Refusal::ConsentDenied)));
         metrics.turned_away(Side::Requester, Refusal::UnknownMember);
-        let observed = Observed { outbox_entries: 2, ledger_size: 9, ready: true };
-        let text = metrics.to_text(observed).unwrap();
+        let assurance = vec![("RZ9".parse().unwrap(), AssessmentStatus::NotMet)];
+        let observed = Observed { outbox_entries: 2, ledger_size: 9, ready: true, assurance };
+        let text = metrics.to_text(&observed).unwrap();
         for line in [
             "tally_agent_exchanges_total{code=\"\",outcome=\"released\",side=\"provider\"} 1",
             "tally_agent_exchanges_total{code=\"person-level\",outcome=\"refused\",side=\"provider\"} 1",
@@ -181,6 +201,7 @@ mod tests {
             "tally_agent_released_bytes_total 7",
             "tally_agent_outbox_entries 2",
             "tally_agent_ready 1",
+            "tally_member_assurance{member=\"RZ9\",status=\"not-met\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

@@ -11,8 +11,10 @@ use futures_util::FutureExt;
 use tally_core::entry::{Entry, Genesis};
 use tally_core::id::{LeafIndex, MemberId};
 use tally_core::ledger::Registers;
-use tally_core::register::MemberRecord;
-use tally_core::time::Timestamp;
+use tally_core::register::{
+    Assessment, AssessmentStatus, MemberRecord, Names, RegisterBody, RegisterWrite,
+};
+use tally_core::time::{Date, Timestamp};
 use tally_log::NoteKey;
 use tally_log::note::KeyName;
 use tally_net::ledger::{Feed, FeedEvent, LedgerConfig};
@@ -34,6 +36,8 @@ pub struct Known {
     pub registers: Arc<Registers>,
     /// The keys of the ledger nodes that they name, each named like the origin of the ledger.
     pub log_keys: Arc<[NoteKey]>,
+    /// What members were called, from which leaf on.
+    pub names: Arc<Names>,
     /// Rises with each change of the registers.
     pub moves: u64,
     /// When the feed last said that this is all there is, on the agent's clock.
@@ -55,9 +59,12 @@ impl Replica {
         let origin = genesis.mesh.log(config.epoch);
         let mut registers = Registers::default();
         registers.found(genesis, Timestamp::default());
+        let mut names = Names::default();
+        names.note(LeafIndex(0), &Entry::Genesis(Box::new(genesis.clone())));
         let known = Known {
             log_keys: log_keys(&registers, &origin),
             registers: Arc::new(registers),
+            names: Arc::new(names),
             moves: 0,
             heard_at: None,
             size: 0,
@@ -91,17 +98,25 @@ impl Replica {
 }
 
 impl Known {
-    /// The member that has this id, or has this code today in whatever system.
+    /// Members whose data security was assessed, and how.
     #[must_use]
-    pub fn member(&self, text: &str) -> Option<&MemberRecord> {
+    pub fn assessed(&self) -> Vec<(MemberId, AssessmentStatus)> {
+        let members = self.registers.members();
+        let status = |it: &MemberRecord| Some((it.id.clone(), it.assessment?.status));
+        members.filter_map(status).collect()
+    }
+
+    /// The member that has this id, or has this code on a day in whatever system.
+    #[must_use]
+    pub fn member(&self, text: &str, today: Date) -> Option<&MemberRecord> {
         let by_id = text.parse::<MemberId>().ok().and_then(|id| self.registers.member(&id));
-        let has_code = |member: &&MemberRecord| member.codes.iter().any(|code| code.value == text);
-        by_id.or_else(|| self.registers.members().find(has_code))
+        by_id.or_else(|| self.registers.members().find(|member| member.has_code(text, today)))
     }
 }
 
 async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, clock: Clock) {
     let mut registers = Registers::clone(&told.borrow().registers);
+    let mut names = Names::clone(&told.borrow().names);
     loop {
         let first = tokio::select! {
             event = feed.next() => event,
@@ -117,6 +132,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
             match event {
                 FeedEvent::Register { leaf, time, entry } => {
                     moved |= take(&mut registers, leaf, time, entry.value());
+                    names.note(leaf, entry.value());
                 }
                 FeedEvent::Beat { size, time } => beat = Some((size, time)),
             }
@@ -125,6 +141,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
         told.send_modify(|known| {
             if moved {
                 known.registers = Arc::new(registers.clone());
+                known.names = Arc::new(names.clone());
                 known.log_keys = log_keys(&registers, &origin);
                 known.moves = known.moves.saturating_add(1);
             }
@@ -154,10 +171,29 @@ impl Known {
 fn take(registers: &mut Registers, leaf: LeafIndex, time: Timestamp, entry: &Entry) -> bool {
     match entry {
         Entry::Genesis(genesis) => registers.found(genesis, time),
-        Entry::Register(write) => registers.follow(leaf, write, time),
+        Entry::Register(write) => {
+            tell_of_assessment(registers, write);
+            registers.follow(leaf, write, time);
+        }
         _ => return false,
     }
     true
+}
+
+/// A member whose assessment changes goes on: to cut it off would harm whoever waits for care. People
+/// are told, and decide.
+fn tell_of_assessment(registers: &Registers, write: &RegisterWrite) {
+    let RegisterBody::Member(record) = write.body.value() else { return };
+    let before = registers.member(&record.id).and_then(|old| old.assessment);
+    if before != record.assessment {
+        let word = |it: Option<Assessment>| it.map_or("none", |it| it.status.word());
+        tracing::warn!(
+            member = %record.id,
+            before = word(before),
+            now = word(record.assessment),
+            "alert: a member's security assessment has changed"
+        );
+    }
 }
 
 fn log_keys(registers: &Registers, origin: &str) -> Arc<[NoteKey]> {
@@ -173,6 +209,7 @@ mod tests {
     fn known() -> Known {
         Known {
             registers: Arc::default(),
+            names: Arc::default(),
             log_keys: Arc::new([]),
             moves: 0,
             heard_at: None,

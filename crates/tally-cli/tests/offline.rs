@@ -55,6 +55,25 @@ fn an_export_verifies_in_the_words_of_the_formats() {
     assert!(text(&table.stdout).starts_with("verified"), "{}", text(&table.stdout));
 }
 
+/// One of the founders of this ledger was renamed before its last entries.
+#[test]
+fn rows_say_what_organisations_were_called_then() {
+    let (dir, golden) = export();
+    let last = (golden.leaves.len() - 20).to_string();
+    let args = ["audit", "log", "--dir", "export", "--cursor", &last];
+    let page = json(&tally(&[&args[..], &["--output", "json"]].concat(), dir.path()));
+    let rows = page["rows"].as_array().unwrap();
+    assert!(!rows.is_empty(), "{page}");
+    let renamed = Value::from("Renamed (fictional)");
+    for row in rows {
+        assert_eq!((&row["provider"], &row["provider_name"]), (&"RZ9".into(), &renamed));
+        let requester = row["requester"].as_str().unwrap();
+        assert_eq!(row["requester_name"], format!("{requester} (fictional)"));
+    }
+    let table = tally(&args, dir.path());
+    assert!(text(&table.stdout).contains("RZ9: Renamed (fictional)\n"), "{}", text(&table.stdout));
+}
+
 #[test]
 fn a_flipped_byte_of_an_export_is_named_and_ends_with_1() {
     let (dir, golden) = export();

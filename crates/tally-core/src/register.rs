@@ -2,12 +2,17 @@
 
 mod member;
 mod name;
+mod names;
+mod organisation;
 
 pub use member::{
     AUDITOR_ROLE, Address, BadAddress, LedgerNode, MemberRecord, MemberStatus, Officer,
-    OrganisationCode,
 };
 pub use name::{BadRegisterName, CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
+pub use names::Names;
+pub use organisation::{
+    Assessment, AssessmentStatus, BadCode, GSS, ODS, OrganisationCode, may_supersede,
+};
 
 use tally_log::Signature;
 

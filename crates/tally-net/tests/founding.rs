@@ -141,6 +141,8 @@ fn record(id: &str, ca: &Authority) -> MemberRecord {
         nodes: vec![],
         address: None,
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }
 

@@ -309,6 +309,8 @@ fn member(id: &str, authority: &Authority, status: MemberStatus) -> MemberRecord
         nodes: vec![],
         address: None,
         status,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }
 

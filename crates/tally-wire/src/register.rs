@@ -2,8 +2,8 @@
 
 use tally_core::entry::REGISTER_LEN_MAX;
 use tally_core::register::{
-    AgreementRecord, Approval, GroupRecord, LedgerNode, MemberRecord, MemberStatus, Officer,
-    OrganisationCode, RegisterBody, RegisterWrite, Witness,
+    AgreementRecord, Approval, Assessment, AssessmentStatus, GroupRecord, LedgerNode, MemberRecord,
+    MemberStatus, Officer, OrganisationCode, RegisterBody, RegisterWrite, Witness,
 };
 
 use crate::codec::{
@@ -38,9 +38,12 @@ array! { MemberRecord {
     nodes: Ascending<0, 8>,
     address,
     status,
+    supersedes: Ascending<0, 16>,
+    assessment,
 } }
 
-array! { OrganisationCode { system: Text<1, 16>, value: Text<1, 32> } }
+array! { OrganisationCode { system: Text<1, 16>, value: Text<1, 32>, from, until } }
+array! { Assessment { status, published_on } }
 array! { Officer { role, key } }
 array! { LedgerNode { id, log_key, quic, https } }
 array! { Witness { member, vkey: Text<1, 300>, url: Text<0, 300> } }
@@ -53,6 +56,9 @@ object! { AgreementRecord = 31, 1, REGISTER_LEN_MAX => {
 object! { GroupRecord = 33, 1, REGISTER_LEN_MAX => { id, members: Ascending<0, MEMBERS_MAX> } }
 
 numbers! { MemberStatus, "member's status" => { Active = 1, Suspended = 2, Removed = 3 } }
+numbers! { AssessmentStatus, "result of an assessment" => {
+    NotPublished = 1, NotMet = 2, Approaching = 3, Met = 4, Exceeded = 5,
+} }
 
 ascends! {
     MemberRecord: |member, next| member.id < next.id;

@@ -75,6 +75,8 @@ fn genesis(members: &[Member], nodes: &[NodeProcess], log_keys: &[SigningKey]) -
             nodes: own.collect(),
             address: None,
             status: MemberStatus::Active,
+            supersedes: Vec::new(),
+            assessment: None,
         }
     });
     Genesis {

@@ -269,6 +269,8 @@ pub struct SubjectRow {
     pub at: Option<String>,
     /// Who asked.
     pub requester: String,
+    /// What it was called then.
+    pub requester_name: Option<String>,
     /// Why.
     pub purpose: String,
     /// Under which agreement.

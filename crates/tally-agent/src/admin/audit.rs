@@ -139,6 +139,13 @@ impl Search {
             leaf: own.leaf.0,
             at: at.map(|at| at.rfc3339()),
             requester: half.requester.to_string(),
+            requester_name: admin
+                .0
+                .replica
+                .known()
+                .names
+                .at(&half.requester, own.leaf)
+                .map(str::to_owned),
             purpose: half.purpose.to_string(),
             agreement: half.agreement.as_ref().map(|it| it.id.to_string()),
             source: half.source.to_string(),

@@ -90,7 +90,7 @@ fn actors(admin: &Admin, requesters: &[String]) -> Result<Actors, No> {
     }
     let known = admin.0.replica.known();
     let member = |text: &String| -> Result<MemberId, No> {
-        let member = known.member(text).map(|member| member.id.clone());
+        let member = known.member(text, wall().london_date()).map(|member| member.id.clone());
         member.ok_or_else(|| No::caller(format!("{text}: no member of the mesh"), "name a member"))
     };
     let mut members = requesters.iter().map(member).collect::<Result<Vec<_>, _>>()?;

@@ -20,6 +20,7 @@ use tally_wire::message::agent::Description;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Shared, Side};
+use crate::clock::wall;
 use crate::random;
 use desk::Desk;
 
@@ -139,7 +140,7 @@ impl Requester {
     /// `unknown-member`.
     pub fn member(&self, text: &str) -> Result<MemberId, refusal::Refusal> {
         let known = self.shared.replica.known();
-        let member = known.member(text).map(|member| member.id.clone());
+        let member = known.member(text, wall().london_date()).map(|member| member.id.clone());
         member.ok_or(refusal::Refusal::UnknownMember)
     }
 

@@ -11,19 +11,22 @@ use tally_core::ledger::RegisterValue;
 use tally_core::register::MemberStatus;
 
 use super::{Ingress, request};
+use crate::clock::wall;
 use crate::source::DescriptorKind;
 
 pub(super) async fn catalogue(State(ingress): State<Ingress>, method: Method) -> Response {
     if let Err(unfit) = request::reads(&method) {
         return ingress.refuse(&unfit);
     }
-    let known = ingress.0.replica.known();
+    let (known, today) = (ingress.0.replica.known(), wall().london_date());
     let members = known.registers.members().map(|member| {
         json!({
             "id": member.id.to_string(),
             "name": member.name,
-            "codes": member.codes.iter().map(|code| (code.system.clone(), code.value.clone()))
+            "codes": member.codes.iter().filter(|code| code.is_current(today))
+                .map(|code| (code.system.clone(), code.value.clone()))
                 .collect::<std::collections::BTreeMap<_, _>>(),
+            "supersedes": member.supersedes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "active": member.status == MemberStatus::Active,
             "sources": shared_with(&ingress, &known, &member.id),
         })

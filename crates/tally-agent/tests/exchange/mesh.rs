@@ -458,5 +458,7 @@ fn member(name: &str, ca: &Authority, node: u64, address: Option<SocketAddr>) ->
         }],
         address: address.map(|address| address.to_string().parse().unwrap()),
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }

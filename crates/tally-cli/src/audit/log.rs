@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tally_core::entry::{Entry, ProviderHalf};
+use tally_core::id::LeafIndex;
+use tally_core::register::Names;
 use tally_core::time::Timestamp;
 use tally_log::SignedCheckpoint;
 
@@ -44,6 +46,7 @@ pub(super) fn page(
         leaf += 1;
     }
     match_halves(&mut leaves, &mut rows, size)?;
+    name(&mut leaves, &mut rows)?;
     let next = (leaf < size).then(|| leaf.to_string());
     Ok(Page { size, checkpoint: checkpoint.to_string(), next, rows })
 }
@@ -129,6 +132,35 @@ fn match_halves<S: Source>(
     Ok(())
 }
 
+/// Names the members of the rows as they were called then. Seals lead from register leaf to register
+/// leaf, back to the genesis.
+fn name<S: Source>(leaves: &mut Leaves<'_, S>, rows: &mut [Row]) -> Result<(), NoLeaf> {
+    let Some(last) = rows.iter().map(|row| row.leaf).max() else { return Ok(()) };
+    let mut names = Names::default();
+    let mut from = last;
+    loop {
+        let register = leaves.seal_after(from)?.1.value().last_register_leaf.0;
+        if register >= from {
+            let why = format!("the seal after leaf {from} names a later register leaf");
+            return Err(NoLeaf::Damaged(why));
+        }
+        names.note(LeafIndex(register), leaves.leaf(register)?.value());
+        if register == 0 {
+            break;
+        }
+        from = register;
+    }
+    for row in rows {
+        let leaf = LeafIndex(row.leaf);
+        let called = |id: &Option<String>| {
+            let id = id.as_ref()?.parse().ok()?;
+            names.at(&id, leaf).map(str::to_owned)
+        };
+        (row.provider_name, row.requester_name) = (called(&row.provider), called(&row.requester));
+    }
+    Ok(())
+}
+
 impl Page {
     pub(super) fn table(&self) -> String {
         let mut text = table(&self.rows);
@@ -171,5 +203,17 @@ pub(super) fn table(rows: &[Row]) -> String {
             or_none(&row.exchange),
         ]
     }));
-    columns(&lines)
+    let mut text = columns(&lines);
+    text.push_str(&called(rows));
+    text
+}
+
+/// Who is who: a line for each name that a member has in these rows.
+fn called(rows: &[Row]) -> String {
+    let names = rows.iter().flat_map(|row| {
+        let provider = row.provider.as_deref().zip(row.provider_name.as_deref());
+        provider.into_iter().chain(row.requester.as_deref().zip(row.requester_name.as_deref()))
+    });
+    let names: BTreeSet<(&str, &str)> = names.collect();
+    names.into_iter().map(|(id, name)| format!("{id}: {name}\n")).collect()
 }

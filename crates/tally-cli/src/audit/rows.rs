@@ -15,7 +15,11 @@ pub(crate) struct Row {
     pub(crate) leaf: u64,
     pub(crate) at: String,
     pub(crate) provider: Option<String>,
+    /// What it was called then.
+    pub(crate) provider_name: Option<String>,
     pub(crate) requester: Option<String>,
+    /// What it was called then.
+    pub(crate) requester_name: Option<String>,
     operator: Option<String>,
     agreement: Option<String>,
     agreement_version: Option<u64>,

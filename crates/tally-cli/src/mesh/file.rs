@@ -7,7 +7,7 @@ use tally_agent::source::SourceSettings;
 use tally_core::entry::Environment;
 use tally_core::file::{self, Keys, Problem, Reader, Section, Value, Words};
 use tally_core::id::{MemberId, MeshName, Purpose};
-use tally_core::register::OrganisationCode;
+use tally_core::register::{Assessment, AssessmentStatus, OrganisationCode, may_supersede};
 
 /// Bytes of a mesh file at most.
 pub(crate) const FILE_LEN_MAX: usize = 256 * 1024;
@@ -47,6 +47,10 @@ pub(crate) struct MemberPlan {
     pub(crate) name: String,
     /// Its codes.
     pub(crate) codes: Vec<OrganisationCode>,
+    /// In whose place it came.
+    pub(crate) supersedes: Vec<MemberId>,
+    /// How its data security was assessed.
+    pub(crate) assessment: Option<Assessment>,
     /// What it can share.
     pub(crate) sources: Vec<SourceSettings>,
     /// How its applications are known.
@@ -141,6 +145,14 @@ fn read_member(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<
         None => Some(Vec::new()),
         Some(it) => read_codes(reader, &it),
     };
+    let supersedes = match reader.optional(&mut keys, "supersedes") {
+        None => Some(Vec::new()),
+        Some(it) => read_supersedes(reader, &it, id.as_ref()),
+    };
+    let assessment = match reader.optional(&mut keys, "dspt") {
+        None => Some(None),
+        Some(it) => read_assessment(reader, &it).map(Some),
+    };
     let sources = match reader.optional(&mut keys, "source") {
         None => Some(Vec::new()),
         Some(it) => SourceSettings::read_all(reader, folder, &it),
@@ -150,7 +162,42 @@ fn read_member(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<
         Some(it) => read_ingresses(reader, &it, folder),
     };
     reader.close(keys);
-    Some(MemberPlan { id: id?, name: name?, codes: codes?, sources: sources?, ingress: ingress? })
+    Some(MemberPlan {
+        id: id?,
+        name: name?,
+        codes: codes?,
+        supersedes: supersedes?,
+        assessment: assessment?,
+        sources: sources?,
+        ingress: ingress?,
+    })
+}
+
+fn read_supersedes(
+    reader: &mut Reader,
+    value: &Value<'_>,
+    id: Option<&MemberId>,
+) -> Option<Vec<MemberId>> {
+    let elements = reader.list(value, CODES_MAX)?;
+    let read: Option<Vec<MemberId>> = elements.iter().map(|it| reader.parsed(it)).collect();
+    let mut members = read?;
+    members.sort();
+    if id.is_some_and(|id| !may_supersede(id, &members)) {
+        reader.complain(value, "a member takes the place of others, each named once");
+        return None;
+    }
+    Some(members)
+}
+
+/// `{ status = "met", published_on = 2026-06-30 }`.
+fn read_assessment(reader: &mut Reader, value: &Value<'_>) -> Option<Assessment> {
+    let mut keys = reader.table(value)?;
+    let status = reader.required(&mut keys, "status");
+    let status = status.and_then(|it| reader.word(&it, AssessmentStatus::WORDS));
+    let published_on = reader.required(&mut keys, "published_on");
+    let published_on = published_on.and_then(|it| reader.date(&it));
+    reader.close(keys);
+    Some(Assessment { status: status?, published_on: published_on? })
 }
 
 fn read_name(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
@@ -165,19 +212,47 @@ fn read_name(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
 fn read_codes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<OrganisationCode>> {
     let keys = reader.table(value)?;
     let values = keys.into_values(reader);
-    if values.len() > CODES_MAX {
+    let mut codes = Vec::new();
+    for (system, value) in values {
+        let several = if value.is_list() { reader.list(&value, CODES_MAX)? } else { vec![value] };
+        for one in &several {
+            codes.push(read_code(reader, system, one)?);
+        }
+    }
+    if codes.len() > CODES_MAX {
         reader.complain(value, format!("at most {CODES_MAX} codes fit"));
         return None;
     }
-    let code = |(system, value): (&str, Value<'_>)| {
-        let text = reader.text(&value, 32)?;
-        if text.is_empty() || !(1..=16).contains(&system.len()) {
-            reader.complain(&value, "a code has 1 to 32 bytes, its system 1 to 16");
-            return None;
-        }
-        Some(OrganisationCode { system: system.to_owned(), value: text.to_owned() })
+    Some(codes)
+}
+
+/// `RZ9`, or `{ code = "RZ9", from = 2020-04-01, until = 2024-09-30 }`.
+fn read_code(reader: &mut Reader, system: &str, value: &Value<'_>) -> Option<OrganisationCode> {
+    let (text, from, until) = if value.is_table() {
+        let mut keys = reader.table(value)?;
+        let code = reader.required(&mut keys, "code");
+        let mut day = |key| match reader.optional(&mut keys, key) {
+            None => Some(None),
+            Some(it) => reader.date(&it).map(Some),
+        };
+        let (from, until) = (day("from"), day("until"));
+        reader.close(keys);
+        let text = code.and_then(|it| reader.text(&it, 32).map(str::to_owned));
+        (text?, from?, until?)
+    } else {
+        (reader.text(value, 32)?.to_owned(), None, None)
     };
-    values.into_iter().map(code).collect()
+    match OrganisationCode::new(system, &text) {
+        Ok(_) if from.zip(until).is_some_and(|(from, until)| until < from) => {
+            reader.complain(value, "the code ends before it begins");
+            None
+        }
+        Ok(code) => Some(OrganisationCode { from, until, ..code }),
+        Err(why) => {
+            reader.complain(value, why.to_string());
+            None
+        }
+    }
 }
 
 /// One ingress is what an agent has.
@@ -265,6 +340,34 @@ user = "header"
         );
         let person = "person = { column = \"nhs_number\", system = \"nhs-number\" }";
         assert!(MeshFile::read(&TEXT.replace("person = \"none\"", person), Path::new("d")).is_ok());
+    }
+
+    #[test]
+    fn codes_have_days_and_the_shape_of_their_system() {
+        let with = |codes: &str| {
+            let text = TEXT.replace("{ ods = \"RZ9\" }", codes);
+            MeshFile::read(&text, Path::new("d"))
+        };
+        let more = "{ ods = [\"g9v9s\", { code = \"RZ9\", from = 2020-04-01, until = 2024-09-30 }], \
+                    gss = \"E99000001\" }\nsupersedes = [\"RZ7\", \"RZ6\"]\n\
+                    dspt = { status = \"approaching\", published_on = 2026-06-30 }";
+        let file = with(more).unwrap();
+        let member = &file.members[0];
+        let values = member.codes.iter().map(|it| it.value.as_str()).collect::<Vec<_>>();
+        assert_eq!(values, ["E99000001", "G9V9S", "RZ9"]);
+        assert_eq!(member.codes[2].until, "2024-09-30".parse().ok());
+        assert_eq!(member.supersedes, ["RZ6".parse().unwrap(), "RZ7".parse().unwrap()]);
+        assert_eq!(member.assessment.unwrap().status, AssessmentStatus::Approaching);
+        for bad in [
+            "{ ods = \"R-Z9\" }",
+            "{ gss = \"RZ9\" }",
+            "{ ods = { code = \"RZ9\", from = 2024-10-01, until = 2024-09-30 } }",
+            "{ ods = { code = \"RZ9\", end = 2024-09-30 } }",
+            "{ ods = \"RZ9\" }\nsupersedes = [\"RZ9\"]",
+            "{ ods = \"RZ9\" }\ndspt = { status = \"good\", published_on = 2026-06-30 }",
+        ] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! ```
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -17,9 +18,9 @@ use tally_agent::config::IngressUser;
 use tally_agent::source::{SourceKind, SourceSettings};
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
-use tally_core::id::{CheckDigit, MemberId, MeshId, MeshName, NodeId, Salt16};
+use tally_core::id::{CheckDigit, MemberId, MeshId, MeshName, NodeId, OdsCode, Salt16};
 use tally_core::register::{
-    AUDITOR_ROLE, Address, LedgerNode, MemberRecord, MemberStatus, Officer,
+    AUDITOR_ROLE, Address, LedgerNode, MemberRecord, MemberStatus, ODS, Officer, OrganisationCode,
 };
 use tally_log::{KeyName, NoteKey, Policy, SigningKey};
 use tally_net::authority::Validity;
@@ -96,6 +97,15 @@ struct Founder {
     authority: Authority,
 }
 
+/// ODS says that its codes have up to nine letters and digits; its own database holds twelve.
+fn warn_of_length(code: &OrganisationCode) {
+    let long = code.value.parse::<OdsCode>().is_ok_and(|code| code.is_unusually_long());
+    if code.system == ODS && long {
+        let text = format!("{}: no ODS code is known to have more than 9 characters", code.value);
+        drop(writeln!(std::io::stderr().lock(), "tally: {text}"));
+    }
+}
+
 /// Where the genesis is.
 pub(crate) fn genesis_path(dir: &Path) -> PathBuf {
     dir.join("genesis.cbor")
@@ -128,7 +138,10 @@ impl Layout<'_> {
             let audits = *self.auditor()? == plan.id;
             let mut founder = make_member(&member_dir(self.dir, &plan.id), &plan.id, audits)?;
             founder.record.name.clone_from(&plan.name);
+            plan.codes.iter().for_each(warn_of_length);
             founder.record.codes.clone_from(&plan.codes);
+            founder.record.supersedes.clone_from(&plan.supersedes);
+            founder.record.assessment = plan.assessment;
             if let Some(agent) = self.agents.get(place) {
                 founder.record.address = Some(address(&agent.host, agent.quic)?);
             }
@@ -408,6 +421,8 @@ fn make_member(dir: &Path, id: &MemberId, audits: bool) -> Result<Founder, Failu
         nodes: Vec::new(),
         address: None,
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     };
     Ok(Founder { record, authority })
 }

@@ -245,6 +245,12 @@ impl Value<'_> {
         self.value.is_table()
     }
 
+    /// Whether it is a list.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
     /// Where it stands, such as `share[0].basis`.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -101,6 +101,8 @@ mod tests {
             nodes: Vec::new(),
             address: None,
             status,
+            supersedes: Vec::new(),
+            assessment: None,
         }))
     }
 

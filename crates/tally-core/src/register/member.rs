@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tally_log::VerifyingKey;
 
-use crate::id::{MemberId, NodeId, OfficerRole};
+use super::organisation::{Assessment, ODS, OrganisationCode};
+use crate::id::{MemberId, NodeId, OdsCode, OfficerRole};
+use crate::time::Date;
 
 /// An organisation in the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub struct MemberRecord {
     pub id: MemberId,
     /// The organisation's name today, 1 to 200 bytes.
     pub name: String,
-    /// Its codes today, at most 16.
+    /// Its codes, each with its days, at most 16: closed ones too.
     pub codes: Vec<OrganisationCode>,
     /// Its certificate authority, X.509 in DER, at most 4 KiB.
     pub ca: Vec<u8>,
@@ -29,6 +31,10 @@ pub struct MemberRecord {
     pub address: Option<Address>,
     /// Whether it takes part.
     pub status: MemberStatus,
+    /// In whose place it came, ascending, at most 16. What they did stays theirs.
+    pub supersedes: Vec<MemberId>,
+    /// How its data security was assessed. None: nobody has said.
+    pub assessment: Option<Assessment>,
 }
 
 /// The office of whoever audits the whole mesh for its members.
@@ -41,15 +47,18 @@ impl MemberRecord {
     pub fn audits(&self) -> bool {
         self.officers.iter().any(|officer| officer.role.as_str() == AUDITOR_ROLE)
     }
-}
 
-/// A code of the organisation in some system: `ods` `RZ9`, `gss` `E08000037`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct OrganisationCode {
-    /// Which system, 1 to 16 bytes.
-    pub system: String,
-    /// The code, 1 to 32 bytes.
-    pub value: String,
+    /// Whether a text is one of its codes on a day. A closed code leads nowhere.
+    #[must_use]
+    pub fn has_code(&self, text: &str, today: Date) -> bool {
+        self.codes.iter().any(|code| code.is(text) && code.is_current(today))
+    }
+
+    /// Its ODS codes on a day.
+    pub fn ods_codes(&self, today: Date) -> impl Iterator<Item = OdsCode> {
+        let own = self.codes.iter().filter(move |it| it.system == ODS && it.is_current(today));
+        own.filter_map(|code| code.value.parse().ok())
+    }
 }
 
 /// An officer: a role and its key, never a person's name.

@@ -413,6 +413,8 @@ fn member(id: &str, authority: &Authority, status: MemberStatus) -> MemberRecord
         nodes: if id == "RZ9" { vec![node(1), node(2)] } else { vec![] },
         address: None,
         status,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }
 

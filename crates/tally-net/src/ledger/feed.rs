@@ -217,6 +217,8 @@ mod tests {
             nodes: vec![],
             address: None,
             status: MemberStatus::Active,
+            supersedes: Vec::new(),
+            assessment: None,
         }
     }
 

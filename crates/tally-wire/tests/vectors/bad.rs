@@ -157,11 +157,20 @@ fn lists() -> Vec<Vector> {
     let twice = |items: &mut Vec<Cbor>| items.insert(0, items[0].clone());
     let long = |items: &mut Vec<Cbor>| *items = vec![Cbor::Number(0); 321];
     let none = |items: &mut Vec<Cbor>| items.clear();
+    let superseded = |items: &mut Vec<Cbor>| {
+        *items = ["LZ8", "LZ7"].map(|id| Cbor::Text(id.to_owned())).to_vec();
+    };
+    let assessed = |items: &mut Vec<Cbor>| {
+        let day = Cbor::Text("2026-06-30".to_owned());
+        *items = vec![Cbor::Array(vec![Cbor::Number(6), day])];
+    };
     vec![
         entry("read-set-swapped", with_list(&half, &[READ_SET], swapped), "not-ascending"),
         entry("read-set-with-one-twice", with_list(&half, &[READ_SET], twice), "not-ascending"),
         entry("read-set-too-long", with_list(&half, &[READ_SET], long), "too-large"),
         entry("founders-swapped", with_list(&genesis, &[6], swapped), "not-ascending"),
+        entry("superseded-swapped", with_list(&genesis, &[6, 0, 9], superseded), "not-ascending"),
+        entry("unknown-assessment", with_list(&genesis, &[6, 0, 10], assessed), "unknown-number"),
         entry("no-founders", with_list(&genesis, &[6], none), "wrong-length"),
         entry("voter-twice", with_list(&genesis, &[7], twice), "not-ascending"),
     ]

@@ -12,9 +12,9 @@ use tally_core::entry::{
 use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, NodeId, Salt16, SessionId};
 use tally_core::refusal::Refusal;
 use tally_core::register::{
-    AgreementRecord, Approval, GroupRecord, LedgerNode, MemberRecord, MemberStatus, Officer,
-    OrganisationCode, RegisterBody, RegisterRef, RegisterWrite, Witness, agreement_preimage,
-    register_preimage,
+    AgreementRecord, Approval, Assessment, AssessmentStatus, GroupRecord, LedgerNode, MemberRecord,
+    MemberStatus, Officer, OrganisationCode, RegisterBody, RegisterRef, RegisterWrite, Witness,
+    agreement_preimage, register_preimage,
 };
 use tally_core::time::Timestamp;
 use tally_log::{Hash, SigningKey, leaf_hash, root_of, sha256};
@@ -46,7 +46,12 @@ fn member(id: &str, node: u64) -> MemberRecord {
     MemberRecord {
         id: id.parse().unwrap(),
         name: format!("{id} (fictional)"),
-        codes: vec![OrganisationCode { system: "ods".to_owned(), value: id.to_owned() }],
+        codes: vec![OrganisationCode {
+            system: "ods".to_owned(),
+            value: id.to_owned(),
+            from: None,
+            until: None,
+        }],
         ca: b"not really DER".to_vec(),
         agent_key: key(&format!("agent of {id}")).verifying_key(),
         officers: ["caldicott", "ig-lead"]
@@ -63,6 +68,8 @@ fn member(id: &str, node: u64) -> MemberRecord {
         }],
         address: (node == 1).then(|| "127.0.0.1:7600".parse().unwrap()),
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }
 
@@ -348,6 +355,30 @@ pub(crate) fn agreement_write() -> RegisterWrite {
     }
 }
 
+/// A council in the place of two, which has got a new area, and was assessed.
+fn dated() -> MemberRecord {
+    let day = |text: &str| text.parse().ok();
+    let code = |system: &str, value: &str, from: &str, until: &str| OrganisationCode {
+        system: system.to_owned(),
+        value: value.to_owned(),
+        from: day(from),
+        until: day(until),
+    };
+    MemberRecord {
+        codes: vec![
+            code("ods", "00LZ9", "", ""),
+            code("gss", "E99000001", "", "2023-03-31"),
+            code("gss", "E99000002", "2023-04-01", ""),
+        ],
+        supersedes: vec!["LZ7".parse().unwrap(), "LZ8".parse().unwrap()],
+        assessment: Some(Assessment {
+            status: AssessmentStatus::Approaching,
+            published_on: "2026-06-30".parse().unwrap(),
+        }),
+        ..member("LZ9", 1)
+    }
+}
+
 /// Registers whose approvals are over the whole write.
 pub(crate) fn other_writes() -> Vec<(&'static str, RegisterWrite)> {
     let group = GroupRecord {
@@ -365,6 +396,7 @@ pub(crate) fn other_writes() -> Vec<(&'static str, RegisterWrite)> {
     let suspended = MemberRecord { status: MemberStatus::Suspended, ..member("LZ9", 1) };
     let bodies = [
         ("register-member", "member/LZ9", 2, RegisterBody::Member(Box::new(suspended))),
+        ("register-member-dated", "member/LZ9", 2, RegisterBody::Member(Box::new(dated()))),
         ("register-consent", "consent/RZ9/255", 41, RegisterBody::Consent),
         ("register-group", "group/councils", 1, RegisterBody::Group(group)),
         ("register-protocol", "protocol", 2, RegisterBody::Protocol(2)),

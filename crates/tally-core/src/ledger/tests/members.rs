@@ -80,6 +80,7 @@ fn a_key_has_one_use_in_the_whole_mesh() {
     for (place, spoil) in spoils.into_iter().enumerate() {
         let mut world = World::new();
         let mut record = member("RZ9", 3);
+        record.codes = vec![code()];
         spoil(&mut record);
         let verdict = changed(&mut world, "RZ9", record);
         assert_eq!(verdict, Err(Rejection::KeyReused), "spoil {place}");
@@ -96,17 +97,27 @@ fn one_officer_may_hold_two_roles() {
 
 #[test]
 fn a_members_lists_are_in_order_and_short() {
-    let spoils: [fn(&mut MemberRecord); 6] = [
+    let spoils: [fn(&mut MemberRecord); 12] = [
         |record| record.officers.reverse(),
         |record| record.nodes.push(record.nodes[0].clone()),
         |record| record.nodes[0].id = NodeId(0),
         |record| record.codes = vec![code(); 17],
+        |record| record.codes[0].value = "rz9".to_owned(),
+        |record| record.codes[0].value = "R Z9".to_owned(),
+        |record| record.codes[0].system = "gss".to_owned(),
+        |record| {
+            record.codes[0].from = "2025-04-02".parse().ok();
+            record.codes[0].until = "2025-04-01".parse().ok();
+        },
+        |record| record.supersedes = vec![id("RZ9")],
+        |record| record.supersedes = vec![id("RZ8"), id("RZ7")],
         |record| record.officers = (10..27).map(officer).collect(),
         |record| record.nodes = (10..19).map(|node| member("RZ9", node).nodes.remove(0)).collect(),
     ];
     for (place, spoil) in spoils.into_iter().enumerate() {
         let mut world = World::new();
         let mut record = member("RZ9", 3);
+        record.codes = vec![code()];
         spoil(&mut record);
         let verdict = changed(&mut world, "RZ9", record);
         assert_eq!(verdict, Err(Rejection::MemberMalformed), "spoil {place}");
@@ -114,7 +125,7 @@ fn a_members_lists_are_in_order_and_short() {
 }
 
 fn code() -> OrganisationCode {
-    OrganisationCode { system: "ods".to_owned(), value: "RZ9".to_owned() }
+    OrganisationCode { system: "ods".to_owned(), value: "RZ9".to_owned(), from: None, until: None }
 }
 
 fn officer(number: u32) -> Officer {

@@ -76,6 +76,8 @@ pub(crate) fn member(member: &str, node: u64) -> MemberRecord {
         }],
         address: None,
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }
 

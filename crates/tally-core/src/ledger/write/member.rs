@@ -3,12 +3,12 @@
 use super::super::founding::ensure;
 use super::super::registers::Registers;
 use super::super::rejection::Rejection;
-use crate::register::MemberRecord;
+use crate::register::{MemberRecord, OrganisationCode, may_supersede};
 use tally_log::VerifyingKey;
 
 /// A member's ledger nodes at most.
 const NODES_MAX: usize = 8;
-/// A member's officers, and its codes, at most.
+/// A member's officers, its codes, and members in whose place it came, at most.
 const LIST_LEN_MAX: usize = 16;
 
 /// What a key is for: a key has one use in the whole mesh.
@@ -28,10 +28,21 @@ pub(in super::super) fn check_record(
         && record.nodes.iter().all(|node| node.id.0 >= 1);
     let officers = record.officers.len() <= LIST_LEN_MAX
         && record.officers.is_sorted_by(|one, next| one.role < next.role);
-    let codes = record.codes.len() <= LIST_LEN_MAX;
-    ensure(nodes && officers && codes, Rejection::MemberMalformed)?;
+    let codes = record.codes.len() <= LIST_LEN_MAX && record.codes.iter().all(is_code);
+    let supersedes =
+        record.supersedes.len() <= LIST_LEN_MAX && may_supersede(&record.id, &record.supersedes);
+    let whole = nodes && officers && codes && supersedes;
+    ensure(whole, Rejection::MemberMalformed)?;
     check_nodes(registers, record)?;
     check_keys(registers, record)
+}
+
+/// A code of the shape that its system has, written as it is compared, that does not end before it
+/// begins.
+fn is_code(code: &OrganisationCode) -> bool {
+    let written = OrganisationCode::new(&code.system, &code.value);
+    written.is_ok_and(|written| written.value == code.value)
+        && code.from.zip(code.until).is_none_or(|(from, until)| from <= until)
 }
 
 /// A number that left this member's list, or was ever on another's, is never used again: a replica

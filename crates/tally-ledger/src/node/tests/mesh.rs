@@ -235,6 +235,8 @@ fn member(name: &str, ca: &Authority, node: u64) -> MemberRecord {
         }],
         address: None,
         status: MemberStatus::Active,
+        supersedes: Vec::new(),
+        assessment: None,
     }
 }
 
