@@ -6,6 +6,7 @@
 
 mod books;
 mod claims;
+mod counts;
 mod halves;
 mod needles;
 mod outcome;

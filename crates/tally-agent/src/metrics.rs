@@ -10,6 +10,7 @@ use prometheus::{
 };
 use tally_core::exchange::{Conclusion, Ended};
 use tally_core::id::MemberId;
+use tally_core::purpose::{Class, class_of};
 use tally_core::refusal::Refusal;
 use tally_core::register::AssessmentStatus;
 
@@ -27,6 +28,7 @@ struct All {
     registry: Registry,
     clock: Clock,
     exchanges: IntCounterVec,
+    refused: IntCounterVec,
     turned_away: IntCounterVec,
     released: IntCounter,
     self_claimed: IntCounter,
@@ -64,6 +66,7 @@ impl Metrics {
             ),
             &["side", "outcome", "code"],
         )?;
+        let refused = refused(&registry)?;
         let turned_away = IntCounterVec::new(
             Opts::new(
                 "tally_agent_turned_away_total",
@@ -113,6 +116,7 @@ impl Metrics {
             registry,
             clock,
             exchanges,
+            refused,
             turned_away,
             released,
             self_claimed,
@@ -141,6 +145,19 @@ impl Metrics {
     }
 }
 
+fn refused(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let refused = IntCounterVec::new(
+        Opts::new(
+            "tally_agent_refused_total",
+            "Exchanges that were refused, by side, class of purpose and code: direct care that \
+             is refused may be care that is missed.",
+        ),
+        &["side", "class", "code"],
+    )?;
+    registry.register(Box::new(refused.clone()))?;
+    Ok(refused)
+}
+
 impl Outcomes for Metrics {
     fn ended(&self, side: Side, ended: &Ended) {
         let (outcome, code, bytes) = match ended.conclusion {
@@ -151,6 +168,10 @@ impl Outcomes for Metrics {
             Conclusion::Gone => ("gone", "", 0),
         };
         self.0.exchanges.with_label_values(&[side.name(), outcome, code]).inc();
+        if matches!(ended.conclusion, Conclusion::Refused(_)) {
+            let class = class_of(&ended.purpose).map_or("unclassified", Class::name);
+            self.0.refused.with_label_values(&[side.name(), class, code]).inc();
+        }
         if side == Side::Provider {
             self.0.released.inc_by(bytes);
         }
@@ -185,6 +206,7 @@ mod tests {
         let ended = |conclusion| Ended {
             exchange: ExchangeId([1; 16]),
             peer: "RZ9".parse().unwrap(),
+            purpose: "TREAT".parse().unwrap(),
             began: clock.now(),
             conclusion,
         };
@@ -197,6 +219,7 @@ mod tests {
         for line in [
             "tally_agent_exchanges_total{code=\"\",outcome=\"released\",side=\"provider\"} 1",
             "tally_agent_exchanges_total{code=\"person-level\",outcome=\"refused\",side=\"provider\"} 1",
+            "tally_agent_refused_total{class=\"direct-care\",code=\"person-level\",side=\"provider\"} 1",
             "tally_agent_turned_away_total{code=\"unknown-member\",side=\"requester\"} 1",
             "tally_agent_released_bytes_total 7",
             "tally_agent_outbox_entries 2",

@@ -6,8 +6,8 @@ mod mesh;
 mod parts;
 
 pub(crate) use audit::{
-    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, SubjectArgs,
-    VerifyArgs,
+    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs,
+    SubjectArgs, VerifyArgs,
 };
 pub(crate) use member::{
     AgreementArgs, AgreementCommand, AgreementFileArgs, AgreementShowArgs, AgreementSignArgs,

@@ -3,6 +3,7 @@
 mod log;
 mod receipt;
 mod rows;
+mod stats;
 mod take;
 mod verified;
 
@@ -13,7 +14,7 @@ use tally_core::id::MeshId;
 use tally_log::SignedCheckpoint;
 use tally_log::tile::TilePath;
 
-use crate::args::{CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, VerifyArgs};
+use crate::args::{CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs, VerifyArgs};
 use crate::export::ExportDir;
 use crate::failure::{Exit, Failure};
 use crate::leaves::NoLeaf;
@@ -145,6 +146,22 @@ pub(crate) fn show(
         return Err(Failure::refused(what, "see which there are: tally audit log"));
     }
     print(output, &page, || log::table(&page.rows))?;
+    Ok(Exit::Done)
+}
+
+/// `tally audit stats`.
+///
+/// # Errors
+/// [`Failure`] if the ledger can't be read.
+pub(crate) fn stats(
+    args: &StatsArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let mut log = Log::open(args.dir.as_deref(), config)?;
+    let checkpoint = log.checkpoint()?;
+    let stats = stats::stats(&mut log, &checkpoint).map_err(no_leaf)?;
+    print(output, &stats, || stats.table())?;
     Ok(Exit::Done)
 }
 

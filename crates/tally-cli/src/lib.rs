@@ -74,6 +74,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             AuditCommand::Log(log) => audit::log(log, config, args.output),
             AuditCommand::Show(show) => audit::show(show, config, args.output),
             AuditCommand::Subject(person) => subject::subject(person, config, args.output),
+            AuditCommand::Stats(stats) => audit::stats(stats, config, args.output),
             AuditCommand::Export(export) => audit::export(export, config, args.output),
             AuditCommand::Verify(verify) => audit::verify(verify, config, args.output),
             AuditCommand::Receipt(receipt) => audit::receipt(receipt, config),

@@ -73,6 +73,8 @@ pub struct Ended {
     pub exchange: ExchangeId,
     /// The organisation at the other side.
     pub peer: MemberId,
+    /// Why it was asked.
+    pub purpose: Purpose,
     /// When it began.
     pub began: Timestamp,
     /// How it ended.

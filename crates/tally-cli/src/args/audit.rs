@@ -15,6 +15,7 @@ pub(crate) struct AuditArgs {
 pub(crate) enum AuditCommand {
     Log(LogArgs),
     Show(ShowArgs),
+    Stats(StatsArgs),
     Subject(SubjectArgs),
     Export(ExportArgs),
     Receipt(ReceiptArgs),
@@ -75,6 +76,21 @@ pub(crate) struct ShowArgs {
     /// The exchange, as its answer's Tally-Exchange header says.
     #[arg(value_name = "EXCHANGE")]
     pub(crate) exchange: String,
+    /// An export to read instead of the ledger's nodes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Count what was asked, permitted and refused: by class of purpose, code, provider and requester.
+///
+/// Refused direct care comes first. Each exchange has a half at its provider and one at its requester;
+/// a question that never reached its provider has only the latter. Refusals about people have the one
+/// code person-level. Refusals above a rate are counted together and have no class.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit stats\n  \
+tally audit stats --dir export --output json")]
+pub(crate) struct StatsArgs {
     /// An export to read instead of the ledger's nodes.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

@@ -362,7 +362,8 @@ impl Provider {
         self.timers.remove(&(it.due, exchange));
         self.ended.push(exchange);
         let peer = it.question.requester.clone();
-        let ended = Ended { exchange, peer, began: it.began, conclusion };
+        let purpose = it.question.purpose.clone();
+        let ended = Ended { exchange, peer, purpose, began: it.began, conclusion };
         self.effects.push_back(Effect::Ended(ended));
         Some(it)
     }

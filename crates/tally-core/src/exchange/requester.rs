@@ -355,9 +355,11 @@ impl Requester {
             }
         };
         let peer = it.question.provider.clone();
+        let purpose = it.question.purpose.clone();
         self.effects.push_back(Effect::Ended(Ended {
             exchange,
             peer,
+            purpose,
             began: it.began,
             conclusion,
         }));
