@@ -3,6 +3,7 @@
 use tally_core::id::{CheckDigit, NhsNumber};
 use tally_core::record::Person;
 
+use super::read::BYTE_ORDER_MARK;
 use super::{CsvError, CsvFault, CsvLimits, Reader, Record};
 
 /// Which columns may be released.
@@ -186,7 +187,9 @@ impl Row<'_> {
 }
 
 fn write_cell(cell: &[u8], out: &mut Vec<u8>) {
-    if !cell.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
+    // In front of a table it would be no part of the cell.
+    let is_mark = cell.starts_with(&BYTE_ORDER_MARK);
+    if !is_mark && !cell.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
         out.extend_from_slice(cell);
         return;
     }

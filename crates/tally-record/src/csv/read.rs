@@ -3,7 +3,7 @@
 
 use super::{CsvError, CsvFault, CsvLimits};
 
-const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+pub(super) const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Reads rows out of pieces of a file. Blank lines are skipped, a byte order mark too. After an
 /// error it only repeats the error.
@@ -88,6 +88,7 @@ impl Reader {
         each: &mut impl FnMut(&Record<'_>) -> Result<(), CsvFault>,
     ) -> Result<(), CsvError> {
         self.try_to(|reader| {
+            reader.end_mark();
             match reader.state {
                 State::Quoted => return Err(CsvFault::UnclosedQuote),
                 State::CarriageReturn => return Err(CsvFault::BareCarriageReturn),
@@ -113,20 +114,23 @@ impl Reader {
             (BYTE_ORDER_MARK.get(self.mark_seen), rest.split_first())
         {
             if byte != expected {
-                // What looked like the start of a mark was text.
-                let text = BYTE_ORDER_MARK.iter().take(self.mark_seen);
-                self.row.text.extend(text);
-                if self.mark_seen > 0 {
-                    self.row.started = true;
-                    self.state = State::Unquoted;
-                }
-                self.mark_seen = BYTE_ORDER_MARK.len();
+                self.end_mark();
                 break;
             }
             self.mark_seen += 1;
             rest = after;
         }
         rest
+    }
+
+    /// What looked like the start of a mark was text.
+    fn end_mark(&mut self) {
+        let seen = std::mem::replace(&mut self.mark_seen, BYTE_ORDER_MARK.len());
+        if (1..BYTE_ORDER_MARK.len()).contains(&seen) {
+            self.row.text.extend(BYTE_ORDER_MARK.iter().take(seen));
+            self.row.started = true;
+            self.state = State::Unquoted;
+        }
     }
 
     fn step(

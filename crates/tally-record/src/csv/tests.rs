@@ -122,6 +122,19 @@ fn a_row_says_whom_it_is_about_or_that_nobody_knows() {
     assert_eq!(project(text, &["x"], Some("nhs_number")).unwrap(), "x\n1\n2\n");
 }
 
+/// Found by bytes that nobody wrote on purpose.
+#[test]
+fn a_byte_order_mark_in_a_cell_and_a_part_of_one_are_text() {
+    let mark = "\u{feff}";
+    let first = format!("\"{mark}x\",y\n1,2\n");
+    let written = project(&first, &[&format!("{mark}x"), "y"], None).unwrap();
+    assert_eq!(written, first);
+    assert_eq!(read(first.as_bytes(), 1).unwrap()[0].1, [format!("{mark}x"), "y".to_owned()]);
+    for part in [&mark.as_bytes()[..1], &mark.as_bytes()[..2]] {
+        assert_eq!(read(part, 1).unwrap().len(), 1);
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_reads_as_the_same_cells(rows in prop::collection::vec(prop::collection::vec("[a,\"\r\n é]{0,5}", 3), 1..6)) {
