@@ -19,10 +19,12 @@ sim SEED:
 advisories:
     cargo deny --locked check advisories
 
-# Writes the vectors and the golden log in proto/ anew from the values in the tests.
+# Writes the vectors and the golden log in proto/ anew from the values in the tests, and the papers in
+# docs/ that come from tables.
 gen:
     GENERATE=1 cargo test --package tally-wire --test vectors what_they_say
     GENERATE=1 cargo test --package tally-tests --test golden always_was
+    GENERATE=1 cargo test --package tally-tests --test papers is_what_the_table_says
 
 # Instruction counts and times of the pure crates; benches/README.md says what they need.
 bench:
