@@ -279,3 +279,25 @@ fn long_files(files: &[TextFile]) -> Vec<String> {
     }
     wrong
 }
+
+/// A target that has no corpus is not run, and a corpus that has no target can't be.
+#[test]
+fn every_fuzz_target_has_a_corpus_and_every_corpus_a_target() {
+    let root = workspace_root().join("fuzz");
+    let main = fs::read_to_string(root.join("src/main.rs")).unwrap();
+    let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let modules: BTreeSet<_> = modules.map(str::to_owned).collect();
+    let listed =
+        modules.iter().filter(|name| main.contains(&format!("(\"{name}\", {name}::fuzz)")));
+    assert_eq!(
+        listed.count(),
+        modules.len(),
+        "a module of fuzz/src/main.rs is in no line of TARGETS"
+    );
+    let corpora = fs::read_dir(root.join("corpus")).unwrap().map(Result::unwrap);
+    let corpora: BTreeSet<_> = corpora
+        .filter(|corpus| fs::read_dir(corpus.path()).unwrap().next().is_some())
+        .map(|corpus| corpus.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(modules, corpora);
+}
