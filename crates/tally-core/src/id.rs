@@ -4,11 +4,13 @@
 mod codes;
 mod exchange;
 mod nhs_number;
+mod opt_out;
 mod text;
 
 pub use codes::{GssCode, OdsCode, Uprn};
 pub use exchange::{BadExchangeId, ExchangeId, Salt16};
 pub use nhs_number::{BadNhsNumber, CheckDigit, NhsNumber, NhsRange};
+pub use opt_out::OptOutReference;
 pub use text::{
     AgreementId, BadId, GroupId, MemberId, MeshName, OfficerRole, Purpose, PurposeSystem, SourceId,
 };

@@ -10,12 +10,13 @@
 //!
 //! How it is driven: [`fhir::describe`] reads a body once; its items go to the policy, whose verdicts
 //! go to [`fhir::Described::minimise`]. Tables stream through [`csv::Projection`] instead: bytes in,
-//! one call per row.
+//! one call per row. [`opt_out`] reads and writes the files of the national data opt-out.
 
 pub mod csv;
 mod error;
 pub mod fhir;
 mod json;
+pub mod opt_out;
 mod subjects;
 pub mod token;
 
