@@ -219,5 +219,6 @@ fn refusal(provider: &MemberId, requester: &MemberId) -> Result<ProviderHalf, Tr
         read_set,
         resumes: None,
         rectifies: None,
+        opt_out: None,
     })
 }

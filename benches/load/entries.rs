@@ -51,6 +51,7 @@ pub(crate) fn permit(number: u64) -> Encoded<Entry> {
         read_set,
         resumes: None,
         rectifies: None,
+        opt_out: None,
     })))
 }
 

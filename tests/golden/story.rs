@@ -1,6 +1,8 @@
 //! What happens in the golden log: every lane, and every rejection that bytes can lead to. Each step
 //! says what it must come to, so that the log covers what it claims.
 
+mod opt_out;
+
 use tally_core::agreement::{
     Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
 };
@@ -34,6 +36,7 @@ pub(crate) fn tell() -> World {
     permit(&mut world);
     reject_permits(&mut world);
     record(&mut world);
+    opt_out::ask(&mut world);
     narrow(&mut world);
     suspend_agreement(&mut world);
     suspend_member(&mut world);
@@ -428,6 +431,7 @@ fn permitted_with(
         read_set: reads.to_vec(),
         resumes: None,
         rectifies: None,
+        opt_out: None,
     };
     change(&mut half);
     Entry::ProviderHalf(Box::new(half))

@@ -184,6 +184,7 @@ fn provider_half(exchange: u8, number: u64, read: Option<Facts>, flags: Flags) -
         read_set,
         resumes: None,
         rectifies: None,
+        opt_out: None,
     }))
 }
 

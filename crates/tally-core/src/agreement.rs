@@ -5,6 +5,7 @@
 
 mod check;
 pub mod file;
+mod opt_out;
 mod words;
 
 pub use check::{LIFTABLE, check};

@@ -5,6 +5,7 @@
 
 mod genesis;
 mod half;
+mod opt_out;
 mod seal;
 
 pub use genesis::{Environment, Genesis};
@@ -12,6 +13,7 @@ pub use half::{
     Action, AgreementRef, Close, Flags, How, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
     UserKnown,
 };
+pub use opt_out::{OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks, OptOutExemption};
 pub use seal::{Algorithm, Lane, Seal, SessionStart, batch_preimage, session_preimage};
 
 use crate::register::RegisterWrite;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use tally_core::entry::{Algorithm, Lane};
 use tally_core::id::{
     AgreementId, ExchangeId, GroupId, KeyId, LeafIndex, MemberId, MeshId, MeshName, NodeId,
-    OfficerRole, Purpose, PurposeSystem, Salt16, SessionId, SourceId,
+    OfficerRole, OptOutReference, Purpose, PurposeSystem, Salt16, SessionId, SourceId,
 };
 use tally_core::refusal::Refusal;
 use tally_core::register::{Address, RegisterName};
@@ -76,6 +76,7 @@ texts! {
     GroupId, "a group's id": text(|id| id.as_str());
     OfficerRole, "an officer's role": text(|role| role.as_str());
     Address, "an address": text(|address| address.as_str());
+    OptOutReference, "a reference of an opt-out check": text(|reference| reference.as_str());
     RegisterName, "a register's name": formatted(|name| name);
     Date, "a day": formatted(|day| day);
 }

@@ -1,13 +1,14 @@
 //! The leaves of the ledger.
 
 use tally_core::entry::{
-    Action, AgreementRef, Close, ENTRY_LEN_MAX, Entry, Environment, Flags, Genesis, How, Outcome,
-    ProviderHalf, REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Seal, SessionStart, UserKnown,
+    Action, AgreementRef, Close, ENTRY_LEN_MAX, Entry, Environment, Flags, Genesis, How,
+    OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks, OptOutExemption, Outcome, ProviderHalf,
+    REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Seal, SessionStart, UserKnown,
 };
 use tally_core::refusal::Refusal;
 use tally_core::register::{RegisterRef, RegisterWrite};
 
-use crate::codec::{Ascending, Item, array, ascends, choice, numbers, object};
+use crate::codec::{Ascending, Codec, Item, array, ascends, choice, numbers, object};
 use crate::error::DecodeError;
 use crate::reader::Reader;
 use crate::register::MEMBERS_MAX;
@@ -49,7 +50,7 @@ object! { ProviderHalf = 10, 1, ENTRY_LEN_MAX => {
     outcome, user_known, people, people_withheld, records, bytes, digest, tags_root, commitment,
     flags,
     read_set: Ascending<0, READ_SET_MAX>,
-    resumes, rectifies,
+    resumes, rectifies, opt_out,
 } }
 
 object! { RequesterHalf = 11, 1, ENTRY_LEN_MAX => {
@@ -75,6 +76,11 @@ numbers! { How, "end of a release" => {
     Sent = 1, Withdrawn = 2, Abandoned = 3, NothingSent = 4, OpeningLost = 5,
 } }
 
+numbers! { OptOutExemption, "exemption from the opt-out" => { OtherNation = 1, NotCare = 2 } }
+
+array! { OptOutCheck { reference, asked, answered, reply, age_s } }
+
+ascends! { OptOutCheck: |check, next| check.reference < next.reference; }
 ascends! { RegisterRef: |register, next| register.name < next.name; }
 
 /// `[]` where it is a permit, `[refusal]` where it is none.
@@ -89,6 +95,33 @@ impl Item for Outcome {
             Self::Refuse(refusal) => Some(*refusal),
         };
         refusal.write(to);
+    }
+}
+
+/// `[[exemption], []]` or `[[], [check…]]`.
+impl Item for OptOut {
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.array_of("an opt-out", 2)?;
+        let exemption = Option::<OptOutExemption>::read(from)?;
+        let checks: Vec<OptOutCheck> = Ascending::<0, OPT_OUT_CHECKS_MAX>::read(from)?;
+        match exemption {
+            Some(why) if checks.is_empty() => Ok(Self::Exempt(why)),
+            None if !checks.is_empty() => {
+                let checks = OptOutChecks::new(checks);
+                checks.map(Self::Checked).ok_or(DecodeError::UnknownNumber("count of answers"))
+            }
+            _ => Err(DecodeError::WrongLength("an opt-out")),
+        }
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        let (exemption, checks) = match self {
+            Self::Exempt(why) => (Some(*why), Vec::new()),
+            Self::Checked(checks) => (None, checks.as_slice().to_vec()),
+        };
+        to.array(2);
+        exemption.write(to);
+        Ascending::<0, OPT_OUT_CHECKS_MAX>::write(&checks, to);
     }
 }
 

@@ -175,7 +175,7 @@ impl Agent {
         let facts = Facts {
             environment: Environment::Test,
             today: context.now.london_date(),
-            opt_out: OptOutAnswers::Fresh,
+            opt_out: OptOutAnswers::Unavailable,
             registers: &live.replica,
             people: &facts,
         };

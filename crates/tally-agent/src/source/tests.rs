@@ -129,7 +129,7 @@ impl Desk {
         let facts = Facts {
             environment: Environment::Test,
             today: Date::new(2026, 6, 1).unwrap(),
-            opt_out: OptOutAnswers::Fresh,
+            opt_out: OptOutAnswers::Unavailable,
             registers: &registers,
             people: &people,
         };

@@ -109,6 +109,7 @@ fn provider_half(number: u8, outcome: Outcome, commitment: Hash) -> ProviderHalf
         read_set: Vec::new(),
         resumes: None,
         rectifies: None,
+        opt_out: None,
     }
 }
 

@@ -165,6 +165,7 @@ impl Liar {
             read_set,
             resumes: None,
             rectifies: None,
+            opt_out: None,
         }))
     }
 }

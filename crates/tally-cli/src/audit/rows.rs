@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use tally_core::entry::{
-    Action, Close, Entry, Flags, How, Outcome, ProviderHalf, RefusalCount, RequesterHalf, UserKnown,
+    Action, Close, Entry, Flags, How, OptOut, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
+    UserKnown,
 };
 use tally_core::time::Timestamp;
 use tally_log::Hash;
@@ -37,9 +38,28 @@ pub(crate) struct Row {
     break_glass: bool,
     late: bool,
     pub(crate) matched: bool,
+    /// The checks of the national data opt-out that a permit rests on, or why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opt_out: Option<OptOutRow>,
     /// Refusals that this entry counts; none for a half of one exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
+}
+
+/// What a permit says of the national data opt-out.
+#[derive(Debug, Clone, Serialize)]
+struct OptOutRow {
+    exempt: Option<&'static str>,
+    checks: Vec<OptOutCheckRow>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct OptOutCheckRow {
+    reference: String,
+    asked: u64,
+    answered: u64,
+    reply: String,
+    age_s: u64,
 }
 
 /// The row of an entry; none if it is neither a half nor a close. A close says what the half that it
@@ -83,6 +103,7 @@ fn of_provider(half: &ProviderHalf) -> Row {
         digest: half.digest.as_ref().map(digest),
         break_glass: half.flags.has(Flags::BREAK_GLASS),
         late: half.flags.has(Flags::LATE),
+        opt_out: half.opt_out.as_ref().map(opt_out),
         ..Row::default()
     }
 }
@@ -134,6 +155,21 @@ fn of_refusals(refusals: &RefusalCount) -> Row {
         count: Some(refusals.count),
         ..Row::default()
     }
+}
+
+fn opt_out(opt_out: &OptOut) -> OptOutRow {
+    let (exempt, checks) = match opt_out {
+        OptOut::Exempt(why) => (Some(why.code()), &[][..]),
+        OptOut::Checked(checks) => (None, checks.as_slice()),
+    };
+    let checks = checks.iter().map(|check| OptOutCheckRow {
+        reference: check.reference.to_string(),
+        asked: check.asked,
+        answered: check.answered,
+        reply: digest(&check.reply),
+        age_s: check.age_s,
+    });
+    OptOutRow { exempt, checks: checks.collect() }
 }
 
 const fn outcome(outcome: Outcome) -> (&'static str, Option<&'static str>) {

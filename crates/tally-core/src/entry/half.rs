@@ -2,6 +2,7 @@
 
 use tally_log::Hash;
 
+use super::opt_out::OptOut;
 use crate::id::{AgreementId, ExchangeId, LeafIndex, MemberId, Purpose, Salt16, SourceId};
 use crate::refusal::Refusal;
 use crate::register::RegisterRef;
@@ -57,6 +58,8 @@ pub struct ProviderHalf {
     pub resumes: Option<ExchangeId>,
     /// The leaf that this one corrects.
     pub rectifies: Option<LeafIndex>,
+    /// What a permit rests on where the national data opt-out is asked.
+    pub opt_out: Option<OptOut>,
 }
 
 /// The requester's half: what arrived.

@@ -77,7 +77,8 @@ fn check_provider_half(
             ensure(provider_may_record(refusal), Rejection::RefusalNotRecordable)?;
             let nothing_left = half.people == 0 && half.records == 0;
             let nothing_sent = nothing_is_sent(half.bytes, half.digest) && !streamed;
-            ensure(nothing_left && nothing_sent, Rejection::Contradictory)?;
+            let nothing_checked = half.opt_out.is_none();
+            ensure(nothing_left && nothing_sent && nothing_checked, Rejection::Contradictory)?;
         }
     }
     Ok(half.counter)

@@ -86,6 +86,8 @@ fn check_share(
     };
     let mut requester = Err(Rejection::NotShared);
     let mut consent_needed = false;
+    // Which of several shares carries it the half does not say.
+    let mut opt_out_asked = true;
     for share in agreement.shares.iter().filter(covers) {
         match reads.find(&share.requesters, &half.requester, Rejection::NotShared) {
             Err(Rejection::NotShared) => continue,
@@ -94,8 +96,10 @@ fn check_share(
             Ok(()) => requester = Ok(()),
         }
         consent_needed |= share.data != DataKind::None;
+        opt_out_asked &= share.asks_opt_out(&half.purpose);
     }
     requester?;
+    ensure(!opt_out_asked || half.opt_out.is_some(), Rejection::OptOutUnsaid)?;
     ensure(!consent_needed || reads.has_consent_of(&half.provider), Rejection::ReadSetIncomplete)
 }
 

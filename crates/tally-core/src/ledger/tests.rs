@@ -5,6 +5,7 @@ mod batches;
 mod entries;
 mod founding;
 mod members;
+mod opt_out;
 mod parts;
 mod permits;
 mod random;

@@ -4,7 +4,7 @@ use super::people::Judged;
 use super::reason::{PEOPLE_STAGE, Reason, stage};
 use super::whole::Attempt;
 use crate::agreement::{AllowList, Elements, Standing};
-use crate::entry::AgreementRef;
+use crate::entry::{AgreementRef, OptOut};
 use crate::refusal::Refusal;
 use crate::register::RegisterRef;
 use crate::time::Date;
@@ -30,6 +30,7 @@ pub struct Permit {
     people: u64,
     people_withheld: u64,
     show_reasons: bool,
+    opt_out: Option<OptOut>,
     warnings: Vec<Warning>,
 }
 
@@ -97,8 +98,13 @@ impl Permit {
             people: count(released),
             people_withheld: count(withheld),
             show_reasons: attempt.share.show_reasons,
+            opt_out: None,
             warnings: overdue.then_some(Warning::PastReview(document.review)).into_iter().collect(),
         }
+    }
+
+    pub(super) fn resting_on(self, opt_out: Option<OptOut>) -> Self {
+        Self { opt_out, ..self }
     }
 
     /// The agreement, at the version of its document.
@@ -148,6 +154,13 @@ impl Permit {
     #[must_use]
     pub const fn shows_reasons(&self) -> bool {
         self.show_reasons
+    }
+
+    /// The checks of the national data opt-out that it rests on, as its entry may tell them, or why
+    /// there are none. None where the opt-out is not asked.
+    #[must_use]
+    pub const fn opt_out(&self) -> Option<&OptOut> {
+        self.opt_out.as_ref()
     }
 
     /// Why items stay, in the order of the items.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::agreement::Agreement;
 use crate::consent::Directives;
-use crate::entry::Environment;
+use crate::entry::{Environment, OptOutChecks, OptOutExemption};
 use crate::id::{AgreementId, GroupId, MemberId};
 use crate::record::Person;
 use crate::register::MemberStatus;
@@ -74,10 +74,12 @@ pub struct AgreementFact<'a> {
 }
 
 /// Whether answers of the national data opt-out service are at hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptOutAnswers {
-    /// They are, and no older than they may be.
-    Fresh,
+    /// They are, no older than they may be, from these checks.
+    Fresh(OptOutChecks),
+    /// The source's data is none that the service is about.
+    Exempt(OptOutExemption),
     /// They are missing or too old: nothing is released where they are needed.
     Unavailable,
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Request;
 use super::decision::{Judgement, Permit};
-use super::facts::{Facts, PersonFact, Registers};
+use super::facts::{Facts, OptOutAnswers, PersonFact, Registers};
 use super::reason::{About, Reason, stage};
-use super::whole::{Attempt, asks_opt_out, place_of};
+use super::whole::{Attempt, place_of};
 use crate::agreement::{CommonLaw, DataKind, Share};
 use crate::consent::Answer;
-use crate::entry::Environment;
+use crate::entry::{Environment, OptOut};
 use crate::id::{CheckDigit, MemberId, NhsNumber};
 use crate::purpose::{Class, Lineage, class_of};
 use crate::record::{Item, Person};
@@ -114,7 +114,9 @@ impl<'a> Judged<'a> {
         };
         let released = self.people.values().filter(|known| known.released).count();
         let withheld = self.people.len() - released;
-        Ok(Permit::new(attempt, facts.today, self, read_set, (released, withheld)))
+        let opt_out = evidence(attempt.share, request, &facts.opt_out);
+        let permit = Permit::new(attempt, facts.today, self, read_set, (released, withheld));
+        Ok(permit.resting_on(opt_out))
     }
 
     /// What is not about a person does not decide here: otherwise a person whose record is denied
@@ -163,6 +165,21 @@ impl<'a> Judged<'a> {
     }
 }
 
+/// What the entry says of the national data opt-out, where it is asked. The requester reads it: people
+/// are counted exactly only where the agreement shows it such things.
+fn evidence(share: &Share, request: &Request, answers: &OptOutAnswers) -> Option<OptOut> {
+    if !share.asks_opt_out(&request.purpose) {
+        return None;
+    }
+    match answers {
+        OptOutAnswers::Fresh(checks) if share.show_reasons => Some(OptOut::Checked(checks.clone())),
+        OptOutAnswers::Fresh(checks) => Some(OptOut::Checked(checks.in_tens())),
+        OptOutAnswers::Exempt(why) => Some(OptOut::Exempt(*why)),
+        // Nothing is permitted then.
+        OptOutAnswers::Unavailable => None,
+    }
+}
+
 /// Records about nobody in a source about people: the ledger asks for some consent register.
 fn first_consent_register<R: Registers>(
     provider: &MemberId,
@@ -201,7 +218,8 @@ impl<R: Registers> Gate<'_, '_, R> {
             refusals.push(Refusal::ConsentUnreadable);
             return PersonJudgement { refusals, register, released: false };
         };
-        if asks_opt_out(self.share, &self.request.purpose) && fact.opted_out {
+        let checked = matches!(self.facts.opt_out, OptOutAnswers::Fresh(_));
+        if checked && fact.opted_out && self.share.asks_opt_out(&self.request.purpose) {
             refusals.push(Refusal::OptedOut);
         }
         refusals.extend(self.check_consent(fact));

@@ -2,13 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::samples::{PEOPLE, Scenario, item, scenario};
+use super::samples::{PEOPLE, Scenario, fresh, item, scenario};
 use super::*;
 use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, Share};
 use crate::consent::tests::{any_directive, is_denial};
-use crate::consent::{Directive, Directives};
+use crate::consent::{Actors, Directive, Directives, Effect};
 use crate::entry::Environment;
-use crate::time::Date;
+use crate::time::{Date, Timestamp};
 
 const KINDS: [&str; 3] = ["Condition", "Observation", "Patient"];
 const NAMES: [&str; 4] = ["birthDate", "code", "name", "status"];
@@ -50,7 +50,7 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
         built.items = items;
         built.today = Date::new(2026, month, 1).unwrap();
         built.environment = if test { Environment::Test } else { Environment::Live };
-        built.opt_out = if flags[3] { OptOutAnswers::Fresh } else { OptOutAnswers::Unavailable };
+        built.opt_out = if flags[3] { fresh() } else { OptOutAnswers::Unavailable };
         built
     })
 }
@@ -130,6 +130,16 @@ fn narrow(share: &mut Share, how: u8) {
     }
 }
 
+/// A yes to a purpose, said last.
+fn consents(purpose: &str) -> Directive {
+    Directive {
+        effect: Effect::Permit,
+        purpose: Some(purpose.parse().unwrap()),
+        actors: Actors::Anyone,
+        recorded_at: Timestamp(u64::MAX),
+    }
+}
+
 /// Adds to what a person has said.
 fn says_too(scenario: &mut Scenario, place: usize, directive: Directive) {
     if let Directives::Known(list) = &mut scenario.person(place).directives {
@@ -149,6 +159,28 @@ proptest! {
         let items = scenario.items.len();
         let before = goes(&scenario.decide(), items);
         says_too(&mut scenario, place, denial);
+        let after = goes(&scenario.decide(), items);
+        prop_assert!(after.iter().zip(&before).all(|(after, before)| is_within(after, before)));
+    }
+
+    #[test]
+    fn an_opt_out_never_releases_more(
+        mut scenario in any_scenario(),
+        place in 0..3_usize,
+        silent in prop::bool::weighted(0.2),
+    ) {
+        // Otherwise hardly any would ask, and be permitted before.
+        scenario.about("HRESCH", CommonLaw::Section251);
+        scenario.share().confidential = true;
+        for place in 0..3 {
+            says_too(&mut scenario, place, consents("HRESCH"));
+        }
+        let items = scenario.items.len();
+        let before = goes(&scenario.decide(), items);
+        scenario.person(place).opted_out = true;
+        if silent {
+            scenario.opt_out = OptOutAnswers::Unavailable;
+        }
         let after = goes(&scenario.decide(), items);
         prop_assert!(after.iter().zip(&before).all(|(after, before)| is_within(after, before)));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::agreement::*;
 use crate::consent::{Actors, Directive, Directives, Effect};
-use crate::entry::Environment;
+use crate::entry::{Environment, OptOutCheck, OptOutChecks};
 use crate::record::Person;
 use crate::register::MemberStatus;
 use crate::time::{Date, Timestamp};
@@ -31,7 +31,7 @@ impl Scenario {
         let facts = Facts {
             environment: self.environment,
             today: self.today,
-            opt_out: self.opt_out,
+            opt_out: self.opt_out.clone(),
             registers: &self.registers,
             people: &self.people,
         };
@@ -133,8 +133,20 @@ pub(crate) fn scenario() -> Scenario {
         people: PEOPLE.iter().zip(0..).map(|(text, place)| (person(text), fact(place))).collect(),
         environment: Environment::Test,
         today: Date::new(2026, 6, 1).unwrap(),
-        opt_out: OptOutAnswers::Fresh,
+        opt_out: fresh(),
     }
+}
+
+/// Answers of a check of 23 people, two of whom may not be used.
+pub(crate) fn fresh() -> OptOutAnswers {
+    let check = OptOutCheck {
+        reference: "X26OT001-010626-1".parse().unwrap(),
+        asked: 23,
+        answered: 21,
+        reply: tally_log::Hash::from_bytes([7; 32]),
+        age_s: 3_600,
+    };
+    OptOutAnswers::Fresh(OptOutChecks::new(vec![check]).unwrap())
 }
 
 fn request() -> Request {

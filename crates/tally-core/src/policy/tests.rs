@@ -1,3 +1,5 @@
+mod opt_out;
+
 use std::collections::BTreeSet;
 
 use super::reason::stage;
@@ -228,17 +230,6 @@ fn an_opted_out_patient_is_still_visible_for_direct_care() {
     let permit = bent(|s| {
         s.person(0).opted_out = true;
         s.opt_out = OptOutAnswers::Unavailable;
-    })
-    .permit();
-    assert_eq!(permit.people(), 1);
-}
-
-#[test]
-fn the_opt_out_yields_to_the_persons_own_explicit_consent() {
-    let permit = bent(|s| {
-        s.about("HRESCH", CommonLaw::ExplicitConsent);
-        s.person(0).opted_out = true;
-        s.says(0, Effect::Permit, "HRESCH");
     })
     .permit();
     assert_eq!(permit.people(), 1);

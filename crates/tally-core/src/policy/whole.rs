@@ -3,7 +3,7 @@
 use super::facts::{AgreementFact, Assurance, Facts, OptOutAnswers, Registers};
 use super::reason::Reason;
 use super::{Queried, Request};
-use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, Party, Share, Standing};
+use crate::agreement::{AllowList, DataKind, Elements, Party, Share, Standing};
 use crate::entry::{Environment, UserKnown};
 use crate::id::{MemberId, Purpose};
 use crate::purpose::{Class, class_of, covers, needs_reason};
@@ -129,7 +129,7 @@ pub(super) fn check<R: Registers>(
         refusals.push(Refusal::ConditionNotMet);
     }
     check_user(request, facts.environment, share, &mut refusals);
-    if asks_opt_out(share, &request.purpose) && facts.opt_out == OptOutAnswers::Unavailable {
+    if share.asks_opt_out(&request.purpose) && facts.opt_out == OptOutAnswers::Unavailable {
         refusals.push(Refusal::OptOutUnavailable);
     }
     refusals.into_iter().map(Reason::whole).collect()
@@ -238,21 +238,4 @@ fn check_user(
     if needs_reason(&request.purpose) && !request.has_reason {
         refusals.push(Refusal::ReasonMissing);
     }
-}
-
-/// The national data opt-out: confidential patient information, for a secondary use, on a basis
-/// that does not set it aside.
-pub(super) fn asks_opt_out(share: &Share, purpose: &Purpose) -> bool {
-    let patient_information = share.confidential && share.data == DataKind::Special;
-    let set_aside = matches!(
-        share.basis.common_law,
-        Some(
-            CommonLaw::ExplicitConsent
-                | CommonLaw::Statute
-                | CommonLaw::CourtOrder
-                | CommonLaw::CopiRegulation3
-                | CommonLaw::PublicInterest
-        )
-    );
-    patient_information && !set_aside && class_of(purpose).is_some_and(Class::asks_opt_out)
 }

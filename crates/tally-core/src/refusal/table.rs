@@ -152,7 +152,7 @@ refusals! {
     // opt-out
     OptOutUnavailable = 40, "opt-out-unavailable", Environment, 503, "transient", Organisation, ProviderOperator;
         "The answer of the national data opt-out service is missing or too old."
-        "Load a fresh answer of the service."
+        "Ask the check service: tally opt-out request; then take its reply: tally opt-out import."
     OptedOut = 41, "opted-out", Caller, 404, "not-found", Person, ProviderCaldicott;
         "The person has opted out of planning and research."
         "Nothing but the person's own change of mind."

@@ -144,6 +144,7 @@ fn types() -> Vec<Vector> {
 
 fn lists() -> Vec<Vector> {
     const READ_SET: usize = 22;
+    const OPT_OUT: usize = 25;
     let half = encode_entry(&Entry::ProviderHalf(Box::new(samples::provider_half())));
     let genesis = encode_entry(&Entry::Genesis(Box::new(samples::genesis())));
     let with_list = |bytes: &[u8], path: &[usize], change: fn(&mut Vec<Cbor>)| {
@@ -164,10 +165,27 @@ fn lists() -> Vec<Vector> {
         let day = Cbor::Text("2026-06-30".to_owned());
         *items = vec![Cbor::Array(vec![Cbor::Number(6), day])];
     };
+    let one = |items: &mut Vec<Cbor>| *items = vec![Cbor::Number(1)];
+    let checks = [OPT_OUT, 0, 1];
     vec![
         entry("read-set-swapped", with_list(&half, &[READ_SET], swapped), "not-ascending"),
         entry("read-set-with-one-twice", with_list(&half, &[READ_SET], twice), "not-ascending"),
         entry("read-set-too-long", with_list(&half, &[READ_SET], long), "too-large"),
+        entry("opt-out-swapped", with_list(&half, &checks, swapped), "not-ascending"),
+        entry("opt-out-of-nothing", with_list(&half, &checks, none), "wrong-length"),
+        entry("opt-out-of-both", with_list(&half, &[OPT_OUT, 0, 0], one), "wrong-length"),
+        entry(
+            "opt-out-too-long",
+            with_list(&half, &checks, |it| {
+                *it = vec![Cbor::Number(0); 17];
+            }),
+            "too-large",
+        ),
+        entry(
+            "opt-out-answers-too-many",
+            replaced(&half, &[OPT_OUT, 0, 1, 1, 2], Cbor::Number(541)),
+            "unknown-number",
+        ),
         entry("founders-swapped", with_list(&genesis, &[6], swapped), "not-ascending"),
         entry("superseded-swapped", with_list(&genesis, &[6, 0, 9], superseded), "not-ascending"),
         entry("unknown-assessment", with_list(&genesis, &[6, 0, 10], assessed), "unknown-number"),
@@ -188,6 +206,11 @@ fn texts() -> Vec<Vector> {
         entry("member-id-empty", replaced(&half, &[PROVIDER], text("")), "bad-text"),
         entry("not-utf-8", replaced(&half, &[PROVIDER], raw(&[0x61, 0xff])), "bad-text"),
         entry("register-name", replaced(&half, &[22, 3, 0], text("consent/RZ9/07")), "bad-text"),
+        entry(
+            "opt-out-reference",
+            replaced(&half, &[25, 0, 1, 0, 0], text("9990000018-231126-1")),
+            "bad-text",
+        ),
         entry("text-too-long", replaced(&genesis, &[6, 0, 1], text(&"x".repeat(201))), "too-large"),
         entry("text-too-short", replaced(&genesis, &[6, 0, 1], text("")), "wrong-length"),
         entry("weak-key", replaced(&genesis, &[6, 0, 4], Cbor::Bytes(identity)), "bad-key"),

@@ -5,9 +5,9 @@ use tally_core::agreement::{
     Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
 };
 use tally_core::entry::{
-    Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, Outcome,
-    ProviderHalf, RefusalCount, RequesterHalf, Seal, SessionStart, UserKnown, batch_preimage,
-    session_preimage,
+    Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, OptOut,
+    OptOutCheck, OptOutChecks, OptOutExemption, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
+    Seal, SessionStart, UserKnown, batch_preimage, session_preimage,
 };
 use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, NodeId, Salt16, SessionId};
 use tally_core::refusal::Refusal;
@@ -172,6 +172,32 @@ pub(crate) fn provider_half() -> ProviderHalf {
         ],
         resumes: Some(ExchangeId(*b"the one before !")),
         rectifies: Some(LeafIndex(5)),
+        opt_out: Some(opt_out()),
+    }
+}
+
+/// Two checks of the opt-out service, one of so few people that the ledger counts none.
+fn opt_out() -> OptOut {
+    let check = |reference: &str, asked, answered, age_s| OptOutCheck {
+        reference: reference.parse().unwrap(),
+        asked,
+        answered,
+        reply: hash("reply"),
+        age_s,
+    };
+    let checks = vec![
+        check("886OT002-231126-1", 0, 0, 3_600),
+        check("X26OT001-221126-12", 540, 520, 90_000),
+    ];
+    OptOut::Checked(OptOutChecks::new(checks).unwrap())
+}
+
+/// A permit whose data the opt-out does not reach, as its provider says.
+fn provider_exempt() -> ProviderHalf {
+    ProviderHalf {
+        purpose: "HRESCH".parse().unwrap(),
+        opt_out: Some(OptOut::Exempt(OptOutExemption::OtherNation)),
+        ..provider_half()
     }
 }
 
@@ -193,6 +219,7 @@ pub(crate) fn provider_refusal() -> ProviderHalf {
         read_set: vec![],
         resumes: None,
         rectifies: None,
+        opt_out: None,
         ..provider_half()
     }
 }
@@ -428,6 +455,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("seal", Entry::Seal(seal())),
         ("register-agreement", Entry::Register(Box::new(agreement_write()))),
         ("provider-half", Entry::ProviderHalf(Box::new(provider_half()))),
+        ("provider-half-exempt", Entry::ProviderHalf(Box::new(provider_exempt()))),
         ("provider-refusal", Entry::ProviderHalf(Box::new(provider_refusal()))),
         ("requester-half", Entry::RequesterHalf(Box::new(requester_half()))),
         ("requester-refusal", Entry::RequesterHalf(Box::new(requester_refusal()))),

@@ -35,6 +35,7 @@ impl Provider {
             digest,
             flags: streamed,
             read_set: permit.read_set().to_vec(),
+            opt_out: permit.opt_out().cloned(),
             ..self.bare_half(exchange, question, &permitted.opening, Outcome::Permit)
         })))
     }
@@ -84,6 +85,7 @@ impl Provider {
             read_set: Vec::new(),
             resumes: question.resumes,
             rectifies: None,
+            opt_out: None,
         }
     }
 }

@@ -332,6 +332,7 @@ fn half() -> ProviderHalf {
         read_set: Vec::new(),
         resumes: None,
         rectifies: None,
+        opt_out: None,
     }
 }
 

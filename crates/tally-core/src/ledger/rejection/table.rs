@@ -187,6 +187,9 @@ rejections! {
     NotShared = 49, "not-shared", Caller;
         "The agreement shares no such source with this requester for this purpose."
         "Amend the agreement, or refuse."
+    OptOutUnsaid = 55, "opt-out-unsaid", Caller;
+        "The agreement asks the national data opt-out for this purpose, and the permit names neither a check nor why none applies."
+        "Rest the permit on an answer of the service, or refuse with opt-out-unavailable."
     // register writes
     RegisterMoved = 60, "register-moved", Environment;
         "The register has changed since the write was made."

@@ -382,6 +382,7 @@ impl World {
             read_set,
             resumes: None,
             rectifies: None,
+            opt_out: None,
         }
     }
 

@@ -38,6 +38,7 @@ fn refusal(provider: usize, requester: usize) -> Entry {
         read_set: Vec::new(),
         resumes: None,
         rectifies: None,
+        opt_out: None,
     }))
 }
 
