@@ -8,6 +8,7 @@ pub mod api;
 mod audit;
 pub mod client;
 mod consents;
+mod opt_out;
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -31,6 +32,7 @@ use tally_core::record::Person;
 use tokio::net::UnixListener;
 
 use crate::http::{HttpLimits, HttpServer};
+use crate::opt_out::OptOutSettings;
 use crate::random;
 use crate::recorder::Recorder;
 use crate::replica::Replica;
@@ -55,6 +57,8 @@ pub struct AdminParts {
     pub store: Store,
     /// The own sources: who a Patient is.
     pub sources: Arc<Sources>,
+    /// What is configured of the national data opt-out.
+    pub opt_out: OptOutSettings,
     /// The way to the ledger.
     pub recorder: Recorder,
     /// The registers.
@@ -125,6 +129,9 @@ impl AdminSocket {
             .route("/consents/record", post(consents::record))
             .route("/consents/withdraw", post(consents::withdraw))
             .route("/consents/list", post(consents::list))
+            .route("/opt-out/request", post(opt_out::request))
+            .route("/opt-out/import", post(opt_out::import))
+            .route("/opt-out/status", post(opt_out::status))
             .route("/agreements/write", post(agreements::write))
             .route("/agreements/get", post(agreements::get))
             .route("/agreements/list", post(agreements::list))

@@ -165,6 +165,7 @@ impl Agent {
             limits,
             listen: config.quic_listen,
             retention_years: RETENTION_YEARS,
+            opt_out: config.opt_out.clone(),
             clock,
             outcomes: Arc::new(metrics.clone()),
         })?;
@@ -210,6 +211,7 @@ impl Agent {
             genesis: genesis.clone(),
             store: store.clone(),
             sources: Arc::clone(&sources),
+            opt_out: config.opt_out.clone(),
             recorder: exchange.recorder().clone(),
             replica: exchange.replica().clone(),
             ready: Arc::new(move || closed().is_none()),

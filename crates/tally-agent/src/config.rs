@@ -37,6 +37,11 @@
 //! kind = "fhir-directory"
 //! path = "records"
 //!
+//! [opt_out]                        # the national data opt-out; all of it is optional
+//! nation = "england"               # england | wales | scotland | northern-ireland
+//! mailbox = "X26OT001"             # the MESH mailbox that requests are sent from
+//! answer_age_max_s = 604800        # an answer may be as old as 7 days, counted from its request
+//!
 //! [officer]                        # what `tally agreement sign` signs with; the agent ignores it
 //! role = "ig-lead"
 //! key = "officers/ig-lead.key"
@@ -49,12 +54,15 @@ mod ingress;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tally_core::file::{self, Keys, OverrideKind, Problem, Section, overrides};
-use tally_core::id::{MemberId, MeshId, OfficerRole};
+use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Value, overrides};
+use tally_core::id::{MemberId, MeshId, OfficerRole, OptOutReference};
 use tally_core::register::Address;
+use tally_core::time::Timestamp;
 use tally_net::config_file::load_config;
 
+use crate::opt_out::{NATIONS, OptOutSettings};
 use crate::source::SourceSettings;
 
 pub use ingress::{IngressSettings, IngressUser, TokenSettings};
@@ -66,6 +74,10 @@ pub const FILE_LEN_MAX: usize = 256 * 1024;
 const PREFIX: &str = "TALLY_AGENT_";
 /// Ledger nodes, and sources, at most.
 const LIST_LEN_MAX: usize = 64;
+/// The longest that an answer of the opt-out service may be kept, in seconds: 31 days.
+const ANSWER_AGE_LONGEST_S: u64 = 31 * 24 * 60 * 60;
+/// Bytes of a mailbox's name at most.
+const MAILBOX_LEN_MAX: usize = 16;
 
 /// Keys that a variable may set, and what each takes.
 const KEYS: &[(&str, OverrideKind)] = &[
@@ -86,6 +98,9 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("ingress.issuer", OverrideKind::Text),
     ("ingress.audience", OverrideKind::Text),
     ("health.listen", OverrideKind::Text),
+    ("opt_out.nation", OverrideKind::Text),
+    ("opt_out.mailbox", OverrideKind::Text),
+    ("opt_out.answer_age_max_s", OverrideKind::Number),
     ("limits.exchanges_max", OverrideKind::Number),
     ("limits.requests_max", OverrideKind::Number),
     ("limits.outbox_entries_max", OverrideKind::Number),
@@ -123,6 +138,8 @@ pub struct AgentConfig {
     pub sources: Vec<SourceSettings>,
     /// Its limits.
     pub limits: AgentLimits,
+    /// What it says of the national data opt-out.
+    pub opt_out: OptOutSettings,
     /// What officers sign with.
     pub officer: Option<OfficerSettings>,
 }
@@ -208,6 +225,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     section.reader.close(health);
     let sources = sources(section, &mut keys);
     let limits = limits(section, &mut keys);
+    let opt_out = opt_out(section, &mut keys);
     let officer = officer(section, &mut keys);
     section.reader.close(keys);
 
@@ -226,6 +244,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
         health_listen: health_listen?,
         sources: sources?,
         limits: limits?,
+        opt_out: opt_out?,
         officer: officer?,
     })
 }
@@ -258,6 +277,46 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
         outbox_entries_max: outbox?,
         refusals_max: refusals?,
     })
+}
+
+fn opt_out(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<OptOutSettings> {
+    let default = OptOutSettings::default();
+    let mut table = section.table(keys, "opt_out");
+    let nation = match section.reader.optional(&mut table, "nation") {
+        None => Some(default.nation),
+        Some(value) => section.reader.word(&value, NATIONS),
+    };
+    let mailbox = match section.reader.optional(&mut table, "mailbox") {
+        None => Some(None),
+        Some(value) => mailbox(section, &value).map(Some),
+    };
+    let answer_age_max = match section.reader.optional(&mut table, "answer_age_max_s") {
+        None => Some(default.answer_age_max),
+        Some(value) => answer_age(section, &value),
+    };
+    section.reader.close(table);
+    Some(OptOutSettings { nation: nation?, mailbox: mailbox?, answer_age_max: answer_age_max? })
+}
+
+fn answer_age(section: &mut Section<'_, '_>, value: &Value<'_>) -> Option<Duration> {
+    let seconds = section.reader.number(value)?;
+    if seconds > ANSWER_AGE_LONGEST_S {
+        let what =
+            format!("at most {ANSWER_AGE_LONGEST_S}: what is kept longer is no short-lived copy");
+        section.reader.complain(value, what);
+        return None;
+    }
+    Some(Duration::from_secs(seconds))
+}
+
+fn mailbox(section: &mut Section<'_, '_>, value: &Value<'_>) -> Option<String> {
+    let text = section.reader.text(value, MAILBOX_LEN_MAX)?;
+    let day = Timestamp::default().london_date();
+    if OptOutReference::new(text, day, 1).is_err() {
+        section.reader.complain(value, "expected a MESH mailbox: 3 to 16 of A-Z and 0-9");
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn officer(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Option<OfficerSettings>> {

@@ -32,6 +32,7 @@ use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress, LedgerConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, wall};
+use crate::opt_out::{OptOutSettings, forget_for_ever};
 use crate::peers::{ListenError, PeerSettings, Peers};
 use crate::recorder::Recorder;
 use crate::replica::{Known, Replica};
@@ -72,6 +73,8 @@ pub struct AgentParts {
     pub listen: SocketAddr,
     /// For how many years the openings' keys are kept. Usually 8.
     pub retention_years: u16,
+    /// Where the national data opt-out reaches, and how old its answers may be.
+    pub opt_out: OptOutSettings,
     /// The agent's time. Who counts how exchanges end goes by the same.
     pub clock: Clock,
     /// Who counts how exchanges end.
@@ -124,6 +127,7 @@ struct Shared {
     sources: Arc<Sources>,
     limits: Limits,
     retention_years: u16,
+    opt_out: OptOutSettings,
     outcomes: Arc<dyn Outcomes>,
     standing: Standing,
     /// Becomes true when the agent's tasks are to end.
@@ -195,6 +199,7 @@ impl Exchange {
             sources: parts.sources,
             limits: parts.limits,
             retention_years: parts.retention_years,
+            opt_out: parts.opt_out,
             outcomes: parts.outcomes,
             standing: Standing::default(),
             over: watch::Sender::new(false),
@@ -203,6 +208,12 @@ impl Exchange {
             provider::Handle::start(Arc::clone(&shared), parts.operator, incoming, filings);
         let requester = Requester::start(Arc::clone(&shared));
         let settled = settle::start(Arc::clone(&shared), requester.clone());
+        let forgetting = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let age_max = forgetting.opt_out.answer_age_max;
+            let forget = forget_for_ever(forgetting.store.clone(), age_max);
+            tokio::select! { () = forget => {}, () = forgetting.ended() => {} }
+        });
         Ok(Self { shared, address, requester, provider, settled })
     }
 

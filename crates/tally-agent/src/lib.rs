@@ -11,6 +11,7 @@ pub mod health;
 pub mod http;
 pub mod ingress;
 pub mod metrics;
+pub mod opt_out;
 pub mod peers;
 pub mod random;
 pub mod recorder;

@@ -24,9 +24,9 @@ pub use capability::capability;
 pub use index::{Report, Warning};
 pub use query::action_of;
 pub use reading::{Chunks, Cut, Reading, Stream, Whole};
-pub use settings::{PersonColumn, SourceKind, SourceSettings};
+pub use settings::{OptOutScope, PersonColumn, SourceKind, SourceSettings};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -53,6 +53,7 @@ pub struct Sources {
 pub struct Source {
     descriptor: Descriptor,
     check_digit: CheckDigit,
+    opt_out: OptOutScope,
     connector: Connector,
 }
 
@@ -229,7 +230,7 @@ impl Source {
         environment: Environment,
         limits: &Limits,
     ) -> Result<Self, SourceError> {
-        let SourceSettings { id, kind, title, licence, identifiers } = settings;
+        let SourceSettings { id, kind, title, licence, identifiers, opt_out } = settings;
         let check_digit = match environment {
             Environment::Test => identifiers,
             Environment::Live => CheckDigit::Checked,
@@ -249,7 +250,7 @@ impl Source {
             }
         };
         let descriptor = Descriptor { id, kind, title, licence };
-        Ok(Self { descriptor, check_digit, connector })
+        Ok(Self { descriptor, check_digit, opt_out, connector })
     }
 
     /// What the catalogue says of it.
@@ -262,6 +263,33 @@ impl Source {
     #[must_use]
     pub const fn check_digit(&self) -> CheckDigit {
         self.check_digit
+    }
+
+    /// Whether the national data opt-out can reach it.
+    #[must_use]
+    pub const fn opt_out(&self) -> OptOutScope {
+        self.opt_out
+    }
+
+    /// Everybody whom it has records of, as decisions name them. Blocks.
+    ///
+    /// # Errors
+    /// [`Unread`] if it can't be read, or is a directory of several datasets.
+    pub fn everybody(&self) -> Result<BTreeSet<Person>, Unread> {
+        match &self.connector {
+            Connector::Fhir(fhir) => Ok(fhir.index().everybody().cloned().collect()),
+            Connector::Files(files) => {
+                let whole = Ask {
+                    action: Action::Dataset,
+                    path: String::new(),
+                    query: String::new(),
+                    offset: 0,
+                    base_url: String::new(),
+                };
+                let reading = files.read(&whole)?;
+                Ok(reading.items().iter().flat_map(|item| item.people.iter().cloned()).collect())
+            }
+        }
     }
 
     /// What indexing it found; `None` for a source without an index.

@@ -16,6 +16,7 @@ mod lazy;
 mod mirror;
 mod open;
 mod openings;
+mod opt_out;
 mod outbox;
 mod people;
 mod receipts;
@@ -32,6 +33,7 @@ pub use error::StoreError;
 pub use journal::is_behind;
 pub use mirror::OwnProviderHalf;
 pub use openings::{KeptOpening, PersonOpening, StoreOpening};
+pub use opt_out::{OptOutKnown, OptOutRow, OptOutTaken};
 pub use people::People;
 pub use receipts::Received;
 
@@ -71,6 +73,8 @@ struct Shared {
     writer: Arc<Queue>,
     reader: Arc<Queue>,
     counts: Arc<Counts>,
+    /// Held while a reply about opt-outs is taken.
+    answering: tokio::sync::Mutex<()>,
     /// The reader's before the writer's: whoever closes the database last leaves one file behind.
     threads: Mutex<Vec<(Arc<Queue>, JoinHandle<()>)>>,
 }
@@ -111,7 +115,16 @@ impl Store {
         let (reader, reading) = started.inspect_err(|_| writer.close())?;
         let threads = [(Arc::clone(&reader), reading), (Arc::clone(&writer), writing)];
         let threads = Mutex::new(Vec::from(threads));
-        Ok(Self { shared: Arc::new(Shared { home, writer, reader, counts, threads }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                home,
+                writer,
+                reader,
+                counts,
+                answering: tokio::sync::Mutex::default(),
+                threads,
+            }),
+        })
     }
 
     /// Writes what waits, and lets go of the directory. Blocks until that is done. Other clones get

@@ -48,6 +48,28 @@ fn a_limit_that_lets_nothing_through_is_refused() {
 }
 
 #[test]
+fn the_opt_out_is_asked_and_its_answers_are_short_lived_unless_another_nation_is_configured() {
+    assert_eq!(read("", &[]).unwrap().opt_out, OptOutSettings::default());
+    let text = "[opt_out]\nnation = \"wales\"\nmailbox = \"X26OT001\"\nanswer_age_max_s = 60\n";
+    let expected = OptOutSettings {
+        nation: crate::opt_out::Nation::Wales,
+        answer_age_max: Duration::from_secs(60),
+        mailbox: Some("X26OT001".to_owned()),
+    };
+    assert_eq!(read(text, &[]).unwrap().opt_out, expected);
+    for (line, why) in [
+        ("nation = \"france\"", "expected one of england"),
+        ("mailbox = \"9990000018\"", "expected a MESH mailbox"),
+        ("answer_age_max_s = 0", "from 1"),
+        ("answer_age_max_s = 2678401", "no short-lived copy"),
+        ("off = true", "no such key"),
+    ] {
+        let refused = read(&format!("[opt_out]\n{line}\n"), &[]).unwrap_err();
+        assert!(refused.contains(why), "{line}: {refused}");
+    }
+}
+
+#[test]
 fn what_is_not_known_is_refused() {
     assert!(read("[quic]\nlisen = \"0.0.0.0:1\"\n", &[]).is_err());
     assert!(read("", &[("TALLY_AGENT_QUIC_LISEN", "0.0.0.0:1")]).is_err());

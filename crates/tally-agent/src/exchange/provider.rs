@@ -4,6 +4,7 @@
 mod arriving;
 mod deciding;
 mod desk;
+mod opt_out;
 mod releasing;
 
 use std::sync::Arc;

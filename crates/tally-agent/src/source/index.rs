@@ -124,6 +124,11 @@ impl Index {
         self.record(number).map(|record| (record.kind, &*record.id))
     }
 
+    /// Everybody whom a record that can be read is about.
+    pub(super) fn everybody(&self) -> impl Iterator<Item = &Person> {
+        self.by_person.keys()
+    }
+
     /// Bytes of a record.
     pub(super) fn len(&self, number: u32) -> u64 {
         self.record(number).map_or(0, |record| u64::from(record.len))

@@ -28,6 +28,19 @@ pub struct SourceSettings {
     pub licence: Option<String>,
     /// How strictly its NHS numbers are read: `identifiers = "synthetic"` skips the check digit.
     pub identifiers: CheckDigit,
+    /// Whether health or adult social care collected it.
+    pub opt_out: OptOutScope,
+}
+
+/// Whether the national data opt-out can reach a source: `opt_out = "health"`, `"social-care"` or
+/// `"not-care"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OptOutScope {
+    /// Health care or adult social care collected it: it can.
+    #[default]
+    Care,
+    /// Something else did.
+    NotCare,
 }
 
 /// Where a source is and what it holds.
@@ -65,6 +78,11 @@ enum Kind {
 const KINDS: Words<Kind> = &[("fhir-directory", Kind::FhirDirectory), ("files", Kind::Files)];
 const IDENTIFIERS: Words<CheckDigit> =
     &[("checked", CheckDigit::Checked), ("synthetic", CheckDigit::Skipped)];
+const OPT_OUT: Words<OptOutScope> = &[
+    ("health", OptOutScope::Care),
+    ("social-care", OptOutScope::Care),
+    ("not-care", OptOutScope::NotCare),
+];
 const SYSTEMS: Words<()> = &[("nhs-number", ())];
 const NOBODY: Words<()> = &[("none", ())];
 
@@ -101,6 +119,10 @@ impl SourceSettings {
             None => Some(CheckDigit::Checked),
             Some(value) => reader.word(&value, IDENTIFIERS),
         };
+        let opt_out = match reader.optional(&mut keys, "opt_out") {
+            None => Some(OptOutScope::Care),
+            Some(value) => reader.word(&value, OPT_OUT),
+        };
         let read = match kind {
             None => None,
             Some(Kind::FhirDirectory) => {
@@ -130,7 +152,8 @@ impl SourceSettings {
             reader.complain(&value, what);
             return None;
         }
-        Some(Self { id, kind: read, title: title?, licence: licence?, identifiers: identifiers? })
+        let (identifiers, opt_out) = (identifiers?, opt_out?);
+        Some(Self { id, kind: read, title: title?, licence: licence?, identifiers, opt_out })
     }
 }
 
@@ -190,6 +213,7 @@ kind = "fhir-directory"
 path = "rz9"
 subjects = "nhs.csv"
 identifiers = "synthetic"
+opt_out = "not-care"
 
 [[source]]
 id = "beds"
@@ -215,6 +239,9 @@ person = { column = "nhs_number", system = "nhs-number" }
             }
         );
         assert_eq!(found[0].identifiers, CheckDigit::Skipped);
+        // What does not say so is not taken out of the opt-out's reach.
+        let reach: Vec<_> = found.iter().map(|source| source.opt_out).collect();
+        assert_eq!(reach, [OptOutScope::NotCare, OptOutScope::Care, OptOutScope::Care]);
         assert_eq!(found[1].kind, SourceKind::Files { path: path("base/beds.csv"), person: None });
         assert_eq!(found[1].title.as_deref(), Some("Bed occupancy"));
         assert_eq!(found[1].licence.as_deref(), Some("OGL-UK-3.0"));

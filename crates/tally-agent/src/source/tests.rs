@@ -85,6 +85,7 @@ impl Desk {
             title: None,
             licence: None,
             identifiers: CheckDigit::Checked,
+            opt_out: OptOutScope::Care,
         };
         Source::open(settings, &"RZ9".parse().unwrap(), Environment::Test, &self.limits)
     }

@@ -20,8 +20,8 @@ const PEOPLE_MAX: usize = 65_536;
 /// What a decision needs to know of people, all of it of one moment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct People {
-    /// What is known of each. Nobody counts as having opted in: who has answers of the opt-out
-    /// service says so here.
+    /// What is known of each. Everybody counts as opted out: who has an answer of the opt-out service,
+    /// from [`Store::opt_out`], says otherwise here.
     pub facts: BTreeMap<Person, PersonFact>,
     /// The key of each for the retention year, durable.
     pub tag_keys: BTreeMap<Person, TagKey>,

@@ -164,4 +164,26 @@ const TABLES: &str = "
         narrows INTEGER NOT NULL,
         PRIMARY KEY (register, version)
     ) STRICT, WITHOUT ROWID;
+
+    -- Checks of the national data opt-out. `asked` stands there once all its people do, the last four
+    -- once the reply is taken.
+    CREATE TABLE opt_out_checks (
+        id INTEGER PRIMARY KEY,
+        reference TEXT NOT NULL UNIQUE,
+        asked_at INTEGER NOT NULL,
+        asked INTEGER,
+        answered_at INTEGER,
+        answered INTEGER,
+        key BLOB,
+        reply BLOB
+    ) STRICT;
+    CREATE INDEX opt_out_checks_by_time ON opt_out_checks (asked_at);
+    -- Whom they are about, and what the reply says of each, until the check is too old.
+    CREATE TABLE opt_out_people (
+        blind BLOB NOT NULL,
+        check_id INTEGER NOT NULL REFERENCES opt_out_checks (id),
+        sealed BLOB,
+        PRIMARY KEY (blind, check_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX opt_out_people_by_check ON opt_out_people (check_id);
 ";

@@ -2,6 +2,7 @@
 
 mod consents;
 mod opening;
+mod opt_out;
 mod recovery;
 mod secrecy;
 

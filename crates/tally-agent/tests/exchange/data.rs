@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tally_agent::exchange::Ask;
-use tally_agent::source::{SourceKind, SourceSettings};
+use tally_agent::source::{OptOutScope, SourceKind, SourceSettings};
 use tally_core::entry::{Action, UserKnown};
 use tally_core::id::CheckDigit;
 
@@ -68,6 +68,7 @@ pub(crate) fn sources(dir: &Path) -> Vec<SourceSettings> {
         title: None,
         licence: None,
         identifiers: CheckDigit::Checked,
+        opt_out: OptOutScope::Care,
     };
     let table = |name: &str| SourceKind::Files { path: dir.join(name), person: None };
     vec![

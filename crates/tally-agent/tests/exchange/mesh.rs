@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tally_agent::clock::Clock;
 use tally_agent::exchange::{AgentParts, Answer, Ask, Exchange, Uncounted};
+use tally_agent::opt_out::OptOutSettings;
 use tally_agent::source::Sources;
 use tally_agent::store::{Store, StoreSettings};
 use tally_core::Encoded;
@@ -246,6 +247,7 @@ impl Mesh {
             limits: self.limits.clone(),
             listen: self.agents_listen[place],
             retention_years: 8,
+            opt_out: OptOutSettings::default(),
             clock: Clock::start(),
             outcomes: Arc::new(Uncounted),
         }

@@ -9,16 +9,16 @@
 //! ledger-<N>/   tally.toml  node.pem  node.key  log.key
 //! ```
 
+mod text;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tally_agent::config::IngressUser;
-use tally_agent::source::{SourceKind, SourceSettings};
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
-use tally_core::id::{CheckDigit, MemberId, MeshId, MeshName, NodeId, OdsCode, Salt16};
+use tally_core::id::{MemberId, MeshId, MeshName, NodeId, OdsCode, Salt16};
 use tally_core::register::{
     AUDITOR_ROLE, Address, LedgerNode, MemberRecord, MemberStatus, ODS, Officer, OrganisationCode,
 };
@@ -27,7 +27,8 @@ use tally_net::authority::Validity;
 use tally_net::keyfile::{self, KeyUse};
 use tally_net::{Authority, Issued, Role, SpiffeId};
 
-use super::file::{MemberPlan, MeshFile};
+use self::text::agent_config;
+use super::file::MeshFile;
 use crate::failure::Failure;
 use crate::system::{create_dir, new_key, now_s, random, write_file, write_secret};
 
@@ -284,101 +285,6 @@ impl Layout<'_> {
     }
 }
 
-/// The configuration of a member's agent, and what its officers act with.
-fn agent_config(member: &MemberPlan, agent: &AgentPlan, mesh_id: &MeshId) -> String {
-    let listen = |port| SocketAddr::new(agent.listen, port);
-    let mut text = format!(
-        "tally = 1\ndata_dir = \"data\"\nmember = \"{id}\"\n\n\
-         [mesh]\nid = \"{mesh_id}\"\ngenesis = \"../genesis.cbor\"\n\n\
-         [identity]\ncert = \"identity.pem\"\nkey = \"identity.key\"\nca = \"ca.pem\"\n\n\
-         [agent]\nkey = \"agent.key\"\n\n\
-         [quic]\nlisten = \"{quic}\"\n\n\
-         [ingress]\nlisten = \"{ingress}\"\n",
-        id = member.id,
-        quic = listen(agent.quic),
-        ingress = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), agent.ingress),
-    );
-    // Writing to a text can't fail.
-    if let Some(purpose) = &member.ingress.purpose {
-        let _ = writeln!(text, "purpose = {}", quoted(&purpose.to_string()));
-    }
-    text.push_str(&user_lines(&member.ingress.user));
-    let _ = write!(text, "\n[health]\nlisten = \"{}\"\n", listen(agent.health));
-    for source in &member.sources {
-        text.push_str(&source_table(source));
-    }
-    text.push_str("\n[officer]\nrole = \"ig-lead\"\nkey = \"officers/ig-lead.key\"\n");
-    text
-}
-
-/// How the users of an ingress are known, in an agent's configuration.
-fn user_lines(user: &IngressUser) -> String {
-    match user {
-        IngressUser::Header => "user = \"header\"\n".to_owned(),
-        IngressUser::Service(name) => format!("user = {}\n", quoted(&format!("service:{name}"))),
-        IngressUser::Token(settings) => {
-            let mut text = "user = \"jwt\"\n".to_owned();
-            let jwks = settings.jwks.as_ref().map(|path| path.display().to_string());
-            let keys =
-                [("jwks", &jwks), ("issuer", &settings.issuer), ("audience", &settings.audience)];
-            for (key, value) in keys {
-                if let Some(value) = value {
-                    // Writing to a text can't fail.
-                    let _ = writeln!(text, "{key} = {}", quoted(value));
-                }
-            }
-            if settings.unsigned {
-                text.push_str("unsigned_tokens = true\n");
-            }
-            text
-        }
-    }
-}
-
-/// A `[[source]]` of an agent's configuration.
-fn source_table(source: &SourceSettings) -> String {
-    let mut lines = vec!["\n[[source]]".to_owned(), format!("id = {}", quoted(source.id.as_str()))];
-    let mut line = |key: &str, value: &str| lines.push(format!("{key} = {}", quoted(value)));
-    let path = |path: &Path| path.display().to_string();
-    match &source.kind {
-        SourceKind::FhirDirectory { path: directory, subjects } => {
-            line("kind", "fhir-directory");
-            line("path", &path(directory));
-            if let Some(subjects) = subjects {
-                line("subjects", &path(subjects));
-            }
-        }
-        SourceKind::Files { path: file, person } => {
-            line("kind", "files");
-            line("path", &path(file));
-            match person {
-                None => line("person", "none"),
-                Some(person) => {
-                    let column = quoted(&person.column);
-                    let person = format!("{{ column = {column}, system = \"nhs-number\" }}");
-                    lines.push(format!("person = {person}"));
-                }
-            }
-        }
-    }
-    let mut line = |key: &str, value: &str| lines.push(format!("{key} = {}", quoted(value)));
-    if let Some(title) = &source.title {
-        line("title", title);
-    }
-    if let Some(licence) = &source.licence {
-        line("licence", licence);
-    }
-    if source.identifiers == CheckDigit::Skipped {
-        line("identifiers", "synthetic");
-    }
-    lines.join("\n") + "\n"
-}
-
-/// A TOML basic string: those of JSON are among them, but for one sign that TOML wants escaped.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
-}
-
 fn address(host: &str, port: u16) -> Result<Address, Failure> {
     let address = format!("{}:{port}", host_in_address(host)).parse();
     address.map_err(|why| Failure::usage(format!("{host}: {why}"), "name a host"))
@@ -472,27 +378,4 @@ fn host_in_address(host: &str) -> String {
 
 fn no_member() -> Failure {
     Failure::usage("a mesh has at least one member", "name one in the mesh file")
-}
-
-#[cfg(test)]
-mod tests {
-    use tally_core::file;
-
-    use super::*;
-
-    #[test]
-    fn a_text_comes_back_as_it_was_whatever_stands_in_it() {
-        let all: String = (0..=0xff).filter_map(char::from_u32).collect();
-        let table = "a\"\n[officer]\nkey = \"x\\".to_owned();
-        for text in [all, table, "\u{2028}\u{1f3e5}".to_owned()] {
-            let written = format!("key = {}\n", quoted(&text));
-            let read = file::read(&written, 4096, &[], |reader, mut keys| {
-                let value = reader.required(&mut keys, "key")?;
-                let found = reader.text(&value, 4096).map(str::to_owned);
-                reader.close(keys);
-                found
-            });
-            assert_eq!(read, Ok(text));
-        }
-    }
 }

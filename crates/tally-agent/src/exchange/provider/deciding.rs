@@ -16,11 +16,13 @@ use tally_core::policy::{self, Facts, OptOutAnswers, Permit, PersonFact};
 use tally_core::purpose::is_known;
 use tally_core::record::Person;
 use tally_core::refusal::Refusal;
+use tally_core::time::Timestamp;
 use tally_log::Hash;
 use tally_wire::encode_checked;
 use tally_wire::message::agent::{Description, Request};
 
 use super::Decided;
+use super::opt_out;
 use super::releasing::Outgoing;
 use crate::clock::wall;
 use crate::exchange::Shared;
@@ -56,7 +58,7 @@ pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
     let people: BTreeSet<_> = case.reading.items().iter().flat_map(|item| &item.people).collect();
     let people = people.into_iter().cloned().collect();
     let asked = shared.store.people(people, shared.retention_year()).await;
-    let people = match asked {
+    let mut people = match asked {
         Ok(people) => people,
         Err(error) => {
             tracing::error!(%error, "what people have said can't be read");
@@ -66,10 +68,21 @@ pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
     if shared.check_consents(&known, &people.consent_versions) {
         return undecided(case.exchange, Refusal::StoreBehind);
     }
+    // Ledger time stands still while nothing is recorded; the host's clock is near it.
+    let now = known.time.max(wall());
+    let purpose = &case.question.purpose;
+    let opt_out = opt_out::answers(shared, &case.source, purpose, now, &mut people.facts).await;
+    let opt_out = match opt_out {
+        Ok(opt_out) => opt_out,
+        Err(error) => {
+            tracing::error!(%error, "what the opt-out service answered can't be read");
+            return undecided(case.exchange, Refusal::StoreUnavailable);
+        }
+    };
     let (shared, exchange) = (Arc::clone(shared), case.exchange);
     let judged = tokio::task::spawn_blocking(move || {
         let (facts, tag_keys) = (people.facts, people.tag_keys);
-        case.judge(&shared, &known, &facts, &tag_keys)
+        case.judge(&shared, &known, (&facts, &tag_keys), (now, opt_out))
     });
     judged.await.unwrap_or_else(|_| undecided(exchange, Refusal::SourceMalformed))
 }
@@ -79,15 +92,14 @@ impl Case {
         &self,
         shared: &Shared,
         known: &Known,
-        people: &BTreeMap<Person, PersonFact>,
-        tag_keys: &BTreeMap<Person, TagKey>,
+        (people, tag_keys): (&BTreeMap<Person, PersonFact>, &BTreeMap<Person, TagKey>),
+        (now, opt_out): (Timestamp, OptOutAnswers),
     ) -> Decided {
-        // Ledger time stands still while nothing is recorded; the host's clock is near it.
-        let today = known.time.max(wall()).london_date();
+        let today = now.london_date();
         let facts = Facts {
             environment: shared.environment,
             today,
-            opt_out: OptOutAnswers::Unavailable,
+            opt_out,
             registers: &*known.registers,
             people,
         };

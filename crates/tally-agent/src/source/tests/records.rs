@@ -185,6 +185,7 @@ fn a_source_that_is_not_there_or_wrong_does_not_open() {
         title: None,
         licence: None,
         identifiers: CheckDigit::Checked,
+        opt_out: OptOutScope::Care,
     };
     let open = |all| Sources::open(all, &"RZ9".parse().unwrap(), Environment::Test, &desk.limits);
     assert!(matches!(open(vec![settings(), settings()]), Err(SourceError::Twice { .. })));
