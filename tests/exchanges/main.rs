@@ -9,6 +9,7 @@ mod claims;
 mod counts;
 mod halves;
 mod needles;
+mod opt_out;
 mod outcome;
 mod privacy;
 mod refusals;

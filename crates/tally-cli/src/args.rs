@@ -3,6 +3,7 @@
 mod audit;
 mod member;
 mod mesh;
+mod opt_out;
 mod parts;
 
 pub(crate) use audit::{
@@ -17,6 +18,7 @@ pub(crate) use mesh::{
     IdentityArgs, IdentityCommand, IdentityIssueArgs, IdentityShowArgs, MeshArgs, MeshCommand,
     MeshInitArgs,
 };
+pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{AgentArgs, DevArgs, DevCommand, DevStartArgs, LedgerArgs, LedgerCommand};
 
 use std::path::PathBuf;
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// What people have said about the use of their records, kept by their custodian.
     Consent(ConsentArgs),
+    /// The national data opt-out: files to the check service and back.
+    OptOut(OptOutArgs),
     /// Data sharing agreements, from a file to signatures on the ledger.
     Agreement(AgreementArgs),
     Dev(DevArgs),

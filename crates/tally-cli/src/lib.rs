@@ -29,6 +29,7 @@ mod ledger;
 mod manual;
 mod mesh;
 mod online;
+mod opt_out;
 mod output;
 mod process;
 mod subject;
@@ -41,7 +42,7 @@ use clap::Parser;
 
 use args::{
     AgreementCommand, Args, AuditCommand, Command, ConfigCommand, ConsentCommand, IdentityCommand,
-    LedgerCommand, MeshCommand,
+    LedgerCommand, MeshCommand, OptOutCommand,
 };
 use failure::{Exit, Failure};
 
@@ -86,6 +87,11 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             ConsentCommand::Record(record) => consent::record(record, config, args.output),
             ConsentCommand::Withdraw(withdraw) => consent::withdraw(withdraw, config, args.output),
             ConsentCommand::List(list) => consent::list(list, config, args.output),
+        },
+        Command::OptOut(opt_out) => match &opt_out.command {
+            OptOutCommand::Request(request) => opt_out::request(request, config, args.output),
+            OptOutCommand::Import(import) => opt_out::import(import, config, args.output),
+            OptOutCommand::Status => opt_out::status(config, args.output),
         },
         Command::Agreement(agreement) => match &agreement.command {
             AgreementCommand::Check(file) => agreement::check(file, args.output),
