@@ -10,6 +10,7 @@
 #![allow(clippy::panic, reason = "says what a step came to instead")]
 #![allow(clippy::indexing_slicing, reason = "positions come from the story itself")]
 
+mod reviews;
 mod story;
 mod world;
 
@@ -29,13 +30,15 @@ use world::{Node, mesh_id};
 
 /// Rejections that no bytes lead to: the codec refuses them before. Or that a story as short as this
 /// one can't reach.
-const NOT_IN_THE_LOG: [&str; 8] = [
+const NOT_IN_THE_LOG: [&str; 9] = [
     // The codec refuses: sizes and order.
     "empty-batch",
     "too-many-entries",
     "too-large",
     "read-set-disordered",
     "approvals-disordered",
+    // Thousands of accesses would have to wait for their review.
+    "reviews-full",
     // Its founders would have to lead to the mesh's id.
     "genesis-malformed",
     // It takes 4,097 batches.

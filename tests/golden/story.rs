@@ -20,6 +20,7 @@ use tally_core::time::Timestamp;
 use tally_log::{Hash, Signature};
 use tally_wire::encode_checked;
 
+use super::reviews;
 use super::world::{AHEAD, World, genesis, id, member, no, sign};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -35,8 +36,9 @@ pub(crate) fn tell() -> World {
     reject_writes(&mut world);
     permit(&mut world);
     reject_permits(&mut world);
-    record(&mut world);
+    let broken = record(&mut world);
     opt_out::ask(&mut world);
+    reviews::review(&mut world, broken);
     narrow(&mut world);
     suspend_agreement(&mut world);
     suspend_member(&mut world);
@@ -44,7 +46,7 @@ pub(crate) fn tell() -> World {
     world
 }
 
-fn accepted(verdict: &Verdict) -> LeafIndex {
+pub(crate) fn accepted(verdict: &Verdict) -> LeafIndex {
     match verdict {
         Verdict::Accepted(accepted) => accepted.first_leaf,
         other => panic!("not accepted: {other:?}"),
@@ -221,14 +223,18 @@ fn reject_permits(world: &mut World) {
     world.later(20);
 }
 
-fn record(world: &mut World) {
+/// Gives the leaf of an access that broke the glass.
+fn record(world: &mut World) -> LeafIndex {
     let counted = |salt, counter| refusal_count(salt, counter, 12);
     let close = |salt, counter| close(salt, counter, LeafIndex(5), 4096);
     let late = |salt, counter| {
         let flags = Flags::LATE.with(Flags::BREAK_GLASS);
-        permitted_with(salt, counter, &[], &|half| half.flags = flags)
+        permitted_with(salt, counter, &[], &|half| {
+            (half.purpose, half.flags) = ("BTG".parse().unwrap(), flags);
+        })
     };
-    accepted(&world.record("RZ9", Lane::Unconditional, &[&refusal, &counted, &close, &late]));
+    let all = world.record("RZ9", Lane::Unconditional, &[&refusal, &counted, &close, &late]);
+    let broken = LeafIndex(accepted(&all).0 + 3);
     let rejected = |world: &mut World, make: &dyn Fn(Salt16, u64) -> Entry, why| {
         assert_eq!(world.record("RZ9", Lane::Unconditional, &[make]), no(why));
     };
@@ -248,6 +254,7 @@ fn record(world: &mut World) {
     world.later(-5_000);
     accepted(&world.record("RZ9", Lane::Unconditional, &[&refusal]));
     world.later(6_000);
+    broken
 }
 
 /// A withdrawal beats every permit after it; what only widens stales nothing.

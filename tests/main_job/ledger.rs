@@ -66,6 +66,7 @@ pub(crate) fn written(leaves: &[Vec<u8>]) -> BTreeMap<&'static str, usize> {
             Entry::RequesterHalf(_) => "requester",
             Entry::Close(_) => "close",
             Entry::RefusalCount(_) => "refusal count",
+            Entry::Review(_) => "review",
         };
         *written.entry(kind).or_default() += 1;
     }

@@ -216,6 +216,7 @@ pub(crate) fn salt_of(entry: &Entry) -> Option<Salt16> {
         Entry::RequesterHalf(half) => Some(half.salt),
         Entry::Close(close) => Some(close.salt),
         Entry::RefusalCount(count) => Some(count.salt),
+        Entry::Review(review) => Some(review.salt),
         Entry::Seal(_) => None,
     }
 }

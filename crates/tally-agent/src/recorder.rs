@@ -130,6 +130,7 @@ fn refusal_of(rejection: &Rejection) -> Option<Refusal> {
         | Rejection::NotShared
         | Rejection::Stale(_) => None,
         Rejection::TooLarge => Some(Refusal::TooLarge),
+        Rejection::ReviewsFull => Some(Refusal::ReviewsFull),
         _ => Some(Refusal::LedgerUnavailable),
     }
 }

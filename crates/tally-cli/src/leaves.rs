@@ -187,5 +187,6 @@ pub(crate) const fn kind(entry: &Entry) -> &'static str {
         Entry::RequesterHalf(_) => "requester",
         Entry::Close(_) => "close",
         Entry::RefusalCount(_) => "refusal-count",
+        Entry::Review(_) => "review",
     }
 }

@@ -6,6 +6,7 @@
 mod genesis;
 mod half;
 mod opt_out;
+mod review;
 mod seal;
 
 pub use genesis::{Environment, Genesis};
@@ -14,6 +15,7 @@ pub use half::{
     UserKnown,
 };
 pub use opt_out::{OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks, OptOutExemption};
+pub use review::{Review, ReviewState};
 pub use seal::{Algorithm, Lane, Seal, SessionStart, batch_preimage, session_preimage};
 
 use crate::register::RegisterWrite;
@@ -46,4 +48,6 @@ pub enum Entry {
     Close(Close),
     /// Refusals above the rate limit, as one entry with their number.
     RefusalCount(RefusalCount),
+    /// A privacy officer's step in the review of a break-glass access.
+    Review(Review),
 }

@@ -124,6 +124,7 @@ impl Draft {
             Entry::RequesterHalf(half) => Some((&mut half.salt, &mut half.counter)),
             Entry::Close(close) => Some((&mut close.salt, &mut close.counter)),
             Entry::RefusalCount(count) => Some((&mut count.salt, &mut count.counter)),
+            Entry::Review(review) => Some((&mut review.salt, &mut review.counter)),
             Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) | Entry::Register(_) => {
                 None
             }

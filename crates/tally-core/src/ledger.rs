@@ -23,6 +23,7 @@ mod permit;
 mod registers;
 mod rejection;
 mod replay;
+mod reviews;
 mod session;
 mod submission;
 mod write;
@@ -34,6 +35,7 @@ pub use parts::{BadParts, Parts};
 pub use registers::{RegisterState, RegisterValue, Registers};
 pub use rejection::{Rejection, STALE_NAMES_MAX};
 pub use replay::{BadLeaf, Misfit, Replay, Sealed};
+pub use reviews::{OpenReview, REVIEWS_OPEN_MAX, Reviews, opens_review};
 pub use session::{Answer, LastSession, Outcome, RING_LEN_MAX, Session, Sessions};
 pub use submission::{Batch, Proposal, Submission, Surroundings};
 pub use write::{is_approved_now, is_lawful_now};
@@ -64,6 +66,7 @@ pub struct State {
     last_register_leaf: LeafIndex,
     registers: Registers,
     sessions: Sessions,
+    reviews: Reviews,
     halted: Option<u64>,
 }
 
@@ -80,6 +83,7 @@ impl State {
             last_register_leaf: LeafIndex(0),
             registers: Registers::default(),
             sessions: Sessions::default(),
+            reviews: Reviews::default(),
             halted: None,
         }
     }
@@ -179,6 +183,12 @@ impl State {
     #[must_use]
     pub const fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Break-glass accesses that wait for their reviews.
+    #[must_use]
+    pub const fn reviews(&self) -> &Reviews {
+        &self.reviews
     }
 
     /// The member's last session, open or not: what its next one has to name.

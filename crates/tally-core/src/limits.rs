@@ -54,6 +54,16 @@ pub struct Limits {
     /// Entries that wait in the outbox. Default 65,536. While it is full, nothing that would owe
     /// an entry begins: `too-busy`.
     pub outbox_entries_max: usize,
+    /// How long a break-glass episode lasts: for so long after its first half, reads of the same person
+    /// by the same user of the same member belong to it. Default 60 minutes. After it the next one
+    /// begins, with an alert and a review of its own.
+    pub break_glass_max: Duration,
+    /// Characters of the reason for breaking the glass, without the blanks around it. Default 10.
+    /// Then `reason-too-short`.
+    pub break_glass_reason_chars_min: usize,
+    /// How long after a break-glass access its review is due. Default 5 days. Then it counts as
+    /// overdue, in metrics and in `tally breakglass list`.
+    pub review_wait_max: Duration,
     /// Bytes of a body that is read into memory before the decision. Default 1 MiB; larger ones are
     /// spooled.
     pub body_bytes_max: u64,
@@ -83,6 +93,9 @@ impl Default for Limits {
             refusal_window: Duration::from_secs(60),
             refusal_windows_max: 4096,
             outbox_entries_max: 64 * 1024,
+            break_glass_max: Duration::from_secs(60 * 60),
+            break_glass_reason_chars_min: 10,
+            review_wait_max: Duration::from_secs(5 * 24 * 60 * 60),
             body_bytes_max: 1024 * 1024,
             spool_bytes_max: 10 * 1024 * 1024 * 1024,
             drain_wait_max: Duration::from_secs(30),

@@ -6,9 +6,11 @@
 //!
 //! The order of the gates: identity and membership → agreement → role and relationship → national
 //! data opt-out → consent → the provider's own policy. All reasons are kept; the first decides.
+//! Breaking the glass goes the same way: see `glass`.
 
 mod decision;
 mod facts;
+mod glass;
 mod people;
 mod reason;
 mod replica;
@@ -19,6 +21,7 @@ pub use facts::{
     AgreementFact, Assurance, Facts, MemberFact, OptOutAnswers, PersonFact, Registers, Snapshot,
     SnapshotAgreement,
 };
+pub use glass::is_reason_enough;
 pub use reason::{About, Reason};
 
 use crate::entry::{Action, UserKnown};
@@ -52,8 +55,12 @@ pub struct Request {
     pub user_known: UserKnown,
     /// How the user is related to the person, if the request says so.
     pub relationship: Option<Relationship>,
+    /// Whether the request names a user.
+    pub user_is_named: bool,
     /// Whether a reason in words was given.
     pub has_reason: bool,
+    /// Whether it has as many characters as breaking the glass takes: see [`is_reason_enough`].
+    pub reason_is_enough: bool,
     /// The one agreement to be used, if the request names one.
     pub agreement: Option<AgreementId>,
     /// How strictly the source's NHS numbers are read. In a live mesh they always are.
@@ -140,6 +147,12 @@ fn consider<R: Registers>(
     reasons.extend(whole::check(request, facts, attempt));
     if !reasons.is_empty() {
         return Decision::Refuse(Refused::new(reasons, Some(attempt)));
+    }
+    if glass::breaks_glass(&request.purpose) && !glass::is_about_one_person(items) {
+        return Decision::Refuse(Refused::new(
+            vec![Reason::whole(Refusal::NotOnePerson)],
+            Some(attempt),
+        ));
     }
     let judged = Judged::of(request, lineage, items, facts, attempt.share);
     match judged.into_permit(request, facts, attempt) {

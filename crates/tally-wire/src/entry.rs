@@ -3,7 +3,8 @@
 use tally_core::entry::{
     Action, AgreementRef, Close, ENTRY_LEN_MAX, Entry, Environment, Flags, Genesis, How,
     OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks, OptOutExemption, Outcome, ProviderHalf,
-    REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Seal, SessionStart, UserKnown,
+    REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Review, ReviewState, Seal, SessionStart,
+    UserKnown,
 };
 use tally_core::refusal::Refusal;
 use tally_core::register::{RegisterRef, RegisterWrite};
@@ -29,6 +30,7 @@ choice! { Entry, REGISTER_LEN_MAX => {
     RequesterHalf(RequesterHalf),
     Close(Close),
     RefusalCount(RefusalCount),
+    Review(Review),
 } }
 
 object! { Genesis = 1, 1, REGISTER_LEN_MAX => {
@@ -64,6 +66,10 @@ object! { RefusalCount = 13, 1, ENTRY_LEN_MAX => {
     salt, counter, provider, requester, refusal, count, from, to,
 } }
 
+object! { Review = 14, 1, ENTRY_LEN_MAX => {
+    salt, counter, member, role, provider_leaf, state,
+} }
+
 array! { AgreementRef { id, version } }
 array! { RegisterRef { name, version } }
 
@@ -81,6 +87,10 @@ numbers! { OptOutExemption, "exemption from the opt-out" => { OtherNation = 1, N
 array! { OptOutCheck { reference, asked, answered, reply, age_s } }
 
 ascends! { OptOutCheck: |check, next| check.reference < next.reference; }
+numbers! { ReviewState, "state of a review" => {
+    Open = 1, UnderReview = 2, Justified = 3, Inappropriate = 4,
+} }
+
 ascends! { RegisterRef: |register, next| register.name < next.name; }
 
 /// `[]` where it is a permit, `[refusal]` where it is none.

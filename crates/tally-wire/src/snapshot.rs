@@ -1,10 +1,10 @@
 //! The applied state, as a checkpoint file has it: saves replaying the log, and is never a source
 //! of truth.
 
-use tally_core::id::{MemberId, NodeId, SessionId};
+use tally_core::id::{LeafIndex, MemberId, NodeId, SessionId};
 use tally_core::ledger::{
-    Answer, BadParts, Founding, LastSession, Outcome, Parts, RING_LEN_MAX, RegisterState,
-    RegisterValue, Session, State,
+    Answer, BadParts, Founding, LastSession, OpenReview, Outcome, Parts, RING_LEN_MAX,
+    RegisterState, RegisterValue, Session, State,
 };
 use tally_core::register::RegisterName;
 
@@ -52,10 +52,12 @@ object! { Parts = 54, 1, STATE_LEN_MAX => {
     nodes_used: List<0, COUNT_MAX>,
     last_sessions: List<0, COUNT_MAX>,
     open_sessions: List<0, COUNT_MAX>,
+    reviews: List<0, COUNT_MAX>,
 } }
 
 array! { Founding { mesh, environment, voters: Ascending<1, VOTERS_MAX> } }
 array! { RegisterState { version, narrowed_at, leaf, value } }
+array! { OpenReview { provider, requester, by_provider, by_requester } }
 array! { LastSession { id, leaf_hash } }
 array! { Session { member, key, next, counter, ring: Ring } }
 array! { Answer { root, lane, time, outcome } }
@@ -83,6 +85,7 @@ pairs! {
     (NodeId, MemberId);
     (MemberId, LastSession);
     (SessionId, Session);
+    (LeafIndex, OpenReview);
 }
 
 /// The last answers of a session.

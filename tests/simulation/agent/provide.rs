@@ -168,7 +168,9 @@ impl Agent {
             queried: Vec::new(),
             user_known: question.user_known,
             relationship: None,
+            user_is_named: true,
             has_reason: true,
+            reason_is_enough: true,
             agreement: question.agreement.clone(),
             check_digit: CheckDigit::Checked,
         };
@@ -187,7 +189,13 @@ impl Agent {
                 let records = permit.records();
                 let streamed = !about_people || exchange.0[0].is_multiple_of(3);
                 let (opening, body) = self.prepare(context, exchange, &kept, streamed);
-                Decision::Permit(Box::new(Permitted { permit, opening, records, body }))
+                Decision::Permit(Box::new(Permitted {
+                    permit,
+                    opening,
+                    records,
+                    same_episode: false,
+                    body,
+                }))
             }
             policy::Decision::Refuse(refused) => {
                 let (opening, _) = self.prepare(context, exchange, &people, false);

@@ -194,7 +194,10 @@ impl Agent {
                     });
                 }
                 Entry::Seal(seal) => own.last_batch = Some((seal.session, seal.number)),
-                Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Register(_) => {}
+                Entry::Genesis(_)
+                | Entry::SessionStart(_)
+                | Entry::Register(_)
+                | Entry::Review(_) => {}
             }
         }
         own

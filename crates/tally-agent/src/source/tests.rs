@@ -104,7 +104,9 @@ impl Desk {
             queried: reading.queried().to_vec(),
             user_known: tally_core::entry::UserKnown::Asserted,
             relationship: None,
+            user_is_named: true,
             has_reason: false,
+            reason_is_enough: false,
             agreement: None,
             check_digit: source.check_digit(),
         };

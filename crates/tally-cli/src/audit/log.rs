@@ -64,11 +64,12 @@ pub(super) fn row_of<S: Source>(
         return Ok(None);
     }
     let at = sealed_at(leaves, leaf)?;
-    let closed = match entry.value() {
+    let about = match entry.value() {
         Entry::Close(close) => provider_half(leaves, close.provider_leaf.0)?,
+        Entry::Review(review) => provider_half(leaves, review.provider_leaf.0)?,
         _ => None,
     };
-    let mut row = row(leaf, entry.value(), at, closed.as_deref());
+    let mut row = row(leaf, entry.value(), at, about.as_deref());
     // A requester's half is matched by the provider's before it.
     if let (Entry::RequesterHalf(half), Some(row)) = (entry.value(), &mut row)
         && let Some(provider_leaf) = half.provider_leaf
@@ -101,7 +102,7 @@ fn match_halves<S: Source>(
     rows: &mut [Row],
     size: u64,
 ) -> Result<(), NoLeaf> {
-    let open = rows.iter().filter(|row| row.half != "close" && !row.matched);
+    let open = rows.iter().filter(|row| row.is_half() && !row.matched);
     let mut open: BTreeSet<String> = open.filter_map(|row| row.exchange.clone()).collect();
     let mut leaf = 0;
     while leaf < size && !open.is_empty() {
@@ -120,11 +121,10 @@ fn match_halves<S: Source>(
         for row in rows.iter_mut().filter(|row| row.exchange.as_ref() == Some(&exchange)) {
             let between = row.provider.as_ref() == Some(&provider)
                 && row.requester.as_ref() == Some(&requester);
-            row.matched |= between && row.half != "close" && row.half != half;
+            row.matched |= between && row.is_half() && row.half != half;
         }
-        let left = |row: &Row| {
-            row.exchange.as_ref() == Some(&exchange) && row.half != "close" && !row.matched
-        };
+        let left =
+            |row: &Row| row.exchange.as_ref() == Some(&exchange) && row.is_half() && !row.matched;
         if !rows.iter().any(left) {
             open.remove(&exchange);
         }

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use tally_core::entry::{
     Action, Close, Entry, Flags, How, OptOut, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
-    UserKnown,
+    Review, UserKnown,
 };
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 
-/// One half, or one close.
+/// One half, one close, or one step of a review.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Row {
     pub(crate) exchange: Option<String>,
@@ -41,6 +41,9 @@ pub(crate) struct Row {
     /// The checks of the national data opt-out that a permit rests on, or why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     opt_out: Option<OptOutRow>,
+    /// The office, and whose, that took this step of a review; none for what is no review.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reviewer: Option<String>,
     /// Refusals that this entry counts; none for a half of one exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
@@ -62,19 +65,27 @@ struct OptOutCheckRow {
     age_s: u64,
 }
 
-/// The row of an entry; none if it is neither a half nor a close. A close says what the half that it
-/// closes says.
+impl Row {
+    /// Whether it is one of the two halves, which has the other to match.
+    pub(super) fn is_half(&self) -> bool {
+        matches!(self.half, "provider" | "requester")
+    }
+}
+
+/// The row of an entry; none if it is neither a half nor about one. A close and a review say what the
+/// half says that they are about.
 pub(crate) fn row(
     leaf: u64,
     entry: &Entry,
     at: Timestamp,
-    closed: Option<&ProviderHalf>,
+    about: Option<&ProviderHalf>,
 ) -> Option<Row> {
     let row = match entry {
         Entry::ProviderHalf(half) => of_provider(half),
         Entry::RequesterHalf(half) => of_requester(half),
-        Entry::Close(close) => of_close(close, closed),
+        Entry::Close(close) => of_close(close, about),
         Entry::RefusalCount(refusals) => of_refusals(refusals),
+        Entry::Review(review) => of_review(review, about),
         _ => return None,
     };
     Some(Row { leaf, at: at.rfc3339(), ..row })
@@ -139,6 +150,21 @@ fn of_close(close: &Close, closed: Option<&ProviderHalf>) -> Row {
         bytes: close.bytes,
         digest: close.root.as_ref().map(digest),
         matched: closed.is_some(),
+        ..of_half
+    }
+}
+
+/// The outcome is what the review has come to; bytes and digest are none of its business.
+fn of_review(review: &Review, reviewed: Option<&ProviderHalf>) -> Row {
+    let of_half = reviewed.map(of_provider).unwrap_or_default();
+    Row {
+        half: "review",
+        outcome: review.state.word(),
+        code: None,
+        bytes: 0,
+        digest: None,
+        reviewer: Some(format!("{}@{}", review.role, review.member)),
+        matched: reviewed.is_some(),
         ..of_half
     }
 }

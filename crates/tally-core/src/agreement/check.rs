@@ -1,7 +1,5 @@
 //! Contradictions in an agreement: what could be signed, but would never permit what it says.
 
-use std::collections::BTreeSet;
-
 use super::file::Problem;
 use super::{Agreement, AllowList, CommonLaw, DataKind, Party, Share};
 use crate::id::MemberId;
@@ -61,8 +59,9 @@ pub(super) fn check_share(place: usize, share: &Share, parties: Option<&[Party]>
         let may = may.join(", ");
         problems.add("overrides", format!("break-glass can't lift {refusal}, only {may}"));
     }
-    if share.offline_emergency && !has_class(share, &[Class::DirectCare, Class::Override]) {
-        let what = "emergency access without the ledger is for direct care only";
+    if share.offline_emergency {
+        let what = "emergency access without the ledger is not supported by this version: nothing \
+                    leaves before its entry is recorded";
         problems.add("offline_emergency", what.to_owned());
     }
     if !share.condition.is_empty() {
@@ -181,11 +180,6 @@ fn unfit(basis: CommonLaw, purpose: &str) -> String {
         }
         other => format!("{other} does not carry {purpose}"),
     }
-}
-
-fn has_class(share: &Share, classes: &[Class]) -> bool {
-    let found: BTreeSet<_> = share.purposes.iter().filter_map(class_of).collect();
-    classes.iter().any(|class| found.contains(class))
 }
 
 /// What was found, below one key.

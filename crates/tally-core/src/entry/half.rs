@@ -212,7 +212,12 @@ impl Flags {
     /// The ledger's answer came too late for the requester, which had been told so.
     pub const ANSWERED_LATE: Self = Self(8);
 
-    const KNOWN: u64 = 15;
+    /// Goes on with a break-glass episode that an earlier half of the same two members began: the same
+    /// user, the same person, within the hour. It has no alert and no review of its own. That it is so
+    /// is the provider's attributable claim, checkable with the openings.
+    pub const SAME_EPISODE: Self = Self(32);
+
+    const KNOWN: u64 = 47;
 
     /// The stored bits.
     #[must_use]
@@ -224,6 +229,16 @@ impl Flags {
     #[must_use]
     pub const fn from_bits(bits: u64) -> Option<Self> {
         if bits & !Self::KNOWN == 0 { Some(Self(bits)) } else { None }
+    }
+
+    /// What the requester's half repeats of the provider's.
+    pub const OF_BOTH_HALVES: Self =
+        Self(Self::BREAK_GLASS.0 | Self::STREAMED.0 | Self::SAME_EPISODE.0);
+
+    /// Those of them that are among these.
+    #[must_use]
+    pub const fn only(self, these: Self) -> Self {
+        Self(self.0 & these.0)
     }
 
     /// These and those.

@@ -127,7 +127,8 @@ impl State {
         check_sizes(batch)?;
         self.check_standing(batch.lane, &session.member)?;
         let member = &session.member;
-        let counter = check_entries(batch, member, session.counter, self.next_leaf())?;
+        let counter =
+            check_entries(batch, member, session.counter, self.next_leaf(), &self.reviews)?;
         match batch.lane {
             Lane::Conditional => check_permits(&self.registers, batch, self.time.london_date())?,
             Lane::Unconditional => {}
@@ -172,6 +173,9 @@ impl State {
         self.append(seal_hash, hashes);
         let outcome = Outcome::Accepted { first_leaf, last_register_leaf, seal_hash };
         self.answer(batch, root, counter, outcome);
+        for (leaf, entry) in (first_leaf.0..).map(LeafIndex).zip(&batch.entries) {
+            self.reviews.follow(leaf, entry.value());
+        }
         // Last, because it may close the session.
         if let Some(write) = register_write(batch).filter(|_| batch.lane == Lane::Register) {
             self.take_write(first_leaf, write);

@@ -5,9 +5,13 @@ use tally_log::Hash;
 
 use super::founding::ensure;
 use super::rejection::Rejection;
+use super::reviews::{Reviewing, Reviews};
 use super::submission::Batch;
-use crate::entry::{Close, Entry, Flags, Lane, Outcome, ProviderHalf, RefusalCount, RequesterHalf};
+use crate::entry::{
+    Close, Entry, Flags, Lane, Outcome, ProviderHalf, RefusalCount, RequesterHalf, UserKnown,
+};
 use crate::id::{LeafIndex, MemberId};
+use crate::purpose::{Class, class_of};
 use crate::refusal::{Refusal, Scope};
 
 /// Checks the entries one by one and gives the counter of the last. `counter` is that of the last
@@ -17,16 +21,23 @@ pub(super) fn check_entries(
     member: &MemberId,
     counter: Option<u64>,
     next_leaf: LeafIndex,
+    reviews: &Reviews,
 ) -> Result<Option<u64>, Rejection> {
+    let mut reviewing = Reviewing::new(reviews);
     let mut last = counter;
     for entry in &batch.entries {
         let entry = entry.value();
         ensure(lane_of(entry) == Some(batch.lane), Rejection::WrongLane)?;
         let counter = match entry {
-            Entry::ProviderHalf(half) => check_provider_half(half, member, next_leaf)?,
+            Entry::ProviderHalf(half) => {
+                let counter = check_provider_half(half, member, next_leaf)?;
+                reviewing.check_half(half)?;
+                counter
+            }
             Entry::RequesterHalf(half) => check_requester_half(half, member, next_leaf)?,
             Entry::Close(close) => check_close(close, next_leaf)?,
             Entry::RefusalCount(refusals) => check_refusal_count(refusals, member)?,
+            Entry::Review(review) => reviewing.check_review(review, member, next_leaf)?,
             Entry::Register(_) | Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => {
                 continue;
             }
@@ -45,7 +56,7 @@ pub fn lane_of(entry: &Entry) -> Option<Lane> {
             // What has happened already can't be refused any more: it is recorded, and marked.
             Outcome::Permit | Outcome::Refuse(_) => Lane::Unconditional,
         }),
-        Entry::RequesterHalf(_) | Entry::Close(_) | Entry::RefusalCount(_) => {
+        Entry::RequesterHalf(_) | Entry::Close(_) | Entry::RefusalCount(_) | Entry::Review(_) => {
             Some(Lane::Unconditional)
         }
         Entry::Register(_) => Some(Lane::Register),
@@ -67,6 +78,7 @@ fn check_provider_half(
     // A stream's size and digest are in its close.
     let streamed = half.flags.has(Flags::STREAMED);
     ensure(!streamed || (half.bytes == 0 && half.digest.is_none()), Rejection::Contradictory)?;
+    check_break_glass(half)?;
     match half.outcome {
         Outcome::Permit => {
             ensure(half.agreement.is_some(), Rejection::AgreementUnknown)?;
@@ -82,6 +94,18 @@ fn check_provider_half(
         }
     }
     Ok(half.counter)
+}
+
+/// A permit that breaks the glass says so, and nothing else does: no review is got round by leaving
+/// the mark out. It is for one person, and by one.
+fn check_break_glass(half: &ProviderHalf) -> Result<(), Rejection> {
+    let purpose = class_of(&half.purpose) == Some(Class::Override);
+    let breaks = half.outcome == Outcome::Permit && purpose;
+    let marked = half.flags.has(Flags::BREAK_GLASS);
+    ensure(breaks == marked, Rejection::Contradictory)?;
+    ensure(marked || !half.flags.has(Flags::SAME_EPISODE), Rejection::Contradictory)?;
+    let of_people = half.people == 1 && half.user_known != UserKnown::Service;
+    ensure(!marked || of_people, Rejection::Contradictory)
 }
 
 fn check_requester_half(

@@ -11,6 +11,7 @@ use tally_log::Edge;
 use super::State;
 use super::founding::Founding;
 use super::registers::{RegisterState, RegisterValue, Registers};
+use super::reviews::{OpenReview, Reviews};
 use super::session::{LastSession, Outcome, RING_LEN_MAX, Session, Sessions};
 use crate::id::{LeafIndex, MemberId, MeshId, NodeId, SessionId};
 use crate::register::RegisterName;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub last_sessions: Vec<(MemberId, LastSession)>,
     /// All open sessions, ascending.
     pub open_sessions: Vec<(SessionId, Session)>,
+    /// All break-glass accesses that wait for a review, ascending by leaf.
+    pub reviews: Vec<(LeafIndex, OpenReview)>,
 }
 
 /// The parts are no state: the file that they come from is damaged, or was written by other code.
@@ -59,6 +62,9 @@ pub enum BadParts {
     /// A session that is open is not its member's last, or its ring is too long.
     #[error("an open session is not possible")]
     Session,
+    /// A review waits that both members have concluded.
+    #[error("a review that is over still waits")]
+    Review,
 }
 
 impl State {
@@ -84,6 +90,7 @@ impl State {
             nodes_used: nodes_used.map(|(node, member)| (node, member.clone())).collect(),
             last_sessions: last.collect(),
             open_sessions: open.collect(),
+            reviews: self.reviews.iter().map(|(leaf, open)| (leaf, open.clone())).collect(),
         })
     }
 
@@ -108,6 +115,7 @@ impl State {
             last_register_leaf,
             registers: Registers::from_maps(registers, nodes_used),
             sessions: Sessions::from_maps(last, open),
+            reviews: Reviews::from_map(parts.reviews.into_iter().collect()),
             halted: None,
         })
     }
@@ -129,11 +137,25 @@ impl Parts {
         if !self.open_sessions.is_sorted_by(|one, next| one.0 < next.0) {
             return Err(BadParts::Disordered("open sessions"));
         }
+        self.check_reviews()?;
         self.registers.iter().try_for_each(|(name, state)| self.check_register(name, state))?;
         if !last.iter().all(|(_, last)| self.has(last.id.0)) {
             return Err(BadParts::LeafAhead("sessions"));
         }
         self.open_sessions.iter().try_for_each(|(id, session)| self.check_session(*id, session))
+    }
+
+    fn check_reviews(&self) -> Result<(), BadParts> {
+        if !self.reviews.is_sorted_by(|one, next| one.0 < next.0) {
+            return Err(BadParts::Disordered("reviews"));
+        }
+        if !self.reviews.iter().all(|(leaf, _)| self.has(*leaf)) {
+            return Err(BadParts::LeafAhead("reviews"));
+        }
+        if self.reviews.iter().any(|(_, open)| open.is_over()) {
+            return Err(BadParts::Review);
+        }
+        Ok(())
     }
 
     fn check_founding(&self) -> Result<(), BadParts> {
@@ -142,7 +164,8 @@ impl Parts {
         let empty = self.registers.is_empty()
             && self.nodes_used.is_empty()
             && self.last_sessions.is_empty()
-            && self.open_sessions.is_empty();
+            && self.open_sessions.is_empty()
+            && self.reviews.is_empty();
         let latest = self.registers.iter().map(|(_, state)| state.leaf).max();
         let fits = if begun { protocol } else { empty };
         let latest_fits = self.last_register_leaf == latest.unwrap_or(LeafIndex(0));

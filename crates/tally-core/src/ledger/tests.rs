@@ -10,5 +10,6 @@ mod parts;
 mod permits;
 mod random;
 mod replay;
+mod reviews;
 pub(crate) mod world;
 mod writes;

@@ -31,6 +31,8 @@ pub struct Permit {
     people_withheld: u64,
     show_reasons: bool,
     opt_out: Option<OptOut>,
+    breaks_glass: bool,
+    lifted: Vec<Refusal>,
     warnings: Vec<Warning>,
 }
 
@@ -87,7 +89,8 @@ impl Permit {
     ) -> Self {
         let document = attempt.agreement.document;
         let overdue = document.standing_on(today) == Standing::PastReview;
-        let (judgements, reasons) = judged.into_parts();
+        let breaks_glass = judged.breaks_glass();
+        let (judgements, reasons, lifted) = judged.into_parts();
         let count = |people| u64::try_from(people).unwrap_or(u64::MAX);
         Self {
             agreement: reference(attempt),
@@ -99,6 +102,8 @@ impl Permit {
             people_withheld: count(withheld),
             show_reasons: attempt.share.show_reasons,
             opt_out: None,
+            breaks_glass,
+            lifted,
             warnings: overdue.then_some(Warning::PastReview(document.review)).into_iter().collect(),
         }
     }
@@ -161,6 +166,18 @@ impl Permit {
     #[must_use]
     pub const fn opt_out(&self) -> Option<&OptOut> {
         self.opt_out.as_ref()
+    }
+
+    /// Whether the glass was broken for it: an alert and a review follow.
+    #[must_use]
+    pub const fn breaks_glass(&self) -> bool {
+        self.breaks_glass
+    }
+
+    /// The refusals that breaking the glass has lifted, each once; often none. For the provider alone.
+    #[must_use]
+    pub fn lifted(&self) -> &[Refusal] {
+        &self.lifted
     }
 
     /// Why items stay, in the order of the items.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Request;
 use super::decision::{Judgement, Permit};
 use super::facts::{Facts, OptOutAnswers, PersonFact, Registers};
+use super::glass;
 use super::reason::{About, Reason, stage};
 use super::whole::{Attempt, place_of};
 use crate::agreement::{CommonLaw, DataKind, Share};
@@ -19,6 +20,9 @@ use crate::register::{CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
 /// What became of each item and each person.
 pub(super) struct Judged<'a> {
     items: &'a [Item],
+    breaks_glass: bool,
+    /// What breaking the glass has lifted of the request as a whole.
+    lifted: Vec<Refusal>,
     judgements: Vec<Judgement>,
     reasons: Vec<Reason>,
     /// Each person once, however many items are about them.
@@ -27,6 +31,8 @@ pub(super) struct Judged<'a> {
 
 struct PersonJudgement {
     refusals: Vec<Refusal>,
+    /// What breaking the glass has lifted.
+    lifted: Vec<Refusal>,
     /// The consent register that the person is in, at its version.
     register: Option<(u8, u64)>,
     /// Whether anything about them is released.
@@ -44,6 +50,8 @@ impl<'a> Judged<'a> {
         let gate = Gate { request, lineage, facts, share, class: class_of(&request.purpose) };
         let mut judged = Self {
             items,
+            breaks_glass: glass::breaks_glass(&request.purpose),
+            lifted: gate.lifted_of_request(),
             judgements: Vec::with_capacity(items.len()),
             reasons: Vec::new(),
             people: BTreeMap::new(),
@@ -160,8 +168,15 @@ impl<'a> Judged<'a> {
         Some(set.into_iter().collect())
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Judgement>, Vec<Reason>) {
-        (self.judgements, self.reasons)
+    pub(super) const fn breaks_glass(&self) -> bool {
+        self.breaks_glass
+    }
+
+    /// What becomes of each item, why some stay, and what breaking the glass has lifted.
+    pub(super) fn into_parts(self) -> (Vec<Judgement>, Vec<Reason>, Vec<Refusal>) {
+        let of_people = self.people.into_values().flat_map(|known| known.lifted);
+        let lifted: BTreeSet<_> = self.lifted.into_iter().chain(of_people).collect();
+        (self.judgements, self.reasons, lifted.into_iter().collect())
     }
 }
 
@@ -215,18 +230,27 @@ impl<R: Registers> Gate<'_, '_, R> {
             Some((number, version))
         });
         let Some(fact) = fact.filter(|_| register.is_some()) else {
+            // Nothing is known of the person at all: that is a fault of the store, and not lifted.
             refusals.push(Refusal::ConsentUnreadable);
-            return PersonJudgement { refusals, register, released: false };
+            return PersonJudgement { refusals, lifted: Vec::new(), register, released: false };
         };
         let checked = matches!(self.facts.opt_out, OptOutAnswers::Fresh(_));
         if checked && fact.opted_out && self.share.asks_opt_out(&self.request.purpose) {
             refusals.push(Refusal::OptedOut);
         }
-        refusals.extend(self.check_consent(fact));
-        if fact.own_policy_forbids {
-            refusals.push(Refusal::PolicyForbids);
-        }
-        PersonJudgement { refusals, register, released: false }
+        let own_policy = fact.own_policy_forbids.then_some(Refusal::PolicyForbids);
+        let wishes = self.check_consent(fact).into_iter().chain(own_policy);
+        let lifts = |it: &Refusal| glass::lifts(self.share, &self.request.purpose, *it);
+        let (lifted, standing) = wishes.partition::<Vec<_>, _>(lifts);
+        refusals.extend(standing);
+        PersonJudgement { refusals, lifted, register, released: false }
+    }
+
+    fn lifted_of_request(&self) -> Vec<Refusal> {
+        let missing = self.share.relationship_required && self.request.relationship.is_none();
+        let lifted = missing.then_some(Refusal::RelationshipMissing);
+        let lifts = |it: &Refusal| glass::lifts(self.share, &self.request.purpose, *it);
+        lifted.filter(lifts).into_iter().collect()
     }
 
     fn check_consent(&self, fact: &PersonFact) -> Option<Refusal> {

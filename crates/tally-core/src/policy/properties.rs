@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::samples::{PEOPLE, Scenario, fresh, item, scenario};
 use super::*;
-use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, Share};
+use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, LIFTABLE, Share};
 use crate::consent::tests::{any_directive, is_denial};
 use crate::consent::{Actors, Directive, Directives, Effect};
 use crate::entry::Environment;
@@ -22,6 +22,7 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
         Some(CommonLaw::Statute),
         Some(CommonLaw::ExplicitConsent),
         Some(CommonLaw::Section251),
+        Some(CommonLaw::VitalInterests),
         None,
     ]);
     let purposes = prop::sample::subsequence(PURPOSES.to_vec(), 1..4);
@@ -31,12 +32,16 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
     let people = prop::collection::vec(prop::collection::vec(any_directive(), 0..4), 3);
     let items = prop::collection::vec(any_item(), 0..5);
     let flags = (any::<[bool; 4]>(), 1..13_u8, prop::bool::weighted(0.9));
-    (share, people, items, flags).prop_map(|(share, people, items, (flags, month, test))| {
+    let overrides = prop::sample::subsequence(LIFTABLE.to_vec(), 0..=LIFTABLE.len());
+    let all = (share, people, items, (flags, overrides));
+    all.prop_map(|(share, people, items, ((flags, month, test), overrides))| {
         let mut built = scenario();
         let (basis, purposes, asked, data, fields, confidential) = share;
         built.request.purpose = asked.parse().unwrap();
         built.request.kinds.clear();
         built.request.has_reason = flags[0];
+        built.request.reason_is_enough = flags[0];
+        built.share().overrides = overrides;
         built.share().purposes = purposes.iter().map(|text| text.parse().unwrap()).collect();
         built.share().basis.common_law = basis;
         built.share().data = data;
@@ -114,6 +119,7 @@ fn narrow(share: &mut Share, how: u8) {
         4 => share.requesters.clear(),
         5 => share.basis.common_law = None,
         6 => share.confidential = true,
+        7 => drop(share.overrides.pop()),
         _ => match &mut share.fields {
             // Of data about people it releases nothing, so that any column would be more.
             AllowList::Everything if share.data != DataKind::None => {}
@@ -186,12 +192,63 @@ proptest! {
     }
 
     #[test]
-    fn a_narrower_agreement_never_releases_more(mut scenario in any_scenario(), how in 0..8_u8) {
+    fn a_narrower_agreement_never_releases_more(
+        mut scenario in any_scenario(),
+        how in 0..9_u8,
+        breaks in any::<bool>(),
+    ) {
+        if breaks {
+            scenario.breaks_glass();
+        }
         let items = scenario.items.len();
         let before = goes(&scenario.decide(), items);
         narrow(scenario.share(), how);
         let after = goes(&scenario.decide(), items);
         prop_assert!(after.iter().zip(&before).all(|(after, before)| is_within(after, before)));
+    }
+
+    #[test]
+    fn another_denial_never_opens_what_breaking_the_glass_did_not(
+        directives in prop::collection::vec(any_directive(), 0..3),
+        denial in any_directive().prop_filter("a denial", is_denial),
+        overrides in prop::sample::subsequence(LIFTABLE.to_vec(), 0..=LIFTABLE.len()),
+    ) {
+        let mut scenario = scenario();
+        scenario.breaks_glass();
+        scenario.share().overrides = overrides;
+        scenario.person(0).directives = Directives::Known(directives);
+        let before = goes(&scenario.decide(), 1);
+        says_too(&mut scenario, 0, denial);
+        let after = goes(&scenario.decide(), 1);
+        prop_assert!(is_within(&after[0], &before[0]), "{after:?} {before:?}");
+    }
+
+    #[test]
+    fn break_glass_never_lifts_identity_membership_agreement_or_law(
+        mut scenario in any_scenario(),
+        breaks in any::<bool>(),
+    ) {
+        if breaks {
+            scenario.breaks_glass();
+        }
+        scenario.share().overrides.clear();
+        let without = scenario.decide();
+        // An agreement that lists everything, as somebody may have signed it.
+        scenario.share().overrides = Refusal::ALL.to_vec();
+        let (Decision::Permit(permit), Decision::Refuse(refused)) = (scenario.decide(), &without)
+        else {
+            return Ok(());
+        };
+        prop_assert!(permit.breaks_glass());
+        for lifted in permit.lifted() {
+            prop_assert!(LIFTABLE.contains(lifted), "{lifted}");
+        }
+        // Whatever refused as a whole, or decided, is something that may be lifted.
+        prop_assert!(LIFTABLE.contains(&refused.refusal()), "{}", refused.refusal());
+        let whole = refused.reasons().iter().filter(|reason| reason.about == About::Whole);
+        for reason in whole {
+            prop_assert!(LIFTABLE.contains(&reason.refusal), "{}", reason.refusal);
+        }
     }
 
     #[test]

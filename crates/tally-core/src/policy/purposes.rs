@@ -14,7 +14,7 @@ fn agreed(code: &str) -> Scenario {
     let mut scenario = scenario();
     scenario.about(code, CommonLaw::Statute);
     scenario.says(0, Effect::Permit, code);
-    scenario.request.has_reason = true;
+    (scenario.request.has_reason, scenario.request.reason_is_enough) = (true, true);
     scenario.request.user_known = UserKnown::Verified;
     scenario
 }

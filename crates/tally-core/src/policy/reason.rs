@@ -61,9 +61,11 @@ pub(super) const fn stage(refusal: Refusal) -> u8 {
         Refusal::AgreementEnded => 24,
         Refusal::ConditionNotMet => 25,
         // role and relationship
+        Refusal::UserNotNamed => 29,
         Refusal::UserNotKnownEnough => 30,
         Refusal::RelationshipMissing => 31,
         Refusal::ReasonMissing => 32,
+        Refusal::ReasonTooShort => 33,
         // opt-out, as far as it is about all
         Refusal::OptOutUnavailable => 40,
         // people
@@ -73,6 +75,7 @@ pub(super) const fn stage(refusal: Refusal) -> u8 {
         Refusal::ConsentDenied => 53,
         Refusal::ConsentAbsent => 54,
         Refusal::PolicyForbids => 55,
+        Refusal::NotOnePerson => 56,
         // nothing was there, or no gate of this module says it
         _ => 60,
     }

@@ -77,6 +77,12 @@ impl Scenario {
         self.share().basis.common_law = Some(basis);
     }
 
+    /// Breaks the glass, for a reason, under an agreement that allows that.
+    pub(crate) fn breaks_glass(&mut self) {
+        self.about("BTG", CommonLaw::VitalInterests);
+        (self.request.has_reason, self.request.reason_is_enough) = (true, true);
+    }
+
     pub(crate) fn says(&mut self, place: usize, effect: Effect, purpose: &str) {
         let directive = Directive {
             effect,
@@ -160,7 +166,9 @@ fn request() -> Request {
         queried: Vec::new(),
         user_known: UserKnown::Asserted,
         relationship: None,
+        user_is_named: true,
         has_reason: false,
+        reason_is_enough: false,
         agreement: None,
         check_digit: CheckDigit::Checked,
     }

@@ -1,3 +1,4 @@
+mod glass;
 mod opt_out;
 
 use std::collections::BTreeSet;
@@ -48,6 +49,22 @@ const REFUSALS: &[(Refusal, Bend)] = &[
     (Refusal::UserNotKnownEnough, |s| s.request.user_known = UserKnown::Service),
     (Refusal::RelationshipMissing, |s| s.share().relationship_required = true),
     (Refusal::ReasonMissing, |s| s.request.purpose = "ETREAT".parse().unwrap()),
+    (Refusal::ReasonMissing, |s| {
+        s.breaks_glass();
+        s.request.has_reason = false;
+    }),
+    (Refusal::ReasonTooShort, |s| {
+        s.breaks_glass();
+        s.request.reason_is_enough = false;
+    }),
+    (Refusal::UserNotNamed, |s| {
+        s.breaks_glass();
+        s.request.user_is_named = false;
+    }),
+    (Refusal::NotOnePerson, |s| {
+        s.breaks_glass();
+        s.items = vec![item("Patient", &PEOPLE[..1]), item("Patient", &PEOPLE[1..2])];
+    }),
     (Refusal::OptOutUnavailable, |s| {
         s.about("HQUALIMP", CommonLaw::Section251);
         s.opt_out = OptOutAnswers::Unavailable;
@@ -333,27 +350,6 @@ fn treatment_covers_an_emergency_with_a_reason() {
     })
     .permit();
     assert_eq!(permit.records(), 1);
-}
-
-#[test]
-fn break_glass_needs_a_named_human() {
-    let ask = |user_known, environment| {
-        let mut scenario = scenario();
-        scenario.about("BTG", CommonLaw::VitalInterests);
-        scenario.says(0, Effect::Permit, "BTG");
-        scenario.share().user_known = UserKnown::Service;
-        scenario.request.has_reason = true;
-        scenario.request.user_known = user_known;
-        scenario.environment = environment;
-        scenario
-    };
-    let service = ask(UserKnown::Service, Environment::Test).refused();
-    assert_eq!(service.refusal(), Refusal::UserNotKnownEnough);
-    assert_eq!(ask(UserKnown::Asserted, Environment::Test).permit().records(), 1);
-    let asserted = ask(UserKnown::Asserted, Environment::Live).refused();
-    assert_eq!(asserted.refusal(), Refusal::UserNotKnownEnough);
-    let verified = ask(UserKnown::Verified, Environment::Live).refused();
-    assert_eq!(verified.refusal(), Refusal::IdentifierNotForMesh);
 }
 
 #[test]

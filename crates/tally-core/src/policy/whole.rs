@@ -1,10 +1,11 @@
 //! The gates that are about the request as a whole: members, agreement, user.
 
 use super::facts::{AgreementFact, Assurance, Facts, OptOutAnswers, Registers};
+use super::glass;
 use super::reason::Reason;
 use super::{Queried, Request};
 use crate::agreement::{AllowList, DataKind, Elements, Party, Share, Standing};
-use crate::entry::{Environment, UserKnown};
+use crate::entry::Environment;
 use crate::id::{MemberId, Purpose};
 use crate::purpose::{Class, class_of, covers, needs_reason};
 use crate::refusal::Refusal;
@@ -222,20 +223,20 @@ fn check_user(
     share: &Share,
     refusals: &mut Vec<Refusal>,
 ) {
-    // Break-glass needs a named human: outside test meshes one whom a token vouches for.
-    let breaks_glass = class_of(&request.purpose) == Some(Class::Override);
-    let least = match (breaks_glass, environment) {
-        (false, _) => share.user_known,
-        (true, Environment::Test) => share.user_known.max(UserKnown::Asserted),
-        (true, Environment::Live) => UserKnown::Verified,
-    };
-    if request.user_known < least {
+    refusals.extend(glass::check_user(request, environment));
+    let too_little = request.user_known < share.user_known;
+    if too_little && !refusals.iter().any(|known| is_about_user(*known)) {
         refusals.push(Refusal::UserNotKnownEnough);
     }
-    if share.relationship_required && request.relationship.is_none() {
+    let lifted = glass::lifts(share, &request.purpose, Refusal::RelationshipMissing);
+    if share.relationship_required && request.relationship.is_none() && !lifted {
         refusals.push(Refusal::RelationshipMissing);
     }
     if needs_reason(&request.purpose) && !request.has_reason {
         refusals.push(Refusal::ReasonMissing);
     }
+}
+
+const fn is_about_user(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::UserNotNamed | Refusal::UserNotKnownEnough)
 }

@@ -149,6 +149,19 @@ refusals! {
     ReasonMissing = 32, "reason-missing", Caller, 403, "required", Organisation, ApplicationVendor;
         "Emergency access needs a reason in words."
         "State the reason in Tally-Reason."
+    // break-glass
+    UserNotNamed = 33, "user-not-named", Caller, 403, "security", Organisation, ApplicationVendor;
+        "Only a person can break the glass, and the request names none: a service has nobody whom an officer could ask."
+        "Name the user in Tally-User, or send their token."
+    ReasonTooShort = 34, "reason-too-short", Caller, 403, "required", Organisation, ApplicationVendor;
+        "The reason for breaking the glass has too few characters to say anything."
+        "Say in Tally-Reason what happened, so that a privacy officer can judge it."
+    NotOnePerson = 35, "not-one-person", Caller, 404, "not-found", Person, ApplicationVendor;
+        "The glass is broken for one person, and what was found is about several people or about nobody."
+        "Ask for one person's records: by id, by patient=, or by $everything."
+    ReviewsFull = 36, "reviews-full", Environment, 503, "throttled", Operation, ProviderOperator;
+        "So many of the provider's break-glass accesses wait for their review that the ledger takes no more."
+        "Have the provider's and the requester's privacy officers review them: tally breakglass list."
     // opt-out
     OptOutUnavailable = 40, "opt-out-unavailable", Environment, 503, "transient", Organisation, ProviderOperator;
         "The answer of the national data opt-out service is missing or too old."

@@ -1,5 +1,5 @@
-//! What of the ledger concerns one member: the leaves that it wrote, and the providers' halves that
-//! name it as their requester. After a crash an agent learns from them what it still owes.
+//! What of the ledger concerns one member: the leaves that it wrote, the providers' halves that name
+//! it as their requester, and what the other side says in the review of a break-glass access. After a crash an agent learns from them what it still owes.
 //!
 //! Invariant: each question looks at a bounded number of leaves, and says where to go on.
 
@@ -34,7 +34,7 @@ pub(super) fn own(
         let Some(run) = run_at(&mut leaves, own.next)? else { break };
         let writer = run.writer(&mut leaves)?;
         for (leaf, entry) in (own.next.0..).map(LeafIndex).zip(run.entries) {
-            if writer.as_ref() == Some(member) || names(entry.value(), member) {
+            if writer.as_ref() == Some(member) || concerns(&mut leaves, entry.value(), member)? {
                 let len = entry.bytes().len().saturating_add(AROUND_LEAF);
                 if own.entries.len() >= ENTRIES_MAX || room < len {
                     return Ok(QueryAnswer::Own(own));
@@ -85,6 +85,18 @@ fn run_at(leaves: &mut Leaves<'_>, first: LeafIndex) -> Result<Option<Run>, Unre
     Err(Unreadable)
 }
 
-fn names(entry: &Entry, member: &MemberId) -> bool {
-    matches!(entry, Entry::ProviderHalf(half) if half.requester == *member)
+/// Whether somebody else wrote it about an exchange of this member's: the provider's half of one that
+/// it asked for, or a step in the review of a break-glass access.
+fn concerns(leaves: &mut Leaves<'_>, entry: &Entry, member: &MemberId) -> Result<bool, Unreadable> {
+    Ok(match entry {
+        Entry::ProviderHalf(half) => half.requester == *member,
+        Entry::Review(review) => {
+            let reviewed = leaves.leaf(review.provider_leaf)?;
+            reviewed.is_some_and(|leaf| match leaf.value() {
+                Entry::ProviderHalf(half) => half.provider == *member || half.requester == *member,
+                _ => false,
+            })
+        }
+        _ => false,
+    })
 }

@@ -97,6 +97,7 @@ fn lengths() -> Vec<Vector> {
 fn numbers() -> Vec<Vector> {
     let half = encode_entry(&Entry::ProviderHalf(Box::new(samples::provider_half())));
     let seal = encode_entry(&Entry::Seal(samples::seal()));
+    let review = encode_entry(&Entry::Review(samples::review()));
     let long_array = [[0x98, 8].as_slice(), &close()[1..]].concat();
     let long_bytes = [[0x58, 16].as_slice(), &[5; 16]].concat();
     vec![
@@ -114,6 +115,7 @@ fn numbers() -> Vec<Vector> {
         close_with("version-2", VERSION, Cbor::Number(2), "unknown-version"),
         close_with("unknown-how", HOW, Cbor::Number(6), "unknown-number"),
         entry("reserved-flag", replaced(&half, &[21], Cbor::Number(16)), "reserved-flag"),
+        entry("unknown-review-state", replaced(&review, &[7], Cbor::Number(5)), "unknown-number"),
         entry("unknown-refusal", replaced(&half, &[12], raw(&[0x81, 0])), "unknown-number"),
         entry("unknown-lane", replaced(&seal, &[4], Cbor::Number(4)), "unknown-number"),
         entry("seal-of-too-many", replaced(&seal, &[5], Cbor::Number(65_536)), "unknown-number"),

@@ -7,7 +7,7 @@ use tally_core::agreement::{
 use tally_core::entry::{
     Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, OptOut,
     OptOutCheck, OptOutChecks, OptOutExemption, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
-    Seal, SessionStart, UserKnown, batch_preimage, session_preimage,
+    Review, ReviewState, Seal, SessionStart, UserKnown, batch_preimage, session_preimage,
 };
 use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, NodeId, Salt16, SessionId};
 use tally_core::refusal::Refusal;
@@ -284,6 +284,24 @@ pub(crate) fn refusal_count() -> RefusalCount {
     }
 }
 
+/// An officer of the requester has concluded a review.
+pub(crate) fn review() -> Review {
+    Review {
+        salt: salt(8),
+        counter: 27,
+        member: requester(),
+        role: "caldicott".parse().unwrap(),
+        provider_leaf: LeafIndex(41),
+        state: ReviewState::Justified,
+    }
+}
+
+/// A permit that goes on with a break-glass episode.
+fn provider_episode() -> ProviderHalf {
+    let flags = Flags::BREAK_GLASS.with(Flags::SAME_EPISODE);
+    ProviderHalf { purpose: "BTG".parse().unwrap(), flags, ..provider_half() }
+}
+
 fn fields() -> AllowList {
     let these = Elements::These(["birthDate", "identifier", "name"].map(str::to_owned).to_vec());
     AllowList::Elements(vec![
@@ -461,6 +479,8 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("requester-refusal", Entry::RequesterHalf(Box::new(requester_refusal()))),
         ("close", Entry::Close(close())),
         ("refusal-count", Entry::RefusalCount(refusal_count())),
+        ("review", Entry::Review(review())),
+        ("provider-episode", Entry::ProviderHalf(Box::new(provider_episode()))),
     ];
     let writes = other_writes().into_iter();
     entries.extend(writes.map(|(name, write)| (name, Entry::Register(Box::new(write)))));

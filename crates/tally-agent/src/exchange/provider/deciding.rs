@@ -106,7 +106,7 @@ impl Case {
         let opener = Opener { case: self, shared, tag_keys };
         // A code that means nothing may be anything, and would come onto the ledger.
         let known = is_known(&self.question.purpose);
-        let Some(request) = self.policy_request().ok().filter(|_| known) else {
+        let Some(request) = self.policy_request(shared).ok().filter(|_| known) else {
             return undecided(self.exchange, Refusal::BadQuery);
         };
         match policy::decide(&request, self.reading.items(), &facts) {
@@ -164,11 +164,12 @@ impl Case {
             body: outgoing,
             bulk: permit.people() > PEOPLE_TOGETHER_MAX,
         };
-        let permitted = Permitted { permit, opening: opening.encoded, records, body };
+        let same_episode = false;
+        let permitted = Permitted { permit, opening: opening.encoded, records, body, same_episode };
         Decided { decision: Decision::Permit(Box::new(permitted)), prepared: Some(prepared) }
     }
 
-    fn policy_request(&self) -> Result<policy::Request, BadId> {
+    fn policy_request(&self, shared: &Shared) -> Result<policy::Request, BadId> {
         let Question { requester, provider, source, action, purpose, agreement, .. } =
             self.question.clone();
         let relationship = self.request.relationship.as_deref().map(str::parse).transpose()?;
@@ -182,7 +183,12 @@ impl Case {
             queried: self.reading.queried().to_vec(),
             user_known: self.request.user_known,
             relationship,
+            user_is_named: self.request.user.is_some(),
             has_reason: self.request.reason.is_some(),
+            reason_is_enough: policy::is_reason_enough(
+                self.request.reason.as_deref(),
+                shared.limits.break_glass_reason_chars_min,
+            ),
             agreement,
             check_digit: self.source.check_digit(),
         })

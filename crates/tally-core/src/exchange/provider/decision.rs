@@ -29,6 +29,8 @@ pub struct Permitted {
     pub records: u64,
     /// What will leave.
     pub body: Body,
+    /// Whether it goes on with a break-glass episode whose first half is on the ledger.
+    pub same_episode: bool,
 }
 
 /// What will leave, after minimisation.

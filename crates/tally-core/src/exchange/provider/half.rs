@@ -19,6 +19,11 @@ impl Provider {
             Body::Whole { bytes, digest } => (bytes, Some(digest), Flags::NONE),
             Body::Stream => (0, None, Flags::STREAMED),
         };
+        let glass = match (permit.breaks_glass(), permitted.same_episode) {
+            (false, _) => Flags::NONE,
+            (true, false) => Flags::BREAK_GLASS,
+            (true, true) => Flags::BREAK_GLASS.with(Flags::SAME_EPISODE),
+        };
         let opened = permitted.opening.value().people.len();
         let people = u64::try_from(opened).unwrap_or(u64::MAX);
         // Minimisation may have withheld more than the policy did. The requester gets this half with
@@ -33,7 +38,7 @@ impl Provider {
             records: permitted.records,
             bytes,
             digest,
-            flags: streamed,
+            flags: streamed.with(glass),
             read_set: permit.read_set().to_vec(),
             opt_out: permit.opt_out().cloned(),
             ..self.bare_half(exchange, question, &permitted.opening, Outcome::Permit)

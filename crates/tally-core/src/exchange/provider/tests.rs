@@ -46,7 +46,13 @@ fn a_half_tells_that_somebody_was_withheld_only_where_reasons_are_shown() {
         // The policy permits one person, but nothing about anybody was left to open.
         let permit = scenario.permit();
         let (opening, body) = (opening(ASK), whole());
-        let decision = Decision::Permit(Box::new(Permitted { permit, opening, records: 3, body }));
+        let decision = Decision::Permit(Box::new(Permitted {
+            same_episode: false,
+            permit,
+            opening,
+            records: 3,
+            body,
+        }));
         let event = Event::Decided { exchange: ASK, attempt: 1, decision };
         let effects = Driven::decided().after(0, event);
         let Effect::Submit { half, .. } = &effects[0] else { panic!("{effects:?}") };
@@ -193,6 +199,7 @@ const fn described() -> Event {
 
 fn permitted(attempt: u32, body: Body) -> Event {
     let decision = Decision::Permit(Box::new(Permitted {
+        same_episode: false,
         permit: scenario().permit(),
         opening: opening(ASK),
         records: 3,

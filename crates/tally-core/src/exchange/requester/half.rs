@@ -17,7 +17,7 @@ pub(super) fn half(
         End::Whole { digest } => (Outcome::Permit, Some(digest)),
         End::Refused { refusal, .. } => (Outcome::Refuse(refusal.on_ledger()), None),
     };
-    let flags = promised.filter(|it| it.flags.has(Flags::STREAMED));
+    let flags = promised.map_or(Flags::NONE, |it| it.flags.only(Flags::OF_BOTH_HALVES));
     Draft(Entry::RequesterHalf(Box::new(RequesterHalf {
         provider_leaf: promised.map(|it| it.leaf),
         agreement: promised.and_then(|it| it.agreement.clone()),
@@ -25,7 +25,7 @@ pub(super) fn half(
         bytes_arrived: it.arrived,
         digest,
         commitment: promised.map(|it| it.commitment),
-        flags: flags.map_or(Flags::NONE, |_| Flags::STREAMED),
+        flags,
         ..bare(member, exchange, question, outcome)
     })))
 }

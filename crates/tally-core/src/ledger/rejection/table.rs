@@ -159,6 +159,9 @@ rejections! {
     Contradictory = 38, "contradictory", Caller;
         "An entry's fields or flags contradict each other."
         "Mend the agent that wrote it."
+    NotReviewable = 39, "not-reviewable", Caller;
+        "The leaf is no break-glass access of this member's that still waits for its review."
+        "Name the leaf of the episode's first half: tally breakglass list."
     // permits
     ReadSetDisordered = 41, "read-set-disordered", Caller;
         "The read set is not ascending, or names a register twice."
@@ -190,6 +193,12 @@ rejections! {
     OptOutUnsaid = 55, "opt-out-unsaid", Caller;
         "The agreement asks the national data opt-out for this purpose, and the permit names neither a check nor why none applies."
         "Rest the permit on an answer of the service, or refuse with opt-out-unavailable."
+    ReviewsFull = 50, "reviews-full", Caller;
+        "4,096 break-glass accesses of the provider wait for their review."
+        "Have the privacy officers review them."
+    ReviewOutOfOrder = 51, "review-out-of-order", Caller;
+        "A review goes from open to under-review, and from there to justified or inappropriate, never back."
+        "Take it under review first; what is concluded stays so."
     // register writes
     RegisterMoved = 60, "register-moved", Environment;
         "The register has changed since the write was made."

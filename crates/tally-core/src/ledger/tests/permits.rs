@@ -198,7 +198,11 @@ fn a_share_covers_source_requester_and_purpose() {
     let not_shared = Err(Rejection::NotShared);
     assert_eq!(verdict_on(|half| half.source = id("letters")), not_shared);
     assert_eq!(verdict_on(|half| half.purpose = id("HRESCH")), not_shared);
-    assert_eq!(verdict_on(|half| half.purpose = id("BTG")), not_shared);
+    // Breaking the glass is no part of care, though HL7 has it below TREAT.
+    let breaks = |half: &mut ProviderHalf| {
+        (half.purpose, half.flags) = (id("BTG"), Flags::BREAK_GLASS);
+    };
+    assert_eq!(verdict_on(breaks), not_shared);
     // Below TREAT and of its class.
     assert_eq!(verdict_on(|half| half.purpose = id("ETREAT")), Ok(()));
     // LZ9 shares nothing with RZ9.

@@ -42,11 +42,17 @@ fn entry(world: &mut World, step: Step) -> Entry {
             let mut half = world.permit_half("beds");
             half.read_set.truncate(usize::from(step.other) % 5);
             half.flags = Flags::from_bits(u64::from(step.other) % 16).unwrap();
+            if half.flags.has(Flags::BREAK_GLASS) {
+                half.purpose = "BTG".parse().unwrap();
+            }
             Entry::ProviderHalf(Box::new(half))
         }
         4 => Entry::ProviderHalf(Box::new(world.refusal_half(choose(Refusal::ALL, step.other)))),
         5 => Entry::RequesterHalf(Box::new(world.requester_half(Outcome::Permit))),
         6 => Entry::Close(world.close(u64::from(step.other))),
+        7 if step.other.is_multiple_of(3) => {
+            Entry::Review(world.review("RZ9", u64::from(step.other)))
+        }
         _ => Entry::RefusalCount(world.refusal_count(Refusal::NoAgreement)),
     }
 }

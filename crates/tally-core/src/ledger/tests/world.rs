@@ -10,8 +10,8 @@ use crate::agreement::{Agreement, AllowList, Basis, DataKind, Party, Share};
 use crate::encoded::Encoded;
 use crate::entry::{
     Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, Outcome,
-    ProviderHalf, RefusalCount, RequesterHalf, Seal, SessionStart, UserKnown, batch_preimage,
-    session_preimage,
+    ProviderHalf, RefusalCount, RequesterHalf, Review, ReviewState, Seal, SessionStart, UserKnown,
+    batch_preimage, session_preimage,
 };
 use crate::id::*;
 use crate::refusal::Refusal;
@@ -386,6 +386,22 @@ impl World {
         }
     }
 
+    /// The agreement lets the glass be broken.
+    pub(crate) fn allow_glass(&mut self) {
+        let mut document = agreement();
+        document.version = 2;
+        document.shares[1].purposes = vec![id("BTG"), id("TREAT")];
+        let write = self.agreement_write(document, &["LZ9", "RZ9"]);
+        self.write("RZ9", write).unwrap();
+    }
+
+    /// A permit that broke the glass.
+    pub(crate) fn glass_half(&mut self) -> ProviderHalf {
+        let flags = Flags::BREAK_GLASS;
+        let agreement = Some(AgreementRef { id: id("DSA-1"), version: 2 });
+        ProviderHalf { purpose: id("BTG"), flags, agreement, ..self.permit_half("fhir") }
+    }
+
     pub(crate) fn refusal_half(&mut self, refusal: Refusal) -> ProviderHalf {
         ProviderHalf {
             outcome: Outcome::Refuse(refusal),
@@ -428,6 +444,17 @@ impl World {
             how: How::NothingSent,
             bytes: 0,
             root: None,
+        }
+    }
+
+    pub(crate) fn review(&mut self, member: &str, provider_leaf: u64) -> Review {
+        Review {
+            salt: Salt16([8; 16]),
+            counter: self.count(member),
+            member: id(member),
+            role: id("caldicott"),
+            provider_leaf: LeafIndex(provider_leaf),
+            state: ReviewState::UnderReview,
         }
     }
 
