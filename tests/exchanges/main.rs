@@ -7,8 +7,10 @@
 mod books;
 mod claims;
 mod counts;
+mod glass;
 mod halves;
 mod needles;
+mod officers;
 mod opt_out;
 mod outcome;
 mod privacy;

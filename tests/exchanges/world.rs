@@ -55,7 +55,7 @@ const fn made(
     Made { id, nhs_number, family, given, observation }
 }
 
-const MESH: &str = r#"
+pub(super) const MESH: &str = r#"
 tally = 1
 mesh = "dev.example"
 environment = "test"

@@ -8,6 +8,7 @@ pub mod api;
 mod audit;
 pub mod client;
 mod consents;
+mod glass;
 mod opt_out;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -63,6 +65,8 @@ pub struct AdminParts {
     pub recorder: Recorder,
     /// The registers.
     pub replica: Replica,
+    /// How long after a break-glass access its review is due.
+    pub review_wait_max: Duration,
     /// Whether the agent serves.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -137,6 +141,9 @@ impl AdminSocket {
             .route("/agreements/list", post(agreements::list))
             .route("/ledger/own", post(audit::own))
             .route("/subject", post(audit::subject))
+            .route("/breakglass/list", post(glass::list))
+            .route("/breakglass/show", post(glass::show))
+            .route("/breakglass/review", post(glass::review))
             .with_state(Admin(Arc::new(parts)));
         let server = HttpServer::unix(self.listener, router, HttpLimits::default());
         AdminServer { server, _names: self.names }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
@@ -25,6 +26,7 @@ use tokio::net::{TcpListener, lookup_host};
 use tokio::task::spawn_blocking;
 
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
+use crate::alerts::{AlertSettings, Alerts, BadWebhook};
 use crate::clock::Clock;
 use crate::config::{AgentConfig, AgentLimits, IngressUser};
 use crate::exchange::{AgentParts, Exchange};
@@ -49,6 +51,8 @@ pub struct Agent {
     ingress: HttpServer,
     health: HttpServer,
     admin: AdminServer,
+    /// Ends with the agent.
+    _alerts: Alerts,
     bound: AgentBound,
 }
 
@@ -121,6 +125,9 @@ pub enum StartError {
     /// The endpoint for other agents.
     #[error("[quic] listen: {0}")]
     Quic(#[from] ListenError),
+    /// Where alerts are to go.
+    #[error("[alerts] {0}")]
+    Alerts(#[from] BadWebhook),
     /// Our own fault.
     #[error("the agent can't be put together: {0}")]
     Own(String),
@@ -192,6 +199,15 @@ impl Agent {
         ),
     ) -> Result<Self, StartError> {
         let closed = exchange.closed_source();
+        let limits = limits(&config.limits);
+        let settings = AlertSettings {
+            data_dir: config.data_dir.clone(),
+            webhook: config.alerts.clone(),
+            review_wait_max: limits.review_wait_max,
+        };
+        let recorder = exchange.recorder().clone();
+        let alerts = Alerts::start(settings, store.clone(), recorder, metrics.clone())?;
+        let glass = alerts.watch();
         let (seen, replica, why) = (store.clone(), exchange.replica().clone(), Arc::clone(&closed));
         let observe = Arc::new(move || {
             let known = replica.known();
@@ -200,6 +216,7 @@ impl Agent {
                 ledger_size: known.size,
                 ready: why().is_none(),
                 assurance: known.assessed(),
+                break_glass: glass.counts(),
             }
         });
         let health = health::serve(
@@ -214,6 +231,7 @@ impl Agent {
             opt_out: config.opt_out.clone(),
             recorder: exchange.recorder().clone(),
             replica: exchange.replica().clone(),
+            review_wait_max: limits.review_wait_max,
             ready: Arc::new(move || closed().is_none()),
         });
         let ingress = ingress::serve(
@@ -239,7 +257,7 @@ impl Agent {
             ingress: address(&ingress)?,
             health: address(&health)?,
         };
-        Ok(Self { exchange, store, ingress, health, admin, bound })
+        Ok(Self { exchange, store, ingress, health, admin, _alerts: alerts, bound })
     }
 
     /// Where it is reached.
@@ -363,6 +381,16 @@ fn limits(configured: &AgentLimits) -> Limits {
         refusals_max: configured
             .refusals_max
             .map_or(default.refusals_max, |value| u32::try_from(value).unwrap_or(u32::MAX)),
+        break_glass_max: seconds(configured.break_glass_seconds, default.break_glass_max),
+        break_glass_reason_chars_min: or(
+            configured.break_glass_reason_chars_min,
+            default.break_glass_reason_chars_min,
+        ),
+        review_wait_max: seconds(configured.review_wait_seconds, default.review_wait_max),
         ..default
     }
+}
+
+fn seconds(configured: Option<u64>, default: Duration) -> Duration {
+    configured.map_or(default, Duration::from_secs)
 }

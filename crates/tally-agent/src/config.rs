@@ -32,6 +32,10 @@
 //! [health]
 //! listen = "0.0.0.0:7602"          # TCP
 //!
+//! [alerts]                         # optional: break-glass, to the privacy officers, beside alerts.jsonl
+//! webhook = "https://alerts.rz9.example/hook"   # http only on this machine
+//! ca = "alerts-ca.pem"             # who vouches for it
+//!
 //! [[source]]
 //! id = "fhir"
 //! kind = "fhir-directory"
@@ -62,6 +66,7 @@ use tally_core::register::Address;
 use tally_core::time::Timestamp;
 use tally_net::config_file::load_config;
 
+use crate::alerts::Webhook;
 use crate::opt_out::{NATIONS, OptOutSettings};
 use crate::source::SourceSettings;
 
@@ -78,6 +83,8 @@ const LIST_LEN_MAX: usize = 64;
 const ANSWER_AGE_LONGEST_S: u64 = 31 * 24 * 60 * 60;
 /// Bytes of a mailbox's name at most.
 const MAILBOX_LEN_MAX: usize = 16;
+/// Bytes of a webhook's address at most.
+const WEBHOOK_LEN_MAX: usize = 2048;
 
 /// Keys that a variable may set, and what each takes.
 const KEYS: &[(&str, OverrideKind)] = &[
@@ -105,6 +112,11 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.requests_max", OverrideKind::Number),
     ("limits.outbox_entries_max", OverrideKind::Number),
     ("limits.refusals_max", OverrideKind::Number),
+    ("limits.break_glass_seconds", OverrideKind::Number),
+    ("limits.break_glass_reason_chars_min", OverrideKind::Number),
+    ("limits.review_wait_seconds", OverrideKind::Number),
+    ("alerts.webhook", OverrideKind::Text),
+    ("alerts.ca", OverrideKind::Text),
 ];
 
 /// An agent's configuration. Paths are absolute, or relative to where the process runs.
@@ -140,6 +152,8 @@ pub struct AgentConfig {
     pub limits: AgentLimits,
     /// What it says of the national data opt-out.
     pub opt_out: OptOutSettings,
+    /// Where alerts go besides the file in the agent's directory.
+    pub alerts: Option<Webhook>,
     /// What officers sign with.
     pub officer: Option<OfficerSettings>,
 }
@@ -165,6 +179,12 @@ pub struct AgentLimits {
     pub outbox_entries_max: Option<u64>,
     /// Refusals per requester and code in a window that become entries of their own.
     pub refusals_max: Option<u64>,
+    /// How long a break-glass episode lasts, in seconds. Default 3,600.
+    pub break_glass_seconds: Option<u64>,
+    /// Characters of the reason for breaking the glass. Default 10.
+    pub break_glass_reason_chars_min: Option<u64>,
+    /// When the review of a break-glass access is overdue, in seconds. Default 432,000: five days.
+    pub review_wait_seconds: Option<u64>,
 }
 
 impl AgentConfig {
@@ -226,6 +246,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let sources = sources(section, &mut keys);
     let limits = limits(section, &mut keys);
     let opt_out = opt_out(section, &mut keys);
+    let alerts = alerts(section, &mut keys);
     let officer = officer(section, &mut keys);
     section.reader.close(keys);
 
@@ -245,6 +266,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
         sources: sources?,
         limits: limits?,
         opt_out: opt_out?,
+        alerts: alerts?,
         officer: officer?,
     })
 }
@@ -270,12 +292,18 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
     let requests = limit("requests_max");
     let outbox = limit("outbox_entries_max");
     let refusals = limit("refusals_max");
+    let break_glass = limit("break_glass_seconds");
+    let reason = limit("break_glass_reason_chars_min");
+    let review = limit("review_wait_seconds");
     section.reader.close(table);
     Some(AgentLimits {
         exchanges_max: exchanges?,
         requests_max: requests?,
         outbox_entries_max: outbox?,
         refusals_max: refusals?,
+        break_glass_seconds: break_glass?,
+        break_glass_reason_chars_min: reason?,
+        review_wait_seconds: review?,
     })
 }
 
@@ -317,6 +345,23 @@ fn mailbox(section: &mut Section<'_, '_>, value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+/// Where alerts go. What the address holds after its host may be a secret: a problem does not repeat it.
+fn alerts(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Option<Webhook>> {
+    let mut table = section.table(keys, "alerts");
+    let address = section.reader.optional(&mut table, "webhook");
+    let ca = section.optional_path(&mut table, "ca");
+    section.reader.close(table);
+    let Some(address) = address else { return Some(None) };
+    let text = section.reader.text(&address, WEBHOOK_LEN_MAX)?;
+    match Webhook::new(text, ca?.as_deref()) {
+        Ok(webhook) => Some(Some(webhook)),
+        Err(why) => {
+            section.reader.complain(&address, why.to_string());
+            None
+        }
+    }
 }
 
 fn officer(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Option<OfficerSettings>> {

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod alerts;
 pub mod clock;
 pub mod config;
 pub mod exchange;

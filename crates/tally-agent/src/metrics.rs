@@ -16,6 +16,7 @@ use tally_core::register::AssessmentStatus;
 
 use crate::clock::Clock;
 use crate::exchange::{Outcomes, Side};
+use crate::store::GlassCounts;
 
 /// Seconds: from a lone exchange on loopback to its limit.
 const SECONDS: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
@@ -37,6 +38,15 @@ struct All {
     ledger_size: IntGauge,
     ready: IntGauge,
     assurance: IntGaugeVec,
+    glass: Glass,
+}
+
+/// Break-glass: what waits for privacy officers.
+struct Glass {
+    open: IntGauge,
+    overdue: IntGauge,
+    alerts_waiting: IntGauge,
+    alerts_failed: IntCounter,
 }
 
 /// What is looked at when somebody asks.
@@ -50,6 +60,8 @@ pub struct Observed {
     pub ready: bool,
     /// Members whose data security was assessed, and how.
     pub assurance: Vec<(MemberId, AssessmentStatus)>,
+    /// What waits for privacy officers.
+    pub break_glass: GlassCounts,
 }
 
 impl Metrics {
@@ -96,6 +108,7 @@ impl Metrics {
         let ledger_size =
             IntGauge::new("tally_agent_ledger_size", "Leaves on the ledger, as far as is known.")?;
         let ready = IntGauge::new("tally_agent_ready", "1 if the agent serves.")?;
+        let glass = Glass::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(turned_away.clone()))?;
         registry.register(Box::new(released.clone()))?;
@@ -125,6 +138,7 @@ impl Metrics {
             ledger_size,
             ready,
             assurance,
+            glass,
         };
         Ok(Self(Arc::new(all)))
     }
@@ -141,6 +155,7 @@ impl Metrics {
         for (member, status) in &observed.assurance {
             self.0.assurance.with_label_values(&[member.as_str(), status.word()]).set(1);
         }
+        self.0.glass.show(observed.break_glass);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
 }
@@ -156,6 +171,48 @@ fn refused(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
     )?;
     registry.register(Box::new(refused.clone()))?;
     Ok(refused)
+}
+
+impl Metrics {
+    /// An alert could not be given; it is tried again.
+    pub fn alert_failed(&self) {
+        self.0.glass.alerts_failed.inc();
+    }
+}
+
+impl Glass {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let glass = Self {
+            open: IntGauge::new(
+                "tally_breakglass_open",
+                "Break-glass accesses whose review this member has not concluded.",
+            )?,
+            overdue: IntGauge::new(
+                "tally_breakglass_overdue",
+                "Break-glass accesses whose review is overdue.",
+            )?,
+            alerts_waiting: IntGauge::new(
+                "tally_breakglass_alerts_waiting",
+                "Alerts of break-glass that the file or the webhook has not taken yet.",
+            )?,
+            alerts_failed: IntCounter::new(
+                "tally_breakglass_alerts_failed_total",
+                "Attempts to give an alert of break-glass that failed.",
+            )?,
+        };
+        registry.register(Box::new(glass.open.clone()))?;
+        registry.register(Box::new(glass.overdue.clone()))?;
+        registry.register(Box::new(glass.alerts_waiting.clone()))?;
+        registry.register(Box::new(glass.alerts_failed.clone()))?;
+        Ok(glass)
+    }
+
+    fn show(&self, counts: GlassCounts) {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.open.set(count(counts.open));
+        self.overdue.set(count(counts.overdue));
+        self.alerts_waiting.set(count(counts.alerts_waiting));
+    }
 }
 
 impl Outcomes for Metrics {
@@ -214,7 +271,10 @@ mod tests {
         metrics.ended(Side::Provider, &ended(Conclusion::Refused(Refusal::ConsentDenied)));
         metrics.turned_away(Side::Requester, Refusal::UnknownMember);
         let assurance = vec![("RZ9".parse().unwrap(), AssessmentStatus::NotMet)];
-        let observed = Observed { outbox_entries: 2, ledger_size: 9, ready: true, assurance };
+        let break_glass = GlassCounts { open: 3, overdue: 1, alerts_waiting: 0 };
+        metrics.alert_failed();
+        let observed =
+            Observed { outbox_entries: 2, ledger_size: 9, ready: true, assurance, break_glass };
         let text = metrics.to_text(&observed).unwrap();
         for line in [
             "tally_agent_exchanges_total{code=\"\",outcome=\"released\",side=\"provider\"} 1",
@@ -225,6 +285,9 @@ mod tests {
             "tally_agent_outbox_entries 2",
             "tally_agent_ready 1",
             "tally_member_assurance{member=\"RZ9\",status=\"not-met\"} 1",
+            "tally_breakglass_open 3",
+            "tally_breakglass_overdue 1",
+            "tally_breakglass_alerts_failed_total 1",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

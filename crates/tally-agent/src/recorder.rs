@@ -11,11 +11,13 @@ mod mirror;
 mod permits;
 mod reading;
 mod registers;
+mod reviews;
 
 pub use consents::ConsentError;
 pub use mirror::PullError;
 pub use permits::{Filed, PermitOutcome, Proof};
 pub use registers::{WriteError, Written};
+pub use reviews::ReviewError;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,8 @@ struct Shared {
     asker: Asker,
     /// Something was put into the outbox.
     owed: Notify,
+    /// The mirror has something about break-glass that it had not.
+    alerts: Notify,
     /// The outbox is filed from here on: not before an earlier life is settled.
     open: watch::Sender<bool>,
     /// One pull of the mirror at a time.
@@ -79,6 +83,7 @@ impl Recorder {
             clock,
             asker,
             owed: Notify::new(),
+            alerts: Notify::new(),
             open: watch::Sender::new(false),
             pulling: Mutex::new(()),
             consenting: Mutex::new(()),

@@ -10,6 +10,7 @@
 mod consents;
 mod endpoint;
 mod error;
+mod glass;
 mod intents;
 mod journal;
 mod lazy;
@@ -30,6 +31,7 @@ pub use consents::{
     Consent, ConsentWrite, DirectiveId, IMPORT_MAX, NewDirective, RecordedDirective,
 };
 pub use error::StoreError;
+pub use glass::{BreakGlass, GlassCounts, Reader, ReviewNote};
 pub use journal::is_behind;
 pub use mirror::OwnProviderHalf;
 pub use openings::{KeptOpening, PersonOpening, StoreOpening};
@@ -136,6 +138,12 @@ impl Store {
             // A thread that panicked has closed its queue on the way.
             let _ = thread.join();
         }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn member(&self) -> &MemberId {
+        &self.shared.home.member
     }
 
     /// Whether it still takes anything. Once a transaction has failed it does not, and only opening

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it: every command, with help that shows how it is used.
 
 mod audit;
+mod breakglass;
 mod member;
 mod mesh;
 mod opt_out;
@@ -9,6 +10,10 @@ mod parts;
 pub(crate) use audit::{
     AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs,
     SubjectArgs, VerifyArgs,
+};
+pub(crate) use breakglass::{
+    BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
+    BreakglassShowArgs, ReviewStep,
 };
 pub(crate) use member::{
     AgreementArgs, AgreementCommand, AgreementFileArgs, AgreementShowArgs, AgreementSignArgs,
@@ -59,6 +64,8 @@ pub(crate) enum Command {
     Consent(ConsentArgs),
     /// The national data opt-out: files to the check service and back.
     OptOut(OptOutArgs),
+    /// Who broke the glass, and whether that was right: for privacy officers.
+    Breakglass(BreakglassArgs),
     /// Data sharing agreements, from a file to signatures on the ledger.
     Agreement(AgreementArgs),
     Dev(DevArgs),

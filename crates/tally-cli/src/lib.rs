@@ -10,6 +10,7 @@ mod agent;
 mod agreement;
 mod args;
 mod audit;
+mod breakglass;
 mod config;
 mod consent;
 mod demo;
@@ -41,8 +42,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{
-    AgreementCommand, Args, AuditCommand, Command, ConfigCommand, ConsentCommand, IdentityCommand,
-    LedgerCommand, MeshCommand, OptOutCommand,
+    AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
+    ConsentCommand, IdentityCommand, LedgerCommand, MeshCommand, OptOutCommand,
 };
 use failure::{Exit, Failure};
 
@@ -92,6 +93,11 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             OptOutCommand::Request(request) => opt_out::request(request, config, args.output),
             OptOutCommand::Import(import) => opt_out::import(import, config, args.output),
             OptOutCommand::Status => opt_out::status(config, args.output),
+        },
+        Command::Breakglass(glass) => match &glass.command {
+            BreakglassCommand::List(list) => breakglass::list(list, config, args.output),
+            BreakglassCommand::Show(show) => breakglass::show(show, config, args.output),
+            BreakglassCommand::Review(review) => breakglass::review(review, config, args.output),
         },
         Command::Agreement(agreement) => match &agreement.command {
             AgreementCommand::Check(file) => agreement::check(file, args.output),

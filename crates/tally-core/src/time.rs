@@ -14,6 +14,12 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// This instant less a wait, or the first instant there is.
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// How long ago `earlier` was; nothing if it lies ahead.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -40,7 +40,15 @@ fn an_ingress_that_others_reach_is_refused_wherever_it_is_said() {
 
 #[test]
 fn a_limit_that_lets_nothing_through_is_refused() {
-    for key in ["exchanges_max", "requests_max", "outbox_entries_max", "refusals_max"] {
+    for key in [
+        "exchanges_max",
+        "requests_max",
+        "outbox_entries_max",
+        "refusals_max",
+        "break_glass_seconds",
+        "break_glass_reason_chars_min",
+        "review_wait_seconds",
+    ] {
         let none = read(&format!("[limits]\n{key} = 0\n"), &[]).unwrap_err();
         assert!(none.contains(key) && none.contains("from 1"), "{none}");
         assert!(read(&format!("[limits]\n{key} = 1\n"), &[]).is_ok());
@@ -102,4 +110,18 @@ fn tokens_are_taken_only_with_keys_or_where_the_ingress_says_that_it_takes_unsig
     }
     assert!(ingress("user = \"service:\"").unwrap_err().contains("header, jwt or service"));
     assert!(ingress("user = \"jwt\"\njwks = \"k\"\nissuer = \"\"").is_err());
+}
+
+#[test]
+fn alerts_go_over_https_or_stay_on_this_machine() {
+    assert!(read("", &[]).unwrap().alerts.is_none());
+    let local = read("[alerts]\nwebhook = \"http://127.0.0.1:9/hook\"\n", &[]).unwrap();
+    assert!(local.alerts.is_some());
+    let far = "[alerts]\nwebhook = \"http://alerts.example/hook/s3cret\"\n";
+    let clear = read(far, &[]).unwrap_err();
+    assert!(clear.contains("alerts.webhook") && !clear.contains("s3cret"), "{clear}");
+    let nobody = read(&far.replace("http:", "https:"), &[]).unwrap_err();
+    assert!(nobody.contains("alerts.ca"), "{nobody}");
+    let vouched = far.replace("http:", "https:") + "ca = \"ca.pem\"\n";
+    assert!(read(&vouched, &[]).unwrap().alerts.is_some());
 }

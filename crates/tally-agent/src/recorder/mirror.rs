@@ -1,7 +1,7 @@
 //! The mirror: pulls from the ledger what concerns this member into the store.
 
 use tally_core::Encoded;
-use tally_core::entry::Entry;
+use tally_core::entry::{Entry, Flags};
 use tally_core::exchange::RecordedHalf;
 use tally_core::id::SessionId;
 use tally_log::Hash;
@@ -77,8 +77,12 @@ impl Recorder {
             if batches.max().is_some_and(&is_behind) {
                 self.0.store.set_behind(true).await?;
             }
-            let leaves = own.entries.into_iter().map(|own| (own.leaf, own.entry)).collect();
-            self.0.store.mirror(leaves, own.next).await?;
+            let breaks_glass = own.entries.iter().any(|own| is_break_glass(own.entry.value()));
+            let leaves = own.entries.into_iter().map(|own| (own.leaf, own.time, own.entry));
+            self.0.store.mirror(leaves.collect(), own.next).await?;
+            if breaks_glass {
+                self.0.alerts.notify_one();
+            }
             first = own.next;
         }
         Ok(())
@@ -99,5 +103,14 @@ impl Recorder {
         let receipt = self.0.asker.receipt(own.leaf, &entry).await;
         let receipt = receipt.ok_or(PullError::NotAnswered)?;
         Ok(Some(Proof { half: RecordedHalf::answered(own.leaf, own.half), receipt }))
+    }
+}
+
+/// Whether officers may have to hear of it.
+fn is_break_glass(entry: &Entry) -> bool {
+    match entry {
+        Entry::ProviderHalf(half) => half.flags.has(Flags::BREAK_GLASS),
+        Entry::Review(_) => true,
+        _ => false,
     }
 }

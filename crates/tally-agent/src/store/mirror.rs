@@ -12,13 +12,14 @@ use tally_core::exchange::provider::OwnHalf;
 use tally_core::exchange::requester::PeerHalf;
 use tally_core::exchange::{Draft, OwedId};
 use tally_core::id::{ExchangeId, LeafIndex};
+use tally_core::time::Timestamp;
 use tally_log::Hash;
 use tally_wire::decode_entry;
 
 use super::outbox::{is_owed, key_of, requester_halves};
 use super::schema::{leaf, number};
 use super::thread::Desk;
-use super::{Store, StoreError, intents, openings};
+use super::{Store, StoreError, glass, intents, openings};
 
 /// Leaves in one call at most.
 const LEAVES_MAX: usize = 4096;
@@ -41,6 +42,8 @@ enum Role {
     RefusalCount,
     /// Another's provider's half that names this member as the requester.
     PeerHalf,
+    /// A step in the review of a break-glass access, by this member or the other.
+    Review,
 }
 
 impl Role {
@@ -51,6 +54,7 @@ impl Role {
             Self::Close => 3,
             Self::RefusalCount => 4,
             Self::PeerHalf => 5,
+            Self::Review => 6,
         }
     }
 }
@@ -70,20 +74,20 @@ impl Store {
     }
 
     /// Takes leaves into the mirror: those that this member wrote, and providers' halves that name
-    /// it, in log order. Others are passed over. `next` is the first leaf that they leave out.
+    /// it, in log order, each with the ledger time of its seal. Others are passed over. `next` is the first leaf that they leave out.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] for more than 4,096 leaves; otherwise it is not durable.
     pub async fn mirror(
         &self,
-        leaves: Vec<(LeafIndex, Encoded<Entry>)>,
+        leaves: Vec<(LeafIndex, Timestamp, Encoded<Entry>)>,
         next: LeafIndex,
     ) -> Result<(), StoreError> {
         if leaves.len() > LEAVES_MAX {
             return Err(StoreError::TooLarge { what: "a part of the mirror", limit: LEAVES_MAX });
         }
         self.write(move |desk| {
-            leaves.iter().try_for_each(|(leaf, entry)| take(desk, *leaf, entry))?;
+            leaves.iter().try_for_each(|(leaf, time, entry)| take(desk, *leaf, *time, entry))?;
             let sql = "UPDATE owner SET mirror_next = ?1 WHERE mirror_next < ?1";
             desk.change(sql, [number(next.0)]).map(drop)
         })
@@ -220,10 +224,18 @@ pub(super) fn settle_permit(desk: &Desk<'_>, commitment: &Hash) -> Result<(), St
 }
 
 /// One leaf, in whichever roles it has.
-fn take(desk: &Desk<'_>, at: LeafIndex, entry: &Encoded<Entry>) -> Result<(), StoreError> {
+fn take(
+    desk: &Desk<'_>,
+    at: LeafIndex,
+    time: Timestamp,
+    entry: &Encoded<Entry>,
+) -> Result<(), StoreError> {
     let member = &desk.home.member;
     match entry.value() {
         Entry::ProviderHalf(half) => {
+            if half.provider == *member || half.requester == *member {
+                glass::take_half(desk, at, time, half)?;
+            }
             if half.provider == *member {
                 take_permit_or_refusal(desk, at, half, entry.bytes())?;
             }
@@ -258,6 +270,10 @@ fn take(desk: &Desk<'_>, at: LeafIndex, entry: &Encoded<Entry>) -> Result<(), St
             let owed = OwedId::RefusalCount { requester, refusal, from: count.from };
             let row = Row { owed: Some(owed), ..Row::of(Role::RefusalCount) };
             row.insert(desk, at, entry.bytes())
+        }
+        Entry::Review(review) => {
+            Row::of(Role::Review).insert(desk, at, entry.bytes())?;
+            glass::take_review(desk, review)
         }
         _ => Ok(()),
     }

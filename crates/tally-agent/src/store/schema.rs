@@ -138,6 +138,47 @@ const TABLES: &str = "
     CREATE INDEX mirror_exchanges ON mirror (exchange) WHERE exchange IS NOT NULL;
     CREATE INDEX mirror_commitments ON mirror (commitment) WHERE commitment IS NOT NULL;
 
+    -- Break-glass halves that concern this member, own and others'. `filed`: the alert is in the file;
+    -- `sent`: the webhook has it. `continues`: it goes on with an episode, and alerts nobody.
+    CREATE TABLE glass (
+        leaf INTEGER PRIMARY KEY,
+        exchange BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        provider TEXT NOT NULL,
+        requester TEXT NOT NULL,
+        commitment BLOB NOT NULL,
+        continues INTEGER NOT NULL,
+        by_provider INTEGER NOT NULL DEFAULT 1,
+        by_requester INTEGER NOT NULL DEFAULT 1,
+        filed INTEGER NOT NULL,
+        sent INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX glass_alerts ON glass (leaf) WHERE filed = 0 OR sent = 0;
+    CREATE INDEX glass_exchanges ON glass (exchange);
+    CREATE INDEX glass_commitments ON glass (commitment);
+
+    -- Which openings belong to one episode, by the commitment of its first. The key, by which reads of
+    -- one person by one user are known as such, goes once no more can belong to it.
+    CREATE TABLE episodes (
+        commitment BLOB PRIMARY KEY,
+        key BLOB,
+        first BLOB NOT NULL,
+        began INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX episodes_by_key ON episodes (key) WHERE key IS NOT NULL;
+    CREATE INDEX episodes_by_first ON episodes (first);
+
+    -- What officers noted when they reviewed.
+    CREATE TABLE glass_notes (
+        id INTEGER PRIMARY KEY,
+        leaf INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        role TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX glass_notes_by_leaf ON glass_notes (leaf, id);
+
     -- What people want. The register's version says from when on a word that lifts counts.
     CREATE TABLE directives (
         id INTEGER PRIMARY KEY,

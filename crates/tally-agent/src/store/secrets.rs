@@ -6,6 +6,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
+use tally_core::id::MemberId;
 use tally_core::record::Person;
 use tally_log::hmac_sha256;
 
@@ -39,6 +40,16 @@ impl Secrets {
     /// Where a person stands in the indexes.
     pub(super) fn blind(&self, person: &Person) -> Key {
         derive(&self.blind, &[person.reveal().as_bytes()])
+    }
+
+    /// What reads of one person by one user of one member are known by, as long as an episode lasts.
+    pub(super) fn episode(&self, requester: &MemberId, user: &str, person: &Person) -> Key {
+        let parts = [requester.as_str(), user, person.reveal()];
+        // Each with its length: no text can pass for two.
+        let lengths = parts.map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        let [requester, user, person] = parts.map(str::as_bytes);
+        let [first, second, third] = &lengths;
+        derive(&self.blind, &[b"episode\0", first, requester, second, user, third, person])
     }
 
     /// What says that a database belongs to this key.

@@ -1,6 +1,7 @@
 //! The store as its users see it.
 
 mod consents;
+mod glass;
 mod opening;
 mod opt_out;
 mod recovery;

@@ -13,7 +13,7 @@ use tally_core::exchange::provider::{Body, Decision, Permitted, Refused};
 use tally_core::id::{BadId, ExchangeId};
 use tally_core::opening::{Opened, Opening, Salt32, TagKey, commitment, digest};
 use tally_core::policy::{self, Facts, OptOutAnswers, Permit, PersonFact};
-use tally_core::purpose::is_known;
+use tally_core::purpose::{Class, class_of, is_known};
 use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_core::time::Timestamp;
@@ -29,6 +29,7 @@ use crate::exchange::Shared;
 use crate::random;
 use crate::replica::Known;
 use crate::source::{Reading, Source};
+use crate::store::{Reader, StoreError};
 
 /// More people than this make a permit a bulk one: it travels alone.
 const PEOPLE_TOGETHER_MAX: u64 = 64;
@@ -41,6 +42,19 @@ pub(super) struct Prepared {
     pub(super) body: Outgoing,
     /// Its permit must not share a batch.
     pub(super) bulk: bool,
+    /// The break-glass episode that it belongs to.
+    pub(super) episode: Option<Episode>,
+}
+
+/// Who reads whose records by breaking the glass, and what that goes on with.
+#[derive(Clone)]
+pub(super) struct Episode {
+    pub(super) reader: Reader,
+    /// The commitment of its first half, if that is on the ledger.
+    pub(super) first: Option<Hash>,
+    pub(super) now: Timestamp,
+    /// Episodes that began before are over.
+    pub(super) since: Timestamp,
 }
 
 /// What a decision is about.
@@ -79,10 +93,17 @@ pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
             return undecided(case.exchange, Refusal::StoreUnavailable);
         }
     };
+    let episode = match case.episode(shared, now).await {
+        Ok(episode) => episode,
+        Err(error) => {
+            tracing::error!(%error, "break-glass episodes can't be read");
+            return undecided(case.exchange, Refusal::StoreUnavailable);
+        }
+    };
     let (shared, exchange) = (Arc::clone(shared), case.exchange);
     let judged = tokio::task::spawn_blocking(move || {
         let (facts, tag_keys) = (people.facts, people.tag_keys);
-        case.judge(&shared, &known, (&facts, &tag_keys), (now, opt_out))
+        case.judge(&shared, &known, (&facts, &tag_keys), (now, opt_out), episode)
     });
     judged.await.unwrap_or_else(|_| undecided(exchange, Refusal::SourceMalformed))
 }
@@ -94,6 +115,7 @@ impl Case {
         known: &Known,
         (people, tag_keys): (&BTreeMap<Person, PersonFact>, &BTreeMap<Person, TagKey>),
         (now, opt_out): (Timestamp, OptOutAnswers),
+        episode: Option<Episode>,
     ) -> Decided {
         let today = now.london_date();
         let facts = Facts {
@@ -110,7 +132,7 @@ impl Case {
             return undecided(self.exchange, Refusal::BadQuery);
         };
         match policy::decide(&request, self.reading.items(), &facts) {
-            policy::Decision::Permit(permit) => self.permit(&opener, permit),
+            policy::Decision::Permit(permit) => self.permit(&opener, permit, episode),
             policy::Decision::Refuse(refused) => {
                 match opener.open(self.reading.people_and_record_ids()) {
                     Ok(opening) => refusing(Refused::by_policy(&refused, opening.encoded)),
@@ -120,7 +142,8 @@ impl Case {
         }
     }
 
-    fn permit(&self, opener: &Opener<'_>, permit: Permit) -> Decided {
+    fn permit(&self, opener: &Opener<'_>, permit: Permit, episode: Option<Episode>) -> Decided {
+        let episode = episode.filter(|_| permit.breaks_glass());
         let prepared = match &*self.reading {
             Reading::Whole(whole) => whole.cut(&permit).map(|cut| {
                 let description =
@@ -163,10 +186,35 @@ impl Case {
             description,
             body: outgoing,
             bulk: permit.people() > PEOPLE_TOGETHER_MAX,
+            episode,
         };
-        let same_episode = false;
+        let same_episode = prepared.episode.as_ref().is_some_and(|it| it.first.is_some());
         let permitted = Permitted { permit, opening: opening.encoded, records, body, same_episode };
         Decided { decision: Decision::Permit(Box::new(permitted)), prepared: Some(prepared) }
+    }
+
+    /// The break-glass episode that the request would belong to; none if it is no break-glass by a user
+    /// that it names about one person.
+    async fn episode(
+        &self,
+        shared: &Shared,
+        now: Timestamp,
+    ) -> Result<Option<Episode>, StoreError> {
+        let mut people = self.reading.items().iter().flat_map(|item| &item.people);
+        let (Some(person), Some(user)) = (people.next(), &self.request.user) else {
+            return Ok(None);
+        };
+        if class_of(&self.question.purpose) != Some(Class::Override) {
+            return Ok(None);
+        }
+        let reader = Reader {
+            requester: self.question.requester.clone(),
+            user: user.clone(),
+            person: person.clone(),
+        };
+        let since = now.before(shared.limits.break_glass_max);
+        let first = shared.store.episode(reader.clone(), since).await?;
+        Ok(Some(Episode { reader, first, now, since }))
     }
 
     fn policy_request(&self, shared: &Shared) -> Result<policy::Request, BadId> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tally_core::Encoded;
-use tally_core::entry::{AgreementRef, Entry};
+use tally_core::entry::{AgreementRef, Entry, Flags};
 use tally_core::exchange::provider::{Decision, Effect, Event, Proof as Shown, Provider};
 use tally_core::exchange::{Draft, Ended, OwedId, RecordedHalf};
 use tally_core::id::{ExchangeId, MemberId};
@@ -19,7 +19,7 @@ use tally_wire::message::agent::Request;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until};
 
-use super::deciding::{Case, Prepared, decide};
+use super::deciding::{Case, Episode, Prepared, decide};
 use super::releasing::Release;
 use super::{Arrived, Decided, Facts, Input, Say, apart, question_of};
 use crate::exchange::{Shared, Side};
@@ -146,6 +146,9 @@ impl Desk {
             }
             Input::Recorded { exchange, attempt, proof } => {
                 let (half, receipt) = apart(*proof);
+                if half.half().flags.has(Flags::BREAK_GLASS) {
+                    self.shared.recorder.hear_of_access(half.leaf());
+                }
                 if let Some(serving) = self.serving.get_mut(&exchange) {
                     serving.receipt = Some(receipt);
                     serving.answered = true;
@@ -218,8 +221,17 @@ impl Desk {
             Effect::Submit { exchange, attempt, half } => self.submit(exchange, attempt, half),
             Effect::StoreOpening { exchange, attempt, opening } => {
                 let opening = self.to_store(opening);
+                let episode = self.serving.get(&exchange).and_then(|it| it.prepared.as_ref());
+                let episode = episode.and_then(|prepared| prepared.episode.clone());
                 let store = self.shared.store.clone();
-                self.stored(exchange, attempt, async move { store.store_opening(opening).await });
+                self.stored(exchange, attempt, async move {
+                    match episode {
+                        None => store.store_opening(opening).await,
+                        Some(Episode { reader, first, now, since }) => {
+                            store.store_break_glass(opening, reader, first, now, since).await
+                        }
+                    }
+                });
             }
             Effect::File { exchange, attempt, half, opening } => {
                 self.file(exchange, attempt, half, opening);

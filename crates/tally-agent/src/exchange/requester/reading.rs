@@ -103,6 +103,10 @@ impl Arriving {
                     return Err(Refusal::ProtocolViolated);
                 }
                 let half = self.check(shared, frame.receipt.value())?;
+                if half.half().flags.has(Flags::BREAK_GLASS) {
+                    // The own officers hear of it, whatever becomes of the answer.
+                    shared.recorder.hear_of_access(half.leaf());
+                }
                 self.receipt = Some((frame.receipt, half));
                 Ok(Step::nothing())
             }

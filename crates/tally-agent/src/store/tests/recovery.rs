@@ -245,9 +245,10 @@ async fn a_permit_is_open_until_it_is_closed_or_its_opening_finished() {
     store.outbox_done(finished_before, None).await.unwrap();
     let leaves = [(10, permit(1, one)), (12, permit(2, two)), (13, permit(3, three))];
     let leaves = leaves.into_iter().chain([(14, permit(4, four))]);
-    let leaves = leaves.map(|(leaf, entry)| (LeafIndex(leaf), encode_checked(entry).unwrap()));
+    let leaves =
+        leaves.map(|(leaf, entry)| (LeafIndex(leaf), Timestamp(7), encode_checked(entry).unwrap()));
     let refused = leaf_of(refusal(5, Hash::from_bytes([5; 32])));
-    let leaves: Vec<_> = leaves.chain([(LeafIndex(15), refused)]).collect();
+    let leaves: Vec<_> = leaves.chain([(LeafIndex(15), Timestamp(7), refused)]).collect();
     assert_eq!(store.mirror_cursor().await.unwrap(), LeafIndex(0));
     store.mirror(leaves.clone(), LeafIndex(16)).await.unwrap();
     store.mirror(leaves, LeafIndex(16)).await.unwrap();
@@ -258,7 +259,7 @@ async fn a_permit_is_open_until_it_is_closed_or_its_opening_finished() {
         open.into_iter().map(|half| (half.leaf.0, half.closed)).collect::<Vec<_>>()
     };
     assert_eq!(open().await, [(10, false), (12, true), (13, false)]);
-    let closed = (LeafIndex(16), leaf_of(close(12)));
+    let closed = (LeafIndex(16), Timestamp(7), leaf_of(close(12)));
     store.mirror(vec![closed], LeafIndex(17)).await.unwrap();
     assert_eq!(open().await, [(10, false), (13, false)]);
     store.finish(one);
@@ -277,7 +278,8 @@ async fn a_peers_half_is_unanswered_until_the_ledger_has_ours() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(&directory);
     let mirror = async |leaf: u64, entry: Encoded<Entry>| {
-        store.mirror(vec![(LeafIndex(leaf), entry)], LeafIndex(leaf + 1)).await.unwrap();
+        let leaves = vec![(LeafIndex(leaf), Timestamp(7), entry)];
+        store.mirror(leaves, LeafIndex(leaf + 1)).await.unwrap();
         let open = store.unanswered_peers().await.unwrap();
         open.into_iter().map(|peer| peer.leaf.0).collect::<Vec<_>>()
     };
@@ -316,7 +318,8 @@ async fn what_the_mirror_has_leaves_the_outbox_at_a_start() {
     let other = refusal(2, Hash::from_bytes([2; 32]));
     let [first, _, third, fourth, fifth, _] = owed.clone();
     let leaves = [first.1, other, third.1, fourth.1, fifth.1].map(leaf_of);
-    let leaves = (20..).map(LeafIndex).zip(leaves).collect();
+    let leaves = (20..).map(LeafIndex).zip(leaves);
+    let leaves = leaves.map(|(leaf, entry)| (leaf, Timestamp(7), entry)).collect();
     store.mirror(leaves, LeafIndex(30)).await.unwrap();
     assert!(!store.holds(owed[5].0.clone(), owed[5].1.clone()).await.unwrap());
     assert!(!store.holds(owed[1].0.clone(), owed[1].1.clone()).await.unwrap());
