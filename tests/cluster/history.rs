@@ -127,6 +127,7 @@ pub(crate) fn salt_of(entry: &Entry) -> Option<Salt16> {
         Entry::Close(close) => Some(close.salt),
         Entry::RefusalCount(refusals) => Some(refusals.salt),
         Entry::Review(review) => Some(review.salt),
+        Entry::Disposal(disposal) => Some(disposal.salt),
         Entry::Register(write) => Some(write.salt),
         Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => None,
     }

@@ -39,6 +39,7 @@ pub(crate) fn tell() -> World {
     let broken = record(&mut world);
     opt_out::ask(&mut world);
     reviews::review(&mut world, broken);
+    super::disposals::tell(&mut world);
     narrow(&mut world);
     suspend_agreement(&mut world);
     suspend_member(&mut world);

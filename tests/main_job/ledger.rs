@@ -67,6 +67,7 @@ pub(crate) fn written(leaves: &[Vec<u8>]) -> BTreeMap<&'static str, usize> {
             Entry::Close(_) => "close",
             Entry::RefusalCount(_) => "refusal count",
             Entry::Review(_) => "review",
+            Entry::Disposal(_) => "disposal",
         };
         *written.entry(kind).or_default() += 1;
     }

@@ -257,6 +257,7 @@ impl Ledger {
                 Entry::RequesterHalf(half) => half.requester == me,
                 Entry::RefusalCount(count) => count.provider == me,
                 Entry::Review(review) => review.member == me,
+                Entry::Disposal(disposal) => disposal.member == me,
                 Entry::Close(close) => matches!(
                     &self.leaves[index(close.provider_leaf)].entry,
                     Entry::ProviderHalf(half) if half.provider == me

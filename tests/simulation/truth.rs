@@ -217,6 +217,7 @@ pub(crate) fn salt_of(entry: &Entry) -> Option<Salt16> {
         Entry::Close(close) => Some(close.salt),
         Entry::RefusalCount(count) => Some(count.salt),
         Entry::Review(review) => Some(review.salt),
+        Entry::Disposal(disposal) => Some(disposal.salt),
         Entry::Seal(_) => None,
     }
 }

@@ -188,5 +188,6 @@ pub(crate) const fn kind(entry: &Entry) -> &'static str {
         Entry::Close(_) => "close",
         Entry::RefusalCount(_) => "refusal-count",
         Entry::Review(_) => "review",
+        Entry::Disposal(_) => "disposal",
     }
 }

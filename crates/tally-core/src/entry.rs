@@ -3,12 +3,14 @@
 //! Invariant: no leaf holds a person: organisations, agreement, purpose, outcome and sizes, a
 //! one-time tag's root and a salted commitment, nothing that can be guessed and checked.
 
+mod disposal;
 mod genesis;
 mod half;
 mod opt_out;
 mod review;
 mod seal;
 
+pub use disposal::{DISPOSAL_ROLES, Disposal, DisposalBasis, Disposed, disposal_preimage};
 pub use genesis::{Environment, Genesis};
 pub use half::{
     Action, AgreementRef, Close, Flags, How, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
@@ -50,4 +52,6 @@ pub enum Entry {
     RefusalCount(RefusalCount),
     /// A privacy officer's step in the review of a break-glass access.
     Review(Review),
+    /// Keys of openings were destroyed.
+    Disposal(Box<Disposal>),
 }

@@ -64,6 +64,8 @@ pub enum OwedId {
         /// The first of them.
         from: Timestamp,
     },
+    /// The disposal that has this certificate.
+    Disposal(tally_log::Hash),
 }
 
 /// The one outcome of an exchange at one side: its metric, its log line and its last word.
@@ -125,6 +127,7 @@ impl Draft {
             Entry::Close(close) => Some((&mut close.salt, &mut close.counter)),
             Entry::RefusalCount(count) => Some((&mut count.salt, &mut count.counter)),
             Entry::Review(review) => Some((&mut review.salt, &mut review.counter)),
+            Entry::Disposal(disposal) => Some((&mut disposal.salt, &mut disposal.counter)),
             Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) | Entry::Register(_) => {
                 None
             }

@@ -16,6 +16,7 @@
 
 mod applied;
 mod batch;
+mod disposal;
 mod entries;
 mod founding;
 mod parts;
@@ -29,6 +30,7 @@ mod submission;
 mod write;
 
 pub use applied::{Accepted, Applied, LeafValue, NewLeaf, Verdict};
+pub use disposal::check_disposal;
 pub use entries::lane_of;
 pub use founding::Founding;
 pub use parts::{BadParts, Parts};

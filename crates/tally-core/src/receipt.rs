@@ -187,6 +187,7 @@ pub fn author(entry: &Entry) -> Option<&MemberId> {
         Entry::RequesterHalf(half) => Some(&half.requester),
         Entry::RefusalCount(refusals) => Some(&refusals.provider),
         Entry::Review(review) => Some(&review.member),
+        Entry::Disposal(disposal) => Some(&disposal.member),
         Entry::SessionStart(start) => Some(&start.member),
         Entry::Register(write) => match &write.name {
             RegisterName::Consent(custodian, _) => Some(custodian),

@@ -1,10 +1,10 @@
 //! The leaves of the ledger.
 
 use tally_core::entry::{
-    Action, AgreementRef, Close, ENTRY_LEN_MAX, Entry, Environment, Flags, Genesis, How,
-    OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks, OptOutExemption, Outcome, ProviderHalf,
-    REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Review, ReviewState, Seal, SessionStart,
-    UserKnown,
+    Action, AgreementRef, Close, Disposal, DisposalBasis, Disposed, ENTRY_LEN_MAX, Entry,
+    Environment, Flags, Genesis, How, OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks,
+    OptOutExemption, Outcome, ProviderHalf, REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Review,
+    ReviewState, Seal, SessionStart, UserKnown,
 };
 use tally_core::refusal::Refusal;
 use tally_core::register::{RegisterRef, RegisterWrite};
@@ -31,6 +31,7 @@ choice! { Entry, REGISTER_LEN_MAX => {
     Close(Close),
     RefusalCount(RefusalCount),
     Review(Review),
+    Disposal(Disposal),
 } }
 
 object! { Genesis = 1, 1, REGISTER_LEN_MAX => {
@@ -70,6 +71,11 @@ object! { Review = 14, 1, ENTRY_LEN_MAX => {
     salt, counter, member, role, provider_leaf, state,
 } }
 
+object! { Disposal = 15, 1, ENTRY_LEN_MAX => {
+    salt, counter, member, what, role, key, algorithm, signature,
+} }
+
+array! { Disposed { basis, before, keys, openings, held, certificate } }
 array! { AgreementRef { id, version } }
 array! { RegisterRef { name, version } }
 
@@ -78,6 +84,9 @@ numbers! { Action, "action" => {
     Read = 1, VersionRead = 2, Search = 3, Everything = 4, Dataset = 5,
 } }
 numbers! { UserKnown, "way to know a user" => { Service = 1, Asserted = 2, Verified = 3 } }
+numbers! { DisposalBasis, "basis of a disposal" => {
+    RetentionEnded = 1, CourtOrder = 2, LegalObligation = 3,
+} }
 numbers! { How, "end of a release" => {
     Sent = 1, Withdrawn = 2, Abandoned = 3, NothingSent = 4, OpeningLost = 5,
 } }

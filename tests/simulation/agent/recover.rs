@@ -193,6 +193,9 @@ impl Agent {
                         from: count.from,
                     });
                 }
+                Entry::Disposal(disposal) => {
+                    own.filed.insert(OwedId::Disposal(disposal.what.certificate));
+                }
                 Entry::Seal(seal) => own.last_batch = Some((seal.session, seal.number)),
                 Entry::Genesis(_)
                 | Entry::SessionStart(_)

@@ -16,6 +16,7 @@ pub(crate) fn need_to_know(scene: &Scene<'_>, fact: &Fact) -> Result<(), String>
         Entry::RequesterHalf(half) => half.requester == me,
         Entry::RefusalCount(count) => count.provider == me,
         Entry::Review(review) => review.member == me,
+        Entry::Disposal(disposal) => disposal.member == me,
         Entry::Close(close) => match &scene.ledger.leaves[index(close.provider_leaf)].entry {
             Entry::ProviderHalf(half) => half.provider == me,
             _ => false,

@@ -204,6 +204,7 @@ pub(super) fn key_of(id: &OwedId) -> Vec<u8> {
             let from = from.0.to_be_bytes();
             [&[4][..], &refusal, &from, requester.as_str().as_bytes()].concat()
         }
+        OwedId::Disposal(certificate) => [&[5][..], certificate.as_bytes()].concat(),
     }
 }
 
@@ -222,6 +223,7 @@ fn id_of(key: &[u8]) -> Option<OwedId> {
                 from: Timestamp(u64::from_be_bytes(*from)),
             }
         }
+        5 => OwedId::Disposal(Hash::from_bytes(rest.try_into().ok()?)),
         _ => return None,
     })
 }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use tally_core::entry::{
-    Action, Close, Entry, Flags, How, OptOut, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
-    Review, UserKnown,
+    Action, Close, Disposal, Entry, Flags, How, OptOut, Outcome, ProviderHalf, RefusalCount,
+    RequesterHalf, Review, UserKnown,
 };
 use tally_core::time::Timestamp;
 use tally_log::Hash;
@@ -47,6 +47,22 @@ pub(crate) struct Row {
     /// Refusals that this entry counts; none for a half of one exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
+    /// What was disposed of; none for anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disposal: Option<DisposalRow>,
+}
+
+/// Keys of openings that a member has destroyed.
+#[derive(Debug, Clone, Serialize)]
+struct DisposalRow {
+    basis: &'static str,
+    before: u16,
+    authorised_by: String,
+    key: String,
+    keys: u64,
+    openings: u64,
+    held: u64,
+    certificate: String,
 }
 
 /// What a permit says of the national data opt-out.
@@ -86,6 +102,7 @@ pub(crate) fn row(
         Entry::Close(close) => of_close(close, about),
         Entry::RefusalCount(refusals) => of_refusals(refusals),
         Entry::Review(review) => of_review(review, about),
+        Entry::Disposal(disposal) => of_disposal(disposal),
         _ => return None,
     };
     Some(Row { leaf, at: at.rfc3339(), ..row })
@@ -196,6 +213,30 @@ fn opt_out(opt_out: &OptOut) -> OptOutRow {
         age_s: check.age_s,
     });
     OptOutRow { exempt, checks: checks.collect() }
+}
+
+fn of_disposal(disposal: &Disposal) -> Row {
+    let what = &disposal.what;
+    let digits = disposal.key.0.iter().map(|byte| format!("{byte:02x}"));
+    Row {
+        half: "disposal",
+        provider: Some(disposal.member.to_string()),
+        outcome: "disposed",
+        code: Some(what.basis.code()),
+        // Nothing is owed for it.
+        matched: true,
+        disposal: Some(DisposalRow {
+            basis: what.basis.code(),
+            before: what.before,
+            authorised_by: disposal.role.to_string(),
+            key: digits.collect(),
+            keys: what.keys,
+            openings: what.openings,
+            held: what.held,
+            certificate: format!("sha256:{}", what.certificate),
+        }),
+        ..Row::default()
+    }
 }
 
 const fn outcome(outcome: Outcome) -> (&'static str, Option<&'static str>) {

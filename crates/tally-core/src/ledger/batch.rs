@@ -4,6 +4,7 @@ use tally_log::{Hash, root_of};
 
 use super::State;
 use super::applied::{Accepted, Verdict};
+use super::disposal::check_disposals;
 use super::entries::check_entries;
 use super::founding::ensure;
 use super::permit::check_permits;
@@ -13,8 +14,8 @@ use super::submission::{Batch, Proposal, Submission, Surroundings};
 use super::write::{Filing, check_write, is_approved_now};
 use crate::encoded::Encoded;
 use crate::entry::{
-    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, ENTRY_LEN_MAX, Entry, Lane, REGISTER_LEN_MAX, Seal,
-    batch_preimage,
+    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, ENTRY_LEN_MAX, Entry, Environment, Lane, REGISTER_LEN_MAX,
+    Seal, batch_preimage,
 };
 use crate::id::{LeafIndex, MemberId};
 use crate::register::{MemberStatus, RegisterBody, RegisterName, RegisterWrite};
@@ -131,7 +132,12 @@ impl State {
             check_entries(batch, member, session.counter, self.next_leaf(), &self.reviews)?;
         match batch.lane {
             Lane::Conditional => check_permits(&self.registers, batch, self.time.london_date())?,
-            Lane::Unconditional => {}
+            Lane::Unconditional => {
+                let live = self.founding.as_ref().map(|founding| founding.environment)
+                    == Some(Environment::Live);
+                let day = live.then(|| self.time.london_date());
+                check_disposals(&self.registers, &self.mesh_id, batch, member, day, with)?;
+            }
             Lane::Register => {
                 let write = register_write(batch).ok_or(Rejection::WrongLane)?;
                 let filing = Filing { registers: &self.registers, mesh_id: &self.mesh_id, member };

@@ -38,6 +38,8 @@ pub(super) fn check_entries(
             Entry::Close(close) => check_close(close, next_leaf)?,
             Entry::RefusalCount(refusals) => check_refusal_count(refusals, member)?,
             Entry::Review(review) => reviewing.check_review(review, member, next_leaf)?,
+            // Whether it may be is for the registers to say.
+            Entry::Disposal(disposal) => disposal.counter,
             Entry::Register(_) | Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => {
                 continue;
             }
@@ -56,9 +58,11 @@ pub fn lane_of(entry: &Entry) -> Option<Lane> {
             // What has happened already can't be refused any more: it is recorded, and marked.
             Outcome::Permit | Outcome::Refuse(_) => Lane::Unconditional,
         }),
-        Entry::RequesterHalf(_) | Entry::Close(_) | Entry::RefusalCount(_) | Entry::Review(_) => {
-            Some(Lane::Unconditional)
-        }
+        Entry::RequesterHalf(_)
+        | Entry::Close(_)
+        | Entry::RefusalCount(_)
+        | Entry::Review(_)
+        | Entry::Disposal(_) => Some(Lane::Unconditional),
         Entry::Register(_) => Some(Lane::Register),
         Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => None,
     }

@@ -2,6 +2,7 @@
 
 mod agreements;
 mod batches;
+mod disposals;
 mod entries;
 mod founding;
 mod members;

@@ -131,6 +131,7 @@ fn prepare(mut entry: Entry, counter: u64) -> Result<Encoded<Entry>, &'static st
         Entry::Close(close) => close.counter = counter,
         Entry::RefusalCount(count) => count.counter = counter,
         Entry::Review(review) => review.counter = counter,
+        Entry::Disposal(disposal) => disposal.counter = counter,
         Entry::Register(_) | Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => {}
     }
     encode_checked(entry).map_err(|error| error.code())

@@ -98,6 +98,7 @@ fn numbers() -> Vec<Vector> {
     let half = encode_entry(&Entry::ProviderHalf(Box::new(samples::provider_half())));
     let seal = encode_entry(&Entry::Seal(samples::seal()));
     let review = encode_entry(&Entry::Review(samples::review()));
+    let disposal = encode_entry(&Entry::Disposal(Box::new(samples::disposal())));
     let long_array = [[0x98, 8].as_slice(), &close()[1..]].concat();
     let long_bytes = [[0x58, 16].as_slice(), &[5; 16]].concat();
     vec![
@@ -119,6 +120,7 @@ fn numbers() -> Vec<Vector> {
         entry("unknown-refusal", replaced(&half, &[12], raw(&[0x81, 0])), "unknown-number"),
         entry("unknown-lane", replaced(&seal, &[4], Cbor::Number(4)), "unknown-number"),
         entry("seal-of-too-many", replaced(&seal, &[5], Cbor::Number(65_536)), "unknown-number"),
+        entry("unknown-basis", replaced(&disposal, &[5, 0], Cbor::Number(4)), "unknown-number"),
         entry("unknown-algorithm", replaced(&seal, &[7], Cbor::Negative(18)), "unknown-number"),
     ]
 }

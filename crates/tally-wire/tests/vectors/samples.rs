@@ -1,5 +1,7 @@
 //! Fixed values, one at least of every object that stands on the ledger.
 
+mod officers;
+
 use tally_core::Encoded;
 use tally_core::agreement::{
     Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
@@ -7,7 +9,7 @@ use tally_core::agreement::{
 use tally_core::entry::{
     Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, OptOut,
     OptOutCheck, OptOutChecks, OptOutExemption, Outcome, ProviderHalf, RefusalCount, RequesterHalf,
-    Review, ReviewState, Seal, SessionStart, UserKnown, batch_preimage, session_preimage,
+    Seal, SessionStart, UserKnown, batch_preimage, session_preimage,
 };
 use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, NodeId, Salt16, SessionId};
 use tally_core::refusal::Refusal;
@@ -19,6 +21,8 @@ use tally_core::register::{
 use tally_core::time::Timestamp;
 use tally_log::{Hash, SigningKey, leaf_hash, root_of, sha256};
 use tally_wire::{encode_checked, encode_entry};
+
+pub(crate) use officers::{disposal, review};
 
 /// 2026-11-23T10:15:02.113Z.
 pub(crate) const TIME: Timestamp = Timestamp(1_795_428_902_113);
@@ -284,18 +288,6 @@ pub(crate) fn refusal_count() -> RefusalCount {
     }
 }
 
-/// An officer of the requester has concluded a review.
-pub(crate) fn review() -> Review {
-    Review {
-        salt: salt(8),
-        counter: 27,
-        member: requester(),
-        role: "caldicott".parse().unwrap(),
-        provider_leaf: LeafIndex(41),
-        state: ReviewState::Justified,
-    }
-}
-
 /// A permit that goes on with a break-glass episode.
 fn provider_episode() -> ProviderHalf {
     let flags = Flags::BREAK_GLASS.with(Flags::SAME_EPISODE);
@@ -481,6 +473,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("refusal-count", Entry::RefusalCount(refusal_count())),
         ("review", Entry::Review(review())),
         ("provider-episode", Entry::ProviderHalf(Box::new(provider_episode()))),
+        ("disposal", Entry::Disposal(Box::new(disposal()))),
     ];
     let writes = other_writes().into_iter();
     entries.extend(writes.map(|(name, write)| (name, Entry::Register(Box::new(write)))));

@@ -257,4 +257,11 @@ rejections! {
     WitnessesMalformed = 78, "witnesses-malformed", Caller;
         "There are more than 16 witnesses, one is named twice, or one's member is unknown."
         "Name at most 16 witnesses, each once."
+    // disposals
+    DisposalUnauthorised = 87, "disposal-unauthorised", Caller;
+        "The disposal is not signed by the member's present Caldicott Guardian or IG lead."
+        "Have one of the two authorise it: tally erase run --authorised-by ROLE."
+    DisposalEarly = 88, "disposal-early", Caller;
+        "The disposal covers a retention year that has not ended at ledger time."
+        "Wait until the year is over, or name an earlier one."
 }

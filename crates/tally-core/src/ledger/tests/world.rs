@@ -143,8 +143,12 @@ pub(crate) struct World {
 impl World {
     /// Before the genesis.
     pub(crate) fn empty() -> Self {
+        Self::before(genesis())
+    }
+
+    fn before(genesis: Genesis) -> Self {
         Self {
-            state: State::new(MeshId(encode(genesis()).leaf_hash())),
+            state: State::new(MeshId(encode(genesis).leaf_hash())),
             around: Around { protocol_max: PROTOCOL_MAX },
             time: NOW,
             leaves: Vec::new(),
@@ -155,8 +159,13 @@ impl World {
 
     /// Leaf 0 and a session for each member.
     pub(crate) fn founded() -> Self {
-        let mut world = Self::empty();
-        assert_eq!(world.submit(Submission::Genesis(encode(genesis()))), Verdict::Founded);
+        Self::founded_by(genesis())
+    }
+
+    /// The same from another leaf 0.
+    pub(crate) fn founded_by(genesis: Genesis) -> Self {
+        let mut world = Self::before(genesis.clone());
+        assert_eq!(world.submit(Submission::Genesis(encode(genesis))), Verdict::Founded);
         for member in ["LZ9", "QX1", "RZ9"] {
             world.open_session(member);
         }
