@@ -7,6 +7,7 @@
 mod books;
 mod claims;
 mod counts;
+mod erasing;
 mod glass;
 mod halves;
 mod needles;

@@ -5,6 +5,7 @@ use std::fs;
 
 use tally_tests::dev::Dev;
 
+use super::erasing;
 use super::needles::Needles;
 use super::world::{
     COUNCIL, PEOPLE, PLANNING, PROVIDER, TREAT, TRUST, ended_at_the_provider, exchange,
@@ -30,6 +31,7 @@ async fn nothing_of_a_person_is_in_any_file_log_line_or_metric() {
     let needles = Needles::of(&texts);
 
     everything(&dev).await;
+    retention(&dev, &needles).await;
     after_a_crash(&dev).await;
     verifies(&dev).await;
 
@@ -134,6 +136,19 @@ async fn directives(dev: &Dev, path: &str, named: &[(&str, &str)]) {
     let local = format!("{PROVIDER}/Patient|{}", PEOPLE[1].id);
     let args = ["consent", "record", "--subject", &local, "--object", "--reason", DIRECTIVE];
     dev.tally(PROVIDER, &args).await.unwrap();
+}
+
+/// Holds, and the end of retention; its certificate goes into the organisation's records.
+async fn retention(dev: &Dev, needles: &Needles) {
+    let subject = format!("nhs-number|{}", PEOPLE[0].nhs_number);
+    let hold = ["hold", "--subject", &subject, "--reason-code", "public-inquiry"];
+    erasing::tally(dev, &hold).await.done().unwrap();
+    erasing::dispose(dev).await;
+    let named = ["hold", "--subject", &subject, "--reason-code", PEOPLE[0].family];
+    assert_eq!(erasing::tally(dev, &named).await.code, Some(1));
+    erasing::tally(dev, &["release", "--subject", &subject]).await.done().unwrap();
+    let certificate = fs::read(dev.files().join("certificate.json")).unwrap();
+    assert!(needles.in_bytes(&certificate).is_empty());
 }
 
 /// What agents and nodes say when something breaks.

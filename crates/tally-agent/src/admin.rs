@@ -8,6 +8,7 @@ pub mod api;
 mod audit;
 pub mod client;
 mod consents;
+mod erase;
 mod glass;
 mod opt_out;
 
@@ -144,6 +145,12 @@ impl AdminSocket {
             .route("/breakglass/list", post(glass::list))
             .route("/breakglass/show", post(glass::show))
             .route("/breakglass/review", post(glass::review))
+            .route("/erase/plan", post(erase::plan))
+            .route("/erase/prepare", post(erase::prepare))
+            .route("/erase/run", post(erase::run))
+            .route("/erase/hold", post(erase::hold))
+            .route("/erase/release", post(erase::release))
+            .route("/erase/holds", post(erase::holds))
             .with_state(Admin(Arc::new(parts)));
         let server = HttpServer::unix(self.listener, router, HttpLimits::default());
         AdminServer { server, _names: self.names }

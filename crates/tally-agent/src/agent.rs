@@ -40,9 +40,6 @@ use crate::store::{Store, StoreError, StoreSettings};
 
 /// The ledger's epoch.
 const EPOCH: u64 = 0;
-/// For how many years the keys of openings are kept: the NHS Records Management Code of Practice keeps
-/// records of access as long as the record, 8 years for adults.
-const RETENTION_YEARS: u16 = 8;
 
 /// An agent that runs. Dropped, it stops at once, as if the process had been killed.
 pub struct Agent {
@@ -171,8 +168,8 @@ impl Agent {
             sources: Arc::clone(&sources),
             limits,
             listen: config.quic_listen,
-            retention_years: RETENTION_YEARS,
             opt_out: config.opt_out.clone(),
+            retention_years: config.retention_years,
             clock,
             outcomes: Arc::new(metrics.clone()),
         })?;

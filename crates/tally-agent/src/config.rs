@@ -46,6 +46,9 @@
 //! mailbox = "X26OT001"             # the MESH mailbox that requests are sent from
 //! answer_age_max_s = 604800        # an answer may be as old as 7 days, counted from its request
 //!
+//! [retention]
+//! years = 8                        # for how many years it can be told whom an entry is about
+//!
 //! [officer]                        # what `tally agreement sign` signs with; the agent ignores it
 //! role = "ig-lead"
 //! key = "officers/ig-lead.key"
@@ -85,6 +88,8 @@ const ANSWER_AGE_LONGEST_S: u64 = 31 * 24 * 60 * 60;
 const MAILBOX_LEN_MAX: usize = 16;
 /// Bytes of a webhook's address at most.
 const WEBHOOK_LEN_MAX: usize = 2048;
+/// For how many years the keys of openings are kept where nothing else is said.
+const RETENTION_YEARS: u16 = 8;
 
 /// Keys that a variable may set, and what each takes.
 const KEYS: &[(&str, OverrideKind)] = &[
@@ -117,6 +122,7 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.review_wait_seconds", OverrideKind::Number),
     ("alerts.webhook", OverrideKind::Text),
     ("alerts.ca", OverrideKind::Text),
+    ("retention.years", OverrideKind::Number),
 ];
 
 /// An agent's configuration. Paths are absolute, or relative to where the process runs.
@@ -154,6 +160,10 @@ pub struct AgentConfig {
     pub opt_out: OptOutSettings,
     /// Where alerts go besides the file in the agent's directory.
     pub alerts: Option<Webhook>,
+    /// For how many years after that of an exchange its opening's keys are kept, 1 to 200. Default 8:
+    /// the NHS Records Management Code of Practice keeps records of access as long as the record, at
+    /// least 8 years for adults. What a nation or an organisation needs is theirs to say.
+    pub retention_years: u16,
     /// What officers sign with.
     pub officer: Option<OfficerSettings>,
 }
@@ -247,6 +257,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let limits = limits(section, &mut keys);
     let opt_out = opt_out(section, &mut keys);
     let alerts = alerts(section, &mut keys);
+    let retention_years = retention(section, &mut keys);
     let officer = officer(section, &mut keys);
     section.reader.close(keys);
 
@@ -267,6 +278,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
         limits: limits?,
         opt_out: opt_out?,
         alerts: alerts?,
+        retention_years: retention_years?,
         officer: officer?,
     })
 }
@@ -362,6 +374,23 @@ fn alerts(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Option<W
             None
         }
     }
+}
+
+fn retention(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<u16> {
+    let mut table = section.table(keys, "retention");
+    let years = match section.reader.optional(&mut table, "years") {
+        None => Some(RETENTION_YEARS),
+        Some(value) => {
+            let years = section.reader.number(&value)?;
+            let fits = u16::try_from(years).ok().filter(|years| (1..=200).contains(years));
+            if fits.is_none() {
+                section.reader.complain(&value, "expected 1 to 200 years");
+            }
+            fits
+        }
+    };
+    section.reader.close(table);
+    years
 }
 
 fn officer(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Option<OfficerSettings>> {

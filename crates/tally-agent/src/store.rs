@@ -1,5 +1,6 @@
 //! The agent's store: openings, outbox, intents, receipts, consents, the mirror of what the ledger
-//! holds of this member, and the journal of its batches. One SQLite database in one directory.
+//! holds of this member, and the journal of its batches. One SQLite database in one directory, and a
+//! key for each retention year beside it.
 //!
 //! Invariant: what an awaited function has returned is durable, and what it returned an error for
 //! counts for nothing. Nothing in the directory names a person.
@@ -8,6 +9,7 @@
 //! requests that wait; the other reads what is durable, beside it.
 
 mod consents;
+mod disposal;
 mod endpoint;
 mod error;
 mod glass;
@@ -26,10 +28,12 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod years;
 
 pub use consents::{
     Consent, ConsentWrite, DirectiveId, IMPORT_MAX, NewDirective, RecordedDirective,
 };
+pub use disposal::{DisposalOrder, DisposalPlan, YearPlan};
 pub use error::StoreError;
 pub use glass::{BreakGlass, GlassCounts, Reader, ReviewNote};
 pub use journal::is_behind;

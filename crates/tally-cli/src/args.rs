@@ -2,6 +2,7 @@
 
 mod audit;
 mod breakglass;
+mod erase;
 mod member;
 mod mesh;
 mod opt_out;
@@ -14,6 +15,10 @@ pub(crate) use audit::{
 pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
     BreakglassShowArgs, ReviewStep,
+};
+pub(crate) use erase::{
+    Authority, EraseArgs, EraseCommand, EraseHoldArgs, ErasePlanArgs, EraseReleaseArgs,
+    EraseRunArgs, EraseSubjectArgs,
 };
 pub(crate) use member::{
     AgreementArgs, AgreementCommand, AgreementFileArgs, AgreementShowArgs, AgreementSignArgs,
@@ -68,6 +73,8 @@ pub(crate) enum Command {
     Breakglass(BreakglassArgs),
     /// Data sharing agreements, from a file to signatures on the ledger.
     Agreement(AgreementArgs),
+    /// The end of retention: destroys the keys that tell whom entries are about, and records it.
+    Erase(EraseArgs),
     Dev(DevArgs),
     Agent(AgentArgs),
     Ledger(LedgerArgs),

@@ -15,6 +15,7 @@ mod config;
 mod consent;
 mod demo;
 mod dev;
+mod erase;
 mod explain;
 mod export;
 mod failure;
@@ -43,7 +44,7 @@ use clap::Parser;
 
 use args::{
     AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
-    ConsentCommand, IdentityCommand, LedgerCommand, MeshCommand, OptOutCommand,
+    ConsentCommand, EraseCommand, IdentityCommand, LedgerCommand, MeshCommand, OptOutCommand,
 };
 use failure::{Exit, Failure};
 
@@ -105,6 +106,14 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             AgreementCommand::Sign(sign) => agreement::sign(sign, config, args.output),
             AgreementCommand::List => agreement::list(config, args.output),
             AgreementCommand::Show(show) => agreement::show(show, config, args.output),
+        },
+        Command::Erase(erase) => match &erase.command {
+            EraseCommand::Plan(plan) => erase::plan(plan, config, args.output),
+            EraseCommand::Run(run) => erase::run(run, config, args.output),
+            EraseCommand::Subject(person) => erase::erase_subject(person, config, args.output),
+            EraseCommand::Hold(hold) => erase::hold(hold, config, args.output),
+            EraseCommand::Release(release) => erase::release(release, config, args.output),
+            EraseCommand::Holds => erase::holds(config, args.output),
         },
         Command::Dev(dev) => dev::dev(dev),
         Command::Agent(agent) => agent::run(agent, config),

@@ -23,7 +23,8 @@ pub(crate) fn subject(
     let answer: SubjectAnswer = acting.ask("/subject", &asked)?;
     print(output, &answer, || table(&answer))?;
     // An answer that may lack somebody is none that a person can rely on.
-    Ok(if answer.tested == answer.own_entries { Exit::Done } else { Exit::Refused })
+    let said = answer.tested + answer.disposed;
+    Ok(if said == answer.own_entries { Exit::Done } else { Exit::Refused })
 }
 
 fn table(answer: &SubjectAnswer) -> String {
@@ -48,5 +49,14 @@ fn table(answer: &SubjectAnswer) -> String {
         "{} of {} own entries tested, to size {}\n",
         answer.tested, answer.own_entries, answer.size
     ));
+    if answer.disposed > 0 {
+        let years = answer.disposed_before;
+        let years = years.map(|it| format!(", those of retention years before {it} among them"));
+        text.push_str(&format!(
+            "{} of them can't be tested any more: what they were about was disposed of{}\n",
+            answer.disposed,
+            years.unwrap_or_default()
+        ));
+    }
     text
 }

@@ -126,7 +126,7 @@ fn approval(text: &ApprovalText) -> Result<Approval, No> {
     })
 }
 
-fn fixed<const LEN: usize>(text: &str) -> Option<[u8; LEN]> {
+pub(super) fn fixed<const LEN: usize>(text: &str) -> Option<[u8; LEN]> {
     STANDARD.decode(text).ok()?.try_into().ok()
 }
 

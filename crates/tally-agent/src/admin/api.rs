@@ -4,6 +4,13 @@
 //! Requests are POST, their path in each type's text; an error is [`Refused`] with status 400, 404,
 //! 409 or 503.
 
+mod erasure;
+
+pub use erasure::{
+    Certificate, ErasureDone, ErasurePlan, ErasurePrepared, ErasureYear, HoldDone, HoldRow,
+    HoldRows, HoldSubject, PlanErasure, PrepareErasure, ReleaseSubject, RunErasure,
+};
+
 use serde::{Deserialize, Serialize};
 
 /// The name of the socket in the agent's data directory.
@@ -326,6 +333,10 @@ pub struct SubjectAnswer {
     pub tested: u64,
     /// Own entries that there are.
     pub own_entries: u64,
+    /// Own entries whose openings were disposed of: nobody can say any more whom they are about.
+    pub disposed: u64,
+    /// Retention years before this one were disposed of; none if none ever was.
+    pub disposed_before: Option<u16>,
     /// Leaves on the ledger up to which this holds.
     pub size: u64,
 }

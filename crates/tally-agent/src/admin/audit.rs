@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tally_core::entry::{Outcome, ProviderHalf};
 use tally_core::id::{LeafIndex, MeshId};
-use tally_core::opening::{Opening, TagKey};
+use tally_core::opening::TagKey;
 use tally_core::record::Person;
 use tally_log::{Hash, leaf_hash};
 
@@ -44,7 +44,14 @@ pub(super) async fn subject(State(admin): State<Admin>, request: Request) -> Res
     let search = Search::begin(&admin, admin.known_as(person(&asked.subject)?)).await?;
     let size = admin.0.replica.known().size;
     admin.0.recorder.pull(size).await.map_err(silent)?;
-    let mut found = SubjectAnswer { rows: Vec::new(), tested: 0, own_entries: 0, size };
+    let mut found = SubjectAnswer {
+        rows: Vec::new(),
+        tested: 0,
+        own_entries: 0,
+        disposed: 0,
+        disposed_before: admin.0.store.disposed_before().await?,
+        size,
+    };
     let mut first = LeafIndex(0);
     loop {
         let halves = admin.0.store.own_halves(first, HALVES_MAX).await?;
@@ -53,7 +60,8 @@ pub(super) async fn subject(State(admin): State<Admin>, request: Request) -> Res
         for own in halves.iter().filter(|own| own.leaf.0 < size) {
             found.own_entries += 1;
             let tested = search.test(&admin, own).await?;
-            found.tested += u64::from(tested != Tested::Unknown);
+            found.tested += u64::from(matches!(tested, Tested::Found | Tested::Absent));
+            found.disposed += u64::from(tested == Tested::Disposed);
             if tested == Tested::Found {
                 found.rows.push(search.row(&admin, own).await?);
             }
@@ -69,6 +77,8 @@ struct Search {
     mesh_id: MeshId,
     keys: Vec<TagKey>,
     named: BTreeSet<Hash>,
+    /// Whether anything was ever disposed of here.
+    any_disposed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,12 +87,15 @@ enum Tested {
     Absent,
     /// The entry is about several people, and its opening is not here any more.
     Unknown,
+    /// The keys of its year, or of somebody in it, were destroyed: whom it is about is gone for good.
+    Disposed,
 }
 
 impl Search {
     async fn begin(admin: &Admin, names: BTreeSet<Person>) -> Result<Self, No> {
         let store = &admin.0.store;
         let (mut keys, mut named) = (Vec::new(), BTreeSet::new());
+        let any_disposed = store.any_disposal().await?;
         for person in &names {
             keys.extend(store.tag_keys(person.clone()).await?.into_values());
             let mut after = 0;
@@ -93,7 +106,7 @@ impl Search {
                 named.extend(page.iter().map(|part| part.commitment));
             }
         }
-        Ok(Self { names, mesh_id: admin.mesh_id(), keys, named })
+        Ok(Self { names, mesh_id: admin.mesh_id(), keys, named, any_disposed })
     }
 
     async fn test(&self, admin: &Admin, own: &OwnProviderHalf) -> Result<Tested, No> {
@@ -104,23 +117,37 @@ impl Search {
         if tags.iter().any(|tag| leaf_hash(tag.as_bytes()) == half.tags_root) {
             return Ok(Tested::Found);
         }
-        let opening = match admin.0.store.opening(half.commitment).await? {
-            Some(kept) if kept.destroyed == 0 => Some(kept.opening),
-            _ => None,
-        };
-        let whole = |opening: &Opening| opening.tags_root(&self.mesh_id) == half.tags_root;
-        Ok(match opening.filter(whole) {
-            Some(opening) => {
-                let is_named = self.named.contains(&half.commitment)
-                    && opening.people.iter().any(|it| self.names.contains(&it.person));
+        if admin.0.store.disposed_of(half.commitment).await?.is_some() {
+            return Ok(Tested::Disposed);
+        }
+        let kept = admin.0.store.opening(half.commitment).await?;
+        let is_named = self.named.contains(&half.commitment);
+        Ok(match kept {
+            Some(kept) if kept.destroyed == 0 => {
+                if kept.opening.tags_root(&self.mesh_id) != half.tags_root {
+                    return Ok(Tested::Unknown);
+                }
+                let mut people = kept.opening.people.iter();
+                let is_named = is_named && people.any(|it| self.names.contains(&it.person));
                 if is_named { Tested::Found } else { Tested::Absent }
             }
-            // One tag, and it is not the person's.
-            None if half.people == 1 && half.people_withheld == 0 && !tags.is_empty() => {
-                Tested::Absent
+            // Somebody's part is gone. That it was this person's can't be excluded: of a key that was
+            // destroyed nothing is left, and one that was drawn since says nothing.
+            Some(_) => {
+                if is_named {
+                    Tested::Found
+                } else {
+                    Tested::Disposed
+                }
             }
+            // One tag, and it is not the person's; nor can it be of a year whose key is gone.
+            None if self.is_of_one_person(half) && !self.any_disposed => Tested::Absent,
             None => Tested::Unknown,
         })
+    }
+
+    fn is_of_one_person(&self, half: &ProviderHalf) -> bool {
+        half.people == 1 && half.people_withheld == 0 && !self.keys.is_empty()
     }
 
     async fn row(&self, admin: &Admin, own: &OwnProviderHalf) -> Result<SubjectRow, No> {

@@ -78,6 +78,16 @@ fn the_opt_out_is_asked_and_its_answers_are_short_lived_unless_another_nation_is
 }
 
 #[test]
+fn how_long_openings_are_kept_is_the_members_to_say() {
+    assert_eq!(read("", &[]).unwrap().retention_years, 8);
+    assert_eq!(read("[retention]\nyears = 25\n", &[]).unwrap().retention_years, 25);
+    assert_eq!(read("", &[("TALLY_AGENT_RETENTION_YEARS", "20")]).unwrap().retention_years, 20);
+    for years in ["0", "201", "-1", "100000"] {
+        assert!(read(&format!("[retention]\nyears = {years}\n"), &[]).is_err(), "{years}");
+    }
+}
+
+#[test]
 fn what_is_not_known_is_refused() {
     assert!(read("[quic]\nlisen = \"0.0.0.0:1\"\n", &[]).is_err());
     assert!(read("", &[("TALLY_AGENT_QUIC_LISEN", "0.0.0.0:1")]).is_err());

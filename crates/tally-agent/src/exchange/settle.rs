@@ -80,6 +80,8 @@ async fn settle(shared: &Shared) -> Result<(), SettleError> {
     shared.recorder.pull_after(journal, leaf.0).await?;
     // Decisions need the registers at least as they were when the session began.
     shared.replica.reach(leaf.0).await;
+    // A disposal that was cut short is finished first: what it gave up must not be read again.
+    shared.store.finish_disposals().await?;
     let behind = shared.store.behind().await?;
     if behind {
         tracing::error!("the store is older than the ledger: openings are lost, directives may be");

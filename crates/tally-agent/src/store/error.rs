@@ -137,6 +137,12 @@ pub enum StoreError {
         /// Bytes or items at most.
         limit: usize,
     },
+    /// What is to be destroyed is not what was counted.
+    #[error("what would be destroyed has changed since it was counted")]
+    PlanMoved,
+    /// A legal hold keeps what is known of the person.
+    #[error("a legal hold keeps this person's access history")]
+    Held,
     /// There is no such directive of this person, or it was withdrawn before.
     #[error("no such directive of this person stands")]
     UnknownDirective,
@@ -168,6 +174,8 @@ impl StoreError {
             Self::OtherOpening => "opening-other",
             Self::InBatch => "outbox-in-batch",
             Self::TooLarge { .. } => "store-too-large",
+            Self::PlanMoved => "disposal-moved",
+            Self::Held => "disposal-held",
             Self::UnknownDirective => "directive-unknown",
         }
     }
@@ -179,7 +187,9 @@ impl StoreError {
             Self::Io { .. } | Self::NotDurable(_) | Self::Cipher | Self::InBatch => {
                 Fault::Environment
             }
-            Self::TooLarge { .. } | Self::UnknownDirective => Fault::Caller,
+            Self::TooLarge { .. } | Self::UnknownDirective | Self::PlanMoved | Self::Held => {
+                Fault::Caller
+            }
             _ => Fault::Us,
         }
     }

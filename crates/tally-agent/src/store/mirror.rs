@@ -19,7 +19,7 @@ use tally_wire::decode_entry;
 use super::outbox::{is_owed, key_of, requester_halves};
 use super::schema::{leaf, number};
 use super::thread::Desk;
-use super::{Store, StoreError, glass, intents, openings};
+use super::{Store, StoreError, disposal, glass, intents, openings};
 
 /// Leaves in one call at most.
 const LEAVES_MAX: usize = 4096;
@@ -40,6 +40,7 @@ enum Role {
     RequesterHalf,
     Close,
     RefusalCount,
+    Disposal,
     /// Another's provider's half that names this member as the requester.
     PeerHalf,
     /// A step in the review of a break-glass access, by this member or the other.
@@ -55,6 +56,7 @@ impl Role {
             Self::RefusalCount => 4,
             Self::PeerHalf => 5,
             Self::Review => 6,
+            Self::Disposal => 7,
         }
     }
 }
@@ -74,7 +76,8 @@ impl Store {
     }
 
     /// Takes leaves into the mirror: those that this member wrote, and providers' halves that name
-    /// it, in log order, each with the ledger time of its seal. Others are passed over. `next` is the first leaf that they leave out.
+    /// it, in log order, each with the ledger time of its seal. Others are passed over. `next` is the
+    /// first leaf that they leave out.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] for more than 4,096 leaves; otherwise it is not durable.
@@ -225,7 +228,7 @@ pub(super) fn settle_permit(desk: &Desk<'_>, commitment: &Hash) -> Result<(), St
 
 /// One leaf, in whichever roles it has.
 fn take(
-    desk: &Desk<'_>,
+    desk: &mut Desk<'_>,
     at: LeafIndex,
     time: Timestamp,
     entry: &Encoded<Entry>,
@@ -274,6 +277,11 @@ fn take(
         Entry::Review(review) => {
             Row::of(Role::Review).insert(desk, at, entry.bytes())?;
             glass::take_review(desk, review)
+        }
+        Entry::Disposal(disposal) if disposal.member == *member => {
+            let owed = Some(OwedId::Disposal(disposal.what.certificate));
+            Row { owed, ..Row::of(Role::Disposal) }.insert(desk, at, entry.bytes())?;
+            disposal::heard(desk, disposal)
         }
         _ => Ok(()),
     }

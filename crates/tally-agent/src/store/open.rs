@@ -16,7 +16,8 @@ use tally_core::id::{MemberId, MeshId};
 use tally_log::Hash;
 
 use super::secrets::{KEY_LEN, Key, Secrets, draw};
-use super::{StoreError, StoreSettings, schema};
+use super::years::Years;
+use super::{StoreError, StoreSettings, disposal, schema};
 
 /// Statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -32,6 +33,8 @@ pub(super) struct Home {
     pub(super) mesh_id: MeshId,
     pub(super) consent_registers: u16,
     pub(super) secrets: Secrets,
+    /// The keys of retention years.
+    pub(super) years: Years,
     pub(super) database: PathBuf,
     /// Keeps other processes out for as long as it is open.
     _lock: File,
@@ -61,8 +64,10 @@ pub(super) fn open(settings: StoreSettings) -> Result<Opened, StoreError> {
     let writer = connect(&database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     check(&writer, &database)?;
     owner.check(&writer, &secrets, &directory)?;
+    disposal::make(&writer)?;
+    let years = Years::in_directory(&directory);
     let reader = connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let home = Home { member, mesh_id, consent_registers, secrets, database, _lock: lock };
+    let home = Home { member, mesh_id, consent_registers, secrets, years, database, _lock: lock };
     Ok(Opened { home, writer, reader })
 }
 

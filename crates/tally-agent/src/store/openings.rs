@@ -21,6 +21,7 @@ use super::people::{self, SubjectKey};
 use super::schema::{leaf, number, unsigned};
 use super::secrets::{KEY_LEN, Key, derive, draw, open, seal};
 use super::thread::Desk;
+use super::years::{self, YearKey};
 use super::{Store, StoreError, outbox};
 
 /// An opening on its way into the store.
@@ -139,42 +140,15 @@ impl Store {
         self.read(move |desk| of_person(desk, &person, after, max)).await
     }
 
-    /// Destroys a person's key of a retention year. Their tags of that year can't be linked any
-    /// more, and their parts of its openings can't be read. Says whether there was one.
+    /// The retention year of an opening of which nothing can be read any more; none if it can, or was
+    /// never here.
     ///
     /// # Errors
-    /// [`StoreError`]: then it may still be there.
-    pub async fn destroy_person_key(
-        &self,
-        person: Person,
-        retention_year: u16,
-    ) -> Result<bool, StoreError> {
-        self.write(move |desk| {
-            let blind = desk.home.secrets.blind(&person);
-            let sql = "DELETE FROM subject_keys WHERE blind = ?1 AND year = ?2";
-            let destroyed = desk.change(sql, (blind, retention_year))?;
-            // Old pages wait in the write-ahead log until they are overwritten.
-            desk.empty_log = true;
-            Ok(destroyed > 0)
-        })
-        .await
-    }
-
-    /// Destroys all keys of a retention year: those of people, and those of the heads of openings.
-    /// Gives their numbers.
-    ///
-    /// # Errors
-    /// [`StoreError`]: then some may still be there.
-    pub async fn destroy_year_keys(&self, retention_year: u16) -> Result<(u64, u64), StoreError> {
-        self.write(move |desk| {
-            let people = "DELETE FROM subject_keys WHERE year = ?1";
-            let people = desk.change(people, [retention_year])?;
-            let heads = "UPDATE openings SET key = NULL, head = x'' \
-                         WHERE year = ?1 AND key IS NOT NULL";
-            let heads = desk.change(heads, [retention_year])?;
-            desk.empty_log = true;
-            let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
-            Ok((count(people), count(heads)))
+    /// [`StoreError`] if the store can't be read.
+    pub async fn disposed_of(&self, commitment: Hash) -> Result<Option<u16>, StoreError> {
+        self.read(move |desk| {
+            let sql = "SELECT year FROM openings WHERE commitment = ?1 AND key IS NULL";
+            desk.find(sql, [commitment.as_bytes()], |row| row.get(0))
         })
         .await
     }
@@ -191,6 +165,7 @@ pub(super) fn insert(
         return Err(StoreError::OtherOpening);
     }
     let opening = opening.value();
+    let year_key = years::live_or_new(desk, *retention_year)?;
     let key = draw::<KEY_LEN>()?;
     let inserted = desk.change(
         "INSERT INTO openings (commitment, exchange, received, year, key, head, people, finished) \
@@ -200,7 +175,7 @@ pub(super) fn insert(
             opening.exchange.0,
             received,
             retention_year,
-            desk.home.secrets.seal(&head_place(promised), &key)?,
+            year_key.seal(&head_place(promised), &key)?,
             seal(&key, &encode(&head_of(opening)))?,
             number(u64::try_from(opening.people.len()).unwrap_or(u64::MAX)),
         ),
@@ -217,11 +192,16 @@ pub(super) fn insert(
     let row = desk.last_row();
     for (place, opened) in (0_u32..).zip(&opening.people) {
         let blind = desk.home.secrets.blind(&opened.person);
-        let subject = people::key_or_new(desk, &blind, *retention_year)?;
+        let subject = people::key_or_new(desk, *retention_year, &year_key, &blind)?;
         let part = encode(&part_of(opening.exchange, opened));
         desk.change(
             "INSERT INTO opened (opening, place, blind, sealed) VALUES (?1, ?2, ?3, ?4)",
-            (row, place, blind, seal(&part_key(&subject, promised, place), &part)?),
+            (
+                row,
+                place,
+                year_key.place(&blind),
+                seal(&part_key(&subject, promised, place), &part)?,
+            ),
         )?;
     }
     Ok(())
@@ -257,19 +237,20 @@ pub(super) fn stored(
 
 /// An opening with all parts that can be read.
 pub(super) fn kept(desk: &Desk<'_>, commitment: &Hash) -> Result<Option<KeptOpening>, StoreError> {
-    let sql = "SELECT id, key, head, leaf, received, year FROM openings WHERE commitment = ?1";
+    let sql = "SELECT id, key, head, leaf, received, year, people FROM openings \
+               WHERE commitment = ?1";
     let Some(head) = desk.find(sql, [commitment.as_bytes()], HeadRow::read)? else {
         return Ok(None);
     };
+    let Some(year_key) = years::live(desk, head.year)? else { return Ok(None) };
+    let Some(mut kept) = head.open(&year_key, commitment)? else { return Ok(None) };
     let parts = "SELECT place, blind, sealed FROM opened WHERE opening = ?1 ORDER BY place";
-    let parts = desk.list(parts, [head.id], PartRow::read)?;
-    let Some(mut kept) = head.open(desk, commitment)? else { return Ok(None) };
-    for part in &parts {
-        match part.open(desk, commitment, kept.retention_year)? {
-            Some(opened) => kept.opening.people.push(opened),
-            None => kept.destroyed += 1,
-        }
+    for part in &desk.list(parts, [head.id], PartRow::read)? {
+        let opened = part.open(desk, commitment, head.year, &year_key)?;
+        kept.opening.people.extend(opened);
     }
+    let readable = u64::try_from(kept.opening.people.len()).unwrap_or(u64::MAX);
+    kept.destroyed = head.people.saturating_sub(readable);
     Ok(Some(kept))
 }
 
@@ -280,26 +261,44 @@ fn of_person(
     max: usize,
 ) -> Result<Vec<PersonOpening>, StoreError> {
     let blind = desk.home.secrets.blind(person);
+    let mut openings = Vec::new();
+    for year in years::all_live(desk)? {
+        let Some(year_key) = years::live(desk, year)? else { continue };
+        of_year(desk, year, &year_key, &blind, (after, max), &mut openings)?;
+    }
+    // Each year has given as many as it may: those that stand first are among them.
+    openings.sort_by_key(|opening| opening.place);
+    openings.truncate(max);
+    Ok(openings)
+}
+
+fn of_year(
+    desk: &Desk<'_>,
+    year: u16,
+    year_key: &YearKey,
+    blind: &Key,
+    (after, max): (u64, usize),
+    openings: &mut Vec<PersonOpening>,
+) -> Result<(), StoreError> {
     let rows = desk.list(
-        "SELECT o.id, o.key, o.head, o.leaf, o.received, o.year, \
-                p.place, p.blind, p.sealed, p.id, o.commitment, o.people \
+        "SELECT o.id, o.key, o.head, o.leaf, o.received, o.year, o.people, \
+                p.place, p.blind, p.sealed, p.id, o.commitment \
          FROM opened AS p JOIN openings AS o ON o.id = p.opening \
          WHERE p.blind = ?1 AND p.id > ?2 ORDER BY p.id LIMIT ?3",
-        (blind, number(after), number(u64::try_from(max).unwrap_or(u64::MAX))),
+        (year_key.place(blind), number(after), number(u64::try_from(max).unwrap_or(u64::MAX))),
         |row| {
-            let part = PartRow { place: row.get(6)?, blind: row.get(7)?, sealed: row.get(8)? };
-            let (place, people) = (unsigned(row.get(9)?), unsigned(row.get(11)?));
-            Ok((HeadRow::read(row)?, part, place, Hash::from_bytes(row.get(10)?), people))
+            let part = PartRow { place: row.get(7)?, blind: row.get(8)?, sealed: row.get(9)? };
+            let place = unsigned(row.get(10)?);
+            Ok((HeadRow::read(row)?, part, place, Hash::from_bytes(row.get(11)?)))
         },
     )?;
-    let mut openings = Vec::new();
-    for (head, part, place, commitment, people) in rows {
-        let Some(mut kept) = head.open(desk, &commitment)? else { continue };
-        let Some(opened) = part.open(desk, &commitment, kept.retention_year)? else { continue };
+    for (head, part, place, commitment) in rows {
+        let Some(mut kept) = head.open(year_key, &commitment)? else { continue };
+        let Some(opened) = part.open(desk, &commitment, year, year_key)? else { continue };
         kept.opening.people.push(opened);
-        openings.push(PersonOpening { place, commitment, people, kept });
+        openings.push(PersonOpening { place, commitment, people: head.people, kept });
     }
-    Ok(openings)
+    Ok(())
 }
 
 struct HeadRow {
@@ -309,19 +308,25 @@ struct HeadRow {
     leaf: Option<i64>,
     received: bool,
     year: u16,
+    people: u64,
 }
 
 impl HeadRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let (id, key, head) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(Self { id, key, head, leaf: row.get(3)?, received: row.get(4)?, year: row.get(5)? })
+        let (leaf, received, year) = (row.get(3)?, row.get(4)?, row.get(5)?);
+        Ok(Self { id, key, head, leaf, received, year, people: unsigned(row.get(6)?) })
     }
 
     /// The opening without its people; none if its key was destroyed.
-    fn open(&self, desk: &Desk<'_>, commitment: &Hash) -> Result<Option<KeptOpening>, StoreError> {
+    fn open(
+        &self,
+        year_key: &YearKey,
+        commitment: &Hash,
+    ) -> Result<Option<KeptOpening>, StoreError> {
         const WHAT: StoreError = StoreError::Unreadable("openings");
         let Some(sealed) = &self.key else { return Ok(None) };
-        let key = desk.home.secrets.open(&head_place(commitment), sealed).ok_or(WHAT)?;
+        let key = year_key.open(&head_place(commitment), sealed).ok_or(WHAT)?;
         let key: Key = key.try_into().map_err(|_| WHAT)?;
         let head = open(&key, &self.head).ok_or(WHAT)?;
         let (opening, _) = decode::<Opening>(&head).map_err(|_| WHAT)?.into_parts();
@@ -352,8 +357,10 @@ impl PartRow {
         desk: &Desk<'_>,
         commitment: &Hash,
         year: u16,
+        year_key: &YearKey,
     ) -> Result<Option<Opened>, StoreError> {
-        let Some(subject) = people::key(desk, &self.blind, year)? else { return Ok(None) };
+        let subject = people::key_at(desk, year, year_key, &self.blind)?;
+        let Some(subject) = subject else { return Ok(None) };
         let Some(part) = open(&part_key(&subject, commitment, self.place), &self.sealed) else {
             return Ok(None);
         };
@@ -363,7 +370,7 @@ impl PartRow {
 }
 
 /// What the key of an opening's head is sealed for.
-fn head_place(commitment: &Hash) -> [&[u8]; 2] {
+pub(super) fn head_place(commitment: &Hash) -> [&[u8]; 2] {
     [b"opening\0", commitment.as_bytes()]
 }
 

@@ -10,8 +10,9 @@ use tally_core::opening::TagKey;
 use tally_core::policy::PersonFact;
 use tally_core::record::Person;
 
-use super::secrets::{Key, draw};
+use super::secrets::{KEY_LEN, Key, draw};
 use super::thread::Desk;
+use super::years::{self, YearKey};
 use super::{Store, StoreError, consents};
 
 /// People of one question at most: as many as an opening may have.
@@ -62,13 +63,13 @@ impl Store {
     pub async fn tag_keys(&self, person: Person) -> Result<BTreeMap<u16, TagKey>, StoreError> {
         self.read(move |desk| {
             let blind = desk.home.secrets.blind(&person);
-            let years = "SELECT year FROM subject_keys WHERE blind = ?1";
-            let years = desk.list(years, [blind], |row| row.get::<_, u16>(0))?;
-            let keys = years.into_iter().filter_map(|year| {
-                let found = key(desk, &blind, year).transpose()?;
-                Some(found.map(|key| (year, key.tag)))
-            });
-            keys.collect()
+            let mut keys = BTreeMap::new();
+            for year in years::all_live(desk)? {
+                let Some(year_key) = years::live(desk, year)? else { continue };
+                let key = key(desk, year, &year_key, &blind)?;
+                keys.extend(key.map(|key| (year, key.tag)));
+            }
+            Ok(keys)
         })
         .await
     }
@@ -88,12 +89,18 @@ fn look(
         tag_keys: BTreeMap::new(),
         consent_versions: consent_versions.collect(),
     };
+    let year_key = match years::live(desk, year)? {
+        None if may_draw && !people.is_empty() => Some(years::live_or_new(desk, year)?),
+        known => known,
+    };
     for person in people {
+        let Some(year_key) = &year_key else { return Ok(None) };
         let blind = desk.home.secrets.blind(person);
         let (register, key) = if may_draw {
-            (Some(register_or_new(desk, &blind)?), Some(key_or_new(desk, &blind, year)?))
+            let key = key_or_new(desk, year, year_key, &blind)?;
+            (Some(register_or_new(desk, &blind)?), Some(key))
         } else {
-            (register(desk, &blind)?, key(desk, &blind, year)?)
+            (register(desk, &blind)?, key(desk, year, year_key, &blind)?)
         };
         let (Some(consent_register), Some(key)) = (register, key) else { return Ok(None) };
         let directives = consents::standing(desk, &blind, &registers)?;
@@ -111,43 +118,72 @@ pub(super) struct SubjectKey {
     pub(super) tag: TagKey,
     /// The keys of their parts of openings follow from it.
     pub(super) part: Key,
+    /// Where the person stands in the indexes that outlive years.
+    pub(super) blind: Key,
 }
 
 /// The person's key of the year; none if it was never drawn, or was destroyed.
 pub(super) fn key(
     desk: &Desk<'_>,
-    blind: &Key,
     year: u16,
+    year_key: &YearKey,
+    blind: &Key,
 ) -> Result<Option<SubjectKey>, StoreError> {
-    const WHAT: StoreError = StoreError::Unreadable("people's keys");
+    key_at(desk, year, year_key, &year_key.place(blind))
+}
+
+/// The key of whoever stands at this place of the year's indexes.
+pub(super) fn key_at(
+    desk: &Desk<'_>,
+    year: u16,
+    year_key: &YearKey,
+    place: &Key,
+) -> Result<Option<SubjectKey>, StoreError> {
     let sql = "SELECT sealed FROM subject_keys WHERE blind = ?1 AND year = ?2";
-    let sealed = desk.find(sql, (blind, year), |row| row.get::<_, Vec<u8>>(0))?;
-    let Some(sealed) = sealed else { return Ok(None) };
-    let years = year.to_be_bytes();
-    let plain = desk.home.secrets.open(&[b"subject\0", blind, &years], &sealed).ok_or(WHAT)?;
-    let plain: [u8; 64] = plain.try_into().map_err(|_| WHAT)?;
-    let (Some(tag), Some(part)) = (plain.first_chunk(), plain.last_chunk()) else {
-        return Err(WHAT);
-    };
-    Ok(Some(SubjectKey { tag: TagKey(*tag), part: *part }))
+    let sealed = desk.find(sql, (place, year), |row| row.get::<_, Vec<u8>>(0))?;
+    sealed.map(|sealed| open_key(year_key, place, &sealed)).transpose()
+}
+
+/// The key in a row of the year.
+pub(super) fn open_key(
+    year_key: &YearKey,
+    place: &Key,
+    sealed: &[u8],
+) -> Result<SubjectKey, StoreError> {
+    const WHAT: StoreError = StoreError::Unreadable("people's keys");
+    let plain = year_key.open(&[b"subject\0", place], sealed).ok_or(WHAT)?;
+    let (parts, rest) = plain.as_chunks::<KEY_LEN>();
+    let ([tag, part, blind], []) = (parts, rest) else { return Err(WHAT) };
+    Ok(SubjectKey { tag: TagKey(*tag), part: *part, blind: *blind })
 }
 
 /// The person's key of the year, drawn if need be.
 pub(super) fn key_or_new(
     desk: &Desk<'_>,
-    blind: &Key,
     year: u16,
+    year_key: &YearKey,
+    blind: &Key,
 ) -> Result<SubjectKey, StoreError> {
-    if let Some(known) = key(desk, blind, year)? {
+    if let Some(known) = key(desk, year, year_key, blind)? {
         return Ok(known);
     }
-    let (tag, part) = (draw()?, draw()?);
-    let plain: Vec<u8> = [tag, part].concat();
-    let years = year.to_be_bytes();
-    let sealed = desk.home.secrets.seal(&[b"subject\0", blind, &years], &plain)?;
+    let drawn = SubjectKey { tag: TagKey(draw()?), part: draw()?, blind: *blind };
+    keep_key(desk, year, year_key, &drawn)?;
+    Ok(drawn)
+}
+
+/// Keeps a person's key under the year's.
+pub(super) fn keep_key(
+    desk: &Desk<'_>,
+    year: u16,
+    year_key: &YearKey,
+    key: &SubjectKey,
+) -> Result<(), StoreError> {
+    let place = year_key.place(&key.blind);
+    let plain: Vec<u8> = [key.tag.0, key.part, key.blind].concat();
+    let sealed = year_key.seal(&[b"subject\0", &place], &plain)?;
     let sql = "INSERT INTO subject_keys (blind, year, sealed) VALUES (?1, ?2, ?3)";
-    desk.change(sql, (blind, year, sealed))?;
-    Ok(SubjectKey { tag: TagKey(tag), part })
+    desk.change(sql, (place, year, sealed)).map(drop)
 }
 
 fn register(desk: &Desk<'_>, blind: &Key) -> Result<Option<u8>, StoreError> {

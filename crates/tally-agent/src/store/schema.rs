@@ -56,7 +56,8 @@ const TABLES: &str = "
         register INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
-    -- A person's keys of one retention year: of their tags, and of their parts of openings.
+    -- A person's keys of one retention year: of their tags, and of their parts of openings. Where they
+    -- stand hangs on the year's own key, which is no part of the database.
     CREATE TABLE subject_keys (
         blind BLOB NOT NULL,
         year INTEGER NOT NULL,
@@ -64,7 +65,8 @@ const TABLES: &str = "
         PRIMARY KEY (blind, year)
     ) STRICT, WITHOUT ROWID;
 
-    -- Openings, sent and received. The head lacks the people; its key goes first when the year does.
+    -- Openings, sent and received. The head lacks the people; its key hangs on that of the year. The
+    -- row stays when the year goes, without what it said.
     CREATE TABLE openings (
         id INTEGER PRIMARY KEY,
         commitment BLOB NOT NULL UNIQUE,

@@ -1,7 +1,9 @@
 //! The store as its users see it.
 
 mod consents;
+mod disposal;
 mod glass;
+mod guessing;
 mod opening;
 mod opt_out;
 mod recovery;

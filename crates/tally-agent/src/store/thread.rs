@@ -295,10 +295,12 @@ impl Worker {
             self.counts.grow_outbox(desk.outbox_growth);
         }
         if desk.empty_log {
-            let emptied = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            // The keys are gone from the database; SQLite overwrites the rest of the log later.
-            if let Err(error) = emptied {
-                tracing::warn!(%error, "the store's log could not be emptied at once");
+            // It waits for the reader's look at the database to end, within SQLite's busy timeout.
+            let emptied = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let emptied = self.db.query_row(emptied, [], |row| Ok(row.get::<_, i64>(0)? == 0));
+            // What was destroyed is gone from the database; SQLite overwrites the rest of the log later.
+            if !matches!(emptied, Ok(true)) {
+                tracing::warn!(?emptied, "the store's log could not be emptied at once");
             }
         }
         Ok(())

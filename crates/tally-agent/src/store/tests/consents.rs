@@ -88,7 +88,8 @@ async fn what_the_ledger_is_to_be_told_survives_a_kill() {
     store.record(wants(NUMBER, Effect::Deny, 1)).await.unwrap();
     let imported = vec![wants(NUMBER, Effect::Permit, 2), wants(OTHER_NUMBER, Effect::Permit, 2)];
     assert_eq!(store.import(imported).await.unwrap(), [version(3, false)]);
-    let killed = store_in(&copy(&directory));
+    let left = copy(&directory);
+    let killed = store_in(&left);
     let expected = [version(1, false), version(2, true), version(3, false)];
     assert_eq!(killed.consent_unwritten().await.unwrap(), expected);
     assert_eq!(killed.consent_intended().await.unwrap(), BTreeMap::from([(0, 3)]));

@@ -85,48 +85,6 @@ async fn an_opening_comes_back_whole_and_by_person() {
 }
 
 #[tokio::test]
-async fn destroying_one_persons_key_leaves_the_others_readable() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = store_in(&directory);
-    let stored = opening(1, &[NUMBER, OTHER_NUMBER]);
-    store.store_opening(stored.clone()).await.unwrap();
-    let next_year = StoreOpening { retention_year: YEAR + 1, ..opening(2, &[NUMBER]) };
-    store.store_opening(next_year.clone()).await.unwrap();
-    let old_key = store.tag_keys(person(NUMBER)).await.unwrap()[&YEAR];
-
-    assert!(store.destroy_person_key(person(NUMBER), YEAR).await.unwrap());
-    assert!(!store.destroy_person_key(person(NUMBER), YEAR).await.unwrap());
-    let kept = store.opening(stored.commitment).await.unwrap().unwrap();
-    assert_eq!((kept.opening.people.len(), kept.destroyed), (1, 1));
-    assert_eq!(kept.opening.people[0].person, person(OTHER_NUMBER));
-    assert_eq!(kept.opening.reason, stored.opening.value().reason);
-    let parts = store.openings_of_person(person(NUMBER), 0, 9).await.unwrap();
-    assert_eq!(parts.len(), 1);
-    assert_eq!(parts[0].commitment, next_year.commitment);
-    // A key that is drawn for the year again opens nothing of the old one's.
-    let people = store.people(vec![person(NUMBER)], YEAR).await.unwrap();
-    assert_ne!(people.tag_keys[&person(NUMBER)], old_key);
-    assert_eq!(store.opening(stored.commitment).await.unwrap().unwrap().destroyed, 1);
-    // Nor is the sealed key still in a file.
-    let log = fs::metadata(directory.path().join("store.sqlite-wal")).unwrap().len();
-    assert!(log < 64 * 1024, "{log}");
-}
-
-#[tokio::test]
-async fn destroying_a_year_leaves_the_next_one_readable() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = store_in(&directory);
-    let stored = opening(1, &[NUMBER]);
-    let next = StoreOpening { retention_year: YEAR + 1, ..opening(2, &[NUMBER]) };
-    store.store_opening(stored.clone()).await.unwrap();
-    store.store_opening(next.clone()).await.unwrap();
-    assert_eq!(store.destroy_year_keys(YEAR).await.unwrap(), (1, 1));
-    assert_eq!(store.opening(stored.commitment).await.unwrap(), None);
-    assert_eq!(store.opening(next.commitment).await.unwrap().unwrap().destroyed, 0);
-    assert_eq!(store.openings_of_person(person(NUMBER), 0, 9).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
 async fn a_persons_key_stays_and_is_theirs_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(&directory);

@@ -1,0 +1,329 @@
+//! What is destroyed, what stays, and what a process that stops in between leaves.
+
+use std::fs;
+
+use tally_core::entry::{Algorithm, Disposal, DisposalBasis, Disposed};
+use tally_core::id::KeyId;
+use tally_core::time::Timestamp;
+use tally_log::{SigningKey, sha256};
+
+use super::*;
+
+/// A disposal of what the plan says, signed by nobody in particular: the ledger looks at that.
+pub(super) fn order(plan: &DisposalPlan, basis: DisposalBasis, before: u16) -> DisposalOrder {
+    let certificate = format!("{basis:?} {before} {plan:?}").into_bytes();
+    let what = Disposed {
+        basis,
+        before,
+        keys: plan.keys(),
+        openings: plan.openings(),
+        held: plan.held(),
+        certificate: sha256(&[&certificate]),
+    };
+    let disposal = Disposal {
+        salt: Salt16([0; 16]),
+        counter: 0,
+        member: "RZ9".parse().unwrap(),
+        what,
+        role: "caldicott".parse().unwrap(),
+        key: KeyId([1; 8]),
+        algorithm: Algorithm::EdDsa,
+        signature: SigningKey::from_seed(&[1; 32]).sign(b"disposal"),
+    };
+    DisposalOrder { disposal, certificate, subject: Vec::new() }
+}
+
+async fn years_order(store: &Store, before: u16) -> DisposalOrder {
+    let plan = store.plan_disposal(before).await.unwrap();
+    order(&plan, DisposalBasis::RetentionEnded, before)
+}
+
+async fn dispose_of_years(store: &Store, before: u16) {
+    store.dispose(years_order(store, before).await).await.unwrap();
+    store.finish_disposals().await.unwrap();
+}
+
+async fn subject_order(store: &Store, number: &str) -> DisposalOrder {
+    let plan = store.plan_disposal_of(vec![person(number)]).await.unwrap();
+    let order = order(&plan, DisposalBasis::CourtOrder, YEAR + 1);
+    DisposalOrder { subject: vec![person(number)], ..order }
+}
+
+/// A store with an opening about both people and one about each, and one of the year after.
+async fn filled(directory: &TempDir) -> (Store, [StoreOpening; 4]) {
+    let store = store_in(directory);
+    let openings = [
+        opening(1, &[NUMBER, OTHER_NUMBER]),
+        opening(2, &[NUMBER]),
+        opening(3, &[OTHER_NUMBER]),
+        StoreOpening { retention_year: YEAR + 1, ..opening(4, &[NUMBER]) },
+    ];
+    let people = vec![person(NUMBER), person(OTHER_NUMBER)];
+    store.people(people, YEAR).await.unwrap();
+    for opening in &openings {
+        store.store_opening(opening.clone()).await.unwrap();
+    }
+    (store, openings)
+}
+
+fn year_keys(directory: &TempDir) -> Vec<String> {
+    let files = fs::read_dir(directory.path()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("year-")).collect();
+    names.sort();
+    names
+}
+
+async fn readable(store: &Store, opening: &StoreOpening) -> Option<usize> {
+    let kept = store.opening(opening.commitment).await.unwrap();
+    kept.map(|kept| kept.opening.people.len())
+}
+
+#[tokio::test]
+async fn a_plan_counts_by_year_and_class_and_destroys_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let received = Received {
+        exchange: exchange(5),
+        leaf: LeafIndex(5),
+        receipt: b"proof".to_vec(),
+        commitment: opening(5, &[NUMBER]).commitment,
+        opening: Some(opening(5, &[NUMBER]).opening),
+        retention_year: YEAR,
+    };
+    store.keep_receipt(received).await.unwrap();
+    let plan = store.plan_disposal(YEAR + 2).await.unwrap();
+    let year = |year, keys, own_openings, received_openings| YearPlan {
+        year,
+        keys,
+        own_openings,
+        received_openings,
+        held: 0,
+    };
+    assert_eq!(plan.years, [year(YEAR, 2, 3, 1), year(YEAR + 1, 1, 1, 0)]);
+    assert_eq!((plan.keys(), plan.openings(), plan.held()), (3, 5, 0));
+    assert_eq!(store.plan_disposal(YEAR).await.unwrap().years, []);
+    assert_eq!(readable(&store, &openings[0]).await, Some(2));
+}
+
+#[tokio::test]
+async fn a_year_that_is_disposed_of_leaves_the_next_one_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    assert_eq!(year_keys(&directory), ["year-2034-1.key", "year-2035-1.key"]);
+    assert_eq!(store.disposed_before().await.unwrap(), None);
+    dispose_of_years(&store, YEAR + 1).await;
+    assert_eq!(year_keys(&directory), ["year-2035-1.key"]);
+    for gone in &openings[..3] {
+        assert_eq!(store.opening(gone.commitment).await.unwrap(), None);
+        assert_eq!(store.disposed_of(gone.commitment).await.unwrap(), Some(YEAR));
+    }
+    assert_eq!(readable(&store, &openings[3]).await, Some(1));
+    assert_eq!(store.disposed_of(openings[3].commitment).await.unwrap(), None);
+    assert_eq!(store.openings_of_person(person(NUMBER), 0, 9).await.unwrap().len(), 1);
+    assert_eq!(store.openings_of_person(person(OTHER_NUMBER), 0, 9).await.unwrap(), []);
+    let keys = store.tag_keys(person(NUMBER)).await.unwrap();
+    assert_eq!(keys.into_keys().collect::<Vec<_>>(), [YEAR + 1]);
+    assert_eq!(store.disposed_before().await.unwrap(), Some(YEAR + 1));
+    // A start reads what is left, and nothing else.
+    store.close();
+    let store = store_in(&directory);
+    assert_eq!(readable(&store, &openings[3]).await, Some(1));
+    assert_eq!(store.plan_disposal(YEAR + 1).await.unwrap().years, []);
+}
+
+#[tokio::test]
+async fn what_is_destroyed_is_what_was_signed_for_or_nothing_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let order = years_order(&store, YEAR + 1).await;
+    // Somebody was put on hold meanwhile.
+    store.hold(vec![person(NUMBER)], "inquiry".to_owned()).await.unwrap();
+    let moved = store.dispose(order.clone()).await.unwrap_err();
+    assert_eq!(moved.code(), "disposal-moved");
+    assert_eq!(readable(&store, &openings[0]).await, Some(2));
+    assert_eq!(store.finish_disposals().await.unwrap(), 0);
+    assert_eq!(readable(&store, &openings[2]).await, Some(1));
+    store.release(vec![person(NUMBER)]).await.unwrap();
+    // Another certificate than was signed for.
+    let other = DisposalOrder { certificate: b"other".to_vec(), ..order.clone() };
+    assert_eq!(store.dispose(other).await.unwrap_err().code(), "disposal-moved");
+    store.dispose(order.clone()).await.unwrap();
+    // The same again is no second disposal.
+    store.dispose(order).await.unwrap();
+    assert_eq!(store.finish_disposals().await.unwrap(), 1);
+    assert_eq!(store.finish_disposals().await.unwrap(), 0);
+    assert_eq!(store.outbox_len(), 1);
+}
+
+#[tokio::test]
+async fn a_legal_hold_wins_over_the_end_of_retention_and_over_an_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let key = store.tag_keys(person(NUMBER)).await.unwrap()[&YEAR];
+    store.hold(vec![person(NUMBER)], "inquiry".to_owned()).await.unwrap();
+    let held = store.plan_disposal_of(vec![person(NUMBER)]).await.unwrap_err();
+    assert_eq!(held.code(), "disposal-held");
+    let plan = store.plan_disposal(YEAR + 1).await.unwrap();
+    assert_eq!((plan.keys(), plan.openings(), plan.held()), (1, 1, 1));
+    dispose_of_years(&store, YEAR + 1).await;
+    // What others had in the year hung on a key that is gone.
+    assert_eq!(year_keys(&directory), ["year-2034-2.key", "year-2035-1.key"]);
+    let both = store.opening(openings[0].commitment).await.unwrap().unwrap();
+    assert_eq!((both.opening.people.len(), both.destroyed), (1, 1));
+    assert_eq!(both.opening.people[0].person, person(NUMBER));
+    assert_eq!(readable(&store, &openings[1]).await, Some(1));
+    assert_eq!(readable(&store, &openings[2]).await, None);
+    assert_eq!(store.tag_keys(person(NUMBER)).await.unwrap()[&YEAR], key);
+    assert_eq!(store.tag_keys(person(OTHER_NUMBER)).await.unwrap().len(), 0);
+    let parts = store.openings_of_person(person(NUMBER), 0, 9).await.unwrap();
+    assert_eq!(parts.len(), 3);
+    assert_eq!(store.holds_by_reason().await.unwrap(), [("inquiry".to_owned(), 1)]);
+    // Once it ends, the next disposal takes them along.
+    assert!(store.release(vec![person(NUMBER)]).await.unwrap());
+    assert!(!store.release(vec![person(NUMBER)]).await.unwrap());
+    let plan = store.plan_disposal(YEAR + 1).await.unwrap();
+    assert_eq!((plan.keys(), plan.openings(), plan.held()), (1, 2, 0));
+    dispose_of_years(&store, YEAR + 1).await;
+    assert_eq!(year_keys(&directory), ["year-2035-1.key"]);
+}
+
+#[tokio::test]
+async fn an_order_about_one_person_leaves_what_is_about_others_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let nobody = opening(6, &[]);
+    store.store_opening(nobody.clone()).await.unwrap();
+    let other = store.tag_keys(person(OTHER_NUMBER)).await.unwrap();
+    let order = subject_order(&store, NUMBER).await;
+    assert_eq!((order.disposal.what.keys, order.disposal.what.openings), (2, 2));
+    store.dispose(order).await.unwrap();
+    store.finish_disposals().await.unwrap();
+    let both = store.opening(openings[0].commitment).await.unwrap().unwrap();
+    assert_eq!((both.opening.people.len(), both.destroyed), (1, 1));
+    assert_eq!(both.opening.people[0].person, person(OTHER_NUMBER));
+    assert_eq!(both.opening.reason, openings[0].opening.value().reason);
+    for gone in [&openings[1], &openings[3]] {
+        assert_eq!(readable(&store, gone).await, None);
+    }
+    assert_eq!(readable(&store, &openings[2]).await, Some(1));
+    assert_eq!(readable(&store, &nobody).await, Some(0));
+    assert_eq!(store.tag_keys(person(OTHER_NUMBER)).await.unwrap(), other);
+    assert_eq!(store.tag_keys(person(NUMBER)).await.unwrap().len(), 0);
+    assert_eq!(year_keys(&directory), ["year-2034-2.key", "year-2035-2.key"]);
+    // It is no disposal of whole years.
+    assert_eq!(store.disposed_before().await.unwrap(), None);
+    // A key that is drawn for the person anew opens nothing of the old one's.
+    store.people(vec![person(NUMBER)], YEAR).await.unwrap();
+    assert_eq!(store.opening(openings[0].commitment).await.unwrap().unwrap().destroyed, 1);
+}
+
+#[tokio::test]
+async fn who_has_said_something_is_remembered_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = filled(&directory).await;
+    store.record(wants(NUMBER, Effect::Deny, 1)).await.unwrap();
+    dispose_of_years(&store, YEAR + 2).await;
+    let known = standing(&store, NUMBER).await;
+    assert!(matches!(known, Directives::Known(said) if said.len() == 1));
+}
+
+#[tokio::test]
+async fn a_disposal_that_is_cut_short_anywhere_is_finished_by_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let before = copy(&directory);
+    let order = years_order(&store, YEAR + 1).await;
+    store.dispose(order.clone()).await.unwrap();
+    // The database is done; the key's file is there, and nobody is told.
+    let destroyed = copy(&directory);
+    assert_eq!(year_keys(&destroyed), ["year-2034-1.key", "year-2035-1.key"]);
+    store.finish_disposals().await.unwrap();
+    let told = copy(&directory);
+    // The file is gone, and nobody is told: the transaction after it was lost.
+    let shredded = copy(&destroyed);
+    fs::remove_file(shredded.path().join("year-2034-1.key")).unwrap();
+
+    for (left, name) in [(&destroyed, "destroyed"), (&shredded, "shredded"), (&told, "told")] {
+        let again = store_in(left);
+        again.finish_disposals().await.unwrap();
+        assert_eq!(year_keys(left), ["year-2035-1.key"], "{name}");
+        assert_eq!(again.outbox_len(), 1, "{name}");
+        assert_eq!(readable(&again, &openings[0]).await, None, "{name}");
+        assert_eq!(readable(&again, &openings[3]).await, Some(1), "{name}");
+        again.dispose(order.clone()).await.unwrap();
+        assert_eq!(again.finish_disposals().await.unwrap(), 0, "{name}");
+    }
+    // Before it, nothing had happened.
+    let again = store_in(&before);
+    assert_eq!(again.finish_disposals().await.unwrap(), 0);
+    assert_eq!((again.outbox_len(), readable(&again, &openings[0]).await), (0, Some(2)));
+}
+
+#[tokio::test]
+async fn a_store_from_before_a_disposal_refuses_and_carries_it_out_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let older = copy(&directory);
+    let order = years_order(&store, YEAR + 1).await;
+    store.dispose(order.clone()).await.unwrap();
+    store.finish_disposals().await.unwrap();
+    let leaf = |order: &DisposalOrder| {
+        let entry = Entry::Disposal(Box::new(order.disposal.clone()));
+        vec![(LeafIndex(40), Timestamp(2_000), leaf_of(Draft::stored(entry)))]
+    };
+    // The store that has done it knows its own.
+    store.mirror(leaf(&order), LeafIndex(41)).await.unwrap();
+    assert!(!store.behind().await.unwrap());
+
+    let restored = store_in(&older);
+    assert_eq!(readable(&restored, &openings[0]).await, Some(2));
+    restored.mirror(leaf(&order), LeafIndex(41)).await.unwrap();
+    assert!(restored.behind().await.unwrap());
+    assert_eq!(readable(&restored, &openings[0]).await, None);
+    assert_eq!(restored.finish_disposals().await.unwrap(), 0);
+    assert_eq!(year_keys(&older), ["year-2035-1.key"]);
+    assert_eq!(restored.outbox_len(), 0, "the ledger has the entry");
+}
+
+#[tokio::test]
+async fn a_store_from_before_a_hold_does_not_break_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let older = copy(&directory);
+    store.hold(vec![person(NUMBER)], "inquiry".to_owned()).await.unwrap();
+    let order = years_order(&store, YEAR + 1).await;
+    let entry = Entry::Disposal(Box::new(order.disposal));
+    let restored = store_in(&older);
+    let leaves = vec![(LeafIndex(40), Timestamp(2_000), leaf_of(Draft::stored(entry)))];
+    restored.mirror(leaves, LeafIndex(41)).await.unwrap();
+    assert!(restored.behind().await.unwrap());
+    assert_eq!(readable(&restored, &openings[1]).await, Some(1));
+}
+
+#[tokio::test]
+async fn an_exchange_whose_opening_was_disposed_of_is_not_closed_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let leaves = [
+        (
+            LeafIndex(10),
+            Timestamp(2_000),
+            leaf_of(Draft::stored(permit(2, openings[1].commitment))),
+        ),
+        (
+            LeafIndex(11),
+            Timestamp(2_000),
+            leaf_of(Draft::stored(permit(3, openings[2].commitment))),
+        ),
+    ];
+    store.mirror(leaves.to_vec(), LeafIndex(12)).await.unwrap();
+    store.owe(OwedId::Close(LeafIndex(10)), close(10), Some(openings[1].commitment)).await.unwrap();
+    dispose_of_years(&store, YEAR + 1).await;
+    let unsettled = store.unsettled_permits().await.unwrap();
+    let commitments: Vec<_> = unsettled.iter().map(|half| half.commitment).collect();
+    assert_eq!(commitments, [openings[2].commitment]);
+    // That it was there is still known.
+    let stored = store.openings_of(&commitments).await.unwrap();
+    assert_eq!(stored[&openings[2].commitment].exchange, exchange(3));
+}
