@@ -6,6 +6,7 @@
 
 mod books;
 mod claims;
+mod consents;
 mod counts;
 mod erasing;
 mod glass;

@@ -3,8 +3,10 @@
 
 use std::fs;
 
+use serde_json::json;
 use tally_tests::dev::Dev;
 
+use super::consents::consent;
 use super::erasing;
 use super::needles::Needles;
 use super::world::{
@@ -18,6 +20,7 @@ const REASON_ENCODED: &str = "Found%20on%20the%20floor%20of%20the%20stairwell";
 const RELATIONSHIP: &str = "ward-umber-7";
 const REQUEST_ID: &str = "request-zephyr-778";
 const DIRECTIVE: &str = "a cousin works in that office";
+const AUTHOR: &str = "Practitioner/yaffle-55";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_person_is_in_any_file_log_line_or_metric() {
@@ -25,7 +28,7 @@ async fn nothing_of_a_person_is_in_any_file_log_line_or_metric() {
     let people = PEOPLE.iter().flat_map(|person| {
         [person.nhs_number, person.family, person.given, person.id, person.observation]
     });
-    let said = [USER, REASON, REASON_ENCODED, RELATIONSHIP, REQUEST_ID, DIRECTIVE];
+    let said = [USER, REASON, REASON_ENCODED, RELATIONSHIP, REQUEST_ID, DIRECTIVE, AUTHOR];
     let stranger = ["9990000395", "pat-nobody-99"];
     let texts = people.clone().chain(said).chain(stranger).collect::<Vec<_>>();
     let needles = Needles::of(&texts);
@@ -133,6 +136,18 @@ async fn directives(dev: &Dev, path: &str, named: &[(&str, &str)]) {
     let saw = dev.tally(PROVIDER, &["audit", "subject", "--subject", &subject]).await.unwrap();
     assert_eq!(saw.code, Some(0), "{saw:?}");
     withdraw_consent(dev, number, recorded["id"].as_u64().unwrap()).await;
+    let file = dev.files().join("consent.json");
+    let data = json!([{ "type": "deny", "data": [{
+        "meaning": "authoredby", "reference": { "reference": AUTHOR } }] }]);
+    let patient = json!({ "reference": format!("Patient/{}", PEOPLE[1].id) });
+    fs::write(&file, consent(&patient, &data).to_string()).unwrap();
+    let import = ["consent", "import", file.to_str().unwrap(), "--reason", DIRECTIVE];
+    dev.tally(PROVIDER, &import).await.unwrap().done().unwrap();
+    let of_second = format!("nhs-number|{}", PEOPLE[1].nhs_number);
+    let explain = ["consent", "explain", "--subject", &of_second, "--requester", COUNCIL];
+    let explain = [explain.as_slice(), &["--purpose", "TREAT", "--author", AUTHOR]].concat();
+    dev.tally(PROVIDER, &explain).await.unwrap().done().unwrap();
+    fs::remove_file(&file).unwrap();
     let local = format!("{PROVIDER}/Patient|{}", PEOPLE[1].id);
     let args = ["consent", "record", "--subject", &local, "--object", "--reason", DIRECTIVE];
     dev.tally(PROVIDER, &args).await.unwrap();

@@ -137,6 +137,8 @@ impl AdminSocket {
             .route("/opt-out/request", post(opt_out::request))
             .route("/opt-out/import", post(opt_out::import))
             .route("/opt-out/status", post(opt_out::status))
+            .route("/consents/import", post(consents::import))
+            .route("/consents/explain", post(consents::explain))
             .route("/agreements/write", post(agreements::write))
             .route("/agreements/get", post(agreements::get))
             .route("/agreements/list", post(agreements::list))

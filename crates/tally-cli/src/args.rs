@@ -22,7 +22,8 @@ pub(crate) use erase::{
 };
 pub(crate) use member::{
     AgreementArgs, AgreementCommand, AgreementFileArgs, AgreementShowArgs, AgreementSignArgs,
-    ConsentArgs, ConsentCommand, ConsentListArgs, ConsentRecordArgs, ConsentWithdrawArgs, GetArgs,
+    ConsentArgs, ConsentCommand, ConsentExplainArgs, ConsentImportArgs, ConsentListArgs,
+    ConsentRecordArgs, ConsentWithdrawArgs, GetArgs,
 };
 pub(crate) use mesh::{
     IdentityArgs, IdentityCommand, IdentityIssueArgs, IdentityShowArgs, MeshArgs, MeshCommand,

@@ -88,6 +88,8 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         Command::Consent(consent) => match &consent.command {
             ConsentCommand::Record(record) => consent::record(record, config, args.output),
             ConsentCommand::Withdraw(withdraw) => consent::withdraw(withdraw, config, args.output),
+            ConsentCommand::Import(import) => consent::import(import, config, args.output),
+            ConsentCommand::Explain(explain) => consent::explain(explain, config, args.output),
             ConsentCommand::List(list) => consent::list(list, config, args.output),
         },
         Command::OptOut(opt_out) => match &opt_out.command {

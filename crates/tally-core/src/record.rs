@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::consent::{Day, Named};
 use crate::id::NhsNumber;
 
 /// A person as a custodian knows them: `nhs-number|9990000018`, or `RZ9/Patient|p1` where no NHS
@@ -48,6 +49,8 @@ pub struct Item {
     pub people: Vec<Person>,
     /// Its confidentiality and sensitivity labels.
     pub labels: Vec<Label>,
+    /// What else a person's consent may depend on.
+    pub facets: Facets,
     /// Its bytes before minimisation.
     pub bytes: u64,
 }
@@ -61,6 +64,20 @@ impl fmt::Debug for Item {
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }
+}
+
+/// What a record says of itself that a person's consent may depend on. What is not known is told as
+/// such: a denial then reaches the record, and a permit does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facets {
+    /// The first and the last day that it is about, or was made on; none if nobody knows.
+    pub days: Option<(Day, Day)>,
+    /// Who wrote it.
+    pub authors: Named,
+    /// The encounters that it belongs to.
+    pub encounters: Named,
+    /// The types of the resources that it contains.
+    pub contained: Vec<String>,
 }
 
 /// A label of a record (`meta.security`): code system and code.

@@ -4,6 +4,7 @@
 //! says. A resource that cannot be described has no item, so no verdict, so it stays.
 
 mod bundle;
+mod facets;
 mod minimise;
 mod people;
 mod resource;
@@ -31,6 +32,7 @@ use bundle::Bundle;
 use people::{Placed, numbers_of_patient, people_of_all};
 use resource::Resource;
 
+pub(crate) use people::number_of_identifier;
 pub use resource::is_fhir_id;
 
 /// What a source knows beside the body.
@@ -118,7 +120,7 @@ pub fn describe<'a>(body: &'a [u8], context: &Context<'_>) -> Result<Described<'
             let placed = [Placed { full_url: None, resource: &resource }];
             let people = people_of_all(&placed, context).pop();
             let people = people.unwrap_or(Err(RecordError::SubjectUnresolved))?;
-            let items = vec![item(&resource, people)];
+            let items = vec![item(&resource, people, context)];
             Ok(Described { shape: Shape::Single(resource), items, unreadable: Vec::new() })
         }
     }
@@ -190,7 +192,7 @@ fn describe_bundle<'a>(mut bundle: Bundle<'a>, context: &Context<'_>) -> Describ
     for (entry, people) in std::mem::take(&mut bundle.entries).into_iter().zip(people) {
         match people {
             Ok(people) => {
-                items.push(item(&entry.resource, people));
+                items.push(item(&entry.resource, people, context));
                 kept.push(entry);
             }
             Err(error) => bundle.refuse(error, entry.counted),
@@ -201,12 +203,13 @@ fn describe_bundle<'a>(mut bundle: Bundle<'a>, context: &Context<'_>) -> Describ
     Described { shape: Shape::Bundle(bundle), items, unreadable }
 }
 
-fn item(resource: &Resource<'_>, people: Vec<Person>) -> Item {
+fn item(resource: &Resource<'_>, people: Vec<Person>, context: &Context<'_>) -> Item {
     Item {
         kind: resource.kind.name.to_owned(),
         id: resource.id.as_deref().unwrap_or_default().to_owned(),
         people,
         labels: resource.labels.clone(),
+        facets: facets::facets_of(resource, context.base),
         bytes: resource.node.text().len() as u64,
     }
 }

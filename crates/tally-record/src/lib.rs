@@ -12,6 +12,7 @@
 //! go to [`fhir::Described::minimise`]. Tables stream through [`csv::Projection`] instead: bytes in,
 //! one call per row. [`opt_out`] reads and writes the files of the national data opt-out.
 
+pub mod consent;
 pub mod csv;
 mod error;
 pub mod fhir;

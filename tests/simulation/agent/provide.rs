@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use tally_core::consent::{Actors, Directive, Directives, Effect as Says};
+use tally_core::consent::{Actors, Directives, Effect as Says, Simple};
 use tally_core::entry::{Entry, Environment};
 use tally_core::exchange::RecordedHalf;
 use tally_core::exchange::provider::{Body, Decision, Effect, Event, Permitted, Proof, Refused};
 use tally_core::id::{CheckDigit, ExchangeId, LeafIndex};
 use tally_core::opening::{Opened, Opening, Salt32, StreamDigest, TagKey, commitment, digest};
 use tally_core::policy::{self, Facts, OptOutAnswers, PersonFact, Verdict};
-use tally_core::record::{Item, Person};
+use tally_core::record::{Facets, Item, Person};
 use tally_core::refusal::Refusal;
 use tally_core::time::Timestamp;
 use tally_log::Hash;
@@ -257,6 +257,7 @@ impl Agent {
             id: person.map_or_else(|| "beds".to_owned(), |person| format!("p{person}")),
             people: person.map(|person| self.person(person)).into_iter().collect(),
             labels: Vec::new(),
+            facets: Facets::default(),
             bytes: 90,
         }
     }
@@ -266,7 +267,7 @@ impl Agent {
     }
 
     fn fact(&self, person: usize) -> PersonFact {
-        let no = Directive {
+        let no = Simple {
             effect: Says::Deny,
             purpose: None,
             actors: Actors::Anyone,
@@ -275,7 +276,7 @@ impl Agent {
         let denies = self.store.durable.denied.get(&person).copied().unwrap_or(false);
         PersonFact {
             consent_register: u8::try_from(person % 2).unwrap(),
-            directives: Directives::Known(denies.then_some(no).into_iter().collect()),
+            directives: Directives::Known(denies.then_some(no.into()).into_iter().collect()),
             opted_out: false,
             own_policy_forbids: false,
         }

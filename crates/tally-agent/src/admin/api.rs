@@ -4,12 +4,24 @@
 //! Requests are POST, their path in each type's text; an error is [`Refused`] with status 400, 404,
 //! 409 or 503.
 
+mod breakglass;
 mod erasure;
+mod fhir_consents;
+mod opt_out;
 
+pub use breakglass::{
+    BreakGlassNote, BreakGlassRead, BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass,
+    ReviewBreakGlass, ReviewDone, ShowBreakGlass,
+};
 pub use erasure::{
     Certificate, ErasureDone, ErasurePlan, ErasurePrepared, ErasureYear, HoldDone, HoldRow,
     HoldRows, HoldSubject, PlanErasure, PrepareErasure, ReleaseSubject, RunErasure,
 };
+pub use fhir_consents::{
+    ActorText, ConsentExplained, ConsentImported, ConsentStep, ExplainConsent, ImportConsent,
+    RecordText,
+};
+pub use opt_out::{ImportOptOut, OptOutCheckRow, OptOutCheckRows, OptOutRequest, RequestOptOut};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +70,8 @@ pub enum Effect {
     Deny,
     /// An objection: a no until it is declined.
     Object,
+    /// A FHIR Consent, which says yes and no: it is imported, never recorded.
+    Consent,
 }
 
 /// `/consents/record`: a person has said something.
@@ -112,12 +126,15 @@ pub struct ListConsents {
 pub struct ConsentRow {
     /// Its number.
     pub id: u64,
-    /// permit, deny or object; none if it can't be read: then nothing of its person is released.
+    /// permit, deny, object or consent; none if it can't be read: then nothing of its person is released.
     pub effect: Option<Effect>,
-    /// For which purpose; none is any.
+    /// For which purpose; none is any. Those of a Consent stand in its provisions.
     pub purpose: Option<String>,
     /// For whom; none is anyone.
     pub requesters: Vec<String>,
+    /// How many provisions a Consent has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisions: Option<u16>,
     /// When it was recorded, RFC 3339.
     pub recorded_at: Option<String>,
     /// Whether it was withdrawn.
@@ -131,78 +148,6 @@ pub struct ConsentRow {
 pub struct ConsentRows {
     /// In the order in which they were recorded.
     pub rows: Vec<ConsentRow>,
-}
-
-/// `/opt-out/request`: people are to be asked about at the national data opt-out's service. Either those
-/// of a source or those of a list.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RequestOptOut {
-    /// Whose people, by the id of one of this member's sources.
-    pub source: Option<String>,
-    /// NHS numbers, one a line.
-    pub list: Option<String>,
-    /// Whether their check digits are not looked at: in a test mesh only.
-    pub synthetic: bool,
-    /// The mailbox that the request is sent from; none: the configured one.
-    pub mailbox: Option<String>,
-    /// How many of these people, in the order of their numbers, earlier requests have asked about.
-    pub skip: usize,
-}
-
-/// A request that is ready to be sent.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OptOutRequest {
-    /// What the check is called.
-    pub reference: String,
-    /// What the file has to be called.
-    pub file_name: String,
-    /// What has to stand in it.
-    pub file: String,
-    /// People whom it is about.
-    pub asked: usize,
-    /// People of the source who have no NHS number, and can't be asked about.
-    pub without_number: usize,
-    /// What to skip in the next request; none if this was the last.
-    pub next: Option<usize>,
-}
-
-/// `/opt-out/import`: the service's reply to a request.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImportOptOut {
-    /// What the check is called.
-    pub reference: String,
-    /// The whole reply.
-    pub reply: String,
-}
-
-/// A check, as far as it is about nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OptOutCheckRow {
-    /// What it is called.
-    pub reference: String,
-    /// `unfinished`, `waiting`, `usable` or `too-old`.
-    pub state: String,
-    /// When the request was made, RFC 3339.
-    pub asked_at: String,
-    /// People who were asked about.
-    pub asked: Option<u64>,
-    /// When the reply was taken.
-    pub answered_at: Option<String>,
-    /// Those of them whom the reply names: they may be used.
-    pub answered: Option<u64>,
-    /// Until when it may be used.
-    pub usable_until: String,
-    /// The keyed digest of the reply, as permits name it.
-    pub reply: Option<String>,
-}
-
-/// `/opt-out/status` answers with the latest checks, the newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OptOutCheckRows {
-    /// The checks.
-    pub rows: Vec<OptOutCheckRow>,
 }
 
 /// `/agreements/write`: propose a document, sign it, or both.
@@ -374,128 +319,4 @@ pub struct SubjectRow {
     pub reason: Option<String>,
     /// The records, as `Type/id`.
     pub records: Vec<String>,
-}
-
-/// `/breakglass/list`: whose records were opened by breaking the glass, and how far the reviews are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListBreakGlass {
-    /// Only those whose review this member has not concluded.
-    pub open: bool,
-    /// Only those of them whose review is overdue.
-    pub overdue: bool,
-}
-
-/// Break-glass accesses, in the order of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakGlassRows {
-    /// Each began an episode.
-    pub rows: Vec<BreakGlassRow>,
-}
-
-/// One break-glass access. It names nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakGlassRow {
-    /// The exchange.
-    pub exchange: String,
-    /// Where the provider's half is.
-    pub leaf: u64,
-    /// When, RFC 3339.
-    pub at: String,
-    /// Who released.
-    pub provider: String,
-    /// Who asked.
-    pub requester: String,
-    /// How far this member's review is: open, under-review, justified or inappropriate.
-    pub state: String,
-    /// How far the other member's is.
-    pub other_state: String,
-    /// Whether this member's review is overdue.
-    pub overdue: bool,
-    /// Whether the alert was given.
-    pub alerted: bool,
-}
-
-/// `/breakglass/show`: what a privacy officer needs to judge one access.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShowBreakGlass {
-    /// The exchange.
-    pub exchange: String,
-}
-
-/// An access as its opening tells it. For this member's own officers: it names the person and the user.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakGlassShown {
-    /// What the ledger has of it.
-    pub access: BreakGlassRow,
-    /// Whether it goes on with an episode that began earlier, which is the one to review.
-    pub continues: bool,
-    /// The user, as the requester said.
-    pub user: Option<String>,
-    /// Their role, as the requester said.
-    pub role: Option<String>,
-    /// How they are related to the person, as the requester said.
-    pub relationship: Option<String>,
-    /// Why, as the requester said.
-    pub reason: Option<String>,
-    /// Whose records.
-    pub subject: Option<String>,
-    /// Which, as `Type/id`.
-    pub records: Vec<String>,
-    /// The reads of its episode, as far as this member knows which they are: the custodian does.
-    pub reads: Vec<BreakGlassRead>,
-    /// What this member's officers noted.
-    pub notes: Vec<BreakGlassNote>,
-}
-
-/// One read of an episode.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakGlassRead {
-    /// The exchange.
-    pub exchange: String,
-    /// Where its half is.
-    pub leaf: u64,
-    /// When, RFC 3339.
-    pub at: String,
-}
-
-/// What an officer noted at a step of the review.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakGlassNote {
-    /// When, RFC 3339.
-    pub at: String,
-    /// In which office.
-    pub role: String,
-    /// At which step.
-    pub state: String,
-    /// In words.
-    pub note: String,
-}
-
-/// `/breakglass/review`: a privacy officer takes the next step.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReviewBreakGlass {
-    /// The exchange.
-    pub exchange: String,
-    /// under-review, justified or inappropriate.
-    pub state: String,
-    /// In which office.
-    pub role: String,
-    /// What was found, in words: kept here, encrypted, and nowhere else.
-    pub note: Option<String>,
-}
-
-/// A step of a review that is on the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReviewDone {
-    /// The exchange.
-    pub exchange: String,
-    /// The provider's half that is reviewed.
-    pub leaf: u64,
-    /// Where the step is.
-    pub review_leaf: u64,
-    /// What the review has come to.
-    pub state: String,
 }

@@ -1,9 +1,15 @@
 //! What people say, recorded by their custodian: first in the store, where what narrows counts at
 //! once, then on the ledger.
 
+mod explain;
+mod import;
+
+pub(super) use explain::explain;
+pub(super) use import::import;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
-use tally_core::consent::{Actors, Directive, Effect, Ruling};
+use tally_core::consent::{Actors, Directive, Effect, Ruling, Simple};
 use tally_core::id::{MemberId, Purpose};
 use tracing::info;
 
@@ -75,13 +81,13 @@ fn directive(admin: &Admin, asked: &RecordConsent) -> Result<Directive, No> {
         api::Effect::Permit => Effect::Permit,
         api::Effect::Deny => Effect::Deny,
         api::Effect::Object => Effect::Object(Ruling::Pending),
+        api::Effect::Consent => {
+            let remedy = "import the FHIR Consent: tally consent import FILE";
+            return Err(No::caller("a Consent is more than one word", remedy));
+        }
     };
-    Ok(Directive {
-        effect,
-        purpose,
-        actors: actors(admin, &asked.requesters)?,
-        recorded_at: wall(),
-    })
+    let actors = actors(admin, &asked.requesters)?;
+    Ok(Simple { effect, purpose, actors, recorded_at: wall() }.into())
 }
 
 fn actors(admin: &Admin, requesters: &[String]) -> Result<Actors, No> {
@@ -103,22 +109,37 @@ fn actors(admin: &Admin, requesters: &[String]) -> Result<Actors, No> {
 }
 
 fn row(consent: &Consent) -> ConsentRow {
-    let said = consent.said.as_ref().map(|said| &said.directive);
-    let requesters = said.map(|said| match &said.actors {
-        Actors::Anyone => Vec::new(),
-        Actors::These(members) => members.iter().map(ToString::to_string).collect(),
-    });
-    ConsentRow {
+    let empty = ConsentRow {
         id: consent.id.0,
-        effect: said.map(|said| match said.effect {
-            Effect::Permit => api::Effect::Permit,
-            Effect::Deny => api::Effect::Deny,
-            Effect::Object(_) => api::Effect::Object,
-        }),
-        purpose: said.and_then(|said| said.purpose.as_ref()).map(ToString::to_string),
-        requesters: requesters.unwrap_or_default(),
-        recorded_at: said.map(|said| said.recorded_at.rfc3339()),
+        effect: None,
+        purpose: None,
+        requesters: Vec::new(),
+        provisions: None,
+        recorded_at: None,
         withdrawn: consent.withdrawn,
         counts: consent.counts,
+    };
+    match consent.said.as_ref().map(|said| &said.directive) {
+        None => empty,
+        Some(Directive::Consent(said)) => ConsentRow {
+            effect: Some(api::Effect::Consent),
+            provisions: Some(said.provisions()),
+            recorded_at: Some(said.recorded_at().rfc3339()),
+            ..empty
+        },
+        Some(Directive::Simple(said)) => ConsentRow {
+            effect: Some(match said.effect {
+                Effect::Permit => api::Effect::Permit,
+                Effect::Deny => api::Effect::Deny,
+                Effect::Object(_) => api::Effect::Object,
+            }),
+            purpose: said.purpose.as_ref().map(ToString::to_string),
+            requesters: match &said.actors {
+                Actors::Anyone => Vec::new(),
+                Actors::These(members) => members.iter().map(ToString::to_string).collect(),
+            },
+            recorded_at: Some(said.recorded_at.rfc3339()),
+            ..empty
+        },
     }
 }

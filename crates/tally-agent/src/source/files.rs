@@ -11,7 +11,7 @@ use percent_encoding::percent_decode;
 use tally_core::entry::Action;
 use tally_core::id::SourceId;
 use tally_core::limits::Limits;
-use tally_core::record::Item;
+use tally_core::record::{Facets, Item};
 use tally_core::refusal::Refusal;
 use tally_log::sha256;
 use tally_record::csv::{CsvLimits, Projection, Released, Row, RowPerson};
@@ -96,6 +96,7 @@ impl Files {
             id: self.id.to_string(),
             people: Vec::new(),
             labels: Vec::new(),
+            facets: Facets::default(),
             bytes: place.stamp.bytes,
         };
         let name = sha256(&[self.id.as_str().as_bytes(), b"/", ask.path.as_bytes()]);
@@ -144,6 +145,7 @@ fn rows(body: &[u8], column: &str) -> Result<Vec<Item>, Unread> {
                 id: row.line().to_string(),
                 people: vec![person.clone()],
                 labels: Vec::new(),
+                facets: Facets::default(),
                 bytes: row.cells().map(|cell| cell.len() as u64 + 1).sum(),
             });
         }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tally_core::agreement::{
     Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
 };
-use tally_core::consent::{Actors, Directive, Directives, Effect};
+use tally_core::consent::{Actors, Directives, Effect, Simple};
 use tally_core::policy::{
     Assurance, Decision, Facts, MemberFact, OptOutAnswers, Permit, PersonFact, Request, Snapshot,
     SnapshotAgreement, decide,
@@ -141,7 +141,7 @@ impl Desk {
 
     fn fact(&self, person: &Person) -> PersonFact {
         let denies = self.denied.contains(&person.reveal());
-        let directive = Directive {
+        let directive = Simple {
             effect: Effect::Deny,
             purpose: None,
             actors: Actors::Anyone,
@@ -149,7 +149,7 @@ impl Desk {
         };
         PersonFact {
             consent_register: 0,
-            directives: Directives::Known(denies.then_some(directive).into_iter().collect()),
+            directives: Directives::Known(denies.then_some(directive.into()).into_iter().collect()),
             opted_out: false,
             own_policy_forbids: false,
         }

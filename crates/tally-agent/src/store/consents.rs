@@ -5,13 +5,16 @@
 //! once the ledger has the register's version that says so. A directive that can't be read makes
 //! everything that its person wants unreadable: never a permit.
 
+mod form;
 mod row;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use rusqlite::Connection;
-use tally_core::consent::{DIRECTIVES_MAX, Directive, Directives, Effect, Ruling};
+use tally_core::consent::{
+    DIRECTIVES_MAX, Directive, Directives, Effect, PROVISIONS_OF_PERSON_MAX, Ruling,
+};
 use tally_core::record::Person;
 
 use super::people::register_or_new;
@@ -103,7 +106,7 @@ impl Store {
         self.write(move |desk| {
             let blind = desk.home.secrets.blind(&new.person);
             let register = register_or_new(desk, &blind)?;
-            let write = intend(desk, register, new.directive.effect != Effect::Permit)?;
+            let write = intend(desk, register, !new.directive.only_permits())?;
             Ok(RecordedDirective { id: insert(desk, &blind, &new, write)?, write })
         })
         .await
@@ -117,7 +120,7 @@ impl Store {
     pub async fn import(
         &self,
         directives: Vec<NewDirective>,
-    ) -> Result<Vec<ConsentWrite>, StoreError> {
+    ) -> Result<Vec<RecordedDirective>, StoreError> {
         if directives.len() > IMPORT_MAX {
             return Err(StoreError::TooLarge { what: "an import", limit: IMPORT_MAX });
         }
@@ -127,19 +130,19 @@ impl Store {
             for new in &directives {
                 let blind = desk.home.secrets.blind(&new.person);
                 let register = register_or_new(desk, &blind)?;
-                *narrows.entry(register).or_insert(false) |= new.directive.effect != Effect::Permit;
+                *narrows.entry(register).or_insert(false) |= !new.directive.only_permits();
                 placed.push((blind, register, new));
             }
             let writes = narrows
                 .into_iter()
                 .map(|(register, narrows)| Ok((register, intend(desk, register, narrows)?)));
             let writes = writes.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-            for (blind, register, new) in placed {
+            let recorded = placed.into_iter().map(|(blind, register, new)| {
                 let write = writes.get(&register);
-                let write = write.ok_or(StoreError::Unreadable("consent registers"))?;
-                insert(desk, &blind, new, *write)?;
-            }
-            Ok(writes.into_values().collect())
+                let write = *write.ok_or(StoreError::Unreadable("consent registers"))?;
+                Ok(RecordedDirective { id: insert(desk, &blind, new, write)?, write })
+            });
+            recorded.collect()
         })
         .await
     }
@@ -157,9 +160,9 @@ impl Store {
     ) -> Result<ConsentWrite, StoreError> {
         self.write(move |desk| {
             let row = standing_row(desk, &person, id)?;
-            let effect = row.open(desk).map(|said| said.directive.effect);
+            let said = row.open(desk);
             // Nobody knows what an unreadable one said: its withdrawal may do either.
-            let narrows = effect.is_none_or(|effect| effect == Effect::Permit);
+            let narrows = said.is_none_or(|said| !said.directive.only_denies());
             let write = intend(desk, row.register, narrows)?;
             let sql = "UPDATE directives SET withdrawn = ?2 WHERE id = ?1";
             desk.change(sql, (number(id.0), number(write.version)))?;
@@ -183,7 +186,10 @@ impl Store {
         self.write(move |desk| {
             let row = standing_row(desk, &person, id)?;
             let said = row.open(desk).ok_or(StoreError::Unreadable("directives"))?;
-            let is_objection = matches!(said.directive.effect, Effect::Object(_));
+            let is_objection = match said.directive {
+                Directive::Simple(simple) => matches!(simple.effect, Effect::Object(_)),
+                Directive::Consent(_) => false,
+            };
             if !is_objection || row.ruling == Some(Ruling::Declined) {
                 return Err(StoreError::UnknownDirective);
             }
@@ -211,6 +217,18 @@ impl Store {
             Ok(rows.iter().map(|row| row.consent(desk, &registers)).collect())
         })
         .await
+    }
+
+    /// What decisions about a person are bound by now, each with its number; none if it can't be read.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store can't be read.
+    pub async fn binding(
+        &self,
+        person: Person,
+    ) -> Result<Option<Vec<(DirectiveId, Directive)>>, StoreError> {
+        self.read(move |desk| numbered(desk, &desk.home.secrets.blind(&person), &registers(desk)?))
+            .await
     }
 
     /// Everybody's directives, from after that number on, at most `max`.
@@ -321,14 +339,29 @@ pub(super) fn standing(
     blind: &Key,
     registers: &Registers,
 ) -> Result<Directives, StoreError> {
+    let standing = numbered(desk, blind, registers)?;
+    let directives =
+        standing.map(|list| list.into_iter().map(|(_, directive)| directive).collect());
+    Ok(directives.map_or(Directives::Unreadable, Directives::Known))
+}
+
+/// What a decision is bound by, each with its number; none if it can't be read.
+fn numbered(
+    desk: &Desk<'_>,
+    blind: &Key,
+    registers: &Registers,
+) -> Result<Option<Vec<(DirectiveId, Directive)>>, StoreError> {
     let rows = DirectiveRow::of_person(desk, blind)?;
     if rows.len() > ROWS_MAX {
-        return Ok(Directives::Unreadable);
+        return Ok(None);
     }
-    let standing = rows.iter().filter_map(|row| row.bound(desk, registers).transpose());
+    let standing = rows.iter().filter_map(|row| {
+        let bound = row.bound(desk, registers).transpose()?;
+        Some(bound.map(|directive| (row.id, directive)))
+    });
     match standing.collect() {
-        Ok(standing) => Ok(Directives::Known(standing)),
-        Err(StoreError::Unreadable(_)) => Ok(Directives::Unreadable),
+        Ok(standing) => Ok(Some(standing)),
+        Err(StoreError::Unreadable(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -361,7 +394,25 @@ fn insert(
             return Err(StoreError::TooLarge { what: "the list of a person's directives", limit });
         }
     }
+    if let Directive::Consent(consent) = &new.directive {
+        check_provisions(desk, blind, usize::from(consent.provisions()))?;
+    }
     row::insert(desk, blind, new, write)
+}
+
+/// With more provisions than decisions look at, nothing of the person would be released any more.
+fn check_provisions(desk: &Desk<'_>, blind: &Key, more: usize) -> Result<(), StoreError> {
+    let rows = DirectiveRow::of_person(desk, blind)?;
+    let standing = rows.iter().filter(|row| row.withdrawn.is_none());
+    let known = standing.filter_map(|row| match row.open(desk)?.directive {
+        Directive::Consent(consent) => Some(usize::from(consent.provisions())),
+        Directive::Simple(_) => None,
+    });
+    let limit = PROVISIONS_OF_PERSON_MAX;
+    if known.sum::<usize>() + more <= limit {
+        return Ok(());
+    }
+    Err(StoreError::TooLarge { what: "the provisions of a person's consents", limit })
 }
 
 /// A directive of the person that was not withdrawn.

@@ -4,6 +4,7 @@ mod consents;
 mod disposal;
 mod glass;
 mod guessing;
+mod imported;
 mod opening;
 mod opt_out;
 mod recovery;
@@ -12,7 +13,7 @@ mod secrecy;
 use std::path::Path;
 
 use tally_core::Encoded;
-use tally_core::consent::{Actors, Directive, Directives, Effect};
+use tally_core::consent::{Actors, Directive, Directives, Effect, Simple};
 use tally_core::entry::{
     Action, Close, Entry, Flags, How, Outcome, ProviderHalf, RefusalCount, RequesterHalf, UserKnown,
 };
@@ -203,7 +204,7 @@ fn leaf_of(draft: Draft) -> Encoded<Entry> {
 
 fn directive(effect: Effect, recorded_at: u64) -> Directive {
     let recorded_at = Timestamp(recorded_at);
-    Directive { effect, purpose: None, actors: Actors::Anyone, recorded_at }
+    Simple { effect, purpose: None, actors: Actors::Anyone, recorded_at }.into()
 }
 
 fn wants(number: &str, effect: Effect, recorded_at: u64) -> NewDirective {

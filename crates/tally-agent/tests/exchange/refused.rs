@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tally_agent::exchange::{Ask, Head, RefusalHead};
 use tally_agent::store::NewDirective;
-use tally_core::consent::{Actors, Directive, Effect};
+use tally_core::consent::{Actors, Effect, Simple};
 use tally_core::entry::{Entry, Outcome};
 use tally_core::id::ExchangeId;
 use tally_core::limits::Limits;
@@ -53,14 +53,14 @@ async fn an_unknown_person_and_one_who_said_no_look_the_same() {
     let unknown = Ask { path: "Patient/nobody".to_owned(), ..patient() };
     let (unknown, no) = refused(&mesh, unknown).await;
     let person = Person::new(&format!("nhs-number|{NHS_NUMBER}")).unwrap();
-    let deny = Directive {
+    let deny = Simple {
         effect: Effect::Deny,
         purpose: None,
         actors: Actors::Anyone,
         recorded_at: Timestamp(1),
     };
     let provider = mesh.agent(PROVIDES);
-    let new = NewDirective { person, directive: deny, reason: None };
+    let new = NewDirective { person, directive: deny.into(), reason: None };
     provider.store.record(new).await.unwrap();
     timeout(LONG, provider.exchange.recorder().write_consents()).await.unwrap().unwrap();
     let (denied, other) = refused(&mesh, patient()).await;

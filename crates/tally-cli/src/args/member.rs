@@ -51,8 +51,10 @@ pub(crate) struct ConsentArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConsentCommand {
     Record(ConsentRecordArgs),
+    Import(ConsentImportArgs),
     Withdraw(ConsentWithdrawArgs),
     List(ConsentListArgs),
+    Explain(Box<ConsentExplainArgs>),
 }
 
 /// Record what a person has said. A no counts at once; a yes from when the ledger has it.
@@ -88,6 +90,69 @@ pub(crate) struct ConsentRecordArgs {
     /// Why, in words; kept encrypted at the agent, and nowhere else.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+/// Import a FHIR Consent (R4 JSON, as IHE's Privacy Consent on FHIR profiles it).
+///
+/// It is taken over whole or refused, with the place and the reason. What it denies counts at once,
+/// what it permits from when the ledger has it. It stands beside all that its person has said, and a
+/// no beats a yes: withdraw a consent that it replaces.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=RZ9/tally.toml tally consent import consent.json\n  \
+tally consent import - --actor Group/night-shift=LZ9 < consent.json")]
+pub(crate) struct ConsentImportArgs {
+    /// The Consent; `-` reads it from standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Which member a recipient stands for, if its code or its id does not say so: REFERENCE=MEMBER;
+    /// may be repeated. Of one whom nobody knows, a permit reaches nobody, and a denial everybody.
+    #[arg(long, value_name = "REFERENCE=MEMBER")]
+    pub(crate) actor: Vec<String>,
+    /// What officers should know of it, in words; kept encrypted at the agent, and nowhere else.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Say which directive, and which provision of a Consent, decides about a request for one record of a
+/// person, and what each of the others says.
+///
+/// What is not told of the record counts as not known: a no then reaches it, and a yes does not.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally consent explain --subject 'nhs-number|9990000018' --requester LZ9 --purpose TREAT\n  \
+tally consent explain --subject - --requester LZ9 --purpose TREAT --type Observation --label R < person.txt")]
+pub(crate) struct ConsentExplainArgs {
+    /// Who: nhs-number|NUMBER, or MEMBER/Patient|ID; `-` reads it from standard input.
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) subject: String,
+    /// Which member asks.
+    #[arg(long, value_name = "MEMBER")]
+    pub(crate) requester: String,
+    /// Why.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) purpose: String,
+    /// On which day; without it today.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) on: Option<String>,
+    /// The record's FHIR type.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// The record's id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// A label of the record, such as N, R or PSY, or SYSTEM|CODE; may be repeated.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) label: Vec<String>,
+    /// The day that the record is about.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) date: Option<String>,
+    /// Who wrote the record, as Practitioner/ID; may be repeated.
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) author: Vec<String>,
+    /// The encounter that the record belongs to, as Encounter/ID; may be repeated.
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) encounter: Vec<String>,
 }
 
 /// Withdraw what a person has said before.

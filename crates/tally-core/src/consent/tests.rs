@@ -1,4 +1,10 @@
+//! Which directive wins.
+
+mod provisions;
+
 use super::*;
+use crate::policy::samples::item;
+use crate::time::Date;
 use proptest::prelude::*;
 
 const COUNCIL: &str = "LZ9";
@@ -9,12 +15,18 @@ fn directive(effect: Effect, purpose: &str, actors: &[&str], at: u64) -> Directi
         these => Actors::These(these.iter().map(|id| id.parse().unwrap()).collect()),
     };
     let purpose = (purpose != "any").then(|| purpose.parse().unwrap());
-    Directive { effect, purpose, actors, recorded_at: Timestamp(at) }
+    Simple { effect, purpose, actors, recorded_at: Timestamp(at) }.into()
 }
 
 fn ask(directives: &[Directive], purpose: &str) -> Answer {
     let asked = Lineage::of(&purpose.parse().unwrap());
-    Directives::Known(directives.to_vec()).answer(&COUNCIL.parse().unwrap(), &asked)
+    answer(&Directives::Known(directives.to_vec()), &asked)
+}
+
+fn answer(directives: &Directives, purpose: &Lineage) -> Answer {
+    let requester = COUNCIL.parse().unwrap();
+    let today = Date::new(2026, 6, 1).unwrap();
+    directives.answer(&Asked { requester: &requester, purpose, today }, &item("Patient", &[]))
 }
 
 #[test]
@@ -94,17 +106,25 @@ fn a_directive_about_others_says_nothing() {
 #[test]
 fn what_cannot_be_read_or_is_too_much_is_unreadable() {
     let asked = Lineage::of(&"TREAT".parse().unwrap());
-    let requester = COUNCIL.parse().unwrap();
-    assert_eq!(Directives::Unreadable.answer(&requester, &asked), Answer::Unreadable);
+    assert_eq!(answer(&Directives::Unreadable, &asked), Answer::Unreadable);
     let permit = directive(Effect::Permit, "TREAT", &[], 1);
     let full = Directives::Known(vec![permit.clone(); DIRECTIVES_MAX]);
-    assert_eq!(full.answer(&requester, &asked), Answer::Permit(0));
+    assert_eq!(answer(&full, &asked), Answer::Permit(0));
     let over = Directives::Known(vec![permit; DIRECTIVES_MAX + 1]);
-    assert_eq!(over.answer(&requester, &asked), Answer::Unreadable);
+    assert_eq!(answer(&over, &asked), Answer::Unreadable);
 }
 
-/// Any directive about a few purposes and members, at few instants, so that they meet.
+/// Any directive: a word, or a Consent.
 pub(crate) fn any_directive() -> impl Strategy<Value = Directive> {
+    let consent = provisions::any_provision().prop_map(|root| {
+        let parts = ConsentParts { root, permits_count: true, recorded_at: Timestamp(1) };
+        Directive::Consent(Box::new(Consent::new(parts).unwrap()))
+    });
+    prop_oneof![3 => any_word(), 1 => consent]
+}
+
+/// A word about a few purposes and members, at few instants, so that they meet.
+fn any_word() -> impl Strategy<Value = Directive> {
     let effect = prop::sample::select(vec![
         Effect::Permit,
         Effect::Deny,
@@ -121,7 +141,8 @@ pub(crate) fn any_directive() -> impl Strategy<Value = Directive> {
 }
 
 pub(crate) fn is_denial(directive: &Directive) -> bool {
-    !matches!(directive.effect, Effect::Permit | Effect::Object(Ruling::Declined))
+    let Directive::Simple(simple) = directive else { return directive.only_denies() };
+    !matches!(simple.effect, Effect::Permit | Effect::Object(Ruling::Declined))
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use super::glass;
 use super::reason::{About, Reason, stage};
 use super::whole::{Attempt, place_of};
 use crate::agreement::{CommonLaw, DataKind, Share};
-use crate::consent::Answer;
+use crate::consent::{Answer, Asked};
 use crate::entry::{Environment, OptOut};
 use crate::id::{CheckDigit, MemberId, NhsNumber};
 use crate::purpose::{Class, Lineage, class_of};
@@ -33,6 +33,8 @@ struct PersonJudgement {
     refusals: Vec<Refusal>,
     /// What breaking the glass has lifted.
     lifted: Vec<Refusal>,
+    /// Whether what they have said differs from record to record: then each is asked about.
+    asks_each: bool,
     /// The consent register that the person is in, at its version.
     register: Option<(u8, u64)>,
     /// Whether anything about them is released.
@@ -82,10 +84,16 @@ impl<'a> Judged<'a> {
             self.reasons.push(Reason { refusal: Refusal::Article6Missing, about });
         }
         for (index, person) in item.people.iter().enumerate() {
-            let known = self.people.entry(person).or_insert_with(|| gate.judge(person));
+            let known = self.people.entry(person).or_insert_with(|| gate.judge(person, item));
             let about = About::Person { item: place, person: index };
-            let reasons = known.refusals.iter().map(|refusal| Reason { refusal: *refusal, about });
-            self.reasons.extend(reasons);
+            let each = known.asks_each.then(|| gate.check_record(person, item)).flatten();
+            let lifted = each.filter(|it| gate.lifts(*it));
+            if let Some(lifted) = lifted.filter(|it| !known.lifted.contains(it)) {
+                known.lifted.push(lifted);
+            }
+            let standing = each.filter(|it| !gate.lifts(*it));
+            let refusals = known.refusals.iter().copied().chain(standing);
+            self.reasons.extend(refusals.map(|refusal| Reason { refusal, about }));
         }
         let own = self.reasons.get(before..).unwrap_or_default();
         let first = own.iter().map(|reason| reason.refusal).min_by_key(|refusal| stage(*refusal));
@@ -217,7 +225,7 @@ struct Gate<'g, 'f, R> {
 }
 
 impl<R: Registers> Gate<'_, '_, R> {
-    fn judge(&self, person: &Person) -> PersonJudgement {
+    fn judge(&self, person: &Person, item: &Item) -> PersonJudgement {
         let mut refusals = Vec::new();
         if !self.is_for_mesh(person) {
             refusals.push(Refusal::IdentifierNotForMesh);
@@ -232,29 +240,50 @@ impl<R: Registers> Gate<'_, '_, R> {
         let Some(fact) = fact.filter(|_| register.is_some()) else {
             // Nothing is known of the person at all: that is a fault of the store, and not lifted.
             refusals.push(Refusal::ConsentUnreadable);
-            return PersonJudgement { refusals, lifted: Vec::new(), register, released: false };
+            return PersonJudgement {
+                refusals,
+                lifted: Vec::new(),
+                asks_each: false,
+                register,
+                released: false,
+            };
         };
         let checked = matches!(self.facts.opt_out, OptOutAnswers::Fresh(_));
         if checked && fact.opted_out && self.share.asks_opt_out(&self.request.purpose) {
             refusals.push(Refusal::OptedOut);
         }
+        let asks_each = fact.directives.depend_on_item();
+        let consent = if asks_each { None } else { self.check_consent(fact, item) };
         let own_policy = fact.own_policy_forbids.then_some(Refusal::PolicyForbids);
-        let wishes = self.check_consent(fact).into_iter().chain(own_policy);
-        let lifts = |it: &Refusal| glass::lifts(self.share, &self.request.purpose, *it);
-        let (lifted, standing) = wishes.partition::<Vec<_>, _>(lifts);
+        let wishes = consent.into_iter().chain(own_policy);
+        let (lifted, standing) = wishes.partition::<Vec<_>, _>(|it| self.lifts(*it));
         refusals.extend(standing);
-        PersonJudgement { refusals, lifted, register, released: false }
+        PersonJudgement { refusals, lifted, asks_each, register, released: false }
+    }
+
+    fn lifts(&self, refusal: Refusal) -> bool {
+        glass::lifts(self.share, &self.request.purpose, refusal)
     }
 
     fn lifted_of_request(&self) -> Vec<Refusal> {
         let missing = self.share.relationship_required && self.request.relationship.is_none();
         let lifted = missing.then_some(Refusal::RelationshipMissing);
-        let lifts = |it: &Refusal| glass::lifts(self.share, &self.request.purpose, *it);
-        lifted.filter(lifts).into_iter().collect()
+        lifted.filter(|it| self.lifts(*it)).into_iter().collect()
     }
 
-    fn check_consent(&self, fact: &PersonFact) -> Option<Refusal> {
-        match fact.directives.answer(&self.request.requester, self.lineage) {
+    /// What the person's consents say about one record.
+    fn check_record(&self, person: &Person, item: &Item) -> Option<Refusal> {
+        // Of somebody of whom nothing is known, nothing is asked for each record.
+        self.facts.people.get(person).and_then(|fact| self.check_consent(fact, item))
+    }
+
+    fn check_consent(&self, fact: &PersonFact, item: &Item) -> Option<Refusal> {
+        let asked = Asked {
+            requester: &self.request.requester,
+            purpose: self.lineage,
+            today: self.facts.today,
+        };
+        match fact.directives.answer(&asked, item) {
             Answer::Permit(_) => None,
             Answer::Deny(_) => Some(Refusal::ConsentDenied),
             Answer::Unreadable => Some(Refusal::ConsentUnreadable),
@@ -288,3 +317,6 @@ impl<R: Registers> Gate<'_, '_, R> {
         NhsNumber::parse(text, check).is_ok_and(|number| number.belongs_in(environment))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,9 @@ use super::samples::{PEOPLE, Scenario, fresh, item, scenario};
 use super::*;
 use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, LIFTABLE, Share};
 use crate::consent::tests::{any_directive, is_denial};
-use crate::consent::{Actors, Directive, Directives, Effect};
+use crate::consent::{Actors, CONFIDENTIALITY, Directive, Directives, Effect, Simple};
 use crate::entry::Environment;
+use crate::record::Label;
 use crate::time::{Date, Timestamp};
 
 const KINDS: [&str; 3] = ["Condition", "Observation", "Patient"];
@@ -80,7 +81,12 @@ fn any_fields() -> impl Strategy<Value = AllowList> {
 
 fn any_item() -> impl Strategy<Value = Item> {
     let people = prop::sample::subsequence(PEOPLE.to_vec(), 0..3);
-    (prop::sample::select(KINDS.to_vec()), people).prop_map(|(kind, people)| item(kind, &people))
+    let label = prop::option::of(prop::sample::select(vec!["N", "R"]));
+    (prop::sample::select(KINDS.to_vec()), people, label).prop_map(|(kind, people, code)| {
+        let system = CONFIDENTIALITY.to_owned();
+        let label = code.map(|code| Label { system, code: code.to_owned() });
+        Item { labels: label.into_iter().collect(), ..item(kind, &people) }
+    })
 }
 
 /// What goes of one item: none of it, all of it, or these names.
@@ -138,12 +144,13 @@ fn narrow(share: &mut Share, how: u8) {
 
 /// A yes to a purpose, said last.
 fn consents(purpose: &str) -> Directive {
-    Directive {
+    Simple {
         effect: Effect::Permit,
         purpose: Some(purpose.parse().unwrap()),
         actors: Actors::Anyone,
         recorded_at: Timestamp(u64::MAX),
     }
+    .into()
 }
 
 /// Adds to what a person has said.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::agreement::*;
-use crate::consent::{Actors, Directive, Directives, Effect};
+use crate::consent::{Actors, Directives, Effect, Simple};
 use crate::entry::{Environment, OptOutCheck, OptOutChecks};
-use crate::record::Person;
+use crate::record::{Facets, Person};
 use crate::register::MemberStatus;
 use crate::time::{Date, Timestamp};
 
@@ -84,13 +84,13 @@ impl Scenario {
     }
 
     pub(crate) fn says(&mut self, place: usize, effect: Effect, purpose: &str) {
-        let directive = Directive {
+        let directive = Simple {
             effect,
             purpose: Some(purpose.parse().unwrap()),
             actors: Actors::Anyone,
             recorded_at: Timestamp(1),
         };
-        self.person(place).directives = Directives::Known(vec![directive]);
+        self.person(place).directives = Directives::Known(vec![directive.into()]);
     }
 }
 
@@ -104,6 +104,7 @@ pub(crate) fn item(kind: &str, people: &[&str]) -> Item {
         id: "x".to_owned(),
         people: people.iter().map(|text| person(text)).collect(),
         labels: Vec::new(),
+        facets: Facets::default(),
         bytes: 1,
     }
 }

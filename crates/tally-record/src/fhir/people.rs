@@ -373,7 +373,12 @@ fn is_of_people(kind: &str) -> bool {
     kind == "Patient" || kind == "Group"
 }
 
-fn number_of_identifier(identifier: Node<'_>) -> Result<Option<NhsNumber>, RecordError> {
+/// The NHS number of an identifier, if it is one's.
+///
+/// # Errors
+///
+/// When it is malformed, or its number is none.
+pub(crate) fn number_of_identifier(identifier: Node<'_>) -> Result<Option<NhsNumber>, RecordError> {
     let members = identifier.members().ok_or(RecordError::MalformedElement)?;
     let system: Option<Cow<'_, str>> = text_of(&members, "system")?;
     if !system.is_some_and(|system| NHS_NUMBER_SYSTEMS.contains(&system.as_ref())) {

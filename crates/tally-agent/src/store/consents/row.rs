@@ -2,7 +2,9 @@
 
 use rusqlite::Row;
 use serde_json::{Value, json};
-use tally_core::consent::{Actors, Directive, Effect, Ruling};
+use tally_core::consent::{
+    Actors, Consent as FhirConsent, ConsentParts, Directive, Effect, Ruling, Simple,
+};
 use tally_core::record::Person;
 use tally_core::time::Timestamp;
 
@@ -10,6 +12,7 @@ use super::super::StoreError;
 use super::super::schema::{number, unsigned};
 use super::super::secrets::Key;
 use super::super::thread::Desk;
+use super::form;
 use super::{Consent, ConsentWrite, DirectiveId, NewDirective, ROWS_MAX, Registers};
 
 /// A row, with what anybody who has the file may read of it.
@@ -87,7 +90,15 @@ impl DirectiveRow {
             // Whatever it said: this is the way out for one that can't be read.
             return Ok(None);
         }
-        let mut directive = self.open(desk).ok_or(WHAT)?.directive;
+        let permits_count = self.withdrawn.is_none() && is_written(self.version);
+        let mut directive = match self.open(desk).ok_or(WHAT)?.directive {
+            Directive::Simple(simple) => simple,
+            Directive::Consent(consent) => {
+                let counts = permits_count || !consent.only_permits();
+                let consent = Box::new(consent.with_permits(permits_count));
+                return Ok(counts.then_some(Directive::Consent(consent)));
+            }
+        };
         if let (Effect::Object(_), Some(ruling)) = (directive.effect, self.ruling) {
             let declined = ruling == Ruling::Declined;
             // Until the ledger has it, the objection stands.
@@ -95,10 +106,10 @@ impl DirectiveRow {
             directive.effect = Effect::Object(if waits { Ruling::Pending } else { ruling });
         }
         let counts = match directive.effect {
-            Effect::Permit => self.withdrawn.is_none() && is_written(self.version),
+            Effect::Permit => permits_count,
             Effect::Deny | Effect::Object(_) => true,
         };
-        Ok(counts.then_some(directive))
+        Ok(counts.then_some(Directive::Simple(directive)))
     }
 
     /// The row for people to read.
@@ -107,9 +118,10 @@ impl DirectiveRow {
         let counts = !matches!(self.bound(desk, registers), Ok(None));
         let mut said = self.open(desk);
         if let (Some(said), Some(ruling)) = (&mut said, self.ruling)
-            && let Effect::Object(_) = said.directive.effect
+            && let Directive::Simple(simple) = &mut said.directive
+            && let Effect::Object(_) = simple.effect
         {
-            said.directive.effect = Effect::Object(ruling);
+            simple.effect = Effect::Object(ruling);
         }
         let (id, register, withdrawn) = (self.id, self.register, self.withdrawn.is_some());
         Consent { id, register, withdrawn, counts, said }
@@ -162,6 +174,17 @@ const fn ruling_of(number: u8) -> Ruling {
 
 fn print(new: &NewDirective) -> Value {
     let NewDirective { person, directive, reason } = new;
+    let directive = match directive {
+        Directive::Simple(simple) => simple,
+        Directive::Consent(consent) => {
+            return json!({
+                "person": person.reveal(),
+                "consent": form::print(consent.root()),
+                "recorded_at_ms": consent.recorded_at().0,
+                "reason": reason,
+            });
+        }
+    };
     let effect = match directive.effect {
         Effect::Permit => "permit",
         Effect::Deny => "deny",
@@ -190,6 +213,14 @@ fn parse(value: &Value) -> Option<NewDirective> {
         Value::String(text) => Some(Some(text.as_str())),
         _ => None,
     };
+    let person = Person::new(value.get("person")?.as_str()?)?;
+    let reason = optional("reason")?.map(str::to_owned);
+    let recorded_at = Timestamp(value.get("recorded_at_ms")?.as_u64()?);
+    if let Some(root) = value.get("consent") {
+        let parts = ConsentParts { root: form::parse(root)?, permits_count: true, recorded_at };
+        let directive = Directive::Consent(Box::new(FhirConsent::new(parts)?));
+        return Some(NewDirective { person, directive, reason });
+    }
     let effect = match value.get("effect")?.as_str()? {
         "permit" => Effect::Permit,
         "deny" => Effect::Deny,
@@ -210,10 +241,6 @@ fn parse(value: &Value) -> Option<NewDirective> {
         }
         _ => return None,
     };
-    let recorded_at = Timestamp(value.get("recorded_at_ms")?.as_u64()?);
-    Some(NewDirective {
-        person: Person::new(value.get("person")?.as_str()?)?,
-        directive: Directive { effect, purpose, actors, recorded_at },
-        reason: optional("reason")?.map(str::to_owned),
-    })
+    let directive = Simple { effect, purpose, actors, recorded_at }.into();
+    Some(NewDirective { person, directive, reason })
 }

@@ -87,7 +87,8 @@ async fn what_the_ledger_is_to_be_told_survives_a_kill() {
     assert_eq!(unwritten, [version(1, false)], "the register itself");
     store.record(wants(NUMBER, Effect::Deny, 1)).await.unwrap();
     let imported = vec![wants(NUMBER, Effect::Permit, 2), wants(OTHER_NUMBER, Effect::Permit, 2)];
-    assert_eq!(store.import(imported).await.unwrap(), [version(3, false)]);
+    let imported = store.import(imported).await.unwrap();
+    assert!(imported.iter().all(|it| it.write == version(3, false)));
     let left = copy(&directory);
     let killed = store_in(&left);
     let expected = [version(1, false), version(2, true), version(3, false)];
