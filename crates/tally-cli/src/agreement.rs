@@ -188,6 +188,10 @@ fn shown(row: &AgreementRow) -> String {
 pub(crate) fn read(path: &Path) -> Result<Encoded<Agreement>, Failure> {
     let text = read_text(path, FILE_LEN_MAX)?;
     let agreement = file::read(&text).map_err(|problems| Failure::problems(path, &problems))?;
+    let unknown = unknown_fields(&agreement);
+    if !unknown.is_empty() {
+        return Err(Failure::problems(path, &unknown));
+    }
     tally_wire::encode_checked(agreement).map_err(|why| {
         Failure::configuration(format!("{}: {why}", path.display()), "shorten the file")
     })
@@ -207,6 +211,28 @@ pub(crate) fn approve(
         public_key: STANDARD.encode(key.verifying_key().as_bytes()),
         signature: STANDARD.encode(key.sign(&agreement_preimage(mesh_id, document)).as_bytes()),
     }
+}
+
+/// Fields that name nothing in FHIR R4: nothing would ever leave by them.
+fn unknown_fields(agreement: &Agreement) -> Vec<file::Problem> {
+    let mut problems = Vec::new();
+    for (place, share) in agreement.shares.iter().enumerate() {
+        let AllowList::Elements(types) = &share.fields else { continue };
+        for (kind, elements) in types {
+            let path = format!("share[{place}].fields.{kind}");
+            match tally_record::fhir::unknown_paths(kind, elements) {
+                None => {
+                    let what = "FHIR R4 has no such type of record".to_owned();
+                    problems.push(file::Problem { path, line: None, what });
+                }
+                Some(unknown) => problems.extend(unknown.into_iter().map(|element| {
+                    let what = format!("a {kind} of FHIR R4 has no {element}");
+                    file::Problem { path: path.clone(), line: None, what }
+                })),
+            }
+        }
+    }
+    problems
 }
 
 /// What a signer may not expect: types whose records are withheld whole.

@@ -212,6 +212,22 @@ pub enum AllowList {
 pub enum Elements {
     /// `["*"]`: all of them.
     All,
-    /// These top-level elements, ascending.
+    /// These elements, ascending: by their paths from the resource on, such as `birthDate` or
+    /// `address.postalCode`. Of what stands above a path only what leads there is released.
     These(Vec<String>),
+}
+
+impl Elements {
+    /// Whether the element of a path is released with all that is in it.
+    #[must_use]
+    pub fn lists(&self, path: &str) -> bool {
+        let covers = |listed: &String| {
+            path.strip_prefix(listed.as_str())
+                .is_some_and(|below| below.is_empty() || below.starts_with('.'))
+        };
+        match self {
+            Self::All => true,
+            Self::These(these) => these.iter().any(covers),
+        }
+    }
 }

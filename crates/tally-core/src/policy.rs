@@ -72,7 +72,7 @@ pub struct Request {
 pub struct Queried {
     /// The resource type that has it; `row` for a dataset.
     pub kind: String,
-    /// The top-level element or the column. `id` and `meta` are always released.
+    /// The element's path, or the column. `id` and some of `meta` are always released.
     pub element: String,
 }
 

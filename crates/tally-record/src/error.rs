@@ -37,6 +37,7 @@ record_errors! {
     BadId = "record-bad-id"; "Its id is not a FHIR id: 1 to 64 letters, digits, hyphens and dots."
     MalformedElement = "record-malformed-element"; "An element that decides whom the record is about, or how it is labelled, has the wrong shape."
     SubjectUnresolved = "record-subject-unresolved"; "It is about somebody, and nothing in reach says whom."
+    BinaryOfNobody = "record-binary-of-nobody"; "It is a Binary, and its securityContext names nobody: nothing says who may see it."
     TooManyPeople = "record-too-many-people"; "It is about more people than the limit."
     TooManyLabels = "record-too-many-labels"; "It has more labels than the limit."
     TooManyContained = "record-too-many-contained"; "It contains more resources than the limit."

@@ -5,17 +5,20 @@
 
 mod bundle;
 mod facets;
+mod lists;
 mod minimise;
 mod people;
 mod resource;
 mod scan;
+mod structure;
 mod types;
 
 #[cfg(test)]
 mod tests;
 
 pub use bundle::{Links, Searchset};
-pub use minimise::{Allowed, Fate, Minimised, Verdict, missing_modifiers};
+pub use lists::{missing_modifiers, unknown_paths};
+pub use minimise::{Allowed, Fate, Minimised, Verdict};
 pub use scan::{Scanned, scan};
 pub use types::type_names;
 

@@ -36,6 +36,11 @@ pub(crate) fn parse(bytes: &[u8], depth_max: usize) -> Result<Node<'_>, RecordEr
 }
 
 impl<'a> Node<'a> {
+    /// What was written here, from values that were read.
+    pub(crate) const fn written(text: &'a str) -> Self {
+        Self(text)
+    }
+
     /// The text that it came as, without blanks around it.
     pub(crate) fn text(self) -> &'a str {
         self.0

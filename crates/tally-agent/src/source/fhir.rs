@@ -79,7 +79,13 @@ impl FhirDirectory {
         let Some(found) = self.index.find(kind, id) else {
             return Ok(self.whole(Content::Nothing, Vec::new(), kind, Vec::new()));
         };
-        let number = found.map_err(malformed)?;
+        let number = match found {
+            // Whose it is nobody knows: as if it were not there.
+            Err(RecordError::BinaryOfNobody) => {
+                return Ok(self.whole(Content::Nothing, Vec::new(), kind, Vec::new()));
+            }
+            found => found.map_err(malformed)?,
+        };
         if self.index.len(number) > self.body_bytes_max {
             return Err(too_large());
         }
@@ -182,23 +188,22 @@ impl FhirDirectory {
 
     /// By which elements it is searched: an answer tells what they hold.
     fn queried(&self, kind: &'static str, criteria: &Criteria) -> Vec<Queried> {
-        let mut elements = Vec::new();
+        let mut paths = Vec::new();
         if criteria.id.is_some() {
-            elements.push("id");
+            paths.push("id".to_owned());
         }
         if criteria.identifier.is_some() {
-            elements.push("identifier");
+            paths.extend(["identifier.system", "identifier.value"].map(str::to_owned));
         }
         if criteria.patient.is_some() || criteria.subject.is_some() {
-            let before = elements.len();
-            elements.extend(self.index.person_elements(kind));
-            if elements.len() == before {
+            let mut elements: Vec<_> = self.index.person_elements(kind).collect();
+            if elements.is_empty() {
                 elements.push("subject");
             }
+            paths.extend(elements.iter().map(|element| format!("{element}.reference")));
         }
-        let queried =
-            |element: &str| Queried { kind: kind.to_owned(), element: element.to_owned() };
-        elements.into_iter().map(queried).collect()
+        let queried = |element| Queried { kind: kind.to_owned(), element };
+        paths.into_iter().map(queried).collect()
     }
 
     fn whole(

@@ -18,6 +18,8 @@ pub const FILE_LEN_MAX: usize = 64 * 1024;
 pub const LIST_LEN_MAX: usize = 64;
 /// Types, elements of a type, and columns at most.
 pub const FIELDS_MAX: usize = 512;
+/// Steps of an element's path at most.
+pub const PATH_STEPS_MAX: usize = 8;
 /// Bytes of a title, a reference or a power at most.
 pub const TEXT_LEN_MAX: usize = 200;
 /// Bytes of a condition at most.
@@ -205,8 +207,41 @@ fn read_elements(reader: &mut Reader, kind: &str, value: &Value<'_>) -> Option<(
     {
         return Some((kind.to_owned(), Elements::All));
     }
-    let elements = some_set(reader, value, FIELDS_MAX, name)?;
+    let elements = some_set(reader, value, FIELDS_MAX, element)?;
+    if let Some((whole, part)) = said_twice(&elements) {
+        reader.complain(value, format!("{part} says again what {whole} says"));
+        return None;
+    }
     Some((kind.to_owned(), Elements::These(elements)))
+}
+
+/// The path of an element from its resource on, such as `birthDate` or `address.postalCode`.
+fn element(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
+    let text = name(reader, value)?;
+    let is_step = |step: &str| {
+        let name = step.strip_suffix("[x]").unwrap_or(step);
+        name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    if !text.split('.').all(is_step) || text.split('.').count() > PATH_STEPS_MAX {
+        let what = format!(
+            "expected an element's name, or a path of at most {PATH_STEPS_MAX} names such as \
+             address.postalCode"
+        );
+        reader.complain(value, what);
+        return None;
+    }
+    Some(text)
+}
+
+/// A path and one that lies below it: which of the two is meant nobody should have to guess.
+fn said_twice(elements: &[String]) -> Option<(&str, &str)> {
+    let below = |part: &str, whole: &str| {
+        part.strip_prefix(whole).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let pairs = elements.iter().flat_map(|whole| elements.iter().map(move |part| (whole, part)));
+    let mut pairs = pairs.map(|(whole, part)| (whole.as_str(), part.as_str()));
+    pairs.find(|(whole, part)| below(part, whole))
 }
 
 /// The name of an element or a column.

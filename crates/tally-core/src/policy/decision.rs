@@ -57,7 +57,7 @@ pub enum Verdict<'a> {
 pub enum Keep<'a> {
     /// All of it.
     All,
-    /// These top-level elements, ascending.
+    /// The elements of these paths, ascending.
     Elements(&'a [String]),
     /// These columns, ascending.
     Columns(&'a [String]),

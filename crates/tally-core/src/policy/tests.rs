@@ -332,14 +332,40 @@ fn a_member_of_a_group_may_ask_and_the_group_is_read() {
 #[test]
 fn a_search_by_what_is_released_is_permitted() {
     let permit = bent(|s| {
-        s.request.queried =
-            ["name", "id", "meta"].map(|element| queried("Patient", element)).to_vec();
+        s.request.queried = ["name", "name.family", "id", "meta.lastUpdated"]
+            .map(|it| queried("Patient", it))
+            .to_vec();
         s.request.queried.push(queried("Observation", "code"));
     })
     .permit();
     assert_eq!(permit.records(), 1);
     let other = bent(|s| s.request.queried = vec![queried("Encounter", "id")]).refused();
     assert_eq!(other.refusal(), Refusal::QueryNotPermitted);
+    let source = bent(|s| s.request.queried = vec![queried("Patient", "meta.source")]).refused();
+    assert_eq!(source.refusal(), Refusal::QueryNotPermitted);
+}
+
+#[test]
+fn what_is_released_in_part_is_searched_by_that_part_alone() {
+    let ask = |path: &str| {
+        let mut scenario = bent(|s| {
+            let these = vec!["address.postalCode".to_owned(), "name".to_owned()];
+            s.share().fields =
+                AllowList::Elements(vec![("Patient".to_owned(), Elements::These(these))]);
+        });
+        scenario.request.queried = vec![queried("Patient", path)];
+        scenario.decide()
+    };
+    for released in ["address.postalCode", "name", "name.given"] {
+        assert!(matches!(ask(released), Decision::Permit(_)), "{released}");
+    }
+    for kept in ["address", "address.city", "address.postalCodes", "names"] {
+        assert!(
+            matches!(ask(kept), Decision::Refuse(refused)
+                if refused.refusal() == Refusal::QueryNotPermitted),
+            "{kept}"
+        );
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::facts::{AgreementFact, Assurance, Facts, OptOutAnswers, Registers};
 use super::glass;
 use super::reason::Reason;
 use super::{Queried, Request};
-use crate::agreement::{AllowList, DataKind, Elements, Party, Share, Standing};
+use crate::agreement::{AllowList, DataKind, Party, Share, Standing};
 use crate::entry::Environment;
 use crate::id::{MemberId, Purpose};
 use crate::purpose::{Class, class_of, covers, needs_reason};
@@ -196,16 +196,16 @@ fn may_query(share: &Share, queried: &Queried) -> bool {
         AllowList::Columns(columns) => columns.contains(element),
         AllowList::Elements(types) => {
             let known = types.iter().find(|(kind, _)| *kind == queried.kind);
-            known.is_some_and(|(_, elements)| match elements {
-                Elements::All => true,
-                Elements::These(these) => {
-                    // The two elements that every released resource keeps.
-                    these.contains(element) || ["id", "meta"].contains(&element.as_str())
-                }
+            known.is_some_and(|(_, elements)| {
+                elements.lists(element) || ALWAYS_RELEASED.contains(&element.as_str())
             })
         }
     }
 }
+
+/// The elements that every released resource keeps.
+const ALWAYS_RELEASED: [&str; 6] =
+    ["id", "meta.lastUpdated", "meta.profile", "meta.security", "meta.tag", "meta.versionId"];
 
 /// Where in the allow-list a kind of item stands; 0 for lists that know no kinds. None: withheld.
 pub(super) fn place_of(share: &Share, kind: &str) -> Option<usize> {

@@ -36,7 +36,13 @@ pub(crate) fn people_of_all(
     let found: Vec<_> = placed.iter().map(|it| reach.direct(it.resource)).collect();
     let mut steps_left = STEPS_MAX;
     let people_max = context.limits.people_max;
-    (0..found.len()).map(|index| gather(index, &found, people_max, &mut steps_left)).collect()
+    let gathered = placed.iter().enumerate().map(|(index, it)| {
+        let people = gather(index, &found, people_max, &mut steps_left)?;
+        // Nothing in a Binary says whom it is about but its context (R4 §2.42).
+        let is_binary = it.resource.kind.name == "Binary";
+        if is_binary && people.is_empty() { Err(RecordError::BinaryOfNobody) } else { Ok(people) }
+    });
+    gathered.collect()
 }
 
 /// The NHS numbers of a Patient, without what the subjects file knows. Check digits are not looked

@@ -63,7 +63,7 @@ impl<'a> Resource<'a> {
                 Some(node.string().filter(|id| is_fhir_id(id)).ok_or(RecordError::BadId)?)
             }
         };
-        let labels = read_labels(&members)?;
+        let labels = read_labels(kind, &members)?;
         Ok(Self { node, kind, members, id, contained: Vec::new(), labels })
     }
 
@@ -100,17 +100,45 @@ pub fn is_fhir_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
 }
 
-/// `meta.security`, which has to have its shape: what labels a record must not be overlooked.
-fn read_labels(members: &Members<'_>) -> Result<Vec<Label>, RecordError> {
-    let Some(meta) = get(members, "meta") else { return Ok(Vec::new()) };
-    let meta = meta.members().ok_or(RecordError::MalformedElement)?;
-    let Some(security) = get(&meta, "security") else { return Ok(Vec::new()) };
+/// The code system of confidentiality labels.
+const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+
+/// `meta.security`, and what documents say of themselves. They have to have their shape: what labels
+/// a record must not be overlooked.
+fn read_labels(kind: &ResourceType, members: &Members<'_>) -> Result<Vec<Label>, RecordError> {
     let mut labels = Vec::new();
-    for coding in security.elements().ok_or(RecordError::MalformedElement)? {
+    if let Some(meta) = get(members, "meta") {
+        let meta = meta.members().ok_or(RecordError::MalformedElement)?;
+        if let Some(security) = get(&meta, "security") {
+            read_codings(security, &mut labels)?;
+        }
+    }
+    match kind.name {
+        "DocumentReference" => {
+            let concepts = get(members, "securityLabel").map(Node::one_or_many);
+            for concept in concepts.unwrap_or_default() {
+                let concept = concept.members().ok_or(RecordError::MalformedElement)?;
+                if let Some(codings) = get(&concept, "coding") {
+                    read_codings(codings, &mut labels)?;
+                }
+            }
+        }
+        "Composition" => {
+            let code = text_of(members, "confidentiality")?;
+            let system = CONFIDENTIALITY.to_owned();
+            labels.extend(code.map(|code| Label { system, code: code.into_owned() }));
+        }
+        _ => {}
+    }
+    Ok(labels)
+}
+
+fn read_codings(codings: Node<'_>, labels: &mut Vec<Label>) -> Result<(), RecordError> {
+    for coding in codings.elements().ok_or(RecordError::MalformedElement)? {
         let coding = coding.members().ok_or(RecordError::MalformedElement)?;
         let system = text_of(&coding, "system")?.unwrap_or_default().into_owned();
         let code = text_of(&coding, "code")?.unwrap_or_default().into_owned();
         labels.push(Label { system, code });
     }
-    Ok(labels)
+    Ok(())
 }

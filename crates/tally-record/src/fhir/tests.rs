@@ -2,6 +2,8 @@
 
 mod bundles;
 mod cuts;
+mod naive;
+mod paths;
 mod people;
 mod random;
 
@@ -85,5 +87,5 @@ fn these(names: &[&str]) -> Elements {
 }
 
 fn keep<'v>(elements: &'v Elements, types: &'v [(String, Elements)]) -> Verdict<'v> {
-    Verdict::Keep { elements: elements.into(), types }
+    Verdict::Keep { elements: elements.into(), types, unlocated: false }
 }

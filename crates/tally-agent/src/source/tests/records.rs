@@ -59,6 +59,42 @@ fn only_what_the_agreement_names_leaves() {
 }
 
 #[test]
+fn a_binary_of_nobody_is_as_if_it_were_not_there() {
+    let binary = |id: &str, context: &str| {
+        format!(
+            r#"{{"resourceType":"Binary","id":"{id}","contentType":"text/plain"{context},"data":"SGk="}}"#
+        )
+    };
+    let whose = r#","securityContext":{"reference":"Patient/p1"}"#;
+    let mut desk = Desk::new()
+        .with("records/a.json", &patient("p1", Some("9990000018")))
+        .with("records/b.json", &binary("b1", whose))
+        .with("records/c.json", &binary("b2", ""));
+    desk.fields = AllowList::Elements(vec![("Binary".to_owned(), Elements::All)]);
+    let source = desk.fhir().unwrap();
+    assert_eq!(desk.get(&source, "Binary/b1")["data"], "SGk=");
+    for path in ["Binary/b2", "Binary/unknown"] {
+        let decision = desk.decide(&source, &source.read(&ask(path)).unwrap());
+        assert!(
+            matches!(decision, Decision::Refuse(refused)
+            if refused.refusal() == Refusal::UnknownRecord),
+            "{path}"
+        );
+    }
+    // Named as no type, it stays even where all of its person's records may leave.
+    desk.fields = AllowList::Elements(vec![("Patient".to_owned(), Elements::All)]);
+    let decision = desk.decide(&source, &source.read(&ask("Binary/b1")).unwrap());
+    assert!(matches!(decision, Decision::Refuse(refused)
+        if refused.refusal() == Refusal::TypeNotInAgreement));
+    // Whoever objects keeps it in.
+    desk.fields = AllowList::Elements(vec![("Binary".to_owned(), Elements::All)]);
+    desk.denied = vec!["nhs-number|9990000018"];
+    let decision = desk.decide(&source, &source.read(&ask("Binary/b1")).unwrap());
+    assert!(matches!(decision, Decision::Refuse(refused)
+        if refused.refusal() == Refusal::ConsentDenied));
+}
+
+#[test]
 fn a_permit_for_something_else_releases_nothing() {
     let desk = Desk::new()
         .with("records/a.json", &patient("p1", None))

@@ -117,7 +117,7 @@ fn a_link_says_nothing_of_what_was_searched_and_holds_for_its_path_and_index_alo
     let first = source.read(&ask("Observation?patient=p1&_count=2")).unwrap();
     let second = source.read(&ask(&next)).unwrap();
     assert_eq!(first.queried(), second.queried());
-    assert_eq!(first.queried()[0].element, "subject");
+    assert_eq!(first.queried()[0].element, "subject.reference");
 }
 
 #[test]
@@ -134,6 +134,25 @@ fn who_may_not_see_an_element_may_not_search_by_it() {
         assert!(matches!(decision, Decision::Refuse(refused)
             if refused.refusal() == Refusal::QueryNotPermitted));
     }
+    // Below an element only what is named may be searched by.
+    let by = |path: &str, patient: &[&str], observation: &[&str]| {
+        let mut desk = self::desk();
+        desk.fields = AllowList::Elements(vec![
+            ("Observation".to_owned(), these(observation)),
+            ("Patient".to_owned(), these(patient)),
+        ]);
+        let source = desk.fhir().unwrap();
+        match desk.decide(&source, &source.read(&ask(path)).unwrap()) {
+            Decision::Permit(_) => None,
+            Decision::Refuse(refused) => Some(refused.refusal()),
+        }
+    };
+    let refused = Some(Refusal::QueryNotPermitted);
+    let identifier = format!("Patient?identifier={NHS}|9990000018");
+    assert_eq!(by(&identifier, &["identifier.system", "identifier.value"], &["id"]), None);
+    assert_eq!(by(&identifier, &["identifier.system"], &["id"]), refused);
+    assert_eq!(by("Observation?patient=p1", &["id"], &["subject.reference"]), None);
+    assert_eq!(by("Observation?patient=p1", &["id"], &["subject.display"]), refused);
     // Found by its id, it is cut, and the page says so.
     let found = desk.all_pages(&source, "Observation?_id=o1");
     assert_eq!(found[0]["resource"]["id"], "o1");

@@ -62,6 +62,17 @@ fn a_file_says_what_it_says_in_one_order() {
 }
 
 #[test]
+fn elements_are_named_by_paths() {
+    let agreement = with("\"birthDate\"", "\"address.postalCode\", \"deceased[x]\"").unwrap();
+    let AllowList::Elements(types) = &agreement.shares[0].fields else { panic!("elements") };
+    let (_, patient) = &types[1];
+    let names = ["address.postalCode", "deceased[x]", "identifier", "name"].map(str::to_owned);
+    assert_eq!(*patient, Elements::These(names.to_vec()));
+    assert!(patient.lists("name.family") && patient.lists("address.postalCode"));
+    assert!(!patient.lists("address") && !patient.lists("address.line"));
+}
+
+#[test]
 fn open_data_needs_no_basis() {
     let text = r#"
 tally = 1
@@ -143,6 +154,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("[\"*\"]", "[\"*\", \"code\"]", "Observation[0]: \"*\" stands alone"),
     ("[\"*\"]", "[]", "fields.Observation: is empty"),
+    ("[\"*\"]", "[\"code.\"]", "Observation[0]: expected an element's name, or a path"),
+    ("[\"*\"]", "[\"code coding\"]", "Observation[0]: expected an element's name"),
+    ("[\"*\"]", "[\"_status\"]", "Observation[0]: expected an element's name"),
+    ("[\"*\"]", "[\"a.b.c.d.e.f.g.h.i\"]", "a path of at most 8 names"),
+    ("[\"*\"]", "[\"code\", \"code.text\"]", "code.text says again what code says"),
     ("Observation = ", "observation = ", "the key is no FHIR resource type"),
     ("\"asserted\"", "\"guessed\"", "user_known: expected one of service, asserted, verified"),
     ("\"consent-denied\"", "\"not-signed\"", "overrides[0]: unknown refusal code"),

@@ -7,14 +7,20 @@ use super::*;
 use crate::fhir::{Allowed, Fate, Links, missing_modifiers};
 
 /// A body cut by one allow-list.
-fn cut(body: &str, elements: &Elements, types: &[(String, Elements)]) -> (Fate, Option<String>) {
+pub(super) fn cut(
+    body: &str,
+    elements: &Elements,
+    types: &[(String, Elements)],
+) -> (Fate, Option<String>) {
     let source = Source::new();
     let described = source.describe(body).unwrap();
     let left = described.minimise(&[keep(elements, types)], &Links::default());
     (left.fates[0], left.body.map(|body| String::from_utf8(body).unwrap()))
 }
 
-const MARK: &str =
+pub(super) const MASKED: &str = r#"{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"masked"}]}"#;
+
+pub(super) const MARK: &str =
     r#"{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"REDACTED"}"#;
 
 #[test]
@@ -77,7 +83,7 @@ fn an_unlisted_modifier_keeps_the_whole_record_in() {
 
 #[test]
 fn a_required_element_that_goes_says_that_it_is_masked() {
-    let masked = r#"{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"masked"}]}"#;
+    let masked = MASKED;
     let body = r#"{"resourceType":"Immunization","id":"i","status":"completed","vaccineCode":{"text":"x"},
         "patient":{"reference":"Patient/p"},"occurrenceDateTime":"2020-01-01","_occurrenceDateTime":{"id":"a"},"lotNumber":"7"}"#;
     let (_, left) = cut(body, &these(&["status"]), &[]);
@@ -131,26 +137,41 @@ fn what_is_contained_is_minimised_by_its_own_types_list() {
 }
 
 #[test]
-fn contained_records_of_no_listed_type_leave_as_type_and_id_while_referred_to() {
-    let (_, left) = cut(CONTAINER, &Elements::All, &[]);
-    let left = contained(left);
-    assert_eq!(
-        left,
-        r#"[{"id":"med","resourceType":"Medication"},{"id":"who","resourceType":"Practitioner"}]"#
-    );
-    let few = these(&["status", "intent", "requester"]);
+fn what_is_contained_and_of_no_listed_type_stays_and_what_refers_to_it_is_masked() {
+    let (fate, left) = cut(CONTAINER, &Elements::All, &[]);
+    assert_eq!(fate, Fate::Cut);
+    let left = left.unwrap();
+    assert!(!left.contains("contained") && !left.contains('#'), "{left}");
+    assert!(left.contains(&format!(r#""medicationReference":{MASKED},"#)), "{left}");
+    assert!(left.contains(&format!(r#""requester":{MASKED}"#)), "{left}");
     let types = [("Medication".to_owned(), Elements::All)];
-    let left = contained(cut(CONTAINER, &few, &types).1);
-    assert_eq!(left, r#"[{"id":"who","resourceType":"Practitioner"}]"#);
-    let few = these(&["status", "intent", "subject"]);
-    assert_eq!(contained(cut(CONTAINER, &few, &types).1), "");
+    let (_, left) = cut(CONTAINER, &Elements::All, &types);
+    let left = contained(left);
+    assert!(left.starts_with(r#"[{"code":{"text":"x"},"id":"med","#), "{left}");
+    assert!(left.contains(&format!(r#""itemReference":{MASKED}"#)), "{left}");
+    assert!(!left.contains("deep") && !left.contains("who"), "{left}");
 }
 
 #[test]
-fn a_contained_record_with_an_unlisted_modifier_says_nothing() {
+fn what_is_contained_stays_where_nothing_that_leaves_refers_to_it() {
+    let types = ["Medication", "Practitioner", "Substance"];
+    let types = types.map(|kind| (kind.to_owned(), Elements::All));
+    let few = these(&["contained", "intent", "requester", "status"]);
+    let left = contained(cut(CONTAINER, &few, &types).1);
+    assert!(left.contains("Who") && !left.contains("med") && !left.contains("deep"), "{left}");
+    let few = these(&["contained", "intent", "status", "subject"]);
+    assert_eq!(contained(cut(CONTAINER, &few, &types).1), "");
+    let unlisted = these(&["intent", "requester", "status"]);
+    let left = cut(CONTAINER, &unlisted, &types).1.unwrap();
+    assert!(left.contains(&format!(r#""requester":{MASKED}"#)), "{left}");
+}
+
+#[test]
+fn a_contained_record_with_an_unlisted_modifier_stays() {
     let types = [("Medication".to_owned(), these(&["code"]))];
-    let left = contained(cut(CONTAINER, &Elements::All, &types).1);
-    assert!(left.starts_with(r#"[{"id":"med","resourceType":"Medication"},"#), "{left}");
+    let left = cut(CONTAINER, &Elements::All, &types).1.unwrap();
+    assert!(!left.contains("contained"), "{left}");
+    assert!(left.contains(&format!(r#""medicationReference":{MASKED},"#)), "{left}");
 }
 
 #[test]
@@ -172,8 +193,16 @@ fn whoever_writes_an_agreement_is_told_which_modifiers_it_lacks() {
     let missing = |kind, elements: &Elements| missing_modifiers(kind, elements).unwrap();
     assert_eq!(
         missing("Patient", &these(&["name", "active", "deceased[x]"])),
-        ["implicitRules", "modifierExtension", "link"]
+        ["implicitRules", "link", "modifierExtension"]
     );
     assert!(missing("Patient", &Elements::All).is_empty());
     assert_eq!(missing_modifiers("Nothing", &Elements::All), None);
+}
+
+#[test]
+fn a_reference_that_leaves_in_part_leads_nowhere_that_stays() {
+    let few = these(&["intent", "requester.display", "requester.reference", "status"]);
+    let body = CONTAINER.replace("\"#who\"}", "\"#who\",\"display\":\"Dr\"}");
+    let left = cut(&body, &few, &[]).1.unwrap();
+    assert!(left.contains(r#""requester":{"display":"Dr"}"#), "{left}");
 }

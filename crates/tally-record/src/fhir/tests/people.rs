@@ -259,3 +259,45 @@ fn references_lead_to_the_records_beside_the_body() {
         assert_eq!(people, Err(RecordError::SubjectUnresolved), "{reference}");
     }
 }
+
+#[test]
+fn a_binary_is_about_whom_its_security_context_is_about_and_else_stays() {
+    let mut source = Source::new();
+    source.neighbours = Neighbourhood(Some(Ok(vec![Person::with_number(&number("9990000018"))])));
+    let binary = |context: &str| {
+        let body = format!(
+            r#"{{"resourceType":"Binary","id":"b","contentType":"text/plain"{context},"data":"SGk="}}"#
+        );
+        source.people(&body).map(|people| people.concat())
+    };
+    let to = |reference: &str| format!(r#","securityContext":{{"reference":"{reference}"}}"#);
+    assert_eq!(binary(&to("Encounter/e1")).unwrap(), ["nhs-number|9990000018"]);
+    assert_eq!(binary(&to("Patient/p1")).unwrap(), ["RZ9/Patient|p1"]);
+    for nobody in ["", &to("Organization/o"), &to("DocumentReference/unknown")] {
+        assert_eq!(binary(nobody), Err(RecordError::BinaryOfNobody), "{nobody}");
+    }
+}
+
+#[test]
+fn what_a_document_says_of_its_confidentiality_is_a_label() {
+    let source = Source::new();
+    let labels = |body: &str| {
+        let described = source.describe(body)?;
+        let labels = described.items()[0].labels.iter();
+        Ok(labels.map(|label| format!("{}|{}", label.system, label.code)).collect::<Vec<_>>())
+    };
+    let v3 = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+    let letter = format!(
+        r#"{{"resourceType":"DocumentReference","id":"d","meta":{{"security":[{{"code":"N"}}]}},"securityLabel":[{{"coding":[{{"system":"{v3}","code":"V"}}]}}]}}"#
+    );
+    assert_eq!(labels(&letter).unwrap(), ["|N".to_owned(), format!("{v3}|V")]);
+    let document = r#"{"resourceType":"Composition","id":"c","confidentiality":"R"}"#;
+    assert_eq!(labels(document).unwrap(), [format!("{v3}|R")]);
+    for bad in [
+        r#"{"resourceType":"Composition","id":"c","confidentiality":["R"]}"#,
+        r#"{"resourceType":"DocumentReference","id":"d","securityLabel":["R"]}"#,
+        r#"{"resourceType":"DocumentReference","id":"d","securityLabel":[{"coding":{"code":"R"}}]}"#,
+    ] {
+        assert_eq!(labels(bad), Err(RecordError::MalformedElement), "{bad}");
+    }
+}
