@@ -12,6 +12,7 @@ use tally_core::id::{KeyId, LeafIndex, MemberId, MeshId, NodeId, Salt16, Session
 use tally_core::ledger::{
     Answer, Outcome, Parts, Proposal, RING_LEN_MAX, State, Submission, Verdict,
 };
+use tally_core::record::Confidentiality;
 use tally_core::register::{
     AgreementRecord, Approval, LedgerNode, MemberRecord, MemberStatus, Officer, OrganisationCode,
     RegisterBody, RegisterName, RegisterWrite, agreement_preimage,
@@ -251,6 +252,7 @@ fn agreement(provider: &MemberId, number: u64) -> Agreement {
         offline_emergency: false,
         show_reasons: false,
         condition: String::new(),
+        confidentiality: Confidentiality::Normal,
     };
     Agreement {
         id: agreement_id(provider),

@@ -12,6 +12,7 @@ use tally_core::entry::{
 };
 use tally_core::id::{ExchangeId, LeafIndex, Salt16};
 use tally_core::ledger::{Rejection, Submission, Verdict};
+use tally_core::record::Confidentiality;
 use tally_core::refusal::Refusal;
 use tally_core::register::{
     AgreementRecord, GroupRecord, MemberRecord, MemberStatus, RegisterBody, RegisterRef, Witness,
@@ -391,6 +392,7 @@ fn document(version: u64) -> Agreement {
         offline_emergency: false,
         show_reasons: false,
         condition: String::new(),
+        confidentiality: Confidentiality::Normal,
     };
     Agreement {
         id: "DSA-1".parse().unwrap(),

@@ -11,6 +11,7 @@ use tally_core::entry::{
 };
 use tally_core::id::{KeyId, MemberId, MeshId, NodeId, Salt16, SessionId};
 use tally_core::ledger::{Batch, Surroundings};
+use tally_core::record::Confidentiality;
 use tally_core::register::{
     Approval, LedgerNode, MemberRecord, MemberStatus, Officer, agreement_preimage,
 };
@@ -132,6 +133,7 @@ pub(crate) fn document(number: usize) -> Encoded<Agreement> {
         offline_emergency: false,
         show_reasons: false,
         condition: String::new(),
+        confidentiality: Confidentiality::Normal,
     };
     let agreement = Agreement {
         id: id.parse().unwrap(),

@@ -12,6 +12,7 @@ pub use check::{LIFTABLE, check};
 
 use crate::entry::UserKnown;
 use crate::id::{AgreementId, GroupId, MemberId, Purpose, SourceId};
+use crate::record::Confidentiality;
 use crate::refusal::Refusal;
 use crate::time::Date;
 
@@ -107,6 +108,8 @@ pub struct Share {
     pub show_reasons: bool,
     /// A Cedar condition that narrows, 0 to 4,096 bytes; none is an empty text.
     pub condition: String,
+    /// How confidential a record may be, by its labels, at most.
+    pub confidentiality: Confidentiality,
 }
 
 /// What kind of data a source holds, in the words of the UK GDPR.

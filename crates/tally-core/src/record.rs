@@ -1,7 +1,11 @@
 //! What the core knows of records: never their bytes.
 
+mod confidentiality;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use confidentiality::Confidentiality;
 
 use crate::consent::{Day, Named};
 use crate::id::NhsNumber;

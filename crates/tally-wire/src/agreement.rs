@@ -4,6 +4,7 @@ use tally_core::agreement::{
     Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
 };
 use tally_core::entry::REGISTER_LEN_MAX;
+use tally_core::record::Confidentiality;
 
 use crate::codec::{Ascending, Ascends, Codec, Item, List, Text, array, ascends, numbers, object};
 use crate::error::DecodeError;
@@ -33,11 +34,15 @@ array! { Share {
     overrides: Ascending<0, 64>,
     offline_emergency, show_reasons,
     condition: Text<0, 4096>,
+    confidentiality,
 } }
 
 array! { Basis { article_6, article_9, common_law, power: Text<0, 200> } }
 
 numbers! { DataKind, "kind of data" => { None = 1, Personal = 2, Special = 3 } }
+numbers! { Confidentiality, "confidentiality" => {
+    Unrestricted = 1, Low = 2, Moderate = 3, Normal = 4, Restricted = 5, VeryRestricted = 6,
+} }
 numbers! { Article6, "basis of Art. 6(1)" => {
     Consent = 1, Contract = 2, LegalObligation = 3, VitalInterests = 4, PublicTask = 5,
     LegitimateInterests = 6,

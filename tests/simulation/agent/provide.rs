@@ -184,7 +184,7 @@ impl Agent {
         let decision = match policy::decide(&request, &items, &facts) {
             policy::Decision::Permit(permit) => {
                 let kept = permit.verdicts().zip(&people);
-                let kept = kept.filter(|(verdict, _)| matches!(verdict, Verdict::Keep(_)));
+                let kept = kept.filter(|(verdict, _)| !matches!(verdict, Verdict::Drop(_)));
                 let kept: Vec<_> = kept.map(|(_, person)| *person).collect();
                 let records = permit.records();
                 let streamed = !about_people || exchange.0[0].is_multiple_of(3);

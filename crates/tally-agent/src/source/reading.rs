@@ -206,7 +206,7 @@ impl Whole {
     fn cut_rows(&self, permit: &Permit, body: &[u8], column: &str) -> Result<Cut, Refusal> {
         let released = released(permit.fields())?;
         let left: Vec<_> =
-            permit.verdicts().map(|it| matches!(it, policy::Verdict::Keep(_))).collect();
+            permit.verdicts().map(|it| !matches!(it, policy::Verdict::Drop(_))).collect();
         if left.len() != self.items.len() {
             return Err(Refusal::SourceMalformed);
         }

@@ -19,7 +19,7 @@ use tally_core::policy::{
     Assurance, Decision, Facts, MemberFact, OptOutAnswers, Permit, PersonFact, Request, Snapshot,
     SnapshotAgreement, decide,
 };
-use tally_core::record::Person;
+use tally_core::record::{Confidentiality, Person};
 use tally_core::register::MemberStatus;
 use tally_core::time::{Date, Timestamp};
 use tempfile::TempDir;
@@ -185,6 +185,7 @@ impl Desk {
                 offline_emergency: false,
                 show_reasons: false,
                 condition: String::new(),
+                confidentiality: Confidentiality::Normal,
             }],
         }
     }

@@ -4,12 +4,15 @@
 //! once, each with its place.
 
 use super::check::{check_dates, check_overlaps, check_share};
-use super::words::{ARTICLES_6, ARTICLES_9, COMMON_LAWS, DATA_KINDS, RELATIONSHIPS, USERS_KNOWN};
+use super::words::{
+    ARTICLES_6, ARTICLES_9, COMMON_LAWS, CONFIDENTIALITIES, DATA_KINDS, RELATIONSHIPS, USERS_KNOWN,
+};
 use super::{Agreement, AllowList, Basis, DataKind, Elements, Party, Share};
 use crate::entry::UserKnown;
 pub use crate::file::Problem;
 use crate::file::{self, Keys, Reader, Value};
 use crate::id::{GroupId, MemberId};
+use crate::record::Confidentiality;
 use crate::refusal::Refusal;
 
 /// Bytes of an agreement file at most.
@@ -134,6 +137,10 @@ fn read_share(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Share> {
         None => Some(""),
         Some(it) => reader.text(&it, CONDITION_LEN_MAX),
     };
+    let confidentiality = match reader.optional(&mut keys, "confidentiality") {
+        None => Some(Confidentiality::Normal),
+        Some(it) => reader.word(&it, CONFIDENTIALITIES),
+    };
     reader.close(keys);
     Some(Share {
         provider: provider?,
@@ -150,6 +157,7 @@ fn read_share(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Share> {
         offline_emergency: offline_emergency?,
         show_reasons: show_reasons?,
         condition: condition?.to_owned(),
+        confidentiality: confidentiality?,
     })
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Article6, Article9, CommonLaw, DataKind};
 use crate::entry::UserKnown;
 use crate::file::Words;
+use crate::record::Confidentiality;
 
 pub(super) const DATA_KINDS: Words<DataKind> =
     &[("none", DataKind::None), ("personal", DataKind::Personal), ("special", DataKind::Special)];
@@ -13,6 +14,15 @@ pub(super) const USERS_KNOWN: Words<UserKnown> = &[
     ("service", UserKnown::Service),
     ("asserted", UserKnown::Asserted),
     ("verified", UserKnown::Verified),
+];
+
+pub(super) const CONFIDENTIALITIES: Words<Confidentiality> = &[
+    ("U", Confidentiality::Unrestricted),
+    ("L", Confidentiality::Low),
+    ("M", Confidentiality::Moderate),
+    ("N", Confidentiality::Normal),
+    ("R", Confidentiality::Restricted),
+    ("V", Confidentiality::VeryRestricted),
 ];
 
 pub(super) const RELATIONSHIPS: Words<bool> = &[("none", false), ("required", true)];

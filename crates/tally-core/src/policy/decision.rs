@@ -40,6 +40,7 @@ pub struct Permit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement {
     Keep(usize),
+    KeepUnlocated(usize),
     Drop(Refusal),
 }
 
@@ -48,6 +49,8 @@ pub(super) enum Judgement {
 pub enum Verdict<'a> {
     /// It goes, cut down to this.
     Keep(Keep<'a>),
+    /// It goes, cut down to this, and without all that says where the person is.
+    KeepUnlocated(Keep<'a>),
     /// It stays.
     Drop(Refusal),
 }
@@ -132,7 +135,7 @@ impl Permit {
     /// Items that go.
     #[must_use]
     pub fn records(&self) -> u64 {
-        let kept = self.judgements.iter().filter(|one| matches!(one, Judgement::Keep(_)));
+        let kept = self.judgements.iter().filter(|one| !matches!(one, Judgement::Drop(_)));
         u64::try_from(kept.count()).unwrap_or(u64::MAX)
     }
 
@@ -193,18 +196,24 @@ impl Permit {
     }
 
     fn verdict(&self, judgement: Judgement) -> Verdict<'_> {
-        let place = match judgement {
-            Judgement::Drop(refusal) => return Verdict::Drop(refusal),
-            Judgement::Keep(place) => place,
-        };
+        let dropped = Verdict::Drop(Refusal::TypeNotInAgreement);
+        match judgement {
+            Judgement::Drop(refusal) => Verdict::Drop(refusal),
+            Judgement::Keep(place) => self.keep(place).map_or(dropped, Verdict::Keep),
+            Judgement::KeepUnlocated(place) => {
+                self.keep(place).map_or(dropped, Verdict::KeepUnlocated)
+            }
+        }
+    }
+
+    fn keep(&self, place: usize) -> Option<Keep<'_>> {
         match &self.fields {
-            AllowList::Everything => Verdict::Keep(Keep::All),
-            AllowList::Columns(columns) => Verdict::Keep(Keep::Columns(columns)),
-            AllowList::Elements(types) => match types.get(place) {
-                Some((_, Elements::All)) => Verdict::Keep(Keep::All),
-                Some((_, Elements::These(these))) => Verdict::Keep(Keep::Elements(these)),
-                None => Verdict::Drop(Refusal::TypeNotInAgreement),
-            },
+            AllowList::Everything => Some(Keep::All),
+            AllowList::Columns(columns) => Some(Keep::Columns(columns)),
+            AllowList::Elements(types) => types.get(place).map(|(_, elements)| match elements {
+                Elements::All => Keep::All,
+                Elements::These(these) => Keep::Elements(these),
+            }),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::consent::{Answer, Asked};
 use crate::entry::{Environment, OptOut};
 use crate::id::{CheckDigit, MemberId, NhsNumber};
 use crate::purpose::{Class, Lineage, class_of};
-use crate::record::{Item, Person};
+use crate::record::{Confidentiality, Item, Person};
 use crate::refusal::{Refusal, Scope};
 use crate::register::{CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
 
@@ -83,6 +83,11 @@ impl<'a> Judged<'a> {
             let about = About::Item(place);
             self.reasons.push(Reason { refusal: Refusal::Article6Missing, about });
         }
+        let fit = Fit::of(item, gate.share);
+        if fit == Fit::TooConfidential {
+            let about = About::Item(place);
+            self.reasons.push(Reason { refusal: Refusal::LabelNotReleased, about });
+        }
         for (index, person) in item.people.iter().enumerate() {
             let known = self.people.entry(person).or_insert_with(|| gate.judge(person, item));
             let about = About::Person { item: place, person: index };
@@ -104,7 +109,11 @@ impl<'a> Judged<'a> {
                         known.released = true;
                     }
                 }
-                Judgement::Keep(list)
+                if fit == Fit::Unlocated {
+                    Judgement::KeepUnlocated(list)
+                } else {
+                    Judgement::Keep(list)
+                }
             }
             (Some(refusal), _) => Judgement::Drop(refusal),
             // No list and no reason can't be: no list is a reason.
@@ -119,7 +128,7 @@ impl<'a> Judged<'a> {
         facts: &Facts<'_, R>,
         attempt: &Attempt<'_>,
     ) -> Result<Permit, Vec<Reason>> {
-        let kept = self.judgements.iter().any(|one| matches!(one, Judgement::Keep(_)));
+        let kept = self.judgements.iter().any(|one| !matches!(one, Judgement::Drop(_)));
         // Where there may be people, nothing there and nothing permitted look the same.
         let empty = attempt.share.data == DataKind::None && self.items.is_empty();
         if !kept && !empty {
@@ -200,6 +209,30 @@ fn evidence(share: &Share, request: &Request, answers: &OptOutAnswers) -> Option
         OptOutAnswers::Exempt(why) => Some(OptOut::Exempt(*why)),
         // Nothing is permitted then.
         OptOutAnswers::Unavailable => None,
+    }
+}
+
+/// How an item's labels fit what a share lets out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Fits,
+    /// A Patient who is restricted: the Personal Demographics Service still gives out who it is.
+    Unlocated,
+    TooConfidential,
+}
+
+impl Fit {
+    fn of(item: &Item, share: &Share) -> Self {
+        let level = item.confidentiality();
+        if level <= share.confidentiality {
+            return Self::Fits;
+        }
+        let patient = item.kind == "Patient" && level == Confidentiality::Restricted;
+        if patient && share.confidentiality == Confidentiality::Normal {
+            Self::Unlocated
+        } else {
+            Self::TooConfidential
+        }
     }
 }
 

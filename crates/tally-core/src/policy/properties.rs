@@ -2,13 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::samples::{PEOPLE, Scenario, fresh, item, scenario};
+use super::samples::{PEOPLE, Scenario, confidentiality_label, fresh, item, scenario};
 use super::*;
 use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, LIFTABLE, Share};
 use crate::consent::tests::{any_directive, is_denial};
-use crate::consent::{Actors, CONFIDENTIALITY, Directive, Directives, Effect, Simple};
+use crate::consent::{Actors, Directive, Directives, Effect, Simple};
 use crate::entry::Environment;
-use crate::record::Label;
+use crate::record::Confidentiality;
 use crate::time::{Date, Timestamp};
 
 const KINDS: [&str; 3] = ["Condition", "Observation", "Patient"];
@@ -81,12 +81,14 @@ fn any_fields() -> impl Strategy<Value = AllowList> {
 
 fn any_item() -> impl Strategy<Value = Item> {
     let people = prop::sample::subsequence(PEOPLE.to_vec(), 0..3);
-    let label = prop::option::of(prop::sample::select(vec!["N", "R"]));
-    (prop::sample::select(KINDS.to_vec()), people, label).prop_map(|(kind, people, code)| {
-        let system = CONFIDENTIALITY.to_owned();
-        let label = code.map(|code| Label { system, code: code.to_owned() });
-        Item { labels: label.into_iter().collect(), ..item(kind, &people) }
-    })
+    let label = prop::sample::select(vec!["L", "N", "R", "V"]);
+    (prop::sample::select(KINDS.to_vec()), people, prop::option::weighted(0.3, label)).prop_map(
+        |(kind, people, label)| {
+            let mut item = item(kind, &people);
+            item.labels.extend(label.map(confidentiality_label));
+            item
+        },
+    )
 }
 
 /// What goes of one item: none of it, all of it, or these names.
@@ -101,8 +103,11 @@ fn goes(decision: &Decision, items: usize) -> Vec<Goes> {
     let Decision::Permit(permit) = decision else { return vec![Goes::Nothing; items] };
     let verdicts = permit.verdicts().map(|verdict| match verdict {
         Verdict::Drop(_) => Goes::Nothing,
-        Verdict::Keep(Keep::All) => Goes::All,
-        Verdict::Keep(Keep::Elements(names) | Keep::Columns(names)) => Goes::These(names.to_vec()),
+        // At most this.
+        Verdict::Keep(keep) | Verdict::KeepUnlocated(keep) => match keep {
+            Keep::All => Goes::All,
+            Keep::Elements(names) | Keep::Columns(names) => Goes::These(names.to_vec()),
+        },
     });
     verdicts.collect()
 }
@@ -126,6 +131,7 @@ fn narrow(share: &mut Share, how: u8) {
         5 => share.basis.common_law = None,
         6 => share.confidential = true,
         7 => drop(share.overrides.pop()),
+        8 => share.confidentiality = Confidentiality::Low,
         _ => match &mut share.fields {
             // Of data about people it releases nothing, so that any column would be more.
             AllowList::Everything if share.data != DataKind::None => {}
@@ -201,7 +207,7 @@ proptest! {
     #[test]
     fn a_narrower_agreement_never_releases_more(
         mut scenario in any_scenario(),
-        how in 0..9_u8,
+        how in 0..10_u8,
         breaks in any::<bool>(),
     ) {
         if breaks {
@@ -290,7 +296,7 @@ proptest! {
         let consents = names.iter().any(|name| name.starts_with("consent/RZ9/"));
         prop_assert_eq!(consents, scenario.share().data != DataKind::None);
         let kept = scenario.items.iter().zip(permit.verdicts());
-        let kept = kept.filter(|(_, verdict)| matches!(verdict, Verdict::Keep(_)));
+        let kept = kept.filter(|(_, verdict)| !matches!(verdict, Verdict::Drop(_)));
         for person in kept.flat_map(|(item, _)| &item.people) {
             let number = scenario.people[person].consent_register;
             let name = format!("consent/RZ9/{number}");

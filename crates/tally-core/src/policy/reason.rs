@@ -76,6 +76,7 @@ pub(super) const fn stage(refusal: Refusal) -> u8 {
         Refusal::ConsentAbsent => 54,
         Refusal::PolicyForbids => 55,
         Refusal::NotOnePerson => 56,
+        Refusal::LabelNotReleased => 57,
         // nothing was there, or no gate of this module says it
         _ => 60,
     }

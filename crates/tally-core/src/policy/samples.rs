@@ -6,7 +6,7 @@ use super::*;
 use crate::agreement::*;
 use crate::consent::{Actors, Directives, Effect, Simple};
 use crate::entry::{Environment, OptOutCheck, OptOutChecks};
-use crate::record::{Facets, Person};
+use crate::record::{Confidentiality, Facets, Label, Person};
 use crate::register::MemberStatus;
 use crate::time::{Date, Timestamp};
 
@@ -109,6 +109,12 @@ pub(crate) fn item(kind: &str, people: &[&str]) -> Item {
     }
 }
 
+/// A label of v3-Confidentiality.
+pub(crate) fn confidentiality_label(code: &str) -> Label {
+    let system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality".to_owned();
+    Label { system, code: code.to_owned() }
+}
+
 pub(crate) fn scenario() -> Scenario {
     let active = |version| MemberFact {
         version,
@@ -209,6 +215,7 @@ pub(crate) fn agreement() -> Agreement {
             offline_emergency: false,
             show_reasons: false,
             condition: String::new(),
+            confidentiality: Confidentiality::Normal,
         }],
     }
 }

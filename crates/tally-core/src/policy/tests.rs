@@ -1,14 +1,16 @@
 mod glass;
+mod labels;
 mod opt_out;
 
 use std::collections::BTreeSet;
 
 use super::reason::stage;
-use super::samples::{PEOPLE, Scenario, item, scenario};
+use super::samples::{PEOPLE, Scenario, confidentiality_label, item, scenario};
 use super::*;
 use crate::agreement::{AllowList, Article6, CommonLaw, DataKind, Elements, Party};
 use crate::consent::{Directives, Effect, Ruling};
 use crate::entry::Environment;
+use crate::record::Confidentiality;
 use crate::register::MemberStatus;
 use crate::time::Date;
 
@@ -85,12 +87,21 @@ const REFUSALS: &[(Refusal, Bend)] = &[
     (Refusal::ConsentAbsent, |s| s.about("TREAT", CommonLaw::ExplicitConsent)),
     (Refusal::ConsentAbsent, |s| s.about("HRESCH", CommonLaw::ExplicitConsent)),
     (Refusal::PolicyForbids, |s| s.person(0).own_policy_forbids = true),
+    (Refusal::LabelNotReleased, |s| s.items = vec![labelled("Observation", "R")]),
+    (Refusal::LabelNotReleased, |s| s.items = vec![labelled("Patient", "V")]),
     (Refusal::UnknownRecord, |s| s.items.clear()),
     (Refusal::UnknownRecord, |s| s.items = vec![item("Condition", &PEOPLE[..1])]),
 ];
 
 fn queried(kind: &str, element: &str) -> Queried {
     Queried { kind: kind.to_owned(), element: element.to_owned() }
+}
+
+/// An item about the first person, with a label of v3-Confidentiality.
+fn labelled(kind: &str, code: &str) -> Item {
+    let mut item = item(kind, &PEOPLE[..1]);
+    item.labels.push(confidentiality_label(code));
+    item
 }
 
 fn bent(bend: Bend) -> Scenario {

@@ -201,6 +201,10 @@ refusals! {
     BasisWithdrawn = 61, "basis-withdrawn", Caller, 403, "suppressed", Organisation, ProviderIgLead;
         "What permitted this was withdrawn before or while it was released."
         "Ask again to see what is still permitted."
+    // labels
+    LabelNotReleased = 62, "label-not-released", Caller, 404, "not-found", Person, ProviderCaldicott;
+        "The record is labelled more confidential than the agreement lets out."
+        "Amend the agreement's confidentiality, if its purpose needs such records."
     // operation
     LedgerUnavailable = 70, "ledger-unavailable", Environment, 503, "transient", Operation, LedgerOperators;
         "The ledger did not answer in time, and nothing leaves without its entry."

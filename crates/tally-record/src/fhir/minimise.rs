@@ -79,6 +79,7 @@ impl<'v> Verdict<'v> {
     pub fn of_policy(verdict: policy::Verdict<'v>, types: &'v [(String, Elements)]) -> Self {
         match verdict {
             policy::Verdict::Keep(keep) => Self::keep(keep, types, false),
+            policy::Verdict::KeepUnlocated(keep) => Self::keep(keep, types, true),
             policy::Verdict::Drop(refusal) if refusal.scope() == Scope::Person => Self::Hide,
             policy::Verdict::Drop(_) => Self::Drop,
         }

@@ -114,7 +114,7 @@ fn read_labels(kind: &ResourceType, members: &Members<'_>) -> Result<Vec<Label>,
         }
     }
     match kind.name {
-        "DocumentReference" => {
+        "DocumentReference" if has_document(members) => {
             let concepts = get(members, "securityLabel").map(Node::one_or_many);
             for concept in concepts.unwrap_or_default() {
                 let concept = concept.members().ok_or(RecordError::MalformedElement)?;
@@ -131,6 +131,17 @@ fn read_labels(kind: &ResourceType, members: &Members<'_>) -> Result<Vec<Label>,
         _ => {}
     }
     Ok(labels)
+}
+
+/// Whether a document stands in its reference: else its labels are those of something elsewhere, as
+/// in the pointers of the National Record Locator, which are there to be found.
+fn has_document(members: &Members<'_>) -> bool {
+    let contents = get(members, "content").map(Node::one_or_many).unwrap_or_default();
+    let attachments = contents
+        .into_iter()
+        .filter_map(|content| get(&content.members()?, "attachment").map(Node::one_or_many));
+    let mut attachments = attachments.flatten().filter_map(Node::members);
+    attachments.any(|attachment| get(&attachment, "data").is_some())
 }
 
 fn read_codings(codings: Node<'_>, labels: &mut Vec<Label>) -> Result<(), RecordError> {

@@ -12,6 +12,7 @@ use tally_core::entry::{
     Seal, SessionStart, UserKnown, batch_preimage, session_preimage,
 };
 use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, NodeId, Salt16, SessionId};
+use tally_core::record::Confidentiality;
 use tally_core::refusal::Refusal;
 use tally_core::register::{
     AgreementRecord, Approval, Assessment, AssessmentStatus, GroupRecord, LedgerNode, MemberRecord,
@@ -323,6 +324,7 @@ fn share() -> Share {
         offline_emergency: false,
         show_reasons: false,
         condition: "context.records <= 1000".to_owned(),
+        confidentiality: Confidentiality::Normal,
     }
 }
 
@@ -335,6 +337,7 @@ pub(crate) fn agreement() -> Agreement {
         fields: AllowList::Everything,
         overrides: vec![],
         condition: String::new(),
+        confidentiality: Confidentiality::Normal,
         ..share()
     };
     let columns = Share {

@@ -73,6 +73,15 @@ fn elements_are_named_by_paths() {
 }
 
 #[test]
+fn what_may_be_restricted_is_said_and_is_else_normal() {
+    let level = |text: &str| with("relationship = ", text).unwrap().shares[0].confidentiality;
+    assert_eq!(level("relationship = "), Confidentiality::Normal);
+    assert_eq!(level("confidentiality = \"R\"\nrelationship = "), Confidentiality::Restricted);
+    let found = wrong("relationship = ", "confidentiality = \"S\"\nrelationship = ");
+    assert!(found[0].contains("confidentiality: expected one of U, L, M, N, R, V"), "{found:?}");
+}
+
+#[test]
 fn open_data_needs_no_basis() {
     let text = r#"
 tally = 1

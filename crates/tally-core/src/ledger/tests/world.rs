@@ -14,6 +14,7 @@ use crate::entry::{
     batch_preimage, session_preimage,
 };
 use crate::id::*;
+use crate::record::Confidentiality;
 use crate::refusal::Refusal;
 use crate::register::*;
 
@@ -109,6 +110,7 @@ pub(crate) fn agreement() -> Agreement {
         offline_emergency: false,
         show_reasons: false,
         condition: String::new(),
+        confidentiality: Confidentiality::Normal,
     };
     Agreement {
         id: id("DSA-1"),

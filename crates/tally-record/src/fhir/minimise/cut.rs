@@ -17,9 +17,19 @@ const ALWAYS: &[&str] = &["resourceType", "id"];
 const ALWAYS_OF_META: &[&str] = &["versionId", "lastUpdated", "profile", "security", "tag"];
 
 /// Elements of a Patient that say where a person is, or who knows it: what the Personal Demographics
-/// Service leaves out of the record of a person who is restricted (`meta.security` R). Extensions
-/// may: the nominated pharmacy and the place of birth are some.
+/// Service leaves out of the record of a person who is restricted (`meta.security` R).
 const LOCATING: &[&str] = &[
+    "address",
+    "contact",
+    "contained",
+    "generalPractitioner",
+    "managingOrganization",
+    "photo",
+    "telecom",
+];
+
+/// The same with extensions: the nominated pharmacy and the place of birth are some.
+const LOCATING_WITH_EXTENSIONS: &[&str] = &[
     "address",
     "contact",
     "contained",
@@ -29,6 +39,21 @@ const LOCATING: &[&str] = &[
     "photo",
     "telecom",
 ];
+
+/// Extensions of a restricted Patient that the service gives out.
+const UNLOCATED_EXTENSIONS: [&str; 1] =
+    ["https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-DeathNotificationStatus"];
+
+/// What stays of a Patient who is restricted.
+fn locating(patient: &Resource<'_>) -> &'static [&'static str] {
+    let extensions = get(&patient.members, "extension").map(Node::one_or_many);
+    let given_out = extensions.unwrap_or_default().into_iter().all(|extension| {
+        let members = extension.members().unwrap_or_default();
+        let url = get(&members, "url").and_then(Node::string);
+        url.is_some_and(|url| UNLOCATED_EXTENSIONS.contains(&url.as_ref()))
+    });
+    if given_out { LOCATING } else { LOCATING_WITH_EXTENSIONS }
+}
 
 /// An allow-list at work on one resource.
 #[derive(Clone, Copy)]
@@ -70,7 +95,7 @@ impl<'v> Cut<'v> {
     /// What is listed of the elements of the resource.
     fn paths(self, resource: &Resource<'_>) -> Paths<'v> {
         let hides = self.unlocated && resource.kind.name == "Patient";
-        let never = if hides { LOCATING } else { &[] };
+        let never = if hides { locating(resource) } else { &[] };
         match self.elements {
             Allowed::All => Paths { all: true, never, ..Paths::default() },
             Allowed::These(these) => {

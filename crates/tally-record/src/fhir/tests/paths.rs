@@ -258,3 +258,20 @@ fn what_says_where_a_restricted_patient_is_stays_whatever_is_listed() {
         );
     }
 }
+
+#[test]
+fn a_restricted_patient_who_says_nothing_of_where_they_are_leaves_whole() {
+    let body = |url: &str| {
+        format!(
+            r#"{{"resourceType":"Patient","id":"p","gender":"male","extension":[{{"url":"{url}"}}]}}"#
+        )
+    };
+    let fate = |body: &str| {
+        let elements = Elements::All;
+        let verdict = Verdict::Keep { elements: (&elements).into(), types: &[], unlocated: true };
+        Source::new().describe(body).unwrap().fates(&[verdict])
+    };
+    let core = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-";
+    assert_eq!(fate(&body(&format!("{core}DeathNotificationStatus"))), [Fate::Whole]);
+    assert_eq!(fate(&body(&format!("{core}NominatedPharmacy"))), [Fate::Cut]);
+}

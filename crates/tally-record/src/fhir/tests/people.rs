@@ -288,15 +288,17 @@ fn what_a_document_says_of_its_confidentiality_is_a_label() {
     };
     let v3 = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
     let letter = format!(
-        r#"{{"resourceType":"DocumentReference","id":"d","meta":{{"security":[{{"code":"N"}}]}},"securityLabel":[{{"coding":[{{"system":"{v3}","code":"V"}}]}}]}}"#
+        r#"{{"resourceType":"DocumentReference","id":"d","meta":{{"security":[{{"code":"N"}}]}},"securityLabel":[{{"coding":[{{"system":"{v3}","code":"V"}}]}}],"content":[{{"attachment":{{"data":"SGk="}}}}]}}"#
     );
     assert_eq!(labels(&letter).unwrap(), ["|N".to_owned(), format!("{v3}|V")]);
+    let pointer = letter.replace("data", "url");
+    assert_eq!(labels(&pointer).unwrap(), ["|N"], "its document is elsewhere");
     let document = r#"{"resourceType":"Composition","id":"c","confidentiality":"R"}"#;
     assert_eq!(labels(document).unwrap(), [format!("{v3}|R")]);
     for bad in [
         r#"{"resourceType":"Composition","id":"c","confidentiality":["R"]}"#,
-        r#"{"resourceType":"DocumentReference","id":"d","securityLabel":["R"]}"#,
-        r#"{"resourceType":"DocumentReference","id":"d","securityLabel":[{"coding":{"code":"R"}}]}"#,
+        r#"{"resourceType":"DocumentReference","id":"d","securityLabel":["R"],"content":[{"attachment":{"data":""}}]}"#,
+        r#"{"resourceType":"DocumentReference","id":"d","securityLabel":[{"coding":{"code":"R"}}],"content":[{"attachment":{"data":""}}]}"#,
     ] {
         assert_eq!(labels(bad), Err(RecordError::MalformedElement), "{bad}");
     }

@@ -1,0 +1,187 @@
+//! What of a record crosses where the agreement names parts of it, labels keep it in, or nothing says
+//! whose it is; and that none of it is told by an answer that says no.
+
+use serde_json::{Value, json};
+use tally_tests::dev::{Answer, Dev, Files};
+
+use super::TALLY;
+use super::world::{COUNCIL, PROVIDER, TREAT, care_share, verifies};
+
+const MESH: &str = r#"
+tally = 1
+mesh = "dev.example"
+environment = "test"
+ledger_nodes = 1
+agreements = ["care.toml"]
+
+[[member]]
+id = "RZ9"
+name = "Anytown Hospitals NHS Trust (fictional)"
+codes = { ods = "RZ9" }
+
+[[member.source]]
+id = "fhir"
+kind = "fhir-directory"
+path = "rz9"
+
+[[member]]
+id = "LZ9"
+name = "Anytown City Council (fictional)"
+codes = { ods = "LZ9" }
+"#;
+
+const CARE: &str = r#"
+tally = 1
+id = "DSA-CARE"
+version = 1
+title = "Where people live, and no more than that"
+start = 2025-01-01
+review = 2099-06-30
+end = 2099-12-31
+parties = ["RZ9", "LZ9"]
+"#;
+
+const FIELDS: &str = r#"fields = { Patient = ["active", "address.postalCode", "address.use", "birthDate", "identifier", "name.family", "name.use", "telecom"], Observation = ["*"], Binary = ["*"], DocumentReference = ["content", "status", "subject"] }"#;
+
+const V3: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+
+fn labelled(mut record: Value, code: &str) -> Value {
+    record["meta"] = json!({ "security": [{ "system": V3, "code": code }] });
+    record
+}
+
+fn patient(id: &str, number: &str) -> Value {
+    json!({
+        "resourceType": "Patient", "id": id, "active": true,
+        "identifier": [{ "system": "https://fhir.nhs.uk/Id/nhs-number", "value": number }],
+        "name": [{ "use": "usual", "family": "Quillfeather", "given": ["Ottilie"] }],
+        "telecom": [{ "system": "phone", "value": "01632 960101" }],
+        "address": [
+            { "use": "home", "line": ["1 Mill Lane"], "city": "Anytown", "postalCode": "ZZ1 1ZZ" },
+            { "use": "old", "postalCode": "ZZ2 2ZZ" },
+        ],
+        "birthDate": "1941-03-14",
+        "generalPractitioner": [{ "display": "Dr Umber" }],
+    })
+}
+
+fn observation(id: &str, patient: &str) -> Value {
+    json!({
+        "resourceType": "Observation", "id": id, "status": "final",
+        "code": { "text": "Zinc in a made-up sample" },
+        "subject": { "reference": format!("Patient/{patient}") },
+    })
+}
+
+fn files() -> Files {
+    let letter = json!({
+        "resourceType": "DocumentReference", "id": "letter", "status": "current",
+        "subject": { "reference": "Patient/pat-a" },
+        "content": [{ "attachment": { "contentType": "text/plain", "url": "Binary/bin-a", "title": "Letter" } }],
+    });
+    let binary = |id: &str| json!({ "resourceType": "Binary", "id": id, "contentType": "text/plain", "data": "SGk=" });
+    let mut of_a = binary("bin-a");
+    of_a["securityContext"] = json!({ "reference": "DocumentReference/letter" });
+    let records = [
+        patient("pat-a", "9990000018"),
+        labelled(patient("pat-restricted", "9990000026"), "R"),
+        labelled(patient("pat-hidden", "9990000034"), "V"),
+        observation("obs-open", "pat-a"),
+        labelled(observation("obs-secret", "pat-a"), "R"),
+        labelled(observation("obs-hidden", "pat-hidden"), "R"),
+        letter,
+        of_a,
+        binary("bin-nobody"),
+    ];
+    let care = format!("{CARE}{}", care_share("fhir", COUNCIL, FIELDS));
+    let files = Files::new(MESH).with("care.toml", care);
+    records.iter().enumerate().fold(files, |files, (place, record)| {
+        files.with(&format!("rz9/{place}.json"), record.to_string())
+    })
+}
+
+async fn get(dev: &Dev, path: &str) -> Answer {
+    dev.get(COUNCIL, &format!("/fhir/{PROVIDER}/{path}"), TREAT).await.unwrap()
+}
+
+async fn released(dev: &Dev, path: &str) -> Value {
+    let answer = get(dev, path).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.code());
+    answer.json()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_of_a_record_crosses_than_paths_labels_and_contexts_let() {
+    let dev = Dev::start(TALLY, &files()).await.unwrap();
+    elements_cross_by_their_paths(&dev).await;
+    labels_keep_in(&dev).await;
+    attachments_and_binaries(&dev).await;
+    a_no_tells_nothing(&dev).await;
+    verifies(&dev).await;
+}
+
+async fn elements_cross_by_their_paths(dev: &Dev) {
+    let left = released(dev, "Patient/pat-a").await;
+    let homes = json!([{ "use": "home", "postalCode": "ZZ1 1ZZ" }, { "use": "old", "postalCode": "ZZ2 2ZZ" }]);
+    assert_eq!(left["address"], homes);
+    assert_eq!(left["name"], json!([{ "use": "usual", "family": "Quillfeather" }]));
+    assert_eq!(left["meta"]["security"][0]["code"], "REDACTED");
+    assert!(left.get("generalPractitioner").is_none(), "{left}");
+}
+
+async fn labels_keep_in(dev: &Dev) {
+    let left = released(dev, "Patient/pat-restricted").await;
+    assert_eq!(left["name"][0]["family"], "Quillfeather");
+    for located in ["address", "telecom", "generalPractitioner"] {
+        assert!(left.get(located).is_none(), "{left}");
+    }
+    // A search answers with what is left, as if the rest were not there.
+    let found = released(dev, "Observation?patient=pat-a").await;
+    let ids: Vec<_> = found["entry"].as_array().unwrap().iter().collect();
+    assert_eq!((ids.len(), &found["total"]), (1, &json!(1)), "{found}");
+    assert_eq!(ids[0]["resource"]["id"], "obs-open");
+    assert!(!found.to_string().contains("REDACTED"), "{found}");
+}
+
+async fn attachments_and_binaries(dev: &Dev) {
+    let letter = released(dev, "DocumentReference/letter").await;
+    let described = json!({ "contentType": "text/plain", "title": "Letter" });
+    assert_eq!(letter["content"][0]["attachment"], described);
+    assert_eq!(released(dev, "Binary/bin-a").await["data"], "SGk=");
+}
+
+/// What is kept in is answered as what was never there: to the byte, but for the exchange's id.
+async fn a_no_tells_nothing(dev: &Dev) {
+    let pairs = [
+        ("Observation/obs-secret", "Observation/obs-nowhere"),
+        ("Observation?_id=obs-secret", "Observation?_id=obs-nowhere"),
+        ("Observation?patient=pat-hidden", "Observation?patient=pat-nowhere"),
+        ("Patient/pat-hidden", "Patient/pat-nowhere"),
+        ("Patient/pat-hidden/$everything", "Patient/pat-nowhere/$everything"),
+        ("Binary/bin-nobody", "Binary/bin-nowhere"),
+    ];
+    for (kept, unknown) in pairs {
+        let (kept_in, unheard_of) = (get(dev, kept).await, get(dev, unknown).await);
+        assert_eq!((kept_in.status, kept_in.code().as_str()), (404, "not-available"), "{kept}");
+        assert_eq!(plain(&kept_in), plain(&unheard_of), "{kept}");
+    }
+    // Nor does the ledger tell which of the two it was.
+    let rows = dev.rows().await.unwrap();
+    let refused: Vec<_> = rows.iter().filter(|row| row["outcome"] == "refuse").collect();
+    assert!(refused.len() >= 2 * pairs.len(), "{refused:?}");
+    for row in refused {
+        let code = if row["half"] == "provider" { "person-level" } else { "not-available" };
+        assert_eq!(row["code"], code, "{row:?}");
+        assert_eq!((&row["people"], &row["records"]), (&json!(0), &json!(0)), "{row:?}");
+    }
+}
+
+/// An answer without what is another with each exchange.
+fn plain(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
+    let exchange = answer.header("tally-exchange");
+    let same = |text: &str| text.replace(exchange, "EXCHANGE");
+    let headers = answer.headers.iter().filter(|(name, _)| *name != "date");
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), same(value.to_str().unwrap_or_default())));
+    (answer.status, headers.collect(), same(&String::from_utf8_lossy(&answer.body)))
+}
