@@ -11,6 +11,7 @@ mod counts;
 mod erasing;
 mod glass;
 mod halves;
+mod minimised;
 mod needles;
 mod officers;
 mod opt_out;
