@@ -8,6 +8,8 @@
 #![allow(unreachable_pub, reason = "the same")]
 #![allow(unused_qualifications, reason = "the same: what they make is qualified")]
 
+mod minimising;
+
 use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
@@ -52,5 +54,6 @@ mod applying {
 }
 
 use applying::pieces as applying_pieces;
+use minimising::pieces as minimising_pieces;
 
-main!(library_benchmark_groups = [pieces, applying_pieces]);
+main!(library_benchmark_groups = [pieces, applying_pieces, minimising_pieces]);
