@@ -89,6 +89,9 @@ pub(super) fn compare(
             parts.withheld.push(name.clone());
         }
     }
+    // In whatever order the source has them.
+    parts.released.sort();
+    parts.withheld.sort();
     for name in ["resourceType", "id"] {
         ensure(came.get(name) == all.get(name), format!("{name} as in the source"), "another")?;
     }
