@@ -21,7 +21,7 @@ object! { Agreement = 40, 1, REGISTER_LEN_MAX => {
     title: Text<1, 200>,
     start, review, end,
     dpia: Text<0, 200>,
-    parties: Ascending<2, 64>,
+    parties: Ascending<1, 64>,
     shares: List<1, 64>,
 } }
 

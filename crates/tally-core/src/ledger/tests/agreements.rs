@@ -187,3 +187,98 @@ fn a_document_has_parties_shares_and_an_end_after_its_start() {
         assert_eq!(written(&mut world, "RZ9", write), Err(Rejection::AgreementMalformed));
     }
 }
+
+/// The agreement without QX1, signed by both others; and the version by which QX1 joins it.
+fn joined() -> (World, Agreement) {
+    let mut world = World::founded();
+    let mut before = agreement();
+    before.parties.retain(|party| *party != Party::Member(id("QX1")));
+    let write = world.agreement_write(before.clone(), &["LZ9", "RZ9"]);
+    assert_eq!(written(&mut world, "RZ9", write), Ok(()));
+    let mut after = Agreement { version: 2, ..before };
+    after.parties = agreement().parties;
+    let joins = Party::Member(id("QX1"));
+    for share in &mut after.shares {
+        if !share.requesters.contains(&joins) {
+            share.requesters.push(joins.clone());
+            share.requesters.sort();
+        }
+    }
+    (world, after)
+}
+
+/// The write by which a member joins, with what the others had signed before.
+fn accession(world: &World, document: &Agreement, signed: &[&str], kept: &[&str]) -> RegisterWrite {
+    let mut write = world.agreement_write(document.clone(), signed);
+    let (_, standing) = world.state.registers().agreement(&id("DSA-1")).unwrap();
+    let kept = standing.iter().filter(|it| kept.contains(&it.member.as_str()));
+    write.approvals.extend(kept.cloned());
+    write.approvals.sort_by(|one, other| one.member.cmp(&other.member));
+    write
+}
+
+#[test]
+fn a_new_party_accedes_with_its_own_signature_and_the_providers_acceptance() {
+    let (mut world, document) = joined();
+    let write = accession(&world, &document, &["QX1", "RZ9"], &["LZ9"]);
+    assert_eq!(written(&mut world, "QX1", write), Ok(()));
+    // Nothing changed for those who were there: they need not sign again.
+    assert_eq!(signers(&world), ["LZ9", "QX1", "RZ9"]);
+}
+
+#[test]
+fn nobody_accedes_without_the_providers_or_without_signing() {
+    for (signed, kept) in
+        [(&["QX1"][..], &["LZ9", "RZ9"][..]), (&["RZ9"], &["LZ9"]), (&[], &["LZ9", "RZ9"])]
+    {
+        let (mut world, document) = joined();
+        let write = accession(&world, &document, signed, kept);
+        assert_eq!(written(&mut world, "QX1", write), Err(Rejection::NotAParty), "{signed:?}");
+        let write = accession(&world, &document, signed, kept);
+        assert_eq!(
+            written(&mut world, "RZ9", write),
+            Err(Rejection::ApprovalInvalid),
+            "{signed:?}"
+        );
+    }
+}
+
+#[test]
+fn whoever_was_no_party_puts_no_agreement_out_of_force() {
+    let (mut world, document) = joined();
+    let write = world.agreement_write(document, &["QX1"]);
+    assert_eq!(written(&mut world, "QX1", write), Err(Rejection::NotAParty));
+}
+
+#[test]
+fn an_accession_changes_nothing_else() {
+    let spoils: [fn(&mut Agreement); 5] = [
+        |it| it.end = "2099-12-31".parse().unwrap(),
+        |it| it.title = "Something more".to_owned(),
+        |it| it.shares[0].purposes = vec!["local:PLANNING".parse().unwrap()],
+        |it| it.shares[0].condition = "true".into(),
+        |it| it.shares.push(it.shares[0].clone()),
+    ];
+    for spoil in spoils {
+        let (mut world, mut document) = joined();
+        spoil(&mut document);
+        let write = accession(&world, &document, &["QX1", "RZ9"], &["LZ9"]);
+        assert_eq!(written(&mut world, "RZ9", write), Err(Rejection::ApprovalInvalid));
+    }
+}
+
+#[test]
+fn a_group_alone_may_hold_all_parties() {
+    let mut world = World::founded();
+    let members = ["LZ9", "RZ9"].map(id).to_vec();
+    let group = RegisterBody::Group(GroupRecord { id: id("boards"), members });
+    let write = world.next_write(name("group/boards"), group);
+    let write = world.approved(write, &["LZ9", "QX1"]);
+    world.write("QX1", write).unwrap();
+    let with = |party| Agreement { parties: vec![party], ..agreement() };
+    let write = world.agreement_write(with(Party::Group(id("boards"))), &["LZ9", "RZ9"]);
+    assert_eq!(written(&mut world, "RZ9", write), Ok(()));
+    let mut world = World::founded();
+    let write = world.agreement_write(with(Party::Member(id("RZ9"))), &["RZ9"]);
+    assert_eq!(written(&mut world, "RZ9", write), Err(Rejection::AgreementMalformed));
+}
