@@ -3,7 +3,8 @@
 
 use tally_core::Encoded;
 use tally_core::agreement::{
-    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
+    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, Condition, DataKind, Elements,
+    Party, Share,
 };
 use tally_core::entry::{
     Algorithm, Environment, Genesis, Lane, SessionStart, UserKnown, session_preimage,
@@ -251,7 +252,7 @@ fn agreement(provider: &MemberId, number: u64) -> Agreement {
         overrides: Vec::new(),
         offline_emergency: false,
         show_reasons: false,
-        condition: String::new(),
+        condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
     };
     Agreement {

@@ -4,7 +4,8 @@
 mod opt_out;
 
 use tally_core::agreement::{
-    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
+    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, Condition, DataKind, Elements,
+    Party, Share,
 };
 use tally_core::entry::{
     Action, AgreementRef, Close, Entry, Flags, Genesis, How, Lane, Outcome, ProviderHalf,
@@ -391,7 +392,7 @@ fn document(version: u64) -> Agreement {
         overrides: vec![],
         offline_emergency: false,
         show_reasons: false,
-        condition: String::new(),
+        condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
     };
     Agreement {

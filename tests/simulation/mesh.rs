@@ -3,7 +3,8 @@
 
 use tally_core::Encoded;
 use tally_core::agreement::{
-    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
+    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, Condition, DataKind, Elements,
+    Party, Share,
 };
 use tally_core::entry::{
     Algorithm, Entry, Environment, Genesis, Lane, Seal, SessionStart, batch_preimage,
@@ -132,7 +133,7 @@ pub(crate) fn document(number: usize) -> Encoded<Agreement> {
         overrides: Vec::new(),
         offline_emergency: false,
         show_reasons: false,
-        condition: String::new(),
+        condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
     };
     let agreement = Agreement {

@@ -4,11 +4,16 @@
 //! allow-lists name.
 
 mod check;
+pub mod condition;
 pub mod file;
 mod opt_out;
+mod plain;
 mod words;
 
-pub use check::{LIFTABLE, check};
+pub use check::{LIFTABLE, check, warnings};
+pub use condition::Condition;
+pub use plain::plain;
+pub use words::user_known_word;
 
 use crate::entry::UserKnown;
 use crate::id::{AgreementId, GroupId, MemberId, Purpose, SourceId};
@@ -52,6 +57,17 @@ pub enum Standing {
     Ended,
 }
 
+impl std::fmt::Display for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotStarted => "not-started",
+            Self::InForce => "in-force",
+            Self::PastReview => "past-review",
+            Self::Ended => "ended",
+        })
+    }
+}
+
 impl Agreement {
     /// How its dates stand to a day in Europe/London. `end` is a day on which it still holds.
     #[must_use]
@@ -75,6 +91,15 @@ pub enum Party {
     Member(MemberId),
     /// All members of a group, as its register has them.
     Group(GroupId),
+}
+
+impl std::fmt::Display for Party {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Member(id) => std::fmt::Display::fmt(id, f),
+            Self::Group(id) => std::fmt::Display::fmt(id, f),
+        }
+    }
 }
 
 /// One source of one provider, for some requesters and purposes.
@@ -107,7 +132,7 @@ pub struct Share {
     /// Whether refusals about a person may show their reason to the requester.
     pub show_reasons: bool,
     /// A Cedar condition that narrows, 0 to 4,096 bytes; none is an empty text.
-    pub condition: String,
+    pub condition: Condition,
     /// How confidential a record may be, by its labels, at most.
     pub confidentiality: Confidentiality,
 }

@@ -24,6 +24,7 @@ pub use facts::{
 pub use glass::is_reason_enough;
 pub use reason::{About, Reason};
 
+use crate::agreement::condition::Extent;
 use crate::entry::{Action, UserKnown};
 use crate::id::{AgreementId, CheckDigit, MemberId, Purpose, SourceId};
 use crate::purpose::Lineage;
@@ -88,6 +89,19 @@ pub enum Relationship {
     Encounter,
     /// They say so themselves: alerts.
     SelfClaimed,
+}
+
+impl Relationship {
+    /// The kind, as `Tally-Relationship` begins with it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Referral => "referral",
+            Self::Caseload => "caseload",
+            Self::Encounter => "encounter",
+            Self::SelfClaimed => "self-claimed",
+        }
+    }
 }
 
 impl std::str::FromStr for Relationship {
@@ -156,6 +170,10 @@ fn consider<R: Registers>(
     }
     let judged = Judged::of(request, lineage, items, facts, attempt.share);
     match judged.into_permit(request, facts, attempt) {
+        // Only now: what a condition says of numbers must not tell of somebody who is withheld.
+        Ok(_) if !whole::holds(Extent::Whole, request, items, facts, attempt) => {
+            Decision::Refuse(Refused::after_people(Refusal::ConditionNotMet, attempt))
+        }
         Ok(permit) => Decision::Permit(permit),
         Err(reasons) => Decision::Refuse(Refused::new(reasons, Some(attempt))),
     }

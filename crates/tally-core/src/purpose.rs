@@ -161,6 +161,14 @@ pub fn needs_reason(purpose: &Purpose) -> bool {
     purpose.system() == PurposeSystem::ActReason && ["ETREAT", "BTG"].contains(&purpose.code())
 }
 
+/// Whether the purpose is an emergency: emergency treatment, whatever is below it, or break-glass.
+#[must_use]
+pub fn is_emergency(purpose: &Purpose) -> bool {
+    let lineage = Lineage::of(purpose);
+    let below = lineage.above.iter().any(|row| row.code == "ETREAT");
+    needs_reason(purpose) || (purpose.system() == PurposeSystem::ActReason && below)
+}
+
 /// A purpose and everything above it: what a denial may name so that it denies the purpose.
 #[derive(Debug, Clone)]
 pub struct Lineage {

@@ -41,6 +41,14 @@ impl Timestamp {
         Date { year, month: civil.month, day: civil.day }
     }
 
+    /// The hour of that day in Europe/London, 0 to 23, by the same rule.
+    #[must_use]
+    pub fn london_hour(self) -> u8 {
+        let at_ms = self.0.clamp(FIRST_DATE_MS, LAST_DATE_MS);
+        let local_ms = if is_summer(at_ms) { at_ms + HOUR_MS } else { at_ms };
+        u8::try_from(local_ms % DAY_MS / HOUR_MS).unwrap_or(0)
+    }
+
     /// RFC 3339 in UTC to the millisecond: `2026-11-23T10:15:02.113Z`. From the year 10000 on,
     /// which RFC 3339 can't write, it is the last instant of 9999.
     #[must_use]
@@ -94,6 +102,18 @@ impl Date {
             return Err(BadDate);
         }
         Ok(Self { year, month, day })
+    }
+
+    /// The day of the week: 1 is Monday, 7 is Sunday (ISO 8601). By Sakamoto's method.
+    #[must_use]
+    pub fn weekday(self) -> u8 {
+        const SHIFTS: [u16; 12] = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4];
+        let month = usize::from(self.month).saturating_sub(1);
+        let shift = SHIFTS.get(month).copied().unwrap_or_default();
+        let year = if self.month < 3 { self.year.saturating_sub(1) } else { self.year };
+        let since_sunday =
+            (year + year / 4 - year / 100 + year / 400 + shift + u16::from(self.day)) % 7;
+        u8::try_from(if since_sunday == 0 { 7 } else { since_sunday }).unwrap_or(7)
     }
 
     /// Year, month from 1, day from 1.
@@ -248,6 +268,35 @@ mod tests {
         ];
         for (at_ms, day) in cases {
             assert_eq!(Timestamp(at_ms).london_date(), day.parse().unwrap(), "{at_ms}");
+        }
+    }
+
+    #[test]
+    fn hours_are_those_of_the_clocks_on_the_wall() {
+        let cases = [
+            (1_774_745_999_999, 0), // 2026-03-29T00:59:59.999Z, winter
+            (1_774_746_000_000, 2), // one o'clock there is not
+            (1_792_889_999_999, 1), // 2026-10-25T00:59:59.999Z, summer
+            (1_792_890_000_000, 1), // and one o'clock again
+            (0, 0),
+            (u64::MAX, 23),
+        ];
+        for (at_ms, hour) in cases {
+            assert_eq!(Timestamp(at_ms).london_hour(), hour, "{at_ms}");
+        }
+    }
+
+    #[test]
+    fn a_week_begins_on_monday() {
+        let cases = [
+            ("2026-11-23", 1),
+            ("2026-11-29", 7),
+            ("2000-02-29", 2),
+            ("2100-03-01", 1),
+            ("2199-12-31", 2),
+        ];
+        for (day, weekday) in cases {
+            assert_eq!(day.parse::<Date>().unwrap().weekday(), weekday, "{day}");
         }
     }
 

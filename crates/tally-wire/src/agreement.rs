@@ -1,7 +1,9 @@
 //! Agreements' documents, which officers sign.
 
+use tally_core::agreement::condition::CONDITION_LEN_MAX;
 use tally_core::agreement::{
-    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
+    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, Condition, DataKind, Elements,
+    Party, Share,
 };
 use tally_core::entry::REGISTER_LEN_MAX;
 use tally_core::record::Confidentiality;
@@ -33,7 +35,7 @@ array! { Share {
     data, confidential, basis, fields, user_known, relationship_required,
     overrides: Ascending<0, 64>,
     offline_emergency, show_reasons,
-    condition: Text<0, 4096>,
+    condition,
     confidentiality,
 } }
 
@@ -75,6 +77,17 @@ impl Item for Party {
             Self::Member(id) => to.text(id.as_str()),
             Self::Group(id) => to.text(id.as_str()),
         }
+    }
+}
+
+/// Its text, unread: whether it is a good one is not for whoever decodes it.
+impl Item for Condition {
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.text("a condition", CONDITION_LEN_MAX).map(Self::new)
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.text(self.text());
     }
 }
 

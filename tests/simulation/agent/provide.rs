@@ -177,6 +177,7 @@ impl Agent {
         let facts = Facts {
             environment: Environment::Test,
             today: context.now.london_date(),
+            hour: context.now.london_hour(),
             opt_out: OptOutAnswers::Unavailable,
             registers: &live.replica,
             people: &facts,

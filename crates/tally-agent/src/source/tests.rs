@@ -12,7 +12,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use tally_core::agreement::{
-    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
+    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, Condition, DataKind, Elements,
+    Party, Share,
 };
 use tally_core::consent::{Actors, Directives, Effect, Simple};
 use tally_core::policy::{
@@ -132,6 +133,7 @@ impl Desk {
         let facts = Facts {
             environment: Environment::Test,
             today: Date::new(2026, 6, 1).unwrap(),
+            hour: 10,
             opt_out: OptOutAnswers::Unavailable,
             registers: &registers,
             people: &people,
@@ -184,7 +186,7 @@ impl Desk {
                 overrides: Vec::new(),
                 offline_emergency: false,
                 show_reasons: false,
-                condition: String::new(),
+                condition: Condition::default(),
                 confidentiality: Confidentiality::Normal,
             }],
         }

@@ -2,6 +2,7 @@
 
 use super::file::Problem;
 use super::{Agreement, AllowList, CommonLaw, DataKind, Party, Share};
+use crate::entry::UserKnown;
 use crate::id::MemberId;
 use crate::purpose::{Class, class_of, covers};
 use crate::refusal::Refusal;
@@ -26,6 +27,72 @@ pub fn check(agreement: &Agreement) -> Vec<Problem> {
     }
     problems.extend(check_overlaps(agreement.shares.iter().map(Some)));
     problems
+}
+
+/// What is no contradiction, and what whoever signs should know all the same.
+#[must_use]
+pub fn warnings(agreement: &Agreement) -> Vec<String> {
+    let mut found = Vec::new();
+    let special = agreement.shares.iter().any(|share| share.data == DataKind::Special);
+    if special && agreement.dpia.is_empty() {
+        found.push(
+            "it shares special category data and names no data protection impact assessment (UK \
+             GDPR Article 35): add dpia"
+                .to_owned(),
+        );
+    }
+    for party in &agreement.parties {
+        let gives = |share: &Share| *party == Party::Member(share.provider.clone());
+        let asks = |share: &Share| share.requesters.contains(party);
+        if !agreement.shares.iter().any(|share| gives(share) || asks(share)) {
+            found.push(format!("{party} is a party, and neither gives nor asks for anything"));
+        }
+    }
+    for (place, share) in agreement.shares.iter().enumerate() {
+        found.extend(share_warnings(share).into_iter().map(|it| format!("share[{place}]: {it}")));
+    }
+    found
+}
+
+fn share_warnings(share: &Share) -> Vec<String> {
+    let mut found = Vec::new();
+    for purpose in &share.purposes {
+        let secondary = class_of(purpose).is_some_and(Class::asks_opt_out);
+        if !secondary || share.data != DataKind::Special {
+            continue;
+        }
+        if !share.confidential {
+            found.push(format!(
+                "{purpose} is a secondary use of data about health that is said not to be \
+                 confidential: then neither a basis at common law nor the national data opt-out is \
+                 asked for; is that right?"
+            ));
+        } else if !matches!(
+            share.basis.common_law,
+            Some(CommonLaw::Section251 | CommonLaw::ExplicitConsent) | None
+        ) {
+            found.push(format!(
+                "{purpose} is a secondary use on neither section-251 nor explicit-consent: who has \
+                 opted out is left in, so name the statute or the order"
+            ));
+        }
+    }
+    let lifts = |refusal| share.overrides.contains(&refusal);
+    if lifts(Refusal::RelationshipMissing) && !share.relationship_required {
+        let what = "break-glass may lift that no relationship was stated, and none is required";
+        found.push(what.to_owned());
+    }
+    if share.data == DataKind::Special && share.user_known == UserKnown::Service {
+        let what = "any application of those who ask will do, with no user named: user_known says \
+                    how far users must be known";
+        found.push(what.to_owned());
+    }
+    if share.offline_emergency {
+        let what = "in an emergency records leave before they are on the ledger, whenever it has no \
+                    quorum";
+        found.push(what.to_owned());
+    }
+    found
 }
 
 pub(super) fn check_dates(start: Date, review: Date, end: Date) -> Vec<Problem> {
@@ -64,9 +131,8 @@ pub(super) fn check_share(place: usize, share: &Share, parties: Option<&[Party]>
                     leaves before its entry is recorded";
         problems.add("offline_emergency", what.to_owned());
     }
-    if !share.condition.is_empty() {
-        let what = "conditions are not supported by this version, so nothing would be released";
-        problems.add("when", what.to_owned());
+    for fault in share.condition.check().err().into_iter().flatten() {
+        problems.add("when", fault.to_string());
     }
     problems.found
 }

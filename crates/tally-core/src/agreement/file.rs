@@ -4,10 +4,11 @@
 //! once, each with its place.
 
 use super::check::{check_dates, check_overlaps, check_share};
+use super::condition::CONDITION_LEN_MAX;
 use super::words::{
     ARTICLES_6, ARTICLES_9, COMMON_LAWS, CONFIDENTIALITIES, DATA_KINDS, RELATIONSHIPS, USERS_KNOWN,
 };
-use super::{Agreement, AllowList, Basis, DataKind, Elements, Party, Share};
+use super::{Agreement, AllowList, Basis, Condition, DataKind, Elements, Party, Share};
 use crate::entry::UserKnown;
 pub use crate::file::Problem;
 use crate::file::{self, Keys, Reader, Value};
@@ -25,8 +26,6 @@ pub const FIELDS_MAX: usize = 512;
 pub const PATH_STEPS_MAX: usize = 8;
 /// Bytes of a title, a reference or a power at most.
 pub const TEXT_LEN_MAX: usize = 200;
-/// Bytes of a condition at most.
-pub const CONDITION_LEN_MAX: usize = 4_096;
 
 /// Reads an agreement file, and checks it for contradictions.
 ///
@@ -156,7 +155,7 @@ fn read_share(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Share> {
         overrides: overrides?,
         offline_emergency: offline_emergency?,
         show_reasons: show_reasons?,
-        condition: condition?.to_owned(),
+        condition: Condition::new(condition?),
         confidentiality: confidentiality?,
     })
 }

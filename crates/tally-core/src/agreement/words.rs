@@ -60,6 +60,12 @@ pub(super) const COMMON_LAWS: Words<CommonLaw> = &[
     ("vital-interests", CommonLaw::VitalInterests),
 ];
 
+/// The word of agreement files for how far a user is known.
+#[must_use]
+pub fn user_known_word(known: UserKnown) -> &'static str {
+    word_of(USERS_KNOWN, known)
+}
+
 impl fmt::Display for CommonLaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(word_of(COMMON_LAWS, *self))

@@ -17,6 +17,9 @@ pub struct Reader {
     line_starts: Vec<usize>,
     lines: BTreeMap<String, usize>,
     pub(super) problems: Vec<Problem>,
+    /// Each key that was asked for, there or not: what a file may hold.
+    #[cfg(test)]
+    pub(crate) asked: std::collections::BTreeSet<String>,
 }
 
 /// A table's keys that nobody has asked for yet.
@@ -41,6 +44,8 @@ impl Reader {
             line_starts: std::iter::once(0).chain(after_breaks).collect(),
             lines: BTreeMap::new(),
             problems: Vec::new(),
+            #[cfg(test)]
+            asked: std::collections::BTreeSet::new(),
         }
     }
 
@@ -98,8 +103,10 @@ impl Reader {
 
     /// The value of a key that may be absent.
     pub fn optional<'d>(&mut self, keys: &mut Keys<'d>, key: &str) -> Option<Value<'d>> {
-        let (line, value) = keys.left.remove(key)?;
         let path = joined(&keys.path, key);
+        #[cfg(test)]
+        self.asked.insert(path.clone());
+        let (line, value) = keys.left.remove(key)?;
         self.lines.insert(path.clone(), line);
         Some(Value { path, line, value: value.get_ref() })
     }

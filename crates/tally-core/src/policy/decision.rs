@@ -80,6 +80,8 @@ pub struct Refused {
     reasons: Vec<Reason>,
     agreement: Option<AgreementRef>,
     show_reasons: bool,
+    /// Whether people had been looked at.
+    saw_people: bool,
 }
 
 impl Permit {
@@ -231,7 +233,14 @@ impl Refused {
             reasons,
             agreement: attempt.map(reference),
             show_reasons: attempt.is_some_and(|attempt| attempt.share.show_reasons),
+            saw_people: false,
         }
+    }
+
+    /// A no to the request as a whole that was found once all people had been judged.
+    pub(super) fn after_people(refusal: Refusal, attempt: &Attempt<'_>) -> Self {
+        let refused = Self::new(vec![Reason::whole(refusal)], Some(attempt));
+        Self { saw_people: true, ..refused }
     }
 
     /// The reason that decides, as the provider may know it.
@@ -267,7 +276,7 @@ impl Refused {
     /// How far the request came. Once people are looked at all is one: which agreement came nearest
     /// is told, and must not depend on what a person has said, nor on whether there is one.
     pub(super) fn stage(&self) -> u8 {
-        stage(self.refusal).min(PEOPLE_STAGE)
+        if self.saw_people { PEOPLE_STAGE } else { stage(self.refusal).min(PEOPLE_STAGE) }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Facts<'a, R> {
     pub environment: Environment,
     /// The day in Europe/London, by the ledger's time.
     pub today: Date,
+    /// The hour of that day in Europe/London, 0 to 23.
+    pub hour: u8,
     /// Whether answers of the national data opt-out service are at hand and fresh.
     pub opt_out: OptOutAnswers,
     /// The registers, as the agent's replica has them.

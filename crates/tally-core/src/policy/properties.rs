@@ -16,6 +16,19 @@ const NAMES: [&str; 4] = ["birthDate", "code", "name", "status"];
 const PURPOSES: [&str; 9] =
     ["TREAT", "COC", "ETREAT", "BTG", "POPHLTH", "CLINTRL", "HRESCH", "HMARKT", "local:PLANNING"];
 
+/// Conditions, met and not, that ask for numbers or do not, and one with a fault.
+const CONDITIONS: [&str; 9] = [
+    "true",
+    "false",
+    "context.records <= 2",
+    "context.people == 1",
+    "context.purpose == \"TREAT\" || context.emergency",
+    "context.date < 20260701 && context.records < 4",
+    "context.user_known == \"asserted\"",
+    "context.records + 9223372036854775807 > 0",
+    "context.recrods <= 2",
+];
+
 /// A bent scenario: each part is often as it should be, so that permits happen.
 fn any_scenario() -> impl Strategy<Value = Scenario> {
     let basis = prop::sample::select(vec![
@@ -34,8 +47,10 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
     let items = prop::collection::vec(any_item(), 0..5);
     let flags = (any::<[bool; 4]>(), 1..13_u8, prop::bool::weighted(0.9));
     let overrides = prop::sample::subsequence(LIFTABLE.to_vec(), 0..=LIFTABLE.len());
-    let all = (share, people, items, (flags, overrides));
-    all.prop_map(|(share, people, items, ((flags, month, test), overrides))| {
+    let condition = prop::option::weighted(0.3, prop::sample::select(CONDITIONS.to_vec()));
+    let all = (share, people, items, (flags, overrides, condition));
+    all.prop_map(|(share, people, items, (flags, overrides, condition))| {
+        let (flags, month, test) = flags;
         let mut built = scenario();
         let (basis, purposes, asked, data, fields, confidential) = share;
         built.request.purpose = asked.parse().unwrap();
@@ -48,6 +63,7 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
         built.share().data = data;
         built.share().confidential = confidential;
         built.share().fields = fields;
+        built.share().condition = condition.unwrap_or_default().into();
         built.person(0).opted_out = flags[1];
         built.person(1).own_policy_forbids = flags[2];
         for (place, directives) in people.into_iter().enumerate() {
@@ -121,12 +137,16 @@ fn is_within(less: &Goes, more: &Goes) -> bool {
 }
 
 /// One way to make an agreement narrower.
-fn narrow(share: &mut Share, how: u8) {
+fn narrow(share: &mut Share, how: u8, condition: &str) {
     match how {
         0 => drop(share.purposes.pop()),
         1 => share.user_known = UserKnown::Verified,
         2 => share.relationship_required = true,
-        3 => share.condition = "false".to_owned(),
+        3 if share.condition.is_empty() => share.condition = condition.into(),
+        3 => {
+            let both = format!("({}) && ({condition})", share.condition.text());
+            share.condition = both.as_str().into();
+        }
         4 => share.requesters.clear(),
         5 => share.basis.common_law = None,
         6 => share.confidential = true,
@@ -209,13 +229,14 @@ proptest! {
         mut scenario in any_scenario(),
         how in 0..10_u8,
         breaks in any::<bool>(),
+        condition in prop::sample::select(CONDITIONS.to_vec()),
     ) {
         if breaks {
             scenario.breaks_glass();
         }
         let items = scenario.items.len();
         let before = goes(&scenario.decide(), items);
-        narrow(scenario.share(), how);
+        narrow(scenario.share(), how, condition);
         let after = goes(&scenario.decide(), items);
         prop_assert!(after.iter().zip(&before).all(|(after, before)| is_within(after, before)));
     }

@@ -129,6 +129,7 @@ mod tests {
             let facts = Facts {
                 environment: scenario.environment,
                 today: scenario.today,
+                hour: scenario.hour,
                 opt_out: scenario.opt_out,
                 registers,
                 people: &scenario.people,

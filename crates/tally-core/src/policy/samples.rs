@@ -23,6 +23,7 @@ pub(crate) struct Scenario {
     pub(crate) people: BTreeMap<Person, PersonFact>,
     pub(crate) environment: Environment,
     pub(crate) today: Date,
+    pub(crate) hour: u8,
     pub(crate) opt_out: OptOutAnswers,
 }
 
@@ -31,6 +32,7 @@ impl Scenario {
         let facts = Facts {
             environment: self.environment,
             today: self.today,
+            hour: self.hour,
             opt_out: self.opt_out.clone(),
             registers: &self.registers,
             people: &self.people,
@@ -81,6 +83,16 @@ impl Scenario {
     pub(crate) fn breaks_glass(&mut self) {
         self.about("BTG", CommonLaw::VitalInterests);
         (self.request.has_reason, self.request.reason_is_enough) = (true, true);
+    }
+
+    pub(crate) fn holding(mut self, data: DataKind, confidential: bool) -> Self {
+        (self.share().data, self.share().confidential) = (data, confidential);
+        self
+    }
+
+    pub(crate) fn saying(mut self, place: usize, effect: Effect) -> Self {
+        self.says(place, effect, "TREAT");
+        self
     }
 
     pub(crate) fn says(&mut self, place: usize, effect: Effect, purpose: &str) {
@@ -146,6 +158,7 @@ pub(crate) fn scenario() -> Scenario {
         people: PEOPLE.iter().zip(0..).map(|(text, place)| (person(text), fact(place))).collect(),
         environment: Environment::Test,
         today: Date::new(2026, 6, 1).unwrap(),
+        hour: 10,
         opt_out: fresh(),
     }
 }
@@ -214,7 +227,7 @@ pub(crate) fn agreement() -> Agreement {
             overrides: vec![Refusal::ConsentDenied],
             offline_emergency: false,
             show_reasons: false,
-            condition: String::new(),
+            condition: Condition::default(),
             confidentiality: Confidentiality::Normal,
         }],
     }

@@ -1,3 +1,4 @@
+mod agreements;
 mod glass;
 mod labels;
 mod opt_out;
@@ -47,7 +48,9 @@ const REFUSALS: &[(Refusal, Bend)] = &[
     (Refusal::QueryNotPermitted, |s| s.request.queried = vec![queried("Patient", "address")]),
     (Refusal::AgreementNotStarted, |s| s.today = Date::new(2025, 12, 31).unwrap()),
     (Refusal::AgreementEnded, |s| s.today = Date::new(2027, 1, 1).unwrap()),
-    (Refusal::ConditionNotMet, |s| s.share().condition = "true".to_owned()),
+    (Refusal::ConditionNotMet, |s| s.share().condition = "context.hour > 10".into()),
+    (Refusal::ConditionNotMet, |s| s.share().condition = "context.hour >".into()),
+    (Refusal::ConditionNotMet, |s| s.share().condition = "context.records < 1".into()),
     (Refusal::UserNotKnownEnough, |s| s.request.user_known = UserKnown::Service),
     (Refusal::RelationshipMissing, |s| s.share().relationship_required = true),
     (Refusal::ReasonMissing, |s| s.request.purpose = "ETREAT".parse().unwrap()),

@@ -1,13 +1,17 @@
 //! The gates that are about the request as a whole: members, agreement, user.
 
+use std::collections::BTreeSet;
+
 use super::facts::{AgreementFact, Assurance, Facts, OptOutAnswers, Registers};
 use super::glass;
 use super::reason::Reason;
 use super::{Queried, Request};
-use crate::agreement::{AllowList, DataKind, Party, Share, Standing};
+use crate::agreement::condition::{Circumstances, Extent};
+use crate::agreement::{AllowList, DataKind, Party, Share, Standing, user_known_word};
 use crate::entry::Environment;
 use crate::id::{MemberId, Purpose};
-use crate::purpose::{Class, class_of, covers, needs_reason};
+use crate::purpose::{Class, class_of, covers, is_emergency, needs_reason};
+use crate::record::Item;
 use crate::refusal::Refusal;
 use crate::register::{MemberStatus, RegisterName, RegisterRef};
 
@@ -125,8 +129,7 @@ pub(super) fn check<R: Registers>(
         Standing::Ended => refusals.push(Refusal::AgreementEnded),
         Standing::InForce | Standing::PastReview => {}
     }
-    if !share.condition.is_empty() {
-        // Conditions are not evaluated by this version, and one that is not evaluated is not met.
+    if !holds(Extent::BeforeRecords, request, &[], facts, attempt) {
         refusals.push(Refusal::ConditionNotMet);
     }
     check_user(request, facts.environment, share, &mut refusals);
@@ -134,6 +137,41 @@ pub(super) fn check<R: Registers>(
         refusals.push(Refusal::OptOutUnavailable);
     }
     refusals.into_iter().map(Reason::whole).collect()
+}
+
+/// Whether the share's condition is met, as far as it is asked for.
+///
+/// What it asks rests on the request and on what was found, never on what is withheld: otherwise
+/// somebody's objection could make it true for others.
+pub(super) fn holds<R: Registers>(
+    extent: Extent,
+    request: &Request,
+    items: &[Item],
+    facts: &Facts<'_, R>,
+    attempt: &Attempt<'_>,
+) -> bool {
+    let condition = &attempt.share.condition;
+    // What asks for no number was asked before any record was looked at.
+    if condition.is_empty() || (extent == Extent::Whole && !condition.counts()) {
+        return true;
+    }
+    let people = || items.iter().flat_map(|item| &item.people).collect::<BTreeSet<_>>().len();
+    condition.holds(
+        extent,
+        &Circumstances {
+            date: facts.today,
+            hour: facts.hour,
+            emergency: is_emergency(&request.purpose),
+            records: items.len(),
+            people: if condition.counts() { people() } else { 0 },
+            provider: request.provider.as_str(),
+            requester: request.requester.as_str(),
+            source: request.source.as_str(),
+            purpose: &request.purpose.to_string(),
+            user_known: user_known_word(request.user_known),
+            relationship: request.relationship,
+        },
+    )
 }
 
 /// In force between those who have signed, while none of the two has suspended it.

@@ -4,7 +4,8 @@ mod officers;
 
 use tally_core::Encoded;
 use tally_core::agreement::{
-    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, DataKind, Elements, Party, Share,
+    Agreement, AllowList, Article6, Article9, Basis, CommonLaw, Condition, DataKind, Elements,
+    Party, Share,
 };
 use tally_core::entry::{
     Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, OptOut,
@@ -323,7 +324,7 @@ fn share() -> Share {
         overrides: vec![Refusal::ConsentDenied],
         offline_emergency: false,
         show_reasons: false,
-        condition: "context.records <= 1000".to_owned(),
+        condition: "context.records <= 1000".into(),
         confidentiality: Confidentiality::Normal,
     }
 }
@@ -336,7 +337,7 @@ pub(crate) fn agreement() -> Agreement {
         basis: Basis::default(),
         fields: AllowList::Everything,
         overrides: vec![],
-        condition: String::new(),
+        condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
         ..share()
     };

@@ -117,10 +117,10 @@ impl Case {
         (now, opt_out): (Timestamp, OptOutAnswers),
         episode: Option<Episode>,
     ) -> Decided {
-        let today = now.london_date();
         let facts = Facts {
             environment: shared.environment,
-            today,
+            today: now.london_date(),
+            hour: now.london_hour(),
             opt_out,
             registers: &*known.registers,
             people,

@@ -1,5 +1,7 @@
+mod schema;
+
 use super::*;
-use crate::agreement::{Article6, Article9, CommonLaw, check};
+use crate::agreement::{Article6, Article9, CommonLaw, check, warnings};
 
 const GOOD: &str = r#"
 tally = 1
@@ -174,7 +176,16 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("\"consent-denied\"", "\"agreement-ended\"", "break-glass can't lift agreement-ended"),
     ("\"consent-denied\"", "\"opted-out\"", "break-glass can't lift opted-out"),
     ("offline_emergency = false", "offline_emergency = 0", "expected true or false"),
-    ("offline_emergency = false", "when = \"true\"", "when: conditions are not supported"),
+    (
+        "offline_emergency = false",
+        "when = \"context.recrods <= 5\"",
+        "when: in line 1 of the condition, column 1: attribute",
+    ),
+    (
+        "offline_emergency = false",
+        "when = \"context.records <=\"",
+        "when: in line 1 of the condition, column 19: ",
+    ),
     ("version = 1", "version = 1\nversion = 2", "not TOML"),
 ];
 
@@ -201,6 +212,31 @@ fn emergency_access_without_the_ledger_is_not_supported() {
     let [only] = found.as_slice() else { panic!("{found:?}") };
     assert!(only.contains("share[0].offline_emergency: "), "{only}");
     assert!(only.contains("not supported by this version"), "{only}");
+}
+
+/// What may be signed, and what whoever signs is told.
+#[test]
+fn what_a_signer_should_know_is_told_in_words() {
+    assert_eq!(warnings(&read(GOOD).unwrap()), [""; 0]);
+    for (from, to, expected) in [
+        ("dpia = \"DPIA-77\"", "", "names no data protection impact assessment"),
+        ("[\"RZ9\", \"LZ9\"]", "[\"RZ9\", \"LZ9\", \"QX1\"]", "QX1 is a party, and neither"),
+        ("\"asserted\"", "\"service\"", "share[0]: any application of those who ask will do"),
+        ("\"consent-denied\"", "\"relationship-missing\"", "and none is required"),
+        ("offline_emergency = false", "offline_emergency = true", "before they are on the ledger"),
+    ] {
+        let found = warnings(&with(from, to).unwrap());
+        let [only] = found.as_slice() else { panic!("{to}: {found:?}") };
+        assert!(only.contains(expected), "{only}");
+    }
+    let research = |basis: &str, confidential: &str| {
+        let text = GOOD.replace("TREAT", "HRESCH").replace("implied-consent", basis);
+        warnings(&read(&text.replace("confidential = true", confidential)).unwrap())
+    };
+    assert_eq!(research("section-251", "confidential = true"), [""; 0]);
+    assert_eq!(research("explicit-consent", "confidential = true"), [""; 0]);
+    assert!(research("statute", "confidential = true")[0].contains("is left in"));
+    assert!(research("section-251", "confidential = false")[0].contains("is that right?"));
 }
 
 #[test]

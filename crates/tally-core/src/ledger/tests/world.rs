@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use tally_log::{Hash, SigningKey, leaf_hash, root_of, sha256};
 
 use super::super::*;
-use crate::agreement::{Agreement, AllowList, Basis, DataKind, Party, Share};
+use crate::agreement::{Agreement, AllowList, Basis, Condition, DataKind, Party, Share};
 use crate::encoded::Encoded;
 use crate::entry::{
     Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, Outcome,
@@ -109,7 +109,7 @@ pub(crate) fn agreement() -> Agreement {
         overrides: Vec::new(),
         offline_emergency: false,
         show_reasons: false,
-        condition: String::new(),
+        condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
     };
     Agreement {
