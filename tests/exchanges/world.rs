@@ -231,7 +231,7 @@ pub(super) fn files() -> Files {
     for source in ["broken", "large"] {
         care.push_str(&care_share(source, COUNCIL, columns));
     }
-    let mut files = Files::new(MESH)
+    let files = Files::new(MESH)
         .with("care.toml", care)
         .with("figures.toml", FIGURES)
         .with("later.toml", figures_at("DSA-LATER", "beds", "2098-01-01", "2099-12-31"))
@@ -242,12 +242,16 @@ pub(super) fn files() -> Files {
         .with("clinic.csv", clinic(&PEOPLE, 1))
         .with("broken.csv", format!("nhs_number,clinic\n{},\"eye\n", PEOPLE[0].nhs_number))
         .with("large.csv", clinic(&PEOPLE, 20_000));
-    for person in PEOPLE {
-        files = files
-            .with(&format!("rz9/{}.json", person.id), patient(&person).to_string())
-            .with(&format!("rz9/{}.json", person.observation), observation(&person).to_string());
-    }
-    files
+    patient_files(files)
+}
+
+/// Adds the records of the trust's people.
+pub(super) fn patient_files(files: Files) -> Files {
+    PEOPLE.iter().fold(files, |files, person| {
+        files
+            .with(&format!("rz9/{}.json", person.id), patient(person).to_string())
+            .with(&format!("rz9/{}.json", person.observation), observation(person).to_string())
+    })
 }
 
 /// This world, running.

@@ -10,6 +10,7 @@ pub mod client;
 mod consents;
 mod erase;
 mod glass;
+mod groups;
 mod opt_out;
 
 use std::collections::BTreeSet;
@@ -140,8 +141,11 @@ impl AdminSocket {
             .route("/consents/import", post(consents::import))
             .route("/consents/explain", post(consents::explain))
             .route("/agreements/write", post(agreements::write))
+            .route("/agreements/suspend", post(agreements::suspend))
             .route("/agreements/get", post(agreements::get))
             .route("/agreements/list", post(agreements::list))
+            .route("/groups/write", post(groups::write))
+            .route("/groups/list", post(groups::list))
             .route("/ledger/own", post(audit::own))
             .route("/subject", post(audit::subject))
             .route("/breakglass/list", post(glass::list))

@@ -18,12 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tally_core::entry::{Environment, Genesis};
+use tally_core::entry::{AgreementRef, Environment, Genesis};
 use tally_core::exchange::{Conclusion, Ended};
 use tally_core::id::{MemberId, MeshId};
 use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tally_core::register::RegisterName;
+use tally_core::time::Date;
 use tally_log::NoteKey;
 use tally_net::TrustStore;
 use tally_net::endpoint::ConnectionLimits;
@@ -85,6 +86,8 @@ pub struct AgentParts {
 pub trait Outcomes: Send + Sync + 'static {
     /// An exchange is over.
     fn ended(&self, side: Side, ended: &Ended);
+    /// Something is about to be released under an agreement that should have been reviewed by a day.
+    fn past_review(&self, agreement: &AgreementRef, requester: &MemberId, review: Date);
     /// A request was turned away before it became an exchange.
     fn turned_away(&self, side: Side, refusal: Refusal);
     /// A record was released on a relationship that its user alone claims.
@@ -386,6 +389,8 @@ impl Side {
 
 impl Outcomes for Uncounted {
     fn ended(&self, _: Side, _: &Ended) {}
+
+    fn past_review(&self, _: &AgreementRef, _: &MemberId, _: Date) {}
 
     fn turned_away(&self, _: Side, _: Refusal) {}
 

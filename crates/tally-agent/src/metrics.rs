@@ -8,11 +8,14 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use tally_core::entry::AgreementRef;
 use tally_core::exchange::{Conclusion, Ended};
 use tally_core::id::MemberId;
 use tally_core::purpose::{Class, class_of};
 use tally_core::refusal::Refusal;
 use tally_core::register::AssessmentStatus;
+use tally_core::time::Date;
+use tracing::warn;
 
 use crate::clock::Clock;
 use crate::exchange::{Outcomes, Side};
@@ -31,6 +34,7 @@ struct All {
     exchanges: IntCounterVec,
     refused: IntCounterVec,
     turned_away: IntCounterVec,
+    past_review: IntCounterVec,
     released: IntCounter,
     self_claimed: IntCounter,
     seconds: Histogram,
@@ -86,6 +90,7 @@ impl Metrics {
             ),
             &["side", "code"],
         )?;
+        let past_review = past_review()?;
         let released = IntCounter::new(
             "tally_agent_released_bytes_total",
             "Bytes of records that left as this member's.",
@@ -111,6 +116,7 @@ impl Metrics {
         let glass = Glass::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(turned_away.clone()))?;
+        registry.register(Box::new(past_review.clone()))?;
         registry.register(Box::new(released.clone()))?;
         registry.register(Box::new(self_claimed.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
@@ -131,6 +137,7 @@ impl Metrics {
             exchanges,
             refused,
             turned_away,
+            past_review,
             released,
             self_claimed,
             seconds,
@@ -235,6 +242,17 @@ impl Outcomes for Metrics {
         self.0.seconds.observe(self.0.clock.now().since(ended.began).as_secs_f64());
     }
 
+    fn past_review(&self, agreement: &AgreementRef, requester: &MemberId, review: Date) {
+        let labels = [agreement.id.as_str(), requester.as_str()];
+        let count = self.0.past_review.with_label_values(&labels);
+        // Once is enough for a log: how often, the metric says.
+        if count.get() == 0 {
+            let (agreement, version) = (&agreement.id, agreement.version);
+            warn!(%agreement, version, %requester, %review, "the agreement is past its review");
+        }
+        count.inc();
+    }
+
     fn turned_away(&self, side: Side, refusal: Refusal) {
         self.0.turned_away.with_label_values(&[side.name(), refusal.on_ledger().code()]).inc();
     }
@@ -248,6 +266,16 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics(…)")
     }
+}
+
+fn past_review() -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(
+        Opts::new(
+            "tally_agreement_past_review_total",
+            "Permits under an agreement that should have been reviewed, by agreement and requester.",
+        ),
+        &["agreement", "requester"],
+    )
 }
 
 #[cfg(test)]
@@ -270,6 +298,8 @@ mod tests {
         metrics.ended(Side::Provider, &ended(Conclusion::Released { bytes: 7 }));
         metrics.ended(Side::Provider, &ended(Conclusion::Refused(Refusal::ConsentDenied)));
         metrics.turned_away(Side::Requester, Refusal::UnknownMember);
+        let agreement = AgreementRef { id: "DSA-1".parse().unwrap(), version: 2 };
+        metrics.past_review(&agreement, &"LZ9".parse().unwrap(), Date::new(2026, 10, 1).unwrap());
         let assurance = vec![("RZ9".parse().unwrap(), AssessmentStatus::NotMet)];
         let break_glass = GlassCounts { open: 3, overdue: 1, alerts_waiting: 0 };
         metrics.alert_failed();
@@ -281,6 +311,7 @@ mod tests {
             "tally_agent_exchanges_total{code=\"person-level\",outcome=\"refused\",side=\"provider\"} 1",
             "tally_agent_refused_total{class=\"direct-care\",code=\"person-level\",side=\"provider\"} 1",
             "tally_agent_turned_away_total{code=\"unknown-member\",side=\"requester\"} 1",
+            "tally_agreement_past_review_total{agreement=\"DSA-1\",requester=\"LZ9\"} 1",
             "tally_agent_released_bytes_total 7",
             "tally_agent_outbox_entries 2",
             "tally_agent_ready 1",

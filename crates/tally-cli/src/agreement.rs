@@ -1,6 +1,10 @@
 //! `tally agreement`: data sharing agreements, from a file to signatures on the ledger. What is
 //! signed is signed here, with the officer's own key, and goes nowhere else.
 
+mod accession;
+
+pub(crate) use accession::{accede, accept};
+
 use std::path::Path;
 
 use base64::Engine;
@@ -8,21 +12,23 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::json;
 use tally_agent::admin::api::{
-    AgreementDone, AgreementRow, AgreementRows, ApprovalText, GetAgreement, WriteAgreement,
+    AgreementDone, AgreementRow, AgreementRows, ApprovalText, GetAgreement, SuspendAgreement,
+    WriteAgreement,
 };
 use tally_agent::config::AgentConfig;
 use tally_core::Encoded;
-use tally_core::agreement::{Agreement, AllowList, file};
+use tally_core::agreement::{self, Agreement, AllowList, Standing, file};
 use tally_core::id::{MemberId, MeshId};
 use tally_core::register::agreement_preimage;
+use tally_core::time::Timestamp;
 use tally_log::SigningKey;
 use tally_net::keyfile::{self, KeyUse};
 
 use crate::acting::Acting;
-use crate::args::{AgreementFileArgs, AgreementShowArgs, AgreementSignArgs};
+use crate::args::{AgreementCheckArgs, AgreementFileArgs, AgreementShowArgs, AgreementSignArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, columns, pairs, print};
-use crate::system::read_text;
+use crate::system::{now_s, read_text};
 
 /// Bytes of an agreement file at most.
 const FILE_LEN_MAX: u64 = 256 * 1024;
@@ -41,9 +47,12 @@ struct Checked {
 ///
 /// # Errors
 /// [`Failure`] with all that is wrong.
-pub(crate) fn check(args: &AgreementFileArgs, output: Output) -> Result<Exit, Failure> {
+pub(crate) fn check(args: &AgreementCheckArgs, output: Output) -> Result<Exit, Failure> {
     let agreement = read(&args.file)?;
     let document = agreement.value();
+    if args.plain {
+        return plain(document, output);
+    }
     let checked = Checked {
         file: args.file.display().to_string(),
         good: true,
@@ -72,8 +81,11 @@ pub(crate) fn propose(
 ) -> Result<Exit, Failure> {
     let agreement = read(&args.file)?;
     let acting = Acting::open(config)?;
-    let asked =
-        WriteAgreement { document: STANDARD.encode(agreement.bytes()), approvals: Vec::new() };
+    let asked = WriteAgreement {
+        document: STANDARD.encode(agreement.bytes()),
+        approvals: Vec::new(),
+        accession: false,
+    };
     done(agreement.value(), &acting.ask("/agreements/write", &asked)?, output)
 }
 
@@ -88,7 +100,8 @@ pub(crate) fn sign(
 ) -> Result<Exit, Failure> {
     let acting = Acting::open(config)?;
     let (id, version) = args.agreement.split_once('@').unwrap_or((&args.agreement, ""));
-    let row: AgreementRow = acting.ask("/agreements/get", &GetAgreement { id: id.to_owned() })?;
+    let row: AgreementRow =
+        acting.ask("/agreements/get", &GetAgreement { id: id.to_owned(), version: None })?;
     if version.parse() != Ok(row.version) {
         let what = format!("{}: the ledger has version {}", args.agreement, row.version);
         let remedy = format!("read it, then name what you sign: {id}@{}", row.version);
@@ -105,7 +118,8 @@ pub(crate) fn sign(
         document.map_err(|why| Failure::environment(why, "use a tally of the agent's version"))?;
     let AgentConfig { member, mesh_id, .. } = &acting.config;
     let approval = approve(member, officer.role.as_str(), &key, mesh_id, &document);
-    let asked = WriteAgreement { document: row.document, approvals: vec![approval] };
+    let asked =
+        WriteAgreement { document: row.document, approvals: vec![approval], accession: false };
     let agreement = tally_wire::decode_value::<Agreement>(&document)
         .map_err(|why| Failure::environment(why, "use a tally of the agent's version"))?;
     done(&agreement, &acting.ask("/agreements/write", &asked)?, output)
@@ -119,7 +133,7 @@ pub(crate) fn list(config: Option<&Path>, output: Output) -> Result<Exit, Failur
     let acting = Acting::open(config)?;
     let answer: AgreementRows = acting.ask("/agreements/list", &json!({}))?;
     print(output, &answer, || {
-        let head = ["agreement", "title", "from", "to", "signed by", "not yet by"];
+        let head = ["agreement", "title", "from", "to", "standing", "signed by", "not yet by"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(answer.rows.iter().map(|row| {
             vec![
@@ -127,12 +141,31 @@ pub(crate) fn list(config: Option<&Path>, output: Output) -> Result<Exit, Failur
                 row.title.clone(),
                 row.start.clone(),
                 row.end.clone(),
+                standing(row),
                 or_nobody(&row.signed_by),
-                or_nobody(&missing(row)),
+                or_nobody(&row.missing),
             ]
         }));
         columns(&rows)
     })?;
+    Ok(Exit::Done)
+}
+
+/// `tally agreement suspend` and `resume`.
+///
+/// # Errors
+/// [`Failure`] if the agent is not there, the ledger has no such agreement, or there is nothing to do.
+pub(crate) fn suspend(
+    id: &str,
+    suspended: bool,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let acting = Acting::open(config)?;
+    let asked = SuspendAgreement { id: id.to_owned(), suspended };
+    acting.ask::<_, AgreementDone>("/agreements/suspend", &asked)?;
+    let row: AgreementRow = acting.ask("/agreements/get", &asked_for(id)?)?;
+    print(output, &row, || shown(&row))?;
     Ok(Exit::Done)
 }
 
@@ -146,9 +179,37 @@ pub(crate) fn show(
     output: Output,
 ) -> Result<Exit, Failure> {
     let acting = Acting::open(config)?;
-    let row: AgreementRow =
-        acting.ask("/agreements/get", &GetAgreement { id: args.agreement.clone() })?;
+    let row: AgreementRow = acting.ask("/agreements/get", &asked_for(&args.agreement)?)?;
+    if args.plain {
+        return plain(&document(&row.document)?, output);
+    }
     print(output, &row, || shown(&row))?;
+    Ok(Exit::Done)
+}
+
+/// `ID` or `ID@VERSION`.
+fn asked_for(text: &str) -> Result<GetAgreement, Failure> {
+    let (id, version) = match text.split_once('@') {
+        None => (text, None),
+        Some((id, version)) => {
+            let bad = |_| Failure::usage(format!("{text}: no version"), "write ID@VERSION");
+            (id, Some(version.parse().map_err(bad)?))
+        }
+    };
+    Ok(GetAgreement { id: id.to_owned(), version })
+}
+
+/// The document of an answer.
+pub(crate) fn document(text: &str) -> Result<Agreement, Failure> {
+    let remedy = "use a tally of the agent's version";
+    let bytes = STANDARD.decode(text).map_err(|why| Failure::environment(why, remedy))?;
+    tally_wire::decode_value(&bytes).map_err(|why| Failure::environment(why, remedy))
+}
+
+fn plain(agreement: &Agreement, output: Output) -> Result<Exit, Failure> {
+    let text = agreement::plain(agreement);
+    let name = format!("{}@{}", agreement.id, agreement.version);
+    print(output, &json!({ "agreement": name, "plain": text }), || text.clone())?;
     Ok(Exit::Done)
 }
 
@@ -159,16 +220,16 @@ fn shown(row: &AgreementRow) -> String {
         ("from", row.start.clone()),
         ("review by", row.review.clone()),
         ("to", row.end.clone()),
+        ("standing", row.standing.clone()),
         ("parties", row.parties.join(" ")),
         ("signed by", or_nobody(&row.signed_by)),
-        ("not yet signed by", or_nobody(&missing(row))),
+        ("not yet signed by", or_nobody(&row.missing)),
         ("suspended by", or_nobody(&row.suspended_by)),
         ("leaf", row.leaf.to_string()),
     ]);
-    let document = STANDARD.decode(&row.document).unwrap_or_default();
-    let Ok(agreement) = tally_wire::decode_value::<Agreement>(&document) else { return text };
+    let Ok(agreement) = document(&row.document) else { return text };
     for share in &agreement.shares {
-        let requesters = share.requesters.iter().map(|it| format!("{it:?}"));
+        let requesters = share.requesters.iter().map(ToString::to_string);
         let purposes = share.purposes.iter().map(ToString::to_string);
         text.push_str(&format!(
             "\n{} shares {} with {} for {}\n",
@@ -177,6 +238,12 @@ fn shown(row: &AgreementRow) -> String {
             requesters.collect::<Vec<_>>().join(" "),
             purposes.collect::<Vec<_>>().join(" "),
         ));
+        if !share.condition.is_empty() {
+            text.push_str(&format!("only when: {}\n", share.condition.text().trim()));
+        }
+    }
+    if row.standing == "past-review" {
+        text.push_str(&format!("\nwarning: it should have been reviewed by {}\n", row.review));
     }
     text
 }
@@ -235,9 +302,17 @@ fn unknown_fields(agreement: &Agreement) -> Vec<file::Problem> {
     problems
 }
 
-/// What a signer may not expect: types whose records are withheld whole.
+/// What a signer should know, and may not expect: types whose records are withheld whole.
 fn warnings(agreement: &Agreement) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = agreement::warnings(agreement);
+    let today = Timestamp(u64::try_from(now_s()).unwrap_or(0).saturating_mul(1_000)).london_date();
+    match agreement.standing_on(today) {
+        Standing::Ended => warnings.push(format!("its last day, {}, has passed", agreement.end)),
+        Standing::PastReview => {
+            warnings.push(format!("the day of its review, {}, has passed", agreement.review));
+        }
+        Standing::NotStarted | Standing::InForce => {}
+    }
     for share in &agreement.shares {
         let AllowList::Elements(types) = &share.fields else { continue };
         for (kind, elements) in types {
@@ -267,8 +342,11 @@ fn done(agreement: &Agreement, done: &AgreementDone, output: Output) -> Result<E
     Ok(Exit::Done)
 }
 
-fn missing(row: &AgreementRow) -> Vec<String> {
-    row.parties.iter().filter(|party| !row.signed_by.contains(party)).cloned().collect()
+fn standing(row: &AgreementRow) -> String {
+    match row.suspended_by.as_slice() {
+        [] => row.standing.clone(),
+        by => format!("suspended by {}", by.join(" ")),
+    }
 }
 
 fn or_nobody(names: &[String]) -> String {

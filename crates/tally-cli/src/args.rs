@@ -21,13 +21,14 @@ pub(crate) use erase::{
     EraseRunArgs, EraseSubjectArgs,
 };
 pub(crate) use member::{
-    AgreementArgs, AgreementCommand, AgreementFileArgs, AgreementShowArgs, AgreementSignArgs,
-    ConsentArgs, ConsentCommand, ConsentExplainArgs, ConsentImportArgs, ConsentListArgs,
-    ConsentRecordArgs, ConsentWithdrawArgs, GetArgs,
+    AgreementAccedeArgs, AgreementAcceptArgs, AgreementArgs, AgreementCheckArgs, AgreementCommand,
+    AgreementFileArgs, AgreementShowArgs, AgreementSignArgs, ConsentArgs, ConsentCommand,
+    ConsentExplainArgs, ConsentImportArgs, ConsentListArgs, ConsentRecordArgs, ConsentWithdrawArgs,
+    GetArgs,
 };
 pub(crate) use mesh::{
-    IdentityArgs, IdentityCommand, IdentityIssueArgs, IdentityShowArgs, MeshArgs, MeshCommand,
-    MeshInitArgs,
+    GroupApproveArgs, GroupCommand, GroupProposeArgs, IdentityArgs, IdentityCommand,
+    IdentityIssueArgs, IdentityShowArgs, MeshArgs, MeshCommand, MeshInitArgs,
 };
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{AgentArgs, DevArgs, DevCommand, DevStartArgs, LedgerArgs, LedgerCommand};

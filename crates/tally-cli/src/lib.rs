@@ -33,20 +33,24 @@ mod mesh;
 mod online;
 mod opt_out;
 mod output;
+mod paper;
 mod process;
 mod subject;
 mod system;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{
     AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
-    ConsentCommand, EraseCommand, IdentityCommand, LedgerCommand, MeshCommand, OptOutCommand,
+    ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerCommand, MeshCommand,
+    OptOutCommand,
 };
 use failure::{Exit, Failure};
+use output::Output;
 
 /// Does what the command line says.
 #[must_use]
@@ -102,13 +106,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             BreakglassCommand::Show(show) => breakglass::show(show, config, args.output),
             BreakglassCommand::Review(review) => breakglass::review(review, config, args.output),
         },
-        Command::Agreement(agreement) => match &agreement.command {
-            AgreementCommand::Check(file) => agreement::check(file, args.output),
-            AgreementCommand::Propose(file) => agreement::propose(file, config, args.output),
-            AgreementCommand::Sign(sign) => agreement::sign(sign, config, args.output),
-            AgreementCommand::List => agreement::list(config, args.output),
-            AgreementCommand::Show(show) => agreement::show(show, config, args.output),
-        },
+        Command::Agreement(agreement) => of_agreement(&agreement.command, config, args.output),
         Command::Erase(erase) => match &erase.command {
             EraseCommand::Plan(plan) => erase::plan(plan, config, args.output),
             EraseCommand::Run(run) => erase::run(run, config, args.output),
@@ -123,9 +121,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             None => ledger::run(ledger, config),
             Some(LedgerCommand::Status) => ledger::status(config, args.output),
         },
-        Command::Mesh(mesh) => match &mesh.command {
-            MeshCommand::Init(init) => mesh::init(init, args.output),
-        },
+        Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),
         Command::Identity(identity) => match &identity.command {
             IdentityCommand::Issue(issue) => identity::issue(issue, args.output),
             IdentityCommand::Show(show) => identity::show(show, args.output),
@@ -137,5 +133,34 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         Command::Explain(code) => explain::explain(code, args.output),
         Command::Completions(shell) => manual::completions(shell),
         Command::Man(to) => manual::man(to),
+    }
+}
+
+fn of_agreement(
+    command: &AgreementCommand,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    match command {
+        AgreementCommand::Check(file) => agreement::check(file, output),
+        AgreementCommand::Propose(file) => agreement::propose(file, config, output),
+        AgreementCommand::Sign(sign) => agreement::sign(sign, config, output),
+        AgreementCommand::Accede(it) => agreement::accede(it, config, output),
+        AgreementCommand::Accept(it) => agreement::accept(it, config, output),
+        AgreementCommand::Suspend(it) => agreement::suspend(&it.agreement, true, config, output),
+        AgreementCommand::Resume(it) => agreement::suspend(&it.agreement, false, config, output),
+        AgreementCommand::List => agreement::list(config, output),
+        AgreementCommand::Show(show) => agreement::show(show, config, output),
+    }
+}
+
+fn of_mesh(command: &MeshCommand, config: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+    match command {
+        MeshCommand::Init(init) => mesh::init(init, output),
+        MeshCommand::Group(group) => match &group.command {
+            GroupCommand::Propose(it) => mesh::group::propose(it, config, output),
+            GroupCommand::Approve(it) => mesh::group::approve(it, config, output),
+            GroupCommand::List => mesh::group::list(config, output),
+        },
     }
 }

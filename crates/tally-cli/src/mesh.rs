@@ -1,6 +1,7 @@
 //! `tally mesh`: how a mesh begins.
 
 pub(crate) mod file;
+pub(crate) mod group;
 pub(crate) mod layout;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -158,6 +158,54 @@ pub struct WriteAgreement {
     pub document: String,
     /// Signatures to add.
     pub approvals: Vec<ApprovalText>,
+    /// Whether members join by it and nothing else changes: then what others have signed stands.
+    #[serde(default)]
+    pub accession: bool,
+}
+
+/// `/groups/write`: a group's next version, with all approvals that it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteGroup {
+    /// The version of its register, as the approvals have it.
+    pub version: u64,
+    /// The leaf of the version before, as the approvals have it.
+    pub previous: Option<u64>,
+    /// The register's new body.
+    pub body: String,
+    /// Officers' signatures.
+    pub approvals: Vec<ApprovalText>,
+}
+
+/// A group that is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDone {
+    /// Where it is on the ledger.
+    pub leaf: u64,
+    /// The version of its register.
+    pub version: u64,
+}
+
+/// `/groups/list` answers with all groups, and how a next one comes about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRows {
+    /// By id.
+    pub rows: Vec<GroupRow>,
+    /// How many members must approve a write.
+    pub approvals_needed: usize,
+}
+
+/// A group of members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRow {
+    /// Its id.
+    pub id: String,
+    /// Its members.
+    pub members: Vec<String>,
+    /// The version of its register.
+    pub version: u64,
+    /// Where it is on the ledger.
+    pub leaf: u64,
 }
 
 /// An officer's signature.
@@ -183,8 +231,18 @@ pub struct AgreementDone {
     pub register_version: u64,
     /// Who has signed it.
     pub signed_by: Vec<String>,
-    /// Which of its parties have not, members named by themselves.
+    /// Members of it that have not.
     pub missing: Vec<String>,
+}
+
+/// `/agreements/suspend`: this member suspends an agreement, or resumes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuspendAgreement {
+    /// Its id.
+    pub id: String,
+    /// Whether it is suspended from now on.
+    pub suspended: bool,
 }
 
 /// `/agreements/get`: one agreement.
@@ -193,6 +251,8 @@ pub struct AgreementDone {
 pub struct GetAgreement {
     /// Its id.
     pub id: String,
+    /// Which version of its document; none is the present one.
+    pub version: Option<u64>,
 }
 
 /// An agreement as the ledger has it.
@@ -214,8 +274,13 @@ pub struct AgreementRow {
     pub parties: Vec<String>,
     /// Who has signed it.
     pub signed_by: Vec<String>,
+    /// Members of it that have not.
+    pub missing: Vec<String>,
     /// Who has suspended it.
     pub suspended_by: Vec<String>,
+    /// How its dates stand today: not-started, in-force, past-review or ended. Replaced: there is a
+    /// newer version.
+    pub standing: String,
     /// Where it is on the ledger.
     pub leaf: u64,
     /// The document, as officers sign it.

@@ -1,10 +1,15 @@
 //! What the ledger tells this member when it is asked.
 
+use tally_core::entry::Entry;
 use tally_core::id::LeafIndex;
+use tally_core::register::{AgreementRecord, Approval, RegisterBody};
 use tally_wire::encode;
 use tally_wire::message::ledger::{OwnEntries, OwnQuery, Query, QueryAnswer, ReceiptQuery};
 
 use super::{PullError, Recorder};
+
+/// Leaves of one agreement's register that are gone through at most.
+const AGREEMENT_LEAVES_MAX: usize = 4_096;
 
 impl Recorder {
     /// What of the ledger concerns this member: `count` leaves are looked at at most, from `first` on.
@@ -17,6 +22,40 @@ impl Recorder {
             QueryAnswer::Own(own) => Ok(own),
             _ => Err(PullError::NotAnswered),
         }
+    }
+
+    /// An older version of an agreement's document, with the approvals that it had last: from the
+    /// present leaf of its register back, each names the one before it. As a ledger node tells it;
+    /// `tally audit verify` checks the log as a whole.
+    ///
+    /// # Errors
+    /// [`PullError`] if no node answers.
+    pub async fn agreement_at(
+        &self,
+        mut leaf: LeafIndex,
+        version: u64,
+    ) -> Result<Option<(LeafIndex, AgreementRecord, Vec<Approval>)>, PullError> {
+        for _ in 0..AGREEMENT_LEAVES_MAX {
+            let query = Query::Receipt(ReceiptQuery { leaf });
+            let QueryAnswer::Receipt(answer) = self.0.asker.ask(&query).await? else {
+                return Err(PullError::NotAnswered);
+            };
+            let entry = answer.receipt.into_parts().0.entry.into_parts().0;
+            let Entry::Register(write) = entry else { return Ok(None) };
+            let (previous, approvals) = (write.previous, write.approvals);
+            let RegisterBody::Agreement(record) = write.body.into_parts().0 else {
+                return Ok(None);
+            };
+            let found = record.document.value().version;
+            if found == version {
+                return Ok(Some((leaf, *record, approvals)));
+            }
+            match previous.filter(|previous| *previous < leaf && version < found) {
+                Some(previous) => leaf = previous,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// The receipts of the members' registers that changed since the genesis: whoever checks another

@@ -185,21 +185,41 @@ pub(crate) struct AgreementArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgreementCommand {
-    Check(AgreementFileArgs),
+    Check(AgreementCheckArgs),
     Propose(AgreementFileArgs),
     Sign(AgreementSignArgs),
+    Accede(AgreementAccedeArgs),
+    Accept(AgreementAcceptArgs),
+    Suspend(AgreementSuspendArgs),
+    Resume(AgreementResumeArgs),
     /// List the agreements that the ledger has.
     #[command(after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally agreement list")]
     List,
     Show(AgreementShowArgs),
 }
 
-/// `check` says what is wrong with an agreement's file, and what its signers may not expect; `propose`
-/// puts its document on the ledger, signed by nobody yet.
+/// Say what is wrong with an agreement's file, all of it at once, and what its signers should know.
+///
+/// Whatever is missing or contradicts itself is told with its line; exit code 2 if anything is. What
+/// may be signed and is worth a second thought comes as a warning.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
 tally agreement check dsa-1.toml\n  \
-TALLY_CONFIG=RZ9/tally.toml tally agreement propose dsa-1.toml")]
+tally agreement check --plain dsa-1.toml")]
+pub(crate) struct AgreementCheckArgs {
+    /// The agreement's file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Print what it says as plain English.
+    #[arg(long)]
+    pub(crate) plain: bool,
+}
+
+/// Put an agreement's document on the ledger, signed by nobody yet.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally agreement propose dsa-1.toml"
+)]
 pub(crate) struct AgreementFileArgs {
     /// The agreement's file.
     #[arg(value_name = "FILE")]
@@ -217,11 +237,75 @@ pub(crate) struct AgreementSignArgs {
     pub(crate) agreement: String,
 }
 
-/// Show one agreement: dates, parties, signatures, and what it shares.
+/// Join an agreement as somebody who asks: makes its next version, signs it, and writes it to a file
+/// for those who give.
+///
+/// Once all of them have accepted, it is put on the ledger. Nothing changes for the other parties: what
+/// they signed stands.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  tally agreement show DSA-1")]
-pub(crate) struct AgreementShowArgs {
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=RZ8/tally.toml tally agreement accede DSA-1 --to joins.json\n  \
+TALLY_CONFIG=RZ8/tally.toml tally agreement accede DSA-1 --share RZ9/fhir --to joins.json\n  \
+TALLY_CONFIG=RZ9/tally.toml tally agreement accept joins.json")]
+pub(crate) struct AgreementAccedeArgs {
     /// Its id.
     #[arg(value_name = "ID")]
     pub(crate) agreement: String,
+    /// What to ask for; may be repeated. Without it all that the agreement shares.
+    #[arg(long, value_name = "PROVIDER/SOURCE")]
+    pub(crate) share: Vec<String>,
+    /// The file for those who give.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+/// Accept that a member joins an agreement, as the officer of somebody who gives.
+///
+/// The signature is added to the file. Once nobody's is missing, it is put on the ledger.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally agreement accept joins.json"
+)]
+pub(crate) struct AgreementAcceptArgs {
+    /// The file that `tally agreement accede` wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Suspend an agreement for the own member: nothing is given to it or by it under that agreement,
+/// from the next decision on, until it resumes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Example:\n  TALLY_CONFIG=LZ9/tally.toml tally agreement suspend DSA-1"
+)]
+pub(crate) struct AgreementSuspendArgs {
+    /// Its id.
+    #[arg(value_name = "ID")]
+    pub(crate) agreement: String,
+}
+
+/// Resume an agreement that the own member has suspended. What another party has suspended stays so.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  TALLY_CONFIG=LZ9/tally.toml tally agreement resume DSA-1")]
+pub(crate) struct AgreementResumeArgs {
+    /// Its id.
+    #[arg(value_name = "ID")]
+    pub(crate) agreement: String,
+}
+
+/// Show one agreement: dates, parties, signatures, and what it shares.
+///
+/// Entries of the ledger name the version that they rest on: an old one is shown as it was then.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally agreement show DSA-1\n  \
+tally agreement show DSA-1@1\n  \
+tally agreement show --plain DSA-1")]
+pub(crate) struct AgreementShowArgs {
+    /// Its id, and a version if not the present one is meant.
+    #[arg(value_name = "ID[@VERSION]")]
+    pub(crate) agreement: String,
+    /// Print what it says as plain English.
+    #[arg(long)]
+    pub(crate) plain: bool,
 }

@@ -15,6 +15,54 @@ pub(crate) struct MeshArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum MeshCommand {
     Init(MeshInitArgs),
+    /// Groups of members, which agreements may name instead of listing them.
+    Group(GroupArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GroupArgs {
+    #[command(subcommand)]
+    pub(crate) command: GroupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    Propose(GroupProposeArgs),
+    Approve(GroupApproveArgs),
+    /// List the groups that the ledger has, and who is in them.
+    #[command(after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally mesh group list")]
+    List,
+}
+
+/// Propose who is in a group: all of them, whoever is in it now. Writes a file for the officers of the
+/// other members.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  \
+TALLY_CONFIG=LZ9/tally.toml tally mesh group propose councils LZ9 LZ8 --to councils.json")]
+pub(crate) struct GroupProposeArgs {
+    /// Its name: it begins with a small letter.
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: String,
+    /// Its members; none: nobody is in it any more.
+    #[arg(value_name = "MEMBER")]
+    pub(crate) members: Vec<String>,
+    /// The file for the officers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+/// Approve who is to be in a group, as the member's officer.
+///
+/// The signature is added to the file. Once more than half of the members have approved, it is put on
+/// the ledger.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally mesh group approve councils.json"
+)]
+pub(crate) struct GroupApproveArgs {
+    /// The file that `tally mesh group propose` wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// Make the keys, certificates, configurations and the genesis of a mesh, in one directory.

@@ -81,7 +81,8 @@ async fn write(
     agreement: &Encoded<Agreement>,
     approvals: Vec<ApprovalText>,
 ) -> Result<(), Failure> {
-    let asked = WriteAgreement { document: STANDARD.encode(agreement.bytes()), approvals };
+    let document = STANDARD.encode(agreement.bytes());
+    let asked = WriteAgreement { document, approvals, accession: false };
     let dir = data_dir(directory, member);
     let written = call::<_, AgreementDone>(&dir, "/agreements/write", &asked).await;
     written.map(drop).map_err(|why| unanswered(member, why))

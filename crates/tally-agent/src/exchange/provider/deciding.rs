@@ -12,7 +12,7 @@ use tally_core::exchange::Question;
 use tally_core::exchange::provider::{Body, Decision, Permitted, Refused};
 use tally_core::id::{BadId, ExchangeId};
 use tally_core::opening::{Opened, Opening, Salt32, TagKey, commitment, digest};
-use tally_core::policy::{self, Facts, OptOutAnswers, Permit, PersonFact};
+use tally_core::policy::{self, Facts, OptOutAnswers, Permit, PersonFact, Warning};
 use tally_core::purpose::{Class, class_of, is_known};
 use tally_core::record::Person;
 use tally_core::refusal::Refusal;
@@ -132,7 +132,14 @@ impl Case {
             return undecided(self.exchange, Refusal::BadQuery);
         };
         match policy::decide(&request, self.reading.items(), &facts) {
-            policy::Decision::Permit(permit) => self.permit(&opener, permit, episode),
+            policy::Decision::Permit(permit) => {
+                for warning in permit.warnings() {
+                    let Warning::PastReview(review) = warning;
+                    let (agreement, requester) = (permit.agreement(), &self.question.requester);
+                    shared.outcomes.past_review(agreement, requester, *review);
+                }
+                self.permit(&opener, permit, episode)
+            }
             policy::Decision::Refuse(refused) => {
                 match opener.open(self.reading.people_and_record_ids()) {
                     Ok(opening) => refusing(Refused::by_policy(&refused, opening.encoded)),

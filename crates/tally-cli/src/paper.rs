@@ -1,0 +1,164 @@
+//! What goes round among officers before the ledger has it: a document or a register's next version,
+//! with the signatures under it so far, in a file that people send each other.
+//!
+//! Invariant: each officer signs what the own reading of the file's bytes says, never what stands
+//! beside them.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use tally_agent::admin::api::ApprovalText;
+use tally_core::Encoded;
+use tally_core::agreement::Agreement;
+use tally_core::id::LeafIndex;
+use tally_core::register::{
+    GroupRecord, RegisterBody, RegisterName, agreement_preimage, register_preimage,
+};
+use tally_net::keyfile::{self, KeyUse};
+
+use crate::acting::Acting;
+use crate::failure::Failure;
+use crate::system::{read_text, write_file};
+
+/// Bytes of such a file at most.
+const FILE_LEN_MAX: u64 = 1024 * 1024;
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Paper {
+    tally: u64,
+    mesh_id: String,
+    pub(crate) what: What,
+    pub(crate) approvals: Vec<ApprovalText>,
+}
+
+/// What is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) enum What {
+    /// An agreement's document, by which a member joins.
+    Accession {
+        /// In base64.
+        document: String,
+    },
+    /// A group's next version.
+    Group {
+        /// The version of its register.
+        version: u64,
+        /// The leaf of the version before.
+        previous: Option<u64>,
+        /// The register's body, in base64.
+        body: String,
+    },
+}
+
+impl Paper {
+    pub(crate) fn new(acting: &Acting, what: What) -> Self {
+        let mesh_id = acting.config.mesh_id.to_string();
+        Self { tally: 1, mesh_id, what, approvals: Vec::new() }
+    }
+
+    /// Reads one of the own mesh.
+    ///
+    /// # Errors
+    /// [`Failure`] if it is none.
+    pub(crate) fn read(path: &Path, acting: &Acting) -> Result<Self, Failure> {
+        let text = read_text(path, FILE_LEN_MAX)?;
+        let remedy = "give a file that was made to be signed";
+        let bad =
+            |why: String| Failure::configuration(format!("{}: {why}", path.display()), remedy);
+        let paper: Self = serde_json::from_str(&text).map_err(|why| bad(why.to_string()))?;
+        if paper.tally != 1 {
+            return Err(bad("this version reads format 1 only".to_owned()));
+        }
+        if paper.mesh_id != acting.config.mesh_id.to_string() {
+            return Err(bad("it is of another mesh".to_owned()));
+        }
+        Ok(paper)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`Failure`] if it can't be.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|why| Failure::environment(why, "report this: it has no JSON form"))?;
+        write_file(path, &text)
+    }
+
+    /// Adds the own officer's signature, or puts it in the place of an older one.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is nothing to sign with, or nothing that can be signed.
+    pub(crate) fn sign(&mut self, acting: &Acting) -> Result<(), Failure> {
+        let Some(officer) = &acting.config.officer else {
+            let remedy = "name the officer's role and key under [officer] in the configuration";
+            return Err(Failure::configuration("there is no key to sign with", remedy));
+        };
+        let key = keyfile::load(&officer.key, KeyUse::Officer)
+            .map_err(|why| Failure::configuration(why, "give the officer's own key file"))?;
+        let mesh_id = &acting.config.mesh_id;
+        let preimage = match &self.what {
+            What::Accession { document } => {
+                agreement_preimage(mesh_id, read_document(document)?.bytes())
+            }
+            What::Group { version, previous, body } => {
+                let group = read_group(body)?;
+                let name = RegisterName::Group(group.1.id);
+                let previous = previous.map(LeafIndex);
+                register_preimage(mesh_id, &name, *version, previous, true, group.0.bytes())
+            }
+        };
+        let (member, role) = (acting.config.member.to_string(), officer.role.to_string());
+        self.approvals.retain(|it| (&it.member, &it.role) != (&member, &role));
+        self.approvals.push(ApprovalText {
+            member,
+            role,
+            public_key: STANDARD.encode(key.verifying_key().as_bytes()),
+            signature: STANDARD.encode(key.sign(&preimage).as_bytes()),
+        });
+        Ok(())
+    }
+
+    /// Who has signed.
+    pub(crate) fn signed_by(&self) -> Vec<String> {
+        self.approvals.iter().map(|it| it.member.clone()).collect()
+    }
+}
+
+/// The agreement of an accession.
+///
+/// # Errors
+/// [`Failure`] if it is none.
+pub(crate) fn read_document(text: &str) -> Result<Encoded<Agreement>, Failure> {
+    let bytes = bytes(text)?;
+    tally_wire::decode(&bytes).map_err(unreadable)
+}
+
+/// The group of a body.
+///
+/// # Errors
+/// [`Failure`] if it is none.
+pub(crate) fn read_group(text: &str) -> Result<(Encoded<RegisterBody>, GroupRecord), Failure> {
+    let bytes = bytes(text)?;
+    let body = tally_wire::decode::<RegisterBody>(&bytes).map_err(unreadable)?;
+    match body.value() {
+        RegisterBody::Group(group) => {
+            let group = group.clone();
+            Ok((body, group))
+        }
+        _ => Err(unreadable("it is no group")),
+    }
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, Failure> {
+    STANDARD.decode(text).map_err(unreadable)
+}
+
+fn unreadable(why: impl std::fmt::Display) -> Failure {
+    Failure::configuration(format!("what is to be signed: {why}"), "have it made anew")
+}
