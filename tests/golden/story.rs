@@ -1,6 +1,7 @@
 //! What happens in the golden log: every lane, and every rejection that bytes can lead to. Each step
 //! says what it must come to, so that the log covers what it claims.
 
+mod counted;
 mod opt_out;
 
 use tally_core::agreement::{
@@ -8,8 +9,8 @@ use tally_core::agreement::{
     Party, Share,
 };
 use tally_core::entry::{
-    Action, AgreementRef, Close, Entry, Flags, Genesis, How, Lane, Outcome, ProviderHalf,
-    RefusalCount, RequesterHalf, UserKnown,
+    Action, AgreementRef, Entry, Flags, Genesis, Lane, Outcome, ProviderHalf, RequesterHalf,
+    UserKnown,
 };
 use tally_core::id::{ExchangeId, LeafIndex, Salt16};
 use tally_core::ledger::{Rejection, Submission, Verdict};
@@ -18,10 +19,10 @@ use tally_core::refusal::Refusal;
 use tally_core::register::{
     AgreementRecord, GroupRecord, MemberRecord, MemberStatus, RegisterBody, RegisterRef, Witness,
 };
-use tally_core::time::Timestamp;
 use tally_log::{Hash, Signature};
 use tally_wire::encode_checked;
 
+use self::counted::{close, refusal_count};
 use super::reviews;
 use super::world::{AHEAD, World, genesis, id, member, no, sign};
 
@@ -475,28 +476,4 @@ fn requester_half(salt: Salt16, counter: u64, provider_leaf: Option<LeafIndex>) 
         flags: Flags::NONE,
         rectifies: None,
     }))
-}
-
-fn close(salt: Salt16, counter: u64, provider_leaf: LeafIndex, bytes: u64) -> Entry {
-    Entry::Close(Close {
-        salt,
-        counter,
-        provider_leaf,
-        how: How::Sent,
-        bytes,
-        root: Some(Hash::from_bytes([4; 32])),
-    })
-}
-
-fn refusal_count(salt: Salt16, counter: u64, count: u64) -> Entry {
-    Entry::RefusalCount(RefusalCount {
-        salt,
-        counter,
-        provider: id("RZ9"),
-        requester: id("LZ9"),
-        refusal: Refusal::NoAgreement,
-        count,
-        from: Timestamp(1),
-        to: Timestamp(2),
-    })
 }

@@ -114,6 +114,7 @@ impl Metrics {
             IntGauge::new("tally_agent_ledger_size", "Leaves on the ledger, as far as is known.")?;
         let ready = IntGauge::new("tally_agent_ready", "1 if the agent serves.")?;
         let glass = Glass::new(&registry)?;
+        let assurance = assurance(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(turned_away.clone()))?;
         registry.register(Box::new(past_review.clone()))?;
@@ -122,15 +123,7 @@ impl Metrics {
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(outbox.clone()))?;
         registry.register(Box::new(ledger_size.clone()))?;
-        let assurance = IntGaugeVec::new(
-            Opts::new(
-                "tally_member_assurance",
-                "1 for each member and the result of its security assessment (DSPT), as its register has it.",
-            ),
-            &["member", "status"],
-        )?;
         registry.register(Box::new(ready.clone()))?;
-        registry.register(Box::new(assurance.clone()))?;
         let all = All {
             registry,
             clock,
@@ -165,6 +158,19 @@ impl Metrics {
         self.0.glass.show(observed.break_glass);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
+}
+
+fn assurance(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let assurance = IntGaugeVec::new(
+        Opts::new(
+            "tally_member_assurance",
+            "1 for each member and the result of its security assessment (DSPT), as its register \
+             has it.",
+        ),
+        &["member", "status"],
+    )?;
+    registry.register(Box::new(assurance.clone()))?;
+    Ok(assurance)
 }
 
 fn refused(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {

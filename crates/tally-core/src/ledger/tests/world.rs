@@ -1,12 +1,14 @@
 //! A mesh of three members with real keys, an agreement in force and a consent register.
 
+mod document;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use tally_log::{Hash, SigningKey, leaf_hash, root_of, sha256};
 
 use super::super::*;
-use crate::agreement::{Agreement, AllowList, Basis, Condition, DataKind, Party, Share};
+use crate::agreement::Agreement;
 use crate::encoded::Encoded;
 use crate::entry::{
     Action, AgreementRef, Algorithm, Close, Entry, Environment, Flags, Genesis, How, Lane, Outcome,
@@ -14,9 +16,10 @@ use crate::entry::{
     batch_preimage, session_preimage,
 };
 use crate::id::*;
-use crate::record::Confidentiality;
 use crate::refusal::Refusal;
 use crate::register::*;
+
+pub(crate) use document::agreement;
 
 /// 2026-11-23T10:15:02.113Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_795_428_902_113);
@@ -90,38 +93,6 @@ pub(crate) fn genesis() -> Genesis {
         protocol: 1,
         members: vec![member("LZ9", 1), member("QX1", 2), member("RZ9", 3)],
         voters: vec![NodeId(1), NodeId(2), NodeId(3)],
-    }
-}
-
-/// RZ9 shares its `fhir` with LZ9 for TREAT, and its `beds`, which are about nobody.
-pub(crate) fn agreement() -> Agreement {
-    let share = |source: &str, data| Share {
-        provider: id("RZ9"),
-        requesters: vec![Party::Member(id("LZ9"))],
-        source: id(source),
-        purposes: vec![id("TREAT")],
-        data,
-        confidential: false,
-        basis: Basis::default(),
-        fields: AllowList::Everything,
-        user_known: UserKnown::Asserted,
-        relationship_required: false,
-        overrides: Vec::new(),
-        offline_emergency: false,
-        show_reasons: false,
-        condition: Condition::default(),
-        confidentiality: Confidentiality::Normal,
-    };
-    Agreement {
-        id: id("DSA-1"),
-        version: 1,
-        title: "Discharge support".to_owned(),
-        start: "2026-01-01".parse().unwrap(),
-        review: "2026-10-01".parse().unwrap(),
-        end: "2026-12-31".parse().unwrap(),
-        dpia: String::new(),
-        parties: vec![Party::Member(id("LZ9")), Party::Member(id("QX1")), Party::Member(id("RZ9"))],
-        shares: vec![share("beds", DataKind::None), share("fhir", DataKind::Special)],
     }
 }
 
