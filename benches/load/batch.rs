@@ -228,7 +228,7 @@ mod tests {
             let of = load.prepare();
             of.leaf_bytes() / of.entries.len()
         };
-        assert_eq!((mean(Load::Permits(64)), mean(Load::Halves(64))), (279, 168));
+        assert_eq!((mean(Load::Permits(64)), mean(Load::Halves(64))), (280, 168));
     }
 
     #[test]

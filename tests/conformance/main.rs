@@ -36,10 +36,17 @@ const BEYOND_CDDL: [&str; 7] = [
     "bad-key",
 ];
 
-/// Two more, each with its reason.
-const BEYOND_CDDL_BY_NAME: [(&str, &str); 2] = [
+/// The validator that is used here does not look into an optional item that is an array itself.
+const INSIDE_OPTIONAL: &str = "inside an optional array, where the validator does not look";
+
+/// Some more, each with its reason.
+const BEYOND_CDDL_BY_NAME: [(&str, &str); 6] = [
     ("bad-no-such-day", "which months have how many days is no regular language that one can read"),
     ("bad-unknown-refusal", "the numbers of refusals stand in tally-core's table alone"),
+    ("bad-opt-out-of-both", INSIDE_OPTIONAL),
+    ("bad-opt-out-of-nothing", INSIDE_OPTIONAL),
+    ("bad-opt-out-reference", INSIDE_OPTIONAL),
+    ("bad-opt-out-answers-too-many", INSIDE_OPTIONAL),
 ];
 
 /// A vector, and what its text says of it.

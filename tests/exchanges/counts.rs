@@ -51,6 +51,7 @@ async fn refused_direct_care_is_counted_by_code() {
 }
 
 async fn stats(dev: &Dev) {
+    dev.published().await.unwrap();
     let stats = dev.auditor(&["audit", "stats", "--output", "json"]).await.unwrap().done().unwrap();
     let stats = stats.json();
     assert_eq!(stats["direct_care"], json!({ "asked": 3, "refused": 2 }), "{stats}");

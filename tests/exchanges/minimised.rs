@@ -166,6 +166,7 @@ async fn a_no_tells_nothing(dev: &Dev) {
         assert_eq!(plain(&kept_in), plain(&unheard_of), "{kept}");
     }
     // Nor does the ledger tell which of the two it was.
+    dev.published().await.unwrap();
     let rows = dev.rows().await.unwrap();
     let refused: Vec<_> = rows.iter().filter(|row| row["outcome"] == "refuse").collect();
     assert!(refused.len() >= 2 * pairs.len(), "{refused:?}");

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ async fn request(dev: &Dev) -> PathBuf {
 }
 
 /// Each says what is wrong, and repeats no number.
-async fn refuse_what_is_no_reply(dev: &Dev, request: &PathBuf) {
+async fn refuse_what_is_no_reply(dev: &Dev, request: &Path) {
     let inbox = dev.files().join("inbox");
     fs::create_dir_all(&inbox).unwrap();
     let reply = inbox.join(request.file_name().unwrap());

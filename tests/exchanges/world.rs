@@ -224,7 +224,8 @@ pub(super) fn files() -> Files {
     let fields =
         format!("fields = {{ Patient = {PATIENT}, Observation = [\"*\"] }}").replace('\n', " ");
     let mut care = CARE.to_owned();
-    care.push_str(&care_share("fhir", COUNCIL, &fields));
+    // Labels are for consents to tell apart here, not for the agreement.
+    care.push_str(&care_share("fhir", COUNCIL, &format!("{fields}\nconfidentiality = \"R\"")));
     let columns = r#"columns = ["nhs_number", "clinic"]"#;
     // Of this one the ledger may say how many people it withholds.
     care.push_str(&care_share("clinic", COUNCIL, &format!("{columns}\nshow_reasons = true")));

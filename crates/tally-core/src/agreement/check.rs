@@ -87,11 +87,6 @@ fn share_warnings(share: &Share) -> Vec<String> {
                     how far users must be known";
         found.push(what.to_owned());
     }
-    if share.offline_emergency {
-        let what = "in an emergency records leave before they are on the ledger, whenever it has no \
-                    quorum";
-        found.push(what.to_owned());
-    }
     found
 }
 

@@ -3,12 +3,14 @@
 //! Invariant: made from the document alone, the same text each time. What it says of conditions is
 //! the text that runs.
 
+use super::words::{CONFIDENTIALITIES, word_of};
 use super::{
     Agreement, AllowList, Article6, Article9, CommonLaw, DataKind, Elements, Party, Share,
 };
 use crate::entry::UserKnown;
 use crate::id::Purpose;
 use crate::purpose::rows;
+use crate::record::Confidentiality;
 use crate::refusal::Refusal;
 
 /// The agreement as sentences.
@@ -52,6 +54,7 @@ fn share_lines(share: &Share) -> Vec<(&'static str, String)> {
         ("Who may ask", users(share)),
     ];
     if share.data != DataKind::None {
+        lines.push(("How confidential", confidentiality(share)));
         lines.push(("What people have said", people(share)));
         lines.push(("National data opt-out", opt_out(share)));
         lines.push(("Break-glass", overrides(share)));
@@ -63,6 +66,17 @@ fn share_lines(share: &Share) -> Vec<(&'static str, String)> {
     }
     lines.push(("Without the ledger", offline(share)));
     lines
+}
+
+/// By the records' own labels (HL7 v3-Confidentiality).
+fn confidentiality(share: &Share) -> String {
+    match share.confidentiality {
+        Confidentiality::VeryRestricted => "records of any label".to_owned(),
+        most => format!(
+            "records labelled {} or less, or not at all; what is labelled higher stays",
+            word_of(CONFIDENTIALITIES, most)
+        ),
+    }
 }
 
 fn party(party: &Party) -> String {

@@ -90,7 +90,7 @@ impl fmt::Display for Article9 {
     }
 }
 
-fn word_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
+pub(super) fn word_of<T: PartialEq>(words: Words<T>, value: T) -> &'static str {
     words.iter().find(|(_, known)| *known == value).map_or("?", |(word, _)| *word)
 }
 

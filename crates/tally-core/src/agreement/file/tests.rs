@@ -223,7 +223,6 @@ fn what_a_signer_should_know_is_told_in_words() {
         ("[\"RZ9\", \"LZ9\"]", "[\"RZ9\", \"LZ9\", \"QX1\"]", "QX1 is a party, and neither"),
         ("\"asserted\"", "\"service\"", "share[0]: any application of those who ask will do"),
         ("\"consent-denied\"", "\"relationship-missing\"", "and none is required"),
-        ("offline_emergency = false", "offline_emergency = true", "before they are on the ledger"),
     ] {
         let found = warnings(&with(from, to).unwrap());
         let [only] = found.as_slice() else { panic!("{to}: {found:?}") };
