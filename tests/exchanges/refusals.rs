@@ -244,7 +244,8 @@ async fn directives(dev: &Dev, books: &mut Books) {
         refused(dev, books, COUNCIL, &path, no).await;
         withdraw_consent(dev, person.nhs_number, recorded["id"].as_u64().unwrap()).await;
     }
-    permitted(dev, books, COUNCIL, &path, TREAT).await;
+    let exchange = permitted(dev, books, COUNCIL, &path, TREAT).await;
+    ended_at_the_provider(dev, &exchange).await;
     // What somebody says to one organisation is no word about another.
     record_consent(dev, person.nhs_number, &["--deny", "--requester", TRUST]).await;
     permitted(dev, books, COUNCIL, &path, TREAT).await;
@@ -264,6 +265,8 @@ async fn busy(dev: &Dev, books: &mut Books) {
     drop(arriving);
     ended_at_the_provider(dev, &exchange).await;
     permitted(dev, books, COUNCIL, &path, TREAT).await;
+    // The provider is killed next, and what it still owed then would stay with it.
+    dev.entries_of(&exchange, BROKEN_OFF.len()).await.unwrap();
 }
 
 async fn unreachable(dev: &Dev, books: &mut Books) {

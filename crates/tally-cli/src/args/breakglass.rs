@@ -60,7 +60,7 @@ pub(crate) struct BreakglassReviewArgs {
     /// What was found, in words; kept encrypted at the agent, and nowhere else.
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
-    /// The office that reviews. Without it that of [officer] in the configuration, else
+    /// The office that reviews. Without it that of `[officer]` in the configuration, else
     /// privacy-officer.
     #[arg(long, value_name = "ROLE")]
     pub(crate) role: Option<String>,
