@@ -24,8 +24,8 @@ pub fn fuzz(data: &[u8]) {
         limits: &LIMITS,
     };
     let Ok(described) = describe(data, &context) else { return };
-    let part = Verdict::Keep { elements: Allowed::These(&NAMES), types: &[] };
-    let all = Verdict::Keep { elements: Allowed::All, types: &[] };
+    let part = Verdict::Keep { elements: Allowed::These(&NAMES), types: &[], unlocated: false };
+    let all = Verdict::Keep { elements: Allowed::All, types: &[], unlocated: false };
     let first = data.len() % 4;
     let turns = [all, part, Verdict::Drop, Verdict::Hide];
     let mixed = turns.iter().cycle().skip(first).take(described.items().len()).copied();
