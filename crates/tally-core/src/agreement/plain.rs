@@ -64,7 +64,8 @@ fn share_lines(share: &Share) -> Vec<(&'static str, String)> {
         lines
             .push(("Only if this is true", format!("{condition}\n   Otherwise nothing is given.")));
     }
-    lines.push(("Without the ledger", offline(share)));
+    // Whatever a document asks for: emergency access without the ledger is not supported.
+    lines.push(("Without the ledger", "nothing leaves, in emergencies either".to_owned()));
     lines
 }
 
@@ -220,14 +221,6 @@ fn lifted(refusal: Refusal) -> String {
         Refusal::PolicyForbids => "what the provider's own policy forbids".to_owned(),
         other => other.to_string(),
     }
-}
-
-fn offline(share: &Share) -> String {
-    let what = match share.offline_emergency {
-        true => "emergency access goes on, and is recorded afterwards",
-        false => "nothing leaves, in emergencies either",
-    };
-    what.to_owned()
 }
 
 const fn article_6(article: Article6) -> &'static str {
