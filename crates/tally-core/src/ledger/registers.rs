@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::agreement::{Agreement, Party};
 use crate::entry::Genesis;
 use crate::id::{AgreementId, GroupId, LeafIndex, MemberId, NodeId};
 use crate::register::{
@@ -235,7 +236,44 @@ impl Registers {
             RegisterBody::Protocol(version) => RegisterValue::Protocol(version),
             RegisterBody::Witnesses(witnesses) => RegisterValue::Witnesses(witnesses),
         };
+        let group = match &name {
+            RegisterName::Group(group) => Some(group.clone()),
+            _ => None,
+        };
         self.registers.insert(name, RegisterState { version, narrowed_at, leaf, value });
+        if let Some(group) = group {
+            self.take_approvals_along(&group);
+        }
+    }
+
+    /// Whoever has left a group and is no party any more has signed nothing that still stands: who
+    /// comes back signs again.
+    fn take_approvals_along(&mut self, group: &GroupId) {
+        let left = |register: &RegisterState| {
+            let RegisterValue::Agreement { record, approvals } = &register.value else {
+                return None;
+            };
+            let agreement = record.document.value();
+            let by_group = agreement.parties.contains(&Party::Group(group.clone()));
+            let stay = |it: &&Approval| self.is_party(agreement, &it.member);
+            by_group.then(|| approvals.iter().filter(stay).cloned().collect::<Vec<_>>())
+        };
+        let names = self.registers.iter();
+        let left: Vec<_> = names.filter_map(|(name, it)| Some((name.clone(), left(it)?))).collect();
+        for (name, stay) in left {
+            let value = self.registers.get_mut(&name).map(|register| &mut register.value);
+            if let Some(RegisterValue::Agreement { approvals, .. }) = value {
+                *approvals = stay;
+            }
+        }
+    }
+
+    /// Whether a member is a party of an agreement: by name, or by a group as it is now.
+    pub(super) fn is_party(&self, agreement: &Agreement, member: &MemberId) -> bool {
+        agreement.parties.iter().any(|party| match party {
+            Party::Member(id) => id == member,
+            Party::Group(id) => self.is_in_group(member, id),
+        })
     }
 
     /// Puts stored registers together again; `ledger::Parts` checks them.

@@ -154,6 +154,12 @@ fn a_member_that_left_its_group_takes_its_approval_along() {
     fill(&mut world, &["QX1"]);
     let write = world.agreement_write(document(), &["LZ9", "QX1", "RZ9"]);
     assert_eq!(written(&mut world, "RZ9", write), Ok(()));
+    assert_eq!(signers(&world), ["LZ9", "QX1", "RZ9"]);
+    fill(&mut world, &[]);
+    // Nobody has to write the agreement for that: who comes straight back signs again, too.
+    assert_eq!(signers(&world), ["LZ9", "RZ9"]);
+    fill(&mut world, &["QX1"]);
+    assert_eq!(signers(&world), ["LZ9", "RZ9"]);
     fill(&mut world, &[]);
     // Those who are left can still suspend, and still lose no approval.
     let suspend = |world: &World, signed: &[&str]| {
@@ -165,7 +171,7 @@ fn a_member_that_left_its_group_takes_its_approval_along() {
     assert_eq!(written(&mut world, "RZ9", attempt), Err(Rejection::ApprovalsLost));
     let attempt = suspend(&world, &["LZ9", "RZ9"]);
     assert_eq!(written(&mut world, "RZ9", attempt), Ok(()));
-    // Whoever comes back signs again.
+    // The same after a write.
     fill(&mut world, &["QX1"]);
     assert_eq!(signers(&world), ["LZ9", "RZ9"]);
 }

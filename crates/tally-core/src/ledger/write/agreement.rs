@@ -7,7 +7,7 @@
 //! the signatures of those who join and of all who give.
 
 use super::super::founding::ensure;
-use super::super::registers::{RegisterState, RegisterValue, Registers};
+use super::super::registers::{RegisterState, RegisterValue};
 use super::super::rejection::Rejection;
 use super::super::submission::Surroundings;
 use super::{Filing, check_approval};
@@ -27,7 +27,7 @@ pub(super) fn check(
 ) -> Result<(), Rejection> {
     let agreement = record.document.value();
     check_document(agreement)?;
-    let is_party = |member: &MemberId| is_party(filing.registers, agreement, member);
+    let is_party = |member: &MemberId| filing.registers.is_party(agreement, member);
     ensure(is_party(filing.member), Rejection::NotAParty)?;
     ensure(approvals.iter().all(|approval| is_party(&approval.member)), Rejection::NotAParty)?;
     ensure(record.suspended_by.iter().all(is_party), Rejection::NotAParty)?;
@@ -52,7 +52,7 @@ pub(super) fn check(
                     new.any(|approval| approval.member == *member)
                 });
             // Otherwise anybody could put an agreement out of force by a version that names them.
-            let may = accepted || self::is_party(filing.registers, old, filing.member);
+            let may = accepted || filing.registers.is_party(old, filing.member);
             ensure(may, Rejection::NotAParty)?;
             // Who joins changes nothing for those who were there: what they signed stands.
             if accepted { old_approvals } else { &[] }
@@ -111,14 +111,6 @@ fn check_document(agreement: &Agreement) -> Result<(), Rejection> {
     let shares = (1..=LIST_LEN_MAX).contains(&agreement.shares.len());
     let dates = agreement.start <= agreement.end && agreement.version >= 1;
     ensure(parties && shares && dates, Rejection::AgreementMalformed)
-}
-
-/// A party by name, or by a group as it is now.
-fn is_party(registers: &Registers, agreement: &Agreement, member: &MemberId) -> bool {
-    agreement.parties.iter().any(|party| match party {
-        Party::Member(id) => id == member,
-        Party::Group(id) => registers.is_in_group(member, id),
-    })
 }
 
 /// Each party suspends and resumes for itself alone. Who is no party any more is left out.
