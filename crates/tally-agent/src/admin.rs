@@ -175,9 +175,23 @@ impl Admin {
         MeshId(self.0.genesis.leaf_hash())
     }
 
-    /// Those whom a subject may have been decided about as: itself, and whom an own Patient of that
-    /// id stands for.
+    /// Those whom a subject may have been decided about as: itself, whom an own Patient of that id
+    /// stands for, and the names that these had before.
     fn known_as(&self, subject: Person) -> BTreeSet<Person> {
+        let now = self.known_now(subject);
+        let before = now.iter().flat_map(|person| self.0.sources.names_before(person));
+        let before: Vec<_> = before.collect();
+        now.into_iter().chain(before).collect()
+    }
+
+    /// The names under which what a subject said may be kept: this one, and those before it.
+    fn said_as(&self, subject: Person) -> BTreeSet<Person> {
+        let before = self.0.sources.names_before(&subject);
+        before.into_iter().chain([subject]).collect()
+    }
+
+    /// The subject, and whom an own Patient of that id stands for.
+    fn known_now(&self, subject: Person) -> BTreeSet<Person> {
         let id = own_patient(&self.0.member, &subject);
         let people = id.map(|id| self.0.sources.people_of_patient(id)).unwrap_or_default();
         people.into_iter().chain([subject]).collect()
@@ -188,7 +202,7 @@ impl Admin {
     /// # Errors
     /// [`No`] if decisions know the person under another name, or never will under this one.
     fn decided_about(&self, subject: Person) -> Result<Person, No> {
-        check_name(&self.0.member, &subject, &self.known_as(subject.clone()))?;
+        check_name(&self.0.member, &subject, &self.known_now(subject.clone()))?;
         Ok(subject)
     }
 }

@@ -221,6 +221,13 @@ impl Sources {
     pub fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
         self.sources.values().flat_map(|source| source.people_of_patient(patient_id)).collect()
     }
+
+    /// The names that a person had here before the NHS number was known: what they said then was kept
+    /// under these.
+    #[must_use]
+    pub fn names_before(&self, person: &Person) -> BTreeSet<Person> {
+        self.sources.values().flat_map(|source| source.names_before(person)).collect()
+    }
 }
 
 impl Source {
@@ -304,6 +311,13 @@ impl Source {
     fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
         match &self.connector {
             Connector::Fhir(fhir) => fhir.index().people_of_patient(patient_id),
+            Connector::Files(_) => Vec::new(),
+        }
+    }
+
+    fn names_before(&self, person: &Person) -> Vec<Person> {
+        match &self.connector {
+            Connector::Fhir(fhir) => fhir.index().names_before(person),
             Connector::Files(_) => Vec::new(),
         }
     }

@@ -40,7 +40,7 @@ pub use journal::is_behind;
 pub use mirror::OwnProviderHalf;
 pub use openings::{KeptOpening, PersonOpening, StoreOpening};
 pub use opt_out::{OptOutKnown, OptOutRow, OptOutTaken};
-pub use people::People;
+pub use people::{KnownAs, People};
 pub use receipts::Received;
 
 use std::fmt;

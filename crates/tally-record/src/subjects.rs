@@ -13,6 +13,7 @@ use crate::fhir::is_fhir_id;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Subjects {
     numbers: BTreeMap<String, BTreeSet<NhsNumber>>,
+    patients: BTreeMap<NhsNumber, BTreeSet<String>>,
 }
 
 /// Why a subjects file can't be used: whoever keeps it has to mend it. Holds no cell of it.
@@ -97,11 +98,17 @@ impl Subjects {
     /// directives then count.
     pub fn learn(&mut self, patient_id: &str, number: NhsNumber) {
         self.numbers.entry(patient_id.to_owned()).or_default().insert(number);
+        self.patients.entry(number).or_default().insert(patient_id.to_owned());
     }
 
     /// The NHS numbers of a Patient, ascending.
     pub fn numbers_of(&self, patient_id: &str) -> impl Iterator<Item = NhsNumber> {
         self.numbers.get(patient_id).into_iter().flatten().copied()
+    }
+
+    /// The Patients who have an NHS number, ascending.
+    pub fn patients_of(&self, number: &NhsNumber) -> impl Iterator<Item = &str> {
+        self.patients.get(number).into_iter().flatten().map(String::as_str)
     }
 
     fn take(
@@ -120,11 +127,11 @@ impl Subjects {
         }
         let number = NhsNumber::parse(number, check);
         let number = number.map_err(|why| SubjectsError::BadNumber { line, why })?;
-        let known = self.numbers.entry(id.to_owned()).or_default();
-        if !known.is_empty() && !known.contains(&number) {
+        let known = self.numbers.get(id);
+        if known.is_some_and(|known| !known.contains(&number)) {
             return Err(SubjectsError::Conflict { line });
         }
-        known.insert(number);
+        self.learn(id, number);
         Ok(())
     }
 }
@@ -150,6 +157,10 @@ mod tests {
         assert_eq!(numbers(text, "p1").unwrap(), ["9990000018"]);
         assert_eq!(numbers(text, "p2").unwrap(), ["9990000026"]);
         assert!(numbers(text, "p3").unwrap().is_empty());
+        let mut subjects = Subjects::parse(text.as_bytes(), CheckDigit::Checked, 3).unwrap();
+        let number = NhsNumber::parse("9990000026", CheckDigit::Checked).unwrap();
+        subjects.learn("p4", number);
+        assert_eq!(subjects.patients_of(&number).collect::<Vec<_>>(), ["p2", "p4"]);
         assert!(numbers("patient_id,nhs_number\n", "p1").unwrap().is_empty());
     }
 

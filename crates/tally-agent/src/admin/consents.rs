@@ -36,20 +36,24 @@ pub(super) async fn record(State(admin): State<Admin>, request: Request) -> Resu
 pub(super) async fn withdraw(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<WithdrawConsent>(request).await?;
     let id = DirectiveId(asked.id);
-    let write = admin.0.store.withdraw(person(&asked.subject)?, id).await;
-    let write = write.map_err(|error| match error {
-        StoreError::UnknownDirective => No::unknown(
-            format!("this person has no directive {} that stands", asked.id),
-            "see which there are: tally consent list",
-        ),
-        other => other.into(),
-    })?;
-    done(&admin, id, write).await
+    for name in admin.said_as(person(&asked.subject)?) {
+        match admin.0.store.withdraw(name, id).await {
+            Ok(write) => return done(&admin, id, write).await,
+            Err(StoreError::UnknownDirective) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let what = format!("this person has no directive {} that stands", asked.id);
+    Err(No::unknown(what, "see which there are: tally consent list"))
 }
 
 pub(super) async fn list(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<ListConsents>(request).await?;
-    let consents = admin.0.store.directives(person(&asked.subject)?).await?;
+    let mut consents = Vec::new();
+    for name in admin.said_as(person(&asked.subject)?) {
+        consents.extend(admin.0.store.directives(name).await?);
+    }
+    consents.sort_by_key(|consent| consent.id);
     Ok(answer(&ConsentRows { rows: consents.iter().map(row).collect() }))
 }
 

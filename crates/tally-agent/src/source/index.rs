@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tally_core::id::MemberId;
+use tally_core::id::{CheckDigit, MemberId, NhsNumber};
 use tally_core::record::Person;
 use tally_log::sha256;
 use tally_record::fhir::{Context, Neighbours, RecordLimits};
@@ -208,6 +208,15 @@ impl Index {
             Some(record) => record.people.clone().unwrap_or_default(),
             None => self.people_by_id(patient_id),
         }
+    }
+
+    /// The names that a person had here for as long as nobody knew their NHS number.
+    pub(super) fn names_before(&self, person: &Person) -> Vec<Person> {
+        let number = person.reveal().strip_prefix("nhs-number|");
+        let number = number.and_then(|it| NhsNumber::parse(it, CheckDigit::Skipped).ok());
+        let ids = number.iter().flat_map(|number| self.subjects.patients_of(number));
+        let named = ids.map(|id| Person::new(&format!("{}/Patient|{id}", self.member)));
+        named.flatten().collect()
     }
 
     /// As records that refer to a Patient who is not here name it.

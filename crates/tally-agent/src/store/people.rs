@@ -31,6 +31,21 @@ pub struct People {
     pub consent_versions: BTreeMap<u8, u64>,
 }
 
+/// A person, and the names that they had at this custodian before their NHS number was known.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KnownAs {
+    /// As decisions name them now.
+    pub person: Person,
+    /// What they said under these names binds as well.
+    pub before: Vec<Person>,
+}
+
+impl From<Person> for KnownAs {
+    fn from(person: Person) -> Self {
+        Self { person, before: Vec::new() }
+    }
+}
+
 impl Store {
     /// What is known of these people. Draws the register of those who were never seen, and the keys
     /// that are missing for the year.
@@ -40,12 +55,13 @@ impl Store {
     /// what was drawn is not durable.
     pub async fn people(
         &self,
-        people: Vec<Person>,
+        people: Vec<impl Into<KnownAs> + Send>,
         retention_year: u16,
     ) -> Result<People, StoreError> {
         if people.len() > PEOPLE_MAX {
             return Err(StoreError::TooLarge { what: "a question", limit: PEOPLE_MAX });
         }
+        let people: Vec<KnownAs> = people.into_iter().map(Into::into).collect();
         let asked = people.clone();
         // Those who were seen before need no transaction, and no fsync.
         let known = self.read(move |desk| look(desk, &asked, retention_year, false)).await?;
@@ -78,7 +94,7 @@ impl Store {
 /// None if something is missing and must not be drawn.
 fn look(
     desk: &Desk<'_>,
-    people: &[Person],
+    people: &[KnownAs],
     year: u16,
     may_draw: bool,
 ) -> Result<Option<People>, StoreError> {
@@ -93,7 +109,7 @@ fn look(
         None if may_draw && !people.is_empty() => Some(years::live_or_new(desk, year)?),
         known => known,
     };
-    for person in people {
+    for KnownAs { person, before } in people {
         let Some(year_key) = &year_key else { return Ok(None) };
         let blind = desk.home.secrets.blind(person);
         let (register, key) = if may_draw {
@@ -103,7 +119,9 @@ fn look(
             (register(desk, &blind)?, key(desk, year, year_key, &blind)?)
         };
         let (Some(consent_register), Some(key)) = (register, key) else { return Ok(None) };
-        let directives = consents::standing(desk, &blind, &registers)?;
+        let before: Vec<_> = before.iter().map(|it| desk.home.secrets.blind(it)).collect();
+        let names = (&blind, before.as_slice());
+        let directives = consents::standing(desk, names, consent_register, &registers)?;
         let fact =
             PersonFact { consent_register, directives, opted_out: true, own_policy_forbids: false };
         found.facts.insert(person.clone(), fact);
@@ -186,7 +204,7 @@ pub(super) fn keep_key(
     desk.change(sql, (place, year, sealed)).map(drop)
 }
 
-fn register(desk: &Desk<'_>, blind: &Key) -> Result<Option<u8>, StoreError> {
+pub(super) fn register(desk: &Desk<'_>, blind: &Key) -> Result<Option<u8>, StoreError> {
     desk.find("SELECT register FROM subjects WHERE blind = ?1", [blind], |row| row.get(0))
 }
 
@@ -201,6 +219,12 @@ pub(super) fn register_or_new(desk: &Desk<'_>, blind: &Key) -> Result<u8, StoreE
     let sql = "INSERT INTO subjects (blind, register) VALUES (?1, ?2)";
     desk.change(sql, (blind, drawn))?;
     Ok(drawn)
+}
+
+impl fmt::Debug for KnownAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KnownAs(…)")
+    }
 }
 
 impl fmt::Debug for People {

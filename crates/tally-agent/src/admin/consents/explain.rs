@@ -15,7 +15,7 @@ use tally_core::time::Date;
 use super::super::api::{ConsentExplained, ConsentStep, ExplainConsent, RecordText};
 use super::super::{Admin, No, answer, person, question};
 use crate::clock::wall;
-use crate::store::DirectiveId;
+use crate::store::{DirectiveId, KnownAs};
 
 pub(in super::super) async fn explain(
     State(admin): State<Admin>,
@@ -42,7 +42,8 @@ pub(in super::super) async fn explain(
     let lineage = Lineage::of(&purpose);
     let asks = Asked { requester: &requester, purpose: &lineage, today };
     let item = item(&asked.record)?;
-    let bound = admin.0.store.binding(person).await?;
+    let names = admin.0.sources.names_before(&person).into_iter().collect();
+    let bound = admin.0.store.binding(KnownAs { person, before: names }).await?;
     Ok(answer(&explained(bound, &asks, &item)))
 }
 

@@ -29,7 +29,7 @@ use crate::exchange::Shared;
 use crate::random;
 use crate::replica::Known;
 use crate::source::{Reading, Source};
-use crate::store::{Reader, StoreError};
+use crate::store::{KnownAs, Reader, StoreError};
 
 /// More people than this make a permit a bulk one: it travels alone.
 const PEOPLE_TOGETHER_MAX: u64 = 64;
@@ -70,8 +70,11 @@ pub(super) struct Case {
 pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
     let known = shared.replica.known();
     let people: BTreeSet<_> = case.reading.items().iter().flat_map(|item| &item.people).collect();
-    let people = people.into_iter().cloned().collect();
-    let asked = shared.store.people(people, shared.retention_year()).await;
+    let named = people.into_iter().map(|person| KnownAs {
+        person: person.clone(),
+        before: shared.sources.names_before(person).into_iter().collect(),
+    });
+    let asked = shared.store.people(named.collect(), shared.retention_year()).await;
     let mut people = match asked {
         Ok(people) => people,
         Err(error) => {

@@ -22,6 +22,15 @@ fn numbers_come_from_the_subjects_file_and_from_patients_of_any_file() {
     assert_eq!(stands_for("p1"), ["nhs-number|9990000018"]);
     assert_eq!(stands_for("p2"), ["nhs-number|9990000026"]);
     assert_eq!(stands_for("p3"), ["RZ9/Patient|p3"]);
+    // What they said before the number was known is kept under another name.
+    let before = |text: &str| {
+        let names = source.names_before(&Person::new(text).unwrap());
+        names.iter().map(|person| person.reveal().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(before("nhs-number|9990000018"), ["RZ9/Patient|p1"]);
+    assert_eq!(before("nhs-number|9990000026"), ["RZ9/Patient|p2"]);
+    assert_eq!(before("nhs-number|9990000034"), Vec::<String>::new());
+    assert_eq!(before("RZ9/Patient|p3"), Vec::<String>::new());
 }
 
 #[test]

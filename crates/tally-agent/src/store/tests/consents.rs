@@ -33,6 +33,42 @@ async fn a_denial_counts_at_once_and_a_permit_when_the_ledger_has_it() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_puts_no_denial_before_the_permit_that_it_takes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let permitted = store.record(wants(NUMBER, Effect::Permit, 1_000)).await.unwrap();
+    store.consent_written(0, permitted.write.version).await.unwrap();
+    store.record(wants(NUMBER, Effect::Deny, 400)).await.unwrap();
+    let said = [(Effect::Permit, 1_000), (Effect::Deny, 1_001)];
+    assert_eq!(standing(&store, NUMBER).await, known(&said));
+    // The person changes their mind once more, by the same clock.
+    let again = store.record(wants(NUMBER, Effect::Permit, 500)).await.unwrap();
+    store.consent_written(0, again.write.version).await.unwrap();
+    let said = [(Effect::Permit, 1_000), (Effect::Deny, 1_001), (Effect::Permit, 1_002)];
+    assert_eq!(standing(&store, NUMBER).await, known(&said));
+}
+
+#[tokio::test]
+async fn what_was_said_before_the_number_was_known_binds() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let local = Person::new("RZ9/Patient|p1").unwrap();
+    let person = person(NUMBER);
+    let object = Effect::Object(Ruling::Pending);
+    let said = NewDirective { person: local.clone(), ..wants(NUMBER, object, 1) };
+    let objected = store.record(said).await.unwrap();
+    let named = || KnownAs { person: person.clone(), before: vec![local.clone()] };
+    let facts = async |store: &Store| store.people(vec![named()], YEAR).await.unwrap().facts;
+    assert_eq!(facts(&store).await[&person].directives, known(&[(object, 1)]));
+    let bound = store.binding(named()).await.unwrap().unwrap();
+    assert_eq!(bound, [(objected.id, directive(object, 1))]);
+    // What they say by the number comes after it.
+    store.record(wants(NUMBER, Effect::Deny, 2)).await.unwrap();
+    let said = known(&[(object, 1), (Effect::Deny, 2)]);
+    assert_eq!(facts(&store).await[&person].directives, said);
+}
+
+#[tokio::test]
 async fn the_withdrawal_of_a_denial_waits_and_that_of_a_permit_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(&directory);

@@ -41,7 +41,7 @@ async fn a_consents_denials_count_at_once_and_its_permits_when_the_ledger_has_it
     assert_eq!(standing(&store, NUMBER).await, known(vec![consent(mixed(), false)]));
     store.consent_written(0, recorded[0].write.version).await.unwrap();
     assert_eq!(standing(&store, NUMBER).await, known(vec![consent(mixed(), true)]));
-    let bound = store.binding(person(NUMBER)).await.unwrap().unwrap();
+    let bound = store.binding(person(NUMBER).into()).await.unwrap().unwrap();
     assert_eq!(bound, [(recorded[0].id, consent(mixed(), true))]);
 
     let write = store.withdraw(person(NUMBER), recorded[0].id).await.unwrap();
