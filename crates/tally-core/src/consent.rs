@@ -165,7 +165,7 @@ impl Directives {
         let Some(list) = self.readable() else { return Answer::Unreadable };
         let mut permit = None;
         // One pass each: a denial ends it, a permit waits for one.
-        for known in standing(list, asked.requester).values() {
+        for known in standing(list, asked).values() {
             if !reaches(known.directive, asked.purpose) {
                 continue;
             }
@@ -196,7 +196,7 @@ impl Directives {
     #[must_use]
     pub fn words(&self, asked: &Asked<'_>, item: &Item) -> Option<Vec<Word>> {
         let list = self.readable()?;
-        let standing: BTreeMap<usize, bool> = standing(list, asked.requester)
+        let standing: BTreeMap<usize, bool> = standing(list, asked)
             .values()
             .map(|known| (known.place, reaches(known.directive, asked.purpose)))
             .collect();
@@ -208,7 +208,7 @@ impl Directives {
                 Some(true) if simple.effect == Effect::Permit => Word::Permits,
                 Some(true) => Word::Denies,
                 Some(false) => Word::Silent,
-                None if simple.concerns(asked.requester).is_none() => Word::Silent,
+                None if simple.concerns(asked).is_none() => Word::Silent,
                 None if simple.effect == Effect::Object(Ruling::Declined) => Word::Silent,
                 None => Word::Replaced,
             },
@@ -230,10 +230,13 @@ impl Directives {
 
 impl Simple {
     /// Whether the requester is named, or one of all. None: it is about others.
-    fn concerns(&self, requester: &MemberId) -> Option<bool> {
+    fn concerns(&self, asked: &Asked<'_>) -> Option<bool> {
+        let denial = self.effect != Effect::Permit;
         match &self.actors {
             Actors::Anyone => Some(false),
-            Actors::These(members) => members.contains(requester).then_some(true),
+            Actors::These(members) => {
+                members.iter().any(|member| asked.is(member, denial)).then_some(true)
+            }
         }
     }
 }
@@ -260,14 +263,11 @@ impl Standing<'_> {
 type Subject<'a> = (Option<&'a Purpose>, bool);
 
 /// The latest simple directive on each purpose and asker. A declined objection replaces nothing.
-fn standing<'a>(
-    list: &'a [Directive],
-    requester: &MemberId,
-) -> BTreeMap<Subject<'a>, Standing<'a>> {
+fn standing<'a>(list: &'a [Directive], asked: &Asked<'_>) -> BTreeMap<Subject<'a>, Standing<'a>> {
     let mut standing: BTreeMap<Subject<'a>, Standing<'a>> = BTreeMap::new();
     for (place, directive) in list.iter().enumerate() {
         let Directive::Simple(directive) = directive else { continue };
-        let Some(named) = directive.concerns(requester) else { continue };
+        let Some(named) = directive.concerns(asked) else { continue };
         if directive.effect == Effect::Object(Ruling::Declined) {
             continue;
         }

@@ -114,6 +114,7 @@ impl Desk {
         let active =
             MemberFact { version: 1, status: MemberStatus::Active, assurance: Assurance::Enough };
         let registers = Snapshot {
+            before: BTreeMap::new(),
             members: [(provider.clone(), active), (requester.clone(), active)].into(),
             groups: BTreeMap::new(),
             consent_registers: [((provider.clone(), 0), 1)].into(),

@@ -37,10 +37,20 @@ const DATASET_ROW: &str = "row";
 pub struct Asked<'a> {
     /// Who asks.
     pub requester: &'a MemberId,
+    /// In whose place the requester came: what was denied to these is denied to it. What was permitted
+    /// to them is not permitted to it: a person chose these.
+    pub before: &'a [MemberId],
     /// Why.
     pub purpose: &'a Lineage,
     /// The day in Europe/London.
     pub today: Date,
+}
+
+impl Asked<'_> {
+    /// Whether the requester is this member, or, for a denial, came in its place.
+    pub(super) fn is(&self, member: &MemberId, denial: bool) -> bool {
+        self.requester == member || (denial && self.before.contains(member))
+    }
 }
 
 /// What a Consent says, and where.
@@ -164,17 +174,17 @@ impl<'p> Conditions<'p> {
     }
 
     fn meets_request(&self, asked: &Asked<'_>) -> Match {
-        self.meets_actors(asked.requester)
+        self.meets_actors(asked)
             .min(Match::of(self.meets_purpose(asked.purpose)))
             .min(self.meets_day(asked.today))
     }
 
-    fn meets_actors(&self, requester: &MemberId) -> Match {
+    fn meets_actors(&self, asked: &Asked<'_>) -> Match {
         if self.actors.is_empty() {
             return Match::Yes;
         }
         let each = self.actors.iter().map(|actor| match actor {
-            Actor::Member(member) => Match::of(member == requester),
+            Actor::Member(member) => Match::of(asked.is(member, self.rule == Rule::Deny)),
             Actor::Unknown => Match::Unknown,
         });
         each.max().unwrap_or(Match::No)

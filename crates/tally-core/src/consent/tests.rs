@@ -26,7 +26,8 @@ fn ask(directives: &[Directive], purpose: &str) -> Answer {
 fn answer(directives: &Directives, purpose: &Lineage) -> Answer {
     let requester = COUNCIL.parse().unwrap();
     let today = Date::new(2026, 6, 1).unwrap();
-    directives.answer(&Asked { requester: &requester, purpose, today }, &item("Patient", &[]))
+    let asked = Asked { requester: &requester, before: &[], purpose, today };
+    directives.answer(&asked, &item("Patient", &[]))
 }
 
 #[test]
@@ -101,6 +102,38 @@ fn a_declined_objection_does_not_lift_an_older_denial() {
 #[test]
 fn a_directive_about_others_says_nothing() {
     assert_eq!(ask(&[directive(Effect::Deny, "any", &["RZ9"], 1)], "TREAT"), Answer::Absent);
+}
+
+#[test]
+fn what_was_denied_to_a_member_is_denied_to_who_comes_in_its_place() {
+    let (requester, before) = (COUNCIL.parse().unwrap(), ["LZ7".parse().unwrap()]);
+    let (purpose, today) = (Lineage::of(&"TREAT".parse().unwrap()), Date::new(2026, 6, 1).unwrap());
+    let asked = Asked { requester: &requester, before: &before, purpose: &purpose, today };
+    let said =
+        |list: &[Directive]| Directives::Known(list.to_vec()).answer(&asked, &item("Patient", &[]));
+    let denied = directive(Effect::Deny, "TREAT", &["LZ7"], 1);
+    assert_eq!(ask(&[denied.clone()], "TREAT"), Answer::Absent);
+    assert_eq!(said(&[denied.clone()]), Answer::Deny(0));
+    let objection = directive(Effect::Object(Ruling::Pending), "any", &["LZ7"], 1);
+    assert_eq!(said(&[objection]), Answer::Deny(0));
+    // Consent is specific: it was given to the other one.
+    let permit = directive(Effect::Permit, "TREAT", &["LZ7"], 2);
+    assert_eq!(said(&[permit]), Answer::Absent);
+    // What they say of the new one comes after it.
+    let lifted = directive(Effect::Permit, "TREAT", &[COUNCIL], 2);
+    assert_eq!(said(&[denied, lifted]), Answer::Permit(1));
+
+    let to = |rule| Provision {
+        actors: vec![Actor::Member("LZ7".parse().unwrap())],
+        purposes: vec!["TREAT".parse().unwrap()],
+        ..Provision::new(rule)
+    };
+    let consent = |root| {
+        let parts = ConsentParts { root, permits_count: true, recorded_at: Timestamp(1) };
+        Directive::Consent(Box::new(Consent::new(parts).unwrap()))
+    };
+    assert_eq!(said(&[consent(to(Rule::Deny))]), Answer::Deny(0));
+    assert_eq!(said(&[consent(to(Rule::Permit))]), Answer::Absent);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct Facts<'a, R> {
 pub trait Registers {
     /// A member.
     fn member(&self, id: &MemberId) -> Option<MemberFact>;
+    /// In whose place a member came, however often that has happened.
+    fn before(&self, id: &MemberId) -> Vec<MemberId>;
     /// A group's version and members, ascending.
     fn group(&self, id: &GroupId) -> Option<(u64, &[MemberId])>;
     /// The version of one of a custodian's consent registers.
@@ -107,6 +109,8 @@ pub struct Snapshot {
     pub members: BTreeMap<MemberId, MemberFact>,
     /// Groups: version and members, ascending.
     pub groups: BTreeMap<GroupId, (u64, Vec<MemberId>)>,
+    /// In whose place members came.
+    pub before: BTreeMap<MemberId, Vec<MemberId>>,
     /// Versions of consent registers.
     pub consent_registers: BTreeMap<(MemberId, u8), u64>,
     /// Agreements.
@@ -136,6 +140,10 @@ impl SnapshotAgreement {
 impl Registers for Snapshot {
     fn member(&self, id: &MemberId) -> Option<MemberFact> {
         self.members.get(id).copied()
+    }
+
+    fn before(&self, id: &MemberId) -> Vec<MemberId> {
+        self.before.get(id).cloned().unwrap_or_default()
     }
 
     fn group(&self, id: &GroupId) -> Option<(u64, &[MemberId])> {

@@ -49,7 +49,9 @@ impl<'a> Judged<'a> {
         facts: &Facts<'_, R>,
         share: &Share,
     ) -> Self {
-        let gate = Gate { request, lineage, facts, share, class: class_of(&request.purpose) };
+        let before = facts.registers.before(&request.requester);
+        let class = class_of(&request.purpose);
+        let gate = Gate { request, before: &before, lineage, facts, share, class };
         let mut judged = Self {
             items,
             breaks_glass: glass::breaks_glass(&request.purpose),
@@ -251,6 +253,8 @@ fn first_consent_register<R: Registers>(
 /// What every person of one attempt is judged by.
 struct Gate<'g, 'f, R> {
     request: &'g Request,
+    /// In whose place the requester came.
+    before: &'g [MemberId],
     lineage: &'g Lineage,
     facts: &'g Facts<'f, R>,
     share: &'g Share,
@@ -313,6 +317,7 @@ impl<R: Registers> Gate<'_, '_, R> {
     fn check_consent(&self, fact: &PersonFact, item: &Item) -> Option<Refusal> {
         let asked = Asked {
             requester: &self.request.requester,
+            before: self.before,
             purpose: self.lineage,
             today: self.facts.today,
         };

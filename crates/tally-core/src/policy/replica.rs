@@ -14,6 +14,22 @@ impl Registers for ledger::Registers {
         Some(MemberFact { version: register.version, status: record.status, assurance })
     }
 
+    fn before(&self, id: &MemberId) -> Vec<MemberId> {
+        let mut before: Vec<MemberId> = Vec::new();
+        let mut ahead = vec![id];
+        while let Some(next) = ahead.pop() {
+            let record = ledger::Registers::member(self, next);
+            let supersedes = record.map(|record| record.supersedes.as_slice()).unwrap_or_default();
+            for member in supersedes.iter().filter(|it| *it != id) {
+                if !before.contains(member) {
+                    before.push(member.clone());
+                    ahead.push(member);
+                }
+            }
+        }
+        before
+    }
+
     fn group(&self, id: &GroupId) -> Option<(u64, &[MemberId])> {
         let register = self.get(&RegisterName::Group(id.clone()))?;
         let RegisterValue::Group(group) = &register.value else { return None };
@@ -142,6 +158,26 @@ mod tests {
         assert!(permit.read_set().iter().all(|read| mesh(&["LZ9", "RZ9"]).is_current(read)));
         let Decision::Refuse(refused) = decide(&mesh(&["RZ9"])) else { panic!("permitted") };
         assert_eq!(refused.refusal(), crate::refusal::Refusal::AgreementNotSigned);
+    }
+
+    #[test]
+    fn who_came_in_whose_place_is_followed_to_the_first() {
+        let came = |id: &str, supersedes: &[&str]| {
+            let RegisterBody::Member(mut record) = member(id, MemberStatus::Active) else {
+                panic!("no member")
+            };
+            record.supersedes = supersedes.iter().map(|it| it.parse().unwrap()).collect();
+            RegisterBody::Member(record)
+        };
+        // LZ5 was never here; two that claim each other's place end, all the same.
+        let registers = follow(&[
+            ("member/LZ7", came("LZ7", &["LZ5", "LZ9"]), &[]),
+            ("member/LZ9", came("LZ9", &["LZ7", "LZ8"]), &[]),
+        ]);
+        let mut before = Registers::before(&registers, &"LZ9".parse().unwrap());
+        before.sort();
+        let ids: Vec<_> = before.iter().map(MemberId::as_str).collect();
+        assert_eq!(ids, ["LZ5", "LZ7", "LZ8"]);
     }
 
     #[test]

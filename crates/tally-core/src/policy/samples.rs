@@ -148,6 +148,7 @@ pub(crate) fn scenario() -> Scenario {
         request: request(),
         items: vec![item("Patient", &PEOPLE[..1])],
         registers: Snapshot {
+            before: BTreeMap::new(),
             members: members.into_iter().collect(),
             groups: BTreeMap::new(),
             consent_registers: (0..3)

@@ -296,7 +296,7 @@ fn try_out(text: &[u8]) -> bool {
     let (requester, purpose) = ("LZ9".parse().unwrap(), "TREAT".parse().unwrap());
     let purpose = Lineage::of(&purpose);
     let today = Date::new(2026, 6, 1).unwrap();
-    let asked = Asked { requester: &requester, purpose: &purpose, today };
+    let asked = Asked { requester: &requester, before: &[], purpose: &purpose, today };
     let item = Item {
         kind: "Observation".to_owned(),
         id: "o1".to_owned(),

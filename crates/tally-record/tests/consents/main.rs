@@ -85,7 +85,7 @@ fn answer(read: &ReadConsent, ask: &Ask) -> Comes {
     let (requester, purpose) = (ask.requester.parse().unwrap(), ask.purpose.parse().unwrap());
     let purpose = Lineage::of(&purpose);
     let today = ask.today.parse().unwrap();
-    let asked = Asked { requester: &requester, purpose: &purpose, today };
+    let asked = Asked { requester: &requester, before: &[], purpose: &purpose, today };
     match Directives::Known(vec![consent]).answer(&asked, &item(ask)) {
         Answer::Permit(_) => Comes::Permitted,
         Answer::Deny(_) | Answer::Unreadable => Comes::Denied,

@@ -8,6 +8,7 @@ use tally_core::consent::{
     Directive, Directives, Named, Provision, Reference, Rule, SENSITIVITY, Simple, Spoken, Word,
 };
 use tally_core::id::Purpose;
+use tally_core::policy::Registers;
 use tally_core::purpose::{Lineage, is_known};
 use tally_core::record::{Facets, Item, Label};
 use tally_core::time::Date;
@@ -40,7 +41,8 @@ pub(in super::super) async fn explain(
             .map_err(|_| No::caller("the day is none", "write it as YYYY-MM-DD"))?,
     };
     let lineage = Lineage::of(&purpose);
-    let asks = Asked { requester: &requester, purpose: &lineage, today };
+    let before = Registers::before(&*known.registers, &requester);
+    let asks = Asked { requester: &requester, before: &before, purpose: &lineage, today };
     let item = item(&asked.record)?;
     let names = admin.0.sources.names_before(&person).into_iter().collect();
     let bound = admin.0.store.binding(KnownAs { person, before: names }).await?;

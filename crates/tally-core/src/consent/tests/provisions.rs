@@ -45,7 +45,7 @@ fn labelled(codes: &str) -> Item {
 fn speak_to(requester: &str, root: &Provision, purpose: &str, item: &Item) -> Option<Spoken> {
     let purpose = Lineage::of(&purpose.parse().unwrap());
     let (requester, today) = (requester.parse().unwrap(), Date::new(2026, 6, 1).unwrap());
-    let asked = Asked { requester: &requester, purpose: &purpose, today };
+    let asked = Asked { requester: &requester, before: &[], purpose: &purpose, today };
     consent(root.clone()).speak(&asked, item)
 }
 
@@ -386,7 +386,7 @@ proptest! {
         let purpose = Lineage::of(&purpose.parse().unwrap());
         let requester = COUNCIL.parse().unwrap();
         let today = Date::new(2026, 6, 1).unwrap();
-        let asked = Asked { requester: &requester, purpose: &purpose, today };
+        let asked = Asked { requester: &requester, before: &[], purpose: &purpose, today };
         let counting = consent(root);
         let before = released(counting.speak(&asked, &item));
         let after = released(counting.clone().with_permits(false).speak(&asked, &item));
