@@ -118,7 +118,7 @@ impl FhirDirectory {
         let queried = self.queried(kind, &page.criteria);
         let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
         let left = found.get(offset..).unwrap_or_default();
-        let (numbers, after) = left.split_at(self.fitting(ask, left, page.count));
+        let (numbers, after) = left.split_at(self.fitting(ask, left));
         if numbers.is_empty() && !after.is_empty() {
             return Err(too_large());
         }
@@ -155,12 +155,14 @@ impl FhirDirectory {
         kinds
     }
 
-    /// The address of the next page: the one that begins with a record of a type that may leave. None
-    /// if there is no such record any more, so that nobody is led to a page of which nothing leaves.
+    /// The address of the next page: the one that begins with the record of this place among those that
+    /// were read, or else with one of a type that may leave. None if there is no such record any more, so
+    /// that nobody is led to a page of which nothing leaves.
     pub(super) fn next_link(
         &self,
         rest: &Rest,
         fields: &AllowList,
+        end: Option<usize>,
     ) -> Result<Option<String>, Refusal> {
         let leaves = |kind: &str| match fields {
             AllowList::Everything => true,
@@ -168,22 +170,23 @@ impl FhirDirectory {
             AllowList::Columns(_) => false,
         };
         let offset = rest.kinds.iter().filter(|(kind, _)| leaves(kind)).map(|(_, place)| *place);
-        let Some(offset) = offset.min() else { return Ok(None) };
+        let end = end.and_then(|end| u32::try_from(end).ok());
+        let within = end.map(|end| rest.page.offset.saturating_add(end));
+        let Some(offset) = within.or(offset.min()) else { return Ok(None) };
         let token = self.pages.seal(&rest.path, &Page { offset, ..rest.page.clone() });
         let token = token.ok_or(Refusal::SourceUnavailable)?;
         Ok(Some(format!("{}/{}?_page={token}", rest.base_url, rest.path)))
     }
 
-    /// How many of the records fit onto a page.
-    fn fitting(&self, ask: &Ask, numbers: &[u32], count: u16) -> usize {
+    /// How many of the records are read at once: as many as the largest page may have.
+    fn fitting(&self, ask: &Ask, numbers: &[u32]) -> usize {
         let mut bytes = 2 * (ENTRY_BYTES + ask.query.len() as u64);
-        let count = usize::from(count.min(COUNT_MAX));
         let fits = |number: &&u32| {
             let address = ask.base_url.len() as u64;
             bytes = bytes.saturating_add(self.index.len(**number) + ENTRY_BYTES + address);
             bytes <= self.body_bytes_max
         };
-        numbers.iter().take(count).take_while(fits).count()
+        numbers.iter().take(usize::from(COUNT_MAX)).take_while(fits).count()
     }
 
     /// By which elements it is searched: an answer tells what they hold.
@@ -225,6 +228,13 @@ pub(super) struct Rest {
     page: Page,
     /// The types of what is left, each with the place of its first record.
     kinds: Vec<(&'static str, u32)>,
+}
+
+impl Rest {
+    /// For how many records the page has room.
+    pub(super) fn room(&self) -> usize {
+        usize::from(self.page.count)
+    }
 }
 
 /// A record of the source is not understood. Its code says why, and nothing of the record.

@@ -13,7 +13,7 @@ use tally_core::record::{Item, Person};
 use tally_core::refusal::Refusal;
 use tally_log::sha256;
 use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, RowPerson};
-use tally_record::fhir::{Fate, Links, Verdict, describe, type_names};
+use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
 use super::fhir::{FhirDirectory, Rest};
 use super::place::Stamp;
@@ -139,6 +139,29 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Decides about what is on the page. More is read than a page has room for, so that what stays
+    /// makes it no shorter, and leads nobody to a page of which nothing leaves; what then waits for the
+    /// next page is not part of this decision.
+    pub fn decide(&self, decide: impl Fn(&[Item]) -> policy::Decision) -> policy::Decision {
+        match decide(self.items()) {
+            policy::Decision::Permit(permit) => match self.page_end(&permit) {
+                Some(end) => decide(self.items().get(..end).unwrap_or_default()),
+                None => policy::Decision::Permit(permit),
+            },
+            refused @ policy::Decision::Refuse(_) => refused,
+        }
+    }
+
+    /// The first item that leaves and for which the page has no room; none if it has.
+    fn page_end(&self, permit: &Permit) -> Option<usize> {
+        match self {
+            Self::Whole(whole) => whole.page_end(permit),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
 impl Whole {
     pub(super) const fn new(
         source: Option<Arc<FhirDirectory>>,
@@ -156,7 +179,19 @@ impl Whole {
         &self.items
     }
 
-    /// What is left of the body under a permit that was decided over [`items`](Self::items).
+    fn page_end(&self, permit: &Permit) -> Option<usize> {
+        let Content::Page { body, rest, .. } = &self.content else { return None };
+        if self.items.len() <= rest.room() {
+            return None;
+        }
+        let fates = self.with_verdicts(permit, body, |it, verdicts| it.fates(verdicts))?;
+        let left = |(_, fate): &(usize, Fate)| matches!(fate, Fate::Whole | Fate::Cut);
+        let mut leaving = fates.into_iter().enumerate().filter(left);
+        leaving.nth(rest.room()).map(|(place, _)| place)
+    }
+
+    /// What is left of the body under a permit that was [decided](Reading::decide) over
+    /// [`items`](Self::items), or over the first of them that a page has room for.
     ///
     /// # Errors
     /// `withheld-whole` where nothing is left, because each record has an element that changes its
@@ -168,7 +203,9 @@ impl Whole {
             Content::Record(body) => self.cut_fhir(permit, body, &Links::default())?,
             Content::Page { body, own, rest } => {
                 let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;
-                let next = source.next_link(rest, permit.fields())?;
+                let decided = permit.verdicts().len();
+                let end = (decided < self.items.len()).then_some(decided);
+                let next = source.next_link(rest, permit.fields(), end)?;
                 self.cut_fhir(permit, body, &Links { own: Some(own), next: next.as_deref() })?
             }
             Content::Rows { body, column } => self.cut_rows(permit, body, column)?,
@@ -178,6 +215,26 @@ impl Whole {
 
     fn cut_fhir(&self, permit: &Permit, body: &[u8], links: &Links<'_>) -> Result<Cut, Refusal> {
         let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;
+        let minimised =
+            self.with_verdicts(permit, body, |it, verdicts| it.minimise(verdicts, links));
+        let minimised = minimised.ok_or(Refusal::SourceMalformed)?;
+        let left = minimised.fates.iter().map(|fate| matches!(fate, Fate::Whole | Fate::Cut));
+        let left: Vec<_> = left.take(permit.verdicts().len()).collect();
+        let body = minimised.body.ok_or(Refusal::WithheldWhole)?;
+        if body.len() as u64 > source.body_bytes_max() {
+            return Err(Refusal::TooLarge);
+        }
+        self.cut_to(body, "application/fhir+json", &left)
+    }
+
+    /// The body as it was described, with what was decided about its items, as far as anything was.
+    fn with_verdicts<T>(
+        &self,
+        permit: &Permit,
+        body: &[u8],
+        each: impl FnOnce(&Described<'_>, &[Verdict<'_>]) -> T,
+    ) -> Option<T> {
+        let source = self.source.as_ref()?;
         let all;
         let types = match permit.fields() {
             AllowList::Elements(types) => types.as_slice(),
@@ -189,18 +246,17 @@ impl Whole {
         };
         let verdicts = permit.verdicts().map(|verdict| Verdict::of_policy(verdict, types));
         let verdicts = verdicts.collect::<Vec<_>>();
-        let minimised = source.index().with_context(|context| {
+        let (decided, found) = (verdicts.len(), self.items.len());
+        let fits = match &self.content {
+            // What waits for the next page was not decided about.
+            Content::Page { rest, .. } if decided < found => rest.room() <= decided,
+            _ => decided == found,
+        };
+        source.index().with_context(|context| {
             let described = describe(body, context).ok()?;
-            let same = described.items() == self.items && verdicts.len() == self.items.len();
-            same.then(|| described.minimise(&verdicts, links))
-        });
-        let minimised = minimised.ok_or(Refusal::SourceMalformed)?;
-        let left = minimised.fates.iter().map(|fate| matches!(fate, Fate::Whole | Fate::Cut));
-        let body = minimised.body.ok_or(Refusal::WithheldWhole)?;
-        if body.len() as u64 > source.body_bytes_max() {
-            return Err(Refusal::TooLarge);
-        }
-        self.cut_to(body, "application/fhir+json", &left.collect::<Vec<_>>())
+            let same = described.items() == self.items && fits;
+            same.then(|| each(&described, &verdicts))
+        })
     }
 
     fn cut_rows(&self, permit: &Permit, body: &[u8], column: &str) -> Result<Cut, Refusal> {
@@ -242,7 +298,8 @@ impl Whole {
             return Err(Refusal::WithheldWhole);
         }
         let people = people_of(leaving.iter().copied());
-        let all: BTreeSet<&Person> = self.items.iter().flat_map(|item| &item.people).collect();
+        let decided = self.items.iter().take(left.len());
+        let all: BTreeSet<&Person> = decided.flat_map(|item| &item.people).collect();
         let people_withheld = all.len().saturating_sub(people.len()) as u64;
         Ok(Cut { body, media_type, records: leaving.len() as u64, people, people_withheld })
     }

@@ -139,7 +139,7 @@ impl Desk {
             registers: &registers,
             people: &people,
         };
-        decide(&request, reading.items(), &facts)
+        reading.decide(|items| decide(&request, items, &facts))
     }
 
     fn fact(&self, person: &Person) -> PersonFact {

@@ -134,7 +134,7 @@ impl Case {
         let Some(request) = self.policy_request(shared).ok().filter(|_| known) else {
             return undecided(self.exchange, Refusal::BadQuery);
         };
-        match policy::decide(&request, self.reading.items(), &facts) {
+        match self.reading.decide(|items| policy::decide(&request, items, &facts)) {
             policy::Decision::Permit(permit) => {
                 for warning in permit.warnings() {
                     let Warning::PastReview(review) = warning;

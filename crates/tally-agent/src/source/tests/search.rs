@@ -90,6 +90,28 @@ fn a_total_is_told_where_one_page_holds_all() {
 }
 
 #[test]
+fn what_is_hidden_makes_no_page_shorter_and_leads_to_none() {
+    for denied in ["nhs-number|9990000018", "nhs-number|9990000026"] {
+        let mut desk = desk();
+        desk.denied = vec![denied];
+        let source = desk.fhir().unwrap();
+        let all = desk.all_pages(&source, "Observation?_count=200");
+        assert_eq!(all.len(), 25);
+        for count in [1, 7, 20, 24, 25, 26] {
+            let path = format!("Observation?_count={count}");
+            let page = desk.get(&source, &path);
+            assert_eq!(page["entry"].as_array().unwrap().len(), count.min(25), "{path}");
+            assert_eq!(next_of(&page).is_some(), count < 25, "{path}");
+            assert_eq!(desk.all_pages(&source, &path), all, "{path}");
+        }
+        // Who is counted is who was found up to there, not who is on later pages.
+        let cut = desk.cut(&source, "Observation?_count=1");
+        assert_eq!((cut.records, cut.people.len()), (1, 1));
+        assert!(cut.people_withheld <= 1);
+    }
+}
+
+#[test]
 fn a_link_says_nothing_of_what_was_searched_and_holds_for_its_path_and_index_alone() {
     let desk = desk();
     let source = desk.fhir().unwrap();
