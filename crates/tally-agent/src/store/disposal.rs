@@ -193,7 +193,11 @@ pub(super) fn heard(desk: &mut Desk<'_>, disposal: &Disposal) -> Result<(), Stor
             basis = basis.code(),
             "the store is from before a disposal about one person: repeat it with tally erase subject"
         );
-    } else if destroy::plan(desk, &scope)?.held() == held {
+        return Ok(());
+    }
+    // Keys are backed up apart from the store: those of the time before may be gone already.
+    destroy::give_up_lost(desk, &scope)?;
+    if destroy::plan(desk, &scope)?.held() == held {
         destroy(desk, &scope)?;
         note(desk, disposal, &[], true)?;
         tracing::warn!(before, "the store was from before a disposal: it was carried out again");

@@ -195,6 +195,22 @@ fn part(
     Ok((stay, go))
 }
 
+/// Gives up the years of which nothing can be read, because their keys are gone. Says of how many.
+pub(super) fn give_up_lost(desk: &Desk<'_>, scope: &Scope) -> Result<usize, StoreError> {
+    let mut lost = 0;
+    for year in scope.years(desk)? {
+        match years::live(desk, year) {
+            Err(StoreError::KeyMissing { .. }) => {
+                desk.change("DELETE FROM subject_keys WHERE year = ?1", [year])?;
+                give_up(desk, year)?;
+                lost += 1;
+            }
+            other => drop(other?),
+        }
+    }
+    Ok(lost)
+}
+
 /// Nothing is kept of a year but that there was something.
 fn give_up(desk: &Desk<'_>, year: u16) -> Result<(), StoreError> {
     let parts = "DELETE FROM opened WHERE opening IN (SELECT id FROM openings WHERE year = ?1)";

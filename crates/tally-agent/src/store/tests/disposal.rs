@@ -112,8 +112,12 @@ async fn a_year_that_is_disposed_of_leaves_the_next_one_readable() {
     let (store, openings) = filled(&directory).await;
     assert_eq!(year_keys(&directory), ["year-2034-1.key", "year-2035-1.key"]);
     assert_eq!(store.disposed_before().await.unwrap(), None);
+    // What a name that was removed led to may still stand on the disk.
+    let (key, block) = (directory.path().join("year-2034-1.key"), directory.path().join("block"));
+    fs::hard_link(&key, &block).unwrap();
     dispose_of_years(&store, YEAR + 1).await;
     assert_eq!(year_keys(&directory), ["year-2035-1.key"]);
+    assert!(fs::read(&block).unwrap().iter().all(|byte| *byte == 0));
     for gone in &openings[..3] {
         assert_eq!(store.opening(gone.commitment).await.unwrap(), None);
         assert_eq!(store.disposed_of(gone.commitment).await.unwrap(), Some(YEAR));
@@ -161,9 +165,14 @@ async fn a_legal_hold_wins_over_the_end_of_retention_and_over_an_order() {
     let directory = tempfile::tempdir().unwrap();
     let (store, openings) = filled(&directory).await;
     let key = store.tag_keys(person(NUMBER)).await.unwrap()[&YEAR];
+    let ordered = subject_order(&store, NUMBER).await;
     store.hold(vec![person(NUMBER)], "inquiry".to_owned()).await.unwrap();
     let held = store.plan_disposal_of(vec![person(NUMBER)]).await.unwrap_err();
     assert_eq!(held.code(), "disposal-held");
+    // A hold that comes between the order and its execution wins, too.
+    let held = store.dispose(ordered).await.unwrap_err();
+    assert_eq!(held.code(), "disposal-held");
+    assert_eq!(readable(&store, &openings[1]).await, Some(1));
     let plan = store.plan_disposal(YEAR + 1).await.unwrap();
     assert_eq!((plan.keys(), plan.openings(), plan.held()), (1, 1, 1));
     dispose_of_years(&store, YEAR + 1).await;
@@ -284,6 +293,28 @@ async fn a_store_from_before_a_disposal_refuses_and_carries_it_out_again() {
     assert_eq!(restored.finish_disposals().await.unwrap(), 0);
     assert_eq!(year_keys(&older), ["year-2035-1.key"]);
     assert_eq!(restored.outbox_len(), 0, "the ledger has the entry");
+}
+
+#[tokio::test]
+async fn a_store_from_before_a_disposal_without_the_keys_of_that_time_carries_it_out_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let older = copy(&directory);
+    let order = years_order(&store, YEAR + 1).await;
+    // Keys are backed up apart: their copies have died, as they must.
+    fs::remove_file(older.path().join("year-2034-1.key")).unwrap();
+    let restored = store_in(&older);
+    let entry = Entry::Disposal(Box::new(order.disposal));
+    let leaves = vec![(LeafIndex(40), Timestamp(2_000), leaf_of(Draft::stored(entry)))];
+    restored.mirror(leaves, LeafIndex(41)).await.unwrap();
+    assert!(restored.behind().await.unwrap());
+    assert_eq!(restored.mirror_cursor().await.unwrap(), LeafIndex(41));
+    assert_eq!(restored.finish_disposals().await.unwrap(), 0);
+    assert_eq!(readable(&restored, &openings[0]).await, None);
+    assert_eq!(restored.disposed_of(openings[0].commitment).await.unwrap(), Some(YEAR));
+    assert_eq!(readable(&restored, &openings[3]).await, Some(1));
+    let keys = restored.tag_keys(person(NUMBER)).await.unwrap();
+    assert_eq!(keys.into_keys().collect::<Vec<_>>(), [YEAR + 1]);
 }
 
 #[tokio::test]
