@@ -7,7 +7,7 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use tally_core::entry::ReviewState;
-use tally_core::id::{ExchangeId, OfficerRole};
+use tally_core::id::{ExchangeId, MemberId, OfficerRole};
 use tally_core::ledger::Rejection;
 use tally_core::time::Timestamp;
 use tracing::info;
@@ -114,8 +114,7 @@ impl Admin {
         let id = id.map_err(|why| No::caller(why.to_string(), "see tally breakglass list"))?;
         self.catch_up().await?;
         let found = self.0.store.break_glass_of(id).await?;
-        // The first: a requester that names an exchange again unmakes no review.
-        found.into_iter().next().ok_or_else(|| {
+        to_review(found, &self.0.member).ok_or_else(|| {
             let what = "there is no break-glass access of this member's by that exchange";
             No::unknown(what, "see which there are: tally breakglass list")
         })
@@ -161,6 +160,13 @@ impl Admin {
     }
 }
 
+/// Which access an exchange stands for. Requesters draw the ids: one that names an exchange again
+/// unmakes no review, and hides none. The first that waits is meant until it is concluded, then the next.
+fn to_review(found: Vec<BreakGlass>, member: &MemberId) -> Option<BreakGlass> {
+    let waits = found.iter().position(|access| access.is_owed_by(member));
+    found.into_iter().nth(waits.unwrap_or_default())
+}
+
 fn refused(error: ReviewError) -> No {
     match error {
         ReviewError::Rejected(why @ (Rejection::NotReviewable | Rejection::ReviewOutOfOrder)) => {
@@ -172,4 +178,41 @@ fn refused(error: ReviewError) -> No {
 
 fn silent(error: PullError) -> No {
     No::ours(error.to_string(), "see whether the ledger's nodes run: tally ledger status")
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::id::LeafIndex;
+    use tally_log::Hash;
+
+    use super::*;
+
+    fn access(leaf: u64, continues: bool, by_provider: ReviewState) -> BreakGlass {
+        BreakGlass {
+            leaf: LeafIndex(leaf),
+            exchange: ExchangeId([7; 16]),
+            at: Timestamp(leaf),
+            provider: "RZ9".parse().unwrap(),
+            requester: "LZ9".parse().unwrap(),
+            commitment: Hash::from_bytes([7; 32]),
+            continues,
+            by_provider,
+            by_requester: ReviewState::Open,
+            filed: true,
+            sent: true,
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_is_named_again_hides_no_access() {
+        let member: MemberId = "RZ9".parse().unwrap();
+        let meant = |found: &[BreakGlass]| to_review(found.to_vec(), &member).map(|it| it.leaf.0);
+        let (open, done) = (ReviewState::Open, ReviewState::Justified);
+        assert_eq!(meant(&[]), None);
+        assert_eq!(meant(&[access(3, false, open), access(9, false, open)]), Some(3));
+        assert_eq!(meant(&[access(3, false, done), access(9, false, open)]), Some(9));
+        assert_eq!(meant(&[access(3, true, open), access(9, false, open)]), Some(9));
+        // What is concluded can still be looked at.
+        assert_eq!(meant(&[access(3, false, done), access(9, false, done)]), Some(3));
+    }
 }
