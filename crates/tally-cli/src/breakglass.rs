@@ -11,7 +11,7 @@ use tally_core::entry::ReviewState;
 use crate::acting::Acting;
 use crate::args::{BreakglassListArgs, BreakglassReviewArgs, BreakglassShowArgs, ReviewStep};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, columns, pairs, print};
+use crate::output::{Output, columns, pairs, print, shown as shown_as};
 
 /// The office that reviews where nobody says which.
 const ROLE: &str = "privacy-officer";
@@ -116,7 +116,8 @@ fn in_words(shown: &BreakGlassShown) -> String {
         ("overdue", if access.overdue { "yes" } else { "no" }.to_owned()),
     ]);
     for note in &shown.notes {
-        text.push_str(&format!("{} {} {}: {}\n", note.at, note.role, note.state, note.note));
+        let note_text = shown_as(&note.note);
+        text.push_str(&format!("{} {} {}: {note_text}\n", note.at, note.role, note.state));
     }
     text
 }

@@ -1,5 +1,6 @@
 //! What is printed: one JSON document, or lines for people.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
@@ -55,17 +56,35 @@ pub(crate) fn fail(failure: &Failure) {
 
 /// Columns side by side, as wide as their widest cell; the first row is the head.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<_>> =
+        rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
-    let line = |row: &Vec<String>| {
+    let line = |row: &Vec<Cow<'_, str>>| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+/// A text that somebody else wrote, as a terminal may have it: what would move its cursor, colour it, end
+/// a line or turn the direction of writing stands there by its number. A reason must not be able to look
+/// like the line below it.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    let turns = |sign| matches!(sign, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let moves = |sign: char| sign.is_control() || turns(sign);
+    if !text.contains(moves) {
+        return Cow::Borrowed(text);
+    }
+    let each = text.chars().map(|sign| match moves(sign) {
+        true => sign.escape_unicode().to_string(),
+        false => sign.to_string(),
+    });
+    Cow::Owned(each.collect())
 }
 
 /// Names and values, one pair a line.
@@ -85,5 +104,14 @@ mod tests {
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(columns(&rows), "id  role\n1   leader  x\n22  é\n");
         assert_eq!(columns(&[]), "");
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_stays_in_its_line() {
+        let reason = "no pulse\n\u{1b}[2Jreview  justified \u{202e}\u{9b}";
+        let printed = pairs(&[("reason", reason.to_owned()), ("review", "open".to_owned())]);
+        let reason = "no pulse\\u{a}\\u{1b}[2Jreview  justified \\u{202e}\\u{9b}";
+        assert_eq!(printed, format!("reason  {reason}\nreview  open\n"));
+        assert_eq!(shown("Ward 7 – née O’Quill"), "Ward 7 – née O’Quill");
     }
 }
