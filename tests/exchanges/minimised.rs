@@ -1,8 +1,11 @@
 //! What of a record crosses where the agreement names parts of it, labels keep it in, or nothing says
 //! whose it is; and that none of it is told by an answer that says no.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tally_tests::dev::{Answer, Dev, Files};
+use tally_tests::mesh::until;
 
 use super::TALLY;
 use super::world::{COUNCIL, PROVIDER, TREAT, care_share, verifies};
@@ -117,7 +120,21 @@ async fn no_more_of_a_record_crosses_than_paths_labels_and_contexts_let() {
     labels_keep_in(&dev).await;
     attachments_and_binaries(&dev).await;
     a_no_tells_nothing(&dev).await;
+    answers_go_on(&dev).await;
     verifies(&dev).await;
+}
+
+/// A ledger of one node, as this one, hears from no other; agents hear from it all the same.
+async fn answers_go_on(dev: &Dev) {
+    // Longer than a feed of registers may be silent.
+    const WHILE: Duration = Duration::from_secs(8);
+    let began = Instant::now();
+    let answered = until("answers for a while", 8 * WHILE, async || {
+        let answer = get(dev, "Patient/pat-a").await;
+        assert_eq!(answer.status, 200, "{}", answer.code());
+        (began.elapsed() > WHILE).then_some(()).ok_or_else(|| format!("{:?}", began.elapsed()))
+    });
+    answered.await.unwrap();
 }
 
 async fn elements_cross_by_their_paths(dev: &Dev) {

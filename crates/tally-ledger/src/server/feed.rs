@@ -110,7 +110,10 @@ fn in_contact(parts: &ServerParts) -> bool {
     let acked = metrics.borrow_watched().last_quorum_acked;
     let leads = parts.consensus.is_leader();
     if leads {
-        acked.is_some_and(|acked| acked.elapsed() <= CONTACT_MAX)
+        // A ledger of one node has nobody to hear from, and nobody else could lead it.
+        let own = *parts.consensus.node_id();
+        let alone = parts.consensus.voter_ids().all(|id| id == own);
+        alone || acked.is_some_and(|acked| acked.elapsed() <= CONTACT_MAX)
     } else {
         parts.standing.heard_within(CONTACT_MAX)
     }
