@@ -1,7 +1,7 @@
 //! Who is asking, as a token says: the claims of Spine and GP Connect, judged.
 //!
 //! Invariant: nobody is made a user by a token that is old, not yet valid, for somebody else, of
-//! another organisation, about another person, for another purpose, or for writing; and a user whom
+//! another organisation, for another purpose, or for writing; and a user whom
 //! no signature vouches for is asserted, never verified. Each fault has its own refusal.
 //!
 //! How it is driven: the shell reads the token's text and checks its signature; [`judge`] is given
