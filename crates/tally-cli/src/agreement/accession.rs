@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use tally_agent::admin::api::{AgreementDone, AgreementRow, WriteAgreement};
+use tally_agent::admin::api::{AgreementDone, AgreementRow, GetAgreement, WriteAgreement};
 use tally_core::agreement::{Agreement, Party};
 use tally_core::id::MemberId;
 
@@ -66,6 +66,9 @@ pub(crate) fn accept(
         return Err(Failure::usage("the file is no accession", remedy));
     };
     let agreement = read_document(&document)?.into_parts().0;
+    let asked = GetAgreement { id: agreement.id.to_string(), version: None };
+    let current: AgreementRow = acting.ask("/agreements/get", &asked)?;
+    check_only_joins(&super::document(&current.document)?, &agreement)?;
     paper.sign(&acting)?;
     paper.write(&args.file)?;
     if !missing(&paper, &agreement).is_empty() {
@@ -100,6 +103,30 @@ fn join(agreement: Agreement, own: &MemberId, shares: &[String]) -> Result<Agree
         return Err(Failure::usage(what, "see what it shares: tally agreement show ID"));
     }
     Ok(joined)
+}
+
+/// The signature under an accession is one under the whole document, and whoever is a party already
+/// could file it as any other new version. So nobody signs what does more than let members in.
+///
+/// # Errors
+/// [`Failure`] if it does, beside the version that is on the ledger.
+fn check_only_joins(current: &Agreement, joined: &Agreement) -> Result<(), Failure> {
+    let mut before = joined.clone();
+    before.version = current.version;
+    before.parties.retain(|party| current.parties.contains(party));
+    for (share, known) in before.shares.iter_mut().zip(&current.shares) {
+        let is_new =
+            |party: &Party| joined.parties.contains(party) && !current.parties.contains(party);
+        share.requesters.retain(|party| known.requesters.contains(party) || !is_new(party));
+    }
+    let may_be_next = current.version < joined.version || current == joined;
+    if before == *current && may_be_next {
+        return Ok(());
+    }
+    let what = format!("the file changes more of {} than who is in it", joined.id);
+    let remedy = "have it made anew from what is on the ledger, or propose it as a new version, which \
+                  everybody reads and signs";
+    Err(Failure::refused_as(what, remedy))
 }
 
 fn insert(parties: &mut Vec<Party>, party: &Party) {
@@ -138,4 +165,52 @@ fn tell(
         ])
     })?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARE: &str = r#"
+tally = 1
+id = "DSA-1"
+version = 3
+title = "Discharge support"
+start = 2026-01-01
+review = 2026-10-01
+end = 2026-12-31
+parties = ["LZ9", "RZ9"]
+[[share]]
+provider = "RZ9"
+requesters = ["LZ9"]
+source = "fhir"
+purposes = ["TREAT"]
+data = "special"
+confidential = true
+basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "implied-consent", power = "HSCA2012-s251B" }
+fields = { Patient = ["birthDate"] }
+"#;
+
+    #[test]
+    fn nobody_accepts_more_than_that_a_member_joins() {
+        let current = tally_core::agreement::file::read(CARE).unwrap();
+        let joined = join(current.clone(), &"QX1".parse().unwrap(), &[]).ok().unwrap();
+        assert!(check_only_joins(&current, &joined).is_ok());
+        assert!(check_only_joins(&joined, &joined).is_ok());
+        let spoils: [fn(&mut Agreement); 6] = [
+            |it| it.version = 3,
+            |it| it.end = "2099-12-31".parse().unwrap(),
+            |it| it.shares[0].purposes = vec!["HRESCH".parse().unwrap()],
+            |it| it.shares[0].user_known = tally_core::entry::UserKnown::Service,
+            |it| it.shares.push(it.shares[0].clone()),
+            |it| it.parties.retain(|party| party.to_string() != "LZ9"),
+        ];
+        for (place, spoil) in spoils.into_iter().enumerate() {
+            let mut spoilt = joined.clone();
+            spoil(&mut spoilt);
+            if spoilt != joined {
+                assert!(check_only_joins(&current, &spoilt).is_err(), "{place}");
+            }
+        }
+    }
 }
