@@ -112,8 +112,9 @@ fn what_was_denied_to_a_member_is_denied_to_who_comes_in_its_place() {
     let said =
         |list: &[Directive]| Directives::Known(list.to_vec()).answer(&asked, &item("Patient", &[]));
     let denied = directive(Effect::Deny, "TREAT", &["LZ7"], 1);
-    assert_eq!(ask(&[denied.clone()], "TREAT"), Answer::Absent);
-    assert_eq!(said(&[denied.clone()]), Answer::Deny(0));
+    let alone = std::slice::from_ref(&denied);
+    assert_eq!(ask(alone, "TREAT"), Answer::Absent);
+    assert_eq!(said(alone), Answer::Deny(0));
     let objection = directive(Effect::Object(Ruling::Pending), "any", &["LZ7"], 1);
     assert_eq!(said(&[objection]), Answer::Deny(0));
     // Consent is specific: it was given to the other one.
