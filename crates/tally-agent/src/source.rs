@@ -12,6 +12,7 @@ mod capability;
 mod fhir;
 mod files;
 mod index;
+mod naming;
 mod page;
 mod place;
 mod query;

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 pub use confidentiality::Confidentiality;
 
+use tally_log::Hash;
+
 use crate::consent::{Day, Named};
 use crate::id::NhsNumber;
 
 /// A person as a custodian knows them: `nhs-number|9990000018`, or `RZ9/Patient|p1` where no NHS
-/// number is known. Never printed: its `Debug` says only that there is one.
+/// number is known; in the opening of a release that does not name them `one-time|` and their tag.
+/// Never printed: its `Debug` says only that there is one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Person(Arc<str>);
 
@@ -26,6 +29,13 @@ impl Person {
     #[must_use]
     pub fn with_number(number: &NhsNumber) -> Self {
         Self(Arc::from(format!("nhs-number|{}", number.reveal())))
+    }
+
+    /// A name for one exchange: of somebody whom the one who asks may not know.
+    #[must_use]
+    pub fn with_tag(tag: &Hash) -> Option<Self> {
+        let digits: String = tag.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::new(&format!("one-time|{digits}"))
     }
 
     /// The text: for openings and stores only, never for a log, a metric, an error or the ledger.

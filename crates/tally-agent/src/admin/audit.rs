@@ -127,7 +127,7 @@ impl Search {
                 if kept.opening.tags_root(&self.mesh_id) != half.tags_root {
                     return Ok(Tested::Unknown);
                 }
-                let mut people = kept.opening.people.iter();
+                let mut people = kept.known.iter();
                 let is_named = is_named && people.any(|it| self.names.contains(&it.person));
                 if is_named { Tested::Found } else { Tested::Absent }
             }
@@ -154,7 +154,7 @@ impl Search {
         let half = &own.half;
         let kept = admin.0.store.opening(half.commitment).await?;
         let opening = kept.as_ref().map(|kept| &kept.opening);
-        let people = opening.into_iter().flat_map(|opening| &opening.people);
+        let people = kept.iter().flat_map(|kept| &kept.known);
         let own_part = people.filter(|it| self.names.contains(&it.person));
         let at = match admin.0.recorder.own(own.leaf, 1).await {
             Ok(page) => page.entries.first().filter(|it| it.leaf == own.leaf).map(|it| it.time),

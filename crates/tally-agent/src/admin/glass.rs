@@ -40,7 +40,7 @@ pub(super) async fn show(State(admin): State<Admin>, request: Request) -> Result
     let store = &admin.0.store;
     let kept = store.opening(access.commitment).await?;
     let opening = kept.as_ref().map(|kept| &kept.opening);
-    let people = opening.map(|it| it.people.as_slice()).unwrap_or_default();
+    let people = kept.as_ref().map(|kept| kept.known.as_slice()).unwrap_or_default();
     let reads = store.episode_of(access.commitment).await?;
     let read = |read: &BreakGlass| BreakGlassRead {
         exchange: read.exchange.to_string(),

@@ -16,6 +16,7 @@ use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, Row
 use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
 use super::fhir::{FhirDirectory, Rest};
+use super::naming::named_in;
 use super::place::Stamp;
 
 /// What was read.
@@ -59,6 +60,8 @@ pub struct Cut {
     pub records: u64,
     /// The people about whom something leaves, each with the records about them, as `Type/id`.
     pub people: BTreeMap<Person, Vec<String>>,
+    /// Those of them whom the body names.
+    pub named: BTreeSet<Person>,
     /// People about whom something was found and nothing leaves.
     pub people_withheld: u64,
 }
@@ -301,7 +304,9 @@ impl Whole {
         let decided = self.items.iter().take(left.len());
         let all: BTreeSet<&Person> = decided.flat_map(|item| &item.people).collect();
         let people_withheld = all.len().saturating_sub(people.len()) as u64;
-        Ok(Cut { body, media_type, records: leaving.len() as u64, people, people_withheld })
+        let named = named_in(&body, &people);
+        let records = leaving.len() as u64;
+        Ok(Cut { body, media_type, records, people, named, people_withheld })
     }
 }
 

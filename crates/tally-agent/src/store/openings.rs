@@ -33,13 +33,18 @@ pub struct StoreOpening {
     pub opening: Encoded<Opening>,
     /// The year after which the keys of its people may be destroyed.
     pub retention_year: u16,
+    /// Who they are whom the opening gives a one-time name, by their tags.
+    pub known: BTreeMap<Hash, Opened>,
 }
 
 /// An opening, as far as it can still be read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptOpening {
-    /// Without the people whose keys were destroyed.
+    /// As it was committed to, without the people whose keys were destroyed.
     pub opening: Opening,
+    /// The same people in the same order, as they are known here: without one-time names, where the
+    /// opening is of an entry of one's own.
+    pub known: Vec<Opened>,
     /// How many those are.
     pub destroyed: u64,
     /// Where its half is, if that is known.
@@ -160,7 +165,7 @@ pub(super) fn insert(
     stored: &StoreOpening,
     received: bool,
 ) -> Result<(), StoreError> {
-    let StoreOpening { commitment: promised, opening, retention_year } = stored;
+    let StoreOpening { commitment: promised, opening, retention_year, known } = stored;
     if commitment(&desk.home.mesh_id, opening.bytes()) != *promised {
         return Err(StoreError::OtherOpening);
     }
@@ -191,9 +196,10 @@ pub(super) fn insert(
     }
     let row = desk.last_row();
     for (place, opened) in (0_u32..).zip(&opening.people) {
-        let blind = desk.home.secrets.blind(&opened.person);
+        let known = known.get(&opened.tag);
+        let blind = desk.home.secrets.blind(&known.unwrap_or(opened).person);
         let subject = people::key_or_new(desk, *retention_year, &year_key, &blind)?;
-        let part = encode(&part_of(opening.exchange, opened));
+        let part = encode(&part_of(opening.exchange, opened, known));
         desk.change(
             "INSERT INTO opened (opening, place, blind, sealed) VALUES (?1, ?2, ?3, ?4)",
             (
@@ -246,8 +252,9 @@ pub(super) fn kept(desk: &Desk<'_>, commitment: &Hash) -> Result<Option<KeptOpen
     let Some(mut kept) = head.open(&year_key, commitment)? else { return Ok(None) };
     let parts = "SELECT place, blind, sealed FROM opened WHERE opening = ?1 ORDER BY place";
     for part in &desk.list(parts, [head.id], PartRow::read)? {
-        let opened = part.open(desk, commitment, head.year, &year_key)?;
-        kept.opening.people.extend(opened);
+        if let Some(opened) = part.open(desk, commitment, head.year, &year_key)? {
+            kept.add(opened);
+        }
     }
     let readable = u64::try_from(kept.opening.people.len()).unwrap_or(u64::MAX);
     kept.destroyed = head.people.saturating_sub(readable);
@@ -295,7 +302,7 @@ fn of_year(
     for (head, part, place, commitment) in rows {
         let Some(mut kept) = head.open(year_key, &commitment)? else { continue };
         let Some(opened) = part.open(desk, &commitment, year, year_key)? else { continue };
-        kept.opening.people.push(opened);
+        kept.add(opened);
         openings.push(PersonOpening { place, commitment, people: head.people, kept });
     }
     Ok(())
@@ -332,6 +339,7 @@ impl HeadRow {
         let (opening, _) = decode::<Opening>(&head).map_err(|_| WHAT)?.into_parts();
         Ok(Some(KeptOpening {
             opening,
+            known: Vec::new(),
             destroyed: 0,
             leaf: self.leaf.map(leaf),
             received: self.received,
@@ -358,14 +366,30 @@ impl PartRow {
         commitment: &Hash,
         year: u16,
         year_key: &YearKey,
-    ) -> Result<Option<Opened>, StoreError> {
+    ) -> Result<Option<Part>, StoreError> {
         let subject = people::key_at(desk, year, year_key, &self.blind)?;
         let Some(subject) = subject else { return Ok(None) };
         let Some(part) = open(&part_key(&subject, commitment, self.place), &self.sealed) else {
             return Ok(None);
         };
         let part = decode::<Opening>(&part).map_err(|_| StoreError::Unreadable("openings"))?;
-        Ok(part.into_parts().0.people.into_iter().next())
+        let mut people = part.into_parts().0.people.into_iter();
+        let Some(committed) = people.next() else { return Ok(None) };
+        let known = people.next().unwrap_or_else(|| committed.clone());
+        Ok(Some(Part { committed, known }))
+    }
+}
+
+/// Somebody in an opening.
+struct Part {
+    committed: Opened,
+    known: Opened,
+}
+
+impl KeptOpening {
+    fn add(&mut self, part: Part) {
+        self.opening.people.push(part.committed);
+        self.known.push(part.known);
     }
 }
 
@@ -393,12 +417,13 @@ fn head_of(opening: &Opening) -> Opening {
     }
 }
 
-/// An opening with nothing but one person.
-fn part_of(exchange: ExchangeId, opened: &Opened) -> Opening {
+/// An opening with nothing but one person; as the opening has them first, then as they are known, if
+/// that is something else.
+fn part_of(exchange: ExchangeId, opened: &Opened, known: Option<&Opened>) -> Opening {
     Opening {
         exchange,
         salt: Salt32([0; 32]),
-        people: vec![opened.clone()],
+        people: [Some(opened), known].into_iter().flatten().cloned().collect(),
         user: None,
         role: None,
         relationship: None,

@@ -1,5 +1,7 @@
 //! Receipts, at both sides, with the openings that they make readable.
 
+use std::collections::BTreeMap;
+
 use tally_core::Encoded;
 use tally_core::id::{ExchangeId, LeafIndex};
 use tally_core::opening::Opening;
@@ -39,7 +41,8 @@ impl Store {
             let Received { exchange, leaf, receipt, commitment, opening, retention_year } =
                 received;
             if let Some(opening) = opening {
-                let opening = StoreOpening { commitment, opening, retention_year };
+                let opening =
+                    StoreOpening { commitment, opening, retention_year, known: BTreeMap::new() };
                 openings::insert(desk, &opening, true)?;
             }
             openings::link(desk, &commitment, leaf)?;

@@ -37,6 +37,8 @@ const PEOPLE_TOGETHER_MAX: u64 = 64;
 /// What leaves once its permit is recorded.
 pub(super) struct Prepared {
     pub(super) opening: Encoded<Opening>,
+    /// Who they are to whom the opening gives a one-time name, by their tags.
+    pub(super) known: BTreeMap<Hash, Opened>,
     pub(super) commitment: Hash,
     pub(super) description: Description,
     pub(super) body: Outgoing,
@@ -158,7 +160,8 @@ impl Case {
             Reading::Whole(whole) => whole.cut(&permit).map(|cut| {
                 let description =
                     Description { media_type: cut.media_type.to_owned(), etag: None, bytes: None };
-                (cut.people, cut.records, description, Outgoing::Whole(cut.body))
+                let people = Leaving { people: cut.people, named: cut.named };
+                (people, cut.records, description, Outgoing::Whole(cut.body))
             }),
             Reading::Stream(stream) => stream.open(&permit).map(|chunks| {
                 let description = Description {
@@ -166,7 +169,8 @@ impl Case {
                     etag: Some(stream.etag(&permit)),
                     bytes: stream.bytes(&permit),
                 };
-                (BTreeMap::new(), permit.records(), description, Outgoing::Stream(Box::new(chunks)))
+                let chunks = Outgoing::Stream(Box::new(chunks));
+                (Leaving::default(), permit.records(), description, chunks)
             }),
         };
         let (people, records, mut description, outgoing) = match prepared {
@@ -178,7 +182,7 @@ impl Case {
                 };
             }
         };
-        let opening = match opener.open(people) {
+        let opening = match opener.open_to_requester(people) {
             Ok(opening) => opening,
             Err(unable) => return undecided(self.exchange, unable),
         };
@@ -192,6 +196,7 @@ impl Case {
         };
         let prepared = Prepared {
             opening: opening.encoded.clone(),
+            known: opening.known,
             commitment: opening.commitment,
             description,
             body: outgoing,
@@ -264,14 +269,35 @@ struct Opener<'a> {
     tag_keys: &'a BTreeMap<Person, TagKey>,
 }
 
+/// Those whom a release is about.
+#[derive(Default)]
+struct Leaving {
+    people: BTreeMap<Person, Vec<String>>,
+    /// Those of them whom its body names.
+    named: BTreeSet<Person>,
+}
+
 struct Written {
     encoded: Encoded<Opening>,
+    /// Who they are to whom it gives a one-time name, by their tags.
+    known: BTreeMap<Hash, Opened>,
     commitment: Hash,
     salt: Salt32,
 }
 
 impl Opener<'_> {
+    /// An opening that stays here.
     fn open(&self, people: BTreeMap<Person, Vec<String>>) -> Result<Written, Refusal> {
+        let named = people.keys().cloned().collect();
+        self.open_to_requester(Leaving { people, named })
+    }
+
+    /// An opening that leaves with its release, and so names nobody whom the release does not name. The
+    /// others have their tag for a name, and none of their records: which are one person's would be news
+    /// as well.
+    fn open_to_requester(&self, leaving: Leaving) -> Result<Written, Refusal> {
+        let Leaving { people, named } = leaving;
+        let mut known = BTreeMap::new();
         let Case { exchange, request, .. } = self.case;
         let mesh_id = &self.shared.mesh_id;
         let unable = Refusal::StoreUnavailable;
@@ -279,7 +305,13 @@ impl Opener<'_> {
         let people = random::shuffle(people.into_iter().collect()).ok_or(unable)?;
         let opened = people.into_iter().map(|(person, record_ids)| {
             let tag = self.tag_keys.get(&person)?.tag(mesh_id, *exchange);
-            Some(Opened { person, record_ids, tag })
+            let is_named = named.contains(&person);
+            let opened = Opened { person, record_ids, tag };
+            if is_named {
+                return Some(opened);
+            }
+            known.insert(tag, opened);
+            Some(Opened { person: Person::with_tag(&tag)?, record_ids: Vec::new(), tag })
         });
         let opening = Opening {
             exchange: *exchange,
@@ -293,7 +325,7 @@ impl Opener<'_> {
         };
         let encoded = encode_checked(opening).map_err(|_| Refusal::TooLarge)?;
         let commitment = commitment(mesh_id, encoded.bytes());
-        Ok(Written { encoded, commitment, salt })
+        Ok(Written { encoded, known, commitment, salt })
     }
 }
 

@@ -220,9 +220,10 @@ impl Desk {
             Effect::Decide { exchange, attempt, .. } => self.decide(exchange, attempt),
             Effect::Submit { exchange, attempt, half } => self.submit(exchange, attempt, half),
             Effect::StoreOpening { exchange, attempt, opening } => {
-                let opening = self.to_store(opening);
-                let episode = self.serving.get(&exchange).and_then(|it| it.prepared.as_ref());
-                let episode = episode.and_then(|prepared| prepared.episode.clone());
+                let prepared = self.serving.get(&exchange).and_then(|it| it.prepared.as_ref());
+                let known = prepared.map(|prepared| prepared.known.clone()).unwrap_or_default();
+                let episode = prepared.and_then(|prepared| prepared.episode.clone());
+                let opening = StoreOpening { known, ..self.to_store(opening) };
                 let store = self.shared.store.clone();
                 self.stored(exchange, attempt, async move {
                     match episode {
@@ -452,7 +453,8 @@ impl Desk {
 
     fn to_store(&self, opening: Encoded<Opening>) -> StoreOpening {
         let commitment = commitment(&self.shared.mesh_id, opening.bytes());
-        StoreOpening { commitment, opening, retention_year: self.shared.retention_year() }
+        let (retention_year, known) = (self.shared.retention_year(), BTreeMap::new());
+        StoreOpening { commitment, opening, retention_year, known }
     }
 }
 
