@@ -98,14 +98,14 @@ const ODS: &str = "https://fhir.nhs.uk/Id/ods-organization-code";
 const USER: &str = "https://fhir.nhs.uk/Id/sds-role-profile-id|profile-wren-4471";
 
 /// Who issues tokens.
-struct Issuer(EcdsaKeyPair);
+pub(super) struct Issuer(EcdsaKeyPair);
 
 impl Issuer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
-    fn keys(&self, id: &str) -> String {
+    pub(super) fn keys(&self, id: &str) -> String {
         let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
         let text = |bytes| URL_SAFE_NO_PAD.encode(bytes);
         let key = json!({ "kty": "EC", "crv": "P-256", "kid": id, "x": text(x), "y": text(y) });
@@ -118,7 +118,7 @@ impl Issuer {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub(super) fn token(&self, claims: &Value) -> String {
         self.sign(&json!({ "alg": "ES256", "kid": "first" }), claims)
     }
 }
@@ -136,7 +136,7 @@ fn now_s() -> u64 {
 }
 
 /// The flat claims of NRL and Spine, with a name of its own each time.
-fn flat(organisation: &str) -> Value {
+pub(super) fn flat(organisation: &str) -> Value {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let now_s = now_s();

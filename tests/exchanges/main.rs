@@ -9,6 +9,7 @@ mod books;
 mod claims;
 mod consents;
 mod counts;
+mod emergency;
 mod erasing;
 mod glass;
 mod halves;

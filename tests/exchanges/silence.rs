@@ -131,7 +131,7 @@ async fn released(dev: &Dev) -> u64 {
 }
 
 /// The ledger node that leads.
-async fn leader(dev: &Dev) -> u64 {
+pub(super) async fn leader(dev: &Dev) -> u64 {
     until("a leader", BACK_WAIT_MAX, async || {
         let ran = dev.auditor(&["ledger", "status", "--output", "json"]).await;
         let status = ran.map_err(|error| error.to_string())?.json();

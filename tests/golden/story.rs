@@ -231,10 +231,12 @@ fn reject_permits(world: &mut World) {
 fn record(world: &mut World) -> LeafIndex {
     let counted = |salt, counter| refusal_count(salt, counter, 12);
     let close = |salt, counter| close(salt, counter, LeafIndex(5), 4096);
+    let reads = world.read_set(&["member/LZ9", "member/RZ9", "agreement/DSA-1", "consent/RZ9/0"]);
     let late = |salt, counter| {
         let flags = Flags::LATE.with(Flags::BREAK_GLASS);
-        permitted_with(salt, counter, &[], &|half| {
+        permitted_with(salt, counter, &reads, &|half| {
             (half.purpose, half.flags) = ("BTG".parse().unwrap(), flags);
+            half.user_known = UserKnown::Verified;
         })
     };
     let all = world.record("RZ9", Lane::Unconditional, &[&refusal, &counted, &close, &late]);
@@ -244,6 +246,9 @@ fn record(world: &mut World) -> LeafIndex {
     };
     let ahead = |salt, counter| self::close(salt, counter, AHEAD, 1);
     rejected(world, &ahead, Rejection::LeafAhead);
+    let care =
+        |salt, counter| permitted_with(salt, counter, &reads, &|half| half.flags = Flags::LATE);
+    rejected(world, &care, Rejection::LateNotAllowed);
     let none = |salt, counter| refusal_count(salt, counter, 0);
     rejected(world, &none, Rejection::Contradictory);
     let personal = |salt, counter| match refusal(salt, counter) {
@@ -378,7 +383,7 @@ fn document(version: u64) -> Agreement {
         provider: id("RZ9"),
         requesters: vec![Party::Member(id("LZ9")), Party::Member(id("RZ9"))],
         source: "fhir".parse().unwrap(),
-        purposes: vec!["TREAT".parse().unwrap()],
+        purposes: vec!["BTG".parse().unwrap(), "TREAT".parse().unwrap()],
         data: DataKind::Special,
         confidential: true,
         basis: Basis {
@@ -391,7 +396,7 @@ fn document(version: u64) -> Agreement {
         user_known: UserKnown::Asserted,
         relationship_required: false,
         overrides: vec![],
-        offline_emergency: false,
+        offline_emergency: true,
         show_reasons: false,
         condition: Condition::default(),
         confidentiality: Confidentiality::Normal,

@@ -3,6 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use tally_core::id::{LeafIndex, SessionId};
 use tally_core::ledger::{Rejection, State, Submission, Verdict};
 
 use crate::paper;
@@ -29,7 +30,9 @@ impl Facts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Letter {
     pub(crate) side: Side,
-    /// In its agent's session.
+    /// Of its agent's sessions, from 0.
+    pub(crate) session: u8,
+    /// In its session.
     pub(crate) number: u64,
     pub(crate) says: Says,
 }
@@ -41,12 +44,21 @@ pub(crate) enum Says {
         exchange: u8,
         read: Facts,
     },
+    /// Conditional lane too: breaks the glass.
+    Glass {
+        exchange: u8,
+        read: Facts,
+    },
     /// Unconditional lane, from here on.
     Refusal {
         exchange: u8,
     },
     Late {
         exchange: u8,
+    },
+    /// The emergency's permit was taken after all.
+    LateClose {
+        leaf: u64,
     },
     Sent {
         leaf: u64,
@@ -64,6 +76,8 @@ pub(crate) enum Says {
     /// Register lane, from here on.
     ConsentNarrows,
     AgreementSuspended,
+    /// In no lane.
+    NewSession,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,19 +129,48 @@ impl Ledger {
         self.leaves().filter(|it| matches!(it, Says::ConsentNarrows | Says::AgreementSuspended))
     }
 
+    /// The leaf that opened a session; of one that is not open yet, one that opened none.
+    fn session_of(&self, side: Side, session: u8) -> SessionId {
+        let opened = self.judged.iter().find_map(|(letter, answer)| match answer {
+            Answer::Taken { leaf }
+                if (letter.side, letter.session) == (side, session)
+                    && letter.says == Says::NewSession =>
+            {
+                Some(*leaf)
+            }
+            _ => None,
+        });
+        SessionId(LeafIndex(match (opened, session) {
+            (Some(leaf), _) => leaf,
+            (None, 0) => paper::first_session(side),
+            (None, _) => 0,
+        }))
+    }
+
     pub(crate) fn judge(&mut self, letter: Letter, broken: Option<Broken>) -> Answer {
         let mut state = (*self.state).clone();
         let size = state.size();
-        let batch = paper::batch_of(&letter, &self.state);
-        let mut answer = match paper::submit(&mut state, Submission::Batch(batch)) {
+        let session = self.session_of(letter.side, letter.session);
+        let submission = match letter.says {
+            Says::NewSession => {
+                paper::session_after(self.session_of(letter.side, letter.session - 1))
+            }
+            _ => Submission::Batch(paper::batch_of(&letter, session, &self.state)),
+        };
+        let mut answer = match paper::submit(&mut state, submission) {
             Verdict::Accepted(accepted) => Answer::Taken { leaf: accepted.first_leaf.0 },
+            Verdict::SessionStarted(session) => Answer::Taken { leaf: session.0.0 },
             Verdict::Rejected(Rejection::Stale(_)) => Answer::Stale,
             _ => Answer::Rejected,
         };
         if let Some((_, first)) = self.judged.iter().find(|(judged, _)| *judged == letter) {
             let first = *first;
             assert_eq!(state.size(), size, "a resend made a leaf: {letter:?}");
-            assert!(broken.is_some() || answer == first, "a resend had another answer: {letter:?}");
+            let over = self.judged.iter().any(|(it, _)| {
+                it.side == letter.side && it.session > letter.session && it.says == Says::NewSession
+            });
+            let same = answer == first || over;
+            assert!(broken.is_some() || same, "a resend had another answer: {letter:?}");
             return first;
         }
         if answer == Answer::Stale && broken == Some(Broken::LedgerTakesStale) {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a run that stops is found")]
 #![allow(clippy::indexing_slicing, reason = "places come from the model itself")]
 
+mod emergency;
 mod ledger;
 // The simulator's mesh: its people and a part of its agreements have no use here.
 #[allow(dead_code, reason = "the simulator has use for all of it")]
@@ -25,6 +26,8 @@ const NO_STALE_PERMIT: &str = "no permit entry after a committed narrowing";
 const NO_EARLY_RELEASE: &str = "no release without an entry";
 const NO_STREAM_ON: &str = "no stream goes on without its basis";
 const NO_DEADLOCK: &str = "no deadlock";
+const ONE_HALF: &str = "an emergency has one provider's half";
+const MARKED: &str = "an emergency without the ledger is marked late";
 
 pub(crate) fn properties() -> Vec<Property<Plan>> {
     vec![
@@ -32,6 +35,15 @@ pub(crate) fn properties() -> Vec<Property<Plan>> {
         Property::always(NO_EARLY_RELEASE, |_, world: &World| !has_early_release(world)),
         Property::always(NO_STREAM_ON, |_, world: &World| !world.streams_on()),
         Property::always(NO_DEADLOCK, |plan, world: &World| !plan.is_stuck(world)),
+        Property::always(ONE_HALF, |_, world: &World| !emergency::has_two_halves(world)),
+        Property::always(MARKED, |plan, world: &World| !emergency::is_unmarked(plan, world)),
+        Property::sometimes(
+            "an emergency's permit is taken after all",
+            |plan: &Plan, world: &World| {
+                let closed = |it| matches!(it, Says::LateClose { .. });
+                !plan.emergency || world.ledger.leaves().any(closed)
+            },
+        ),
         // What would make the others true of nothing.
         Property::sometimes("a permit is refused as stale", |_, world: &World| {
             world.ledger.answers().any(|answer| answer == Answer::Stale)
@@ -48,7 +60,10 @@ pub(crate) fn properties() -> Vec<Property<Plan>> {
 
 /// Whether the world has come to where it must not.
 pub(crate) fn is_broken(world: &World) -> bool {
-    has_stale_permit(world) || has_early_release(world) || world.streams_on()
+    has_stale_permit(world)
+        || has_early_release(world)
+        || world.streams_on()
+        || emergency::has_two_halves(world)
 }
 
 /// Whether a permit rests on a version that a leaf before it has narrowed. What is marked late has
@@ -64,7 +79,9 @@ fn has_stale_permit(world: &World) -> bool {
             agreement = 2;
             false
         }
-        Says::Permit { read, .. } => read.consent < consent || read.agreement < agreement,
+        Says::Permit { read, .. } | Says::Glass { read, .. } => {
+            read.consent < consent || read.agreement < agreement
+        }
         _ => false,
     })
 }
@@ -73,9 +90,10 @@ fn has_stale_permit(world: &World) -> bool {
 /// may owe its entry still.
 fn has_early_release(world: &World) -> bool {
     world.left.iter().any(|(exchange, read)| {
-        let late = Says::Late { exchange: *exchange };
-        let permit = Says::Permit { exchange: *exchange, read: *read };
-        !world.owes(late) && !world.ledger.leaves().any(|it| it == permit || it == late)
+        let (exchange, read) = (*exchange, *read);
+        let late = Says::Late { exchange };
+        let permits = [Says::Permit { exchange, read }, Says::Glass { exchange, read }, late];
+        !world.owes_late(exchange) && !world.ledger.leaves().any(|it| permits.contains(&it))
     })
 }
 
@@ -95,6 +113,12 @@ fn two_exchanges_at_once_are_stopped_and_ended_like_one() {
 #[test]
 fn an_emergency_is_recorded_late_and_changes_nothing_for_the_others() {
     holds(Plan { emergency: true, doubles: 0, leader_changes: 1, ..ONE });
+}
+
+#[test]
+fn an_emergency_that_is_owed_without_a_look_at_the_old_session_is_found_out() {
+    let plan = Plan { emergency: true, exchanges: 0, doubles: 0, leader_changes: 1, ..ONE };
+    is_found_out_in(plan, Broken::OwesTwice, ONE_HALF);
 }
 
 #[test]
@@ -131,7 +155,11 @@ fn holds(plan: Plan) {
 }
 
 fn is_found_out(broken: Broken, property: &'static str) {
-    let plan = Plan { broken: Some(broken), ..ONE };
+    is_found_out_in(ONE, broken, property);
+}
+
+fn is_found_out_in(plan: Plan, broken: Broken, property: &'static str) {
+    let plan = Plan { broken: Some(broken), ..plan };
     let failures = HasDiscoveries::AnyFailures;
     let checker = plan.checker().finish_when(failures).spawn_bfs().join();
     let path = checker.discovery(property);

@@ -5,8 +5,9 @@ use std::sync::{LazyLock, Mutex};
 
 use tally_core::entry::{
     Action, AgreementRef, Close, Entry, Flags, How, Lane, Outcome, ProviderHalf, RequesterHalf,
+    UserKnown,
 };
-use tally_core::id::{ExchangeId, LeafIndex, MeshId, Salt16};
+use tally_core::id::{ExchangeId, LeafIndex, MeshId, Salt16, SessionId};
 use tally_core::ledger::{Batch, Proposal, State, Submission, Verdict, lane_of};
 use tally_core::refusal::Refusal;
 use tally_core::register::{
@@ -58,7 +59,8 @@ pub(crate) fn founded() -> State {
 }
 
 fn file(state: &mut State, side: Side, write: Entry) {
-    let batch = sealed(state, side, 0, Lane::Register, write);
+    let session = SessionId(LeafIndex(first_session(side)));
+    let batch = sealed(state, side, session, 0, Lane::Register, write);
     take(state, Submission::Batch(batch));
 }
 
@@ -74,19 +76,41 @@ pub(crate) fn submit(state: &mut State, submission: Submission) -> Verdict {
 
 /// The letter's one batch. The same letter has the same bytes, whenever it is sent: so they are made
 /// once, for keys are dear to make.
-pub(crate) fn batch_of(letter: &Letter, state: &State) -> Batch {
-    static MADE: LazyLock<Mutex<BTreeMap<Letter, Batch>>> = LazyLock::new(Mutex::default);
+pub(crate) fn batch_of(letter: &Letter, session: SessionId, state: &State) -> Batch {
+    static MADE: LazyLock<Mutex<BTreeMap<(Letter, SessionId), Batch>>> =
+        LazyLock::new(Mutex::default);
     let mut made = MADE.lock().unwrap();
     let make = || {
         let entry = entry_of(letter, state);
         let lane = lane_of(&entry).unwrap();
-        sealed(state, letter.side, letter.number, lane, entry)
+        sealed(state, letter.side, session, letter.number, lane, entry)
     };
-    made.entry(*letter).or_insert_with(make).clone()
+    made.entry((*letter, session)).or_insert_with(make).clone()
 }
 
-fn sealed(state: &State, side: Side, number: u64, lane: Lane, entry: Entry) -> Batch {
-    let session = state.current_session(&member(place(side))).unwrap();
+/// The leaf that opens the session after this one.
+pub(crate) fn session_after(previous: SessionId) -> Submission {
+    let mesh_id = MeshId(genesis().leaf_hash());
+    let (at, salt) = (place(Side::Provider), Salt16([201; 16]));
+    Submission::SessionStart(session_start(&mesh_id, at, salt, Some(previous)))
+}
+
+/// The leaf that opened a side's session at the founding.
+pub(crate) const fn first_session(side: Side) -> u64 {
+    match side {
+        Side::Provider => 1,
+        Side::Requester => 2,
+    }
+}
+
+fn sealed(
+    state: &State,
+    side: Side,
+    session: SessionId,
+    number: u64,
+    lane: Lane,
+    entry: Entry,
+) -> Batch {
     let entries = vec![tally_wire::encode_checked(entry).unwrap()];
     batch(state.mesh_id(), place(side), session, number, lane, entries)
 }
@@ -109,8 +133,14 @@ fn entry_of(letter: &Letter, state: &State) -> Entry {
         Says::Permit { exchange, read } => {
             provider_half(exchange, number, Some(read), Flags::STREAMED)
         }
+        Says::Glass { exchange, read } => {
+            provider_half(exchange, number, Some(read), Flags::BREAK_GLASS)
+        }
+        Says::LateClose { leaf } => how(LeafIndex(leaf), How::Late),
+        // It is no batch.
+        Says::NewSession => unreachable!("a session is opened by a leaf of its own"),
         Says::Late { exchange } => {
-            let flags = Flags::STREAMED.with(Flags::LATE);
+            let flags = Flags::BREAK_GLASS.with(Flags::LATE);
             provider_half(exchange, number, Some(Facts::FIRST), flags)
         }
         Says::Refusal { exchange } => provider_half(exchange, number, None, Flags::NONE),
@@ -159,7 +189,10 @@ fn provider_half(exchange: u8, number: u64, read: Option<Facts>, flags: Flags) -
         Some(_) => Outcome::Permit,
         None => Outcome::Refuse(Refusal::AgreementSuspended),
     };
-    let (id, source, purpose, ..) = AGREEMENTS[0];
+    let glass = flags.has(Flags::BREAK_GLASS);
+    let (id, source, care, ..) = AGREEMENTS[0];
+    let purpose = if glass { "BTG" } else { care };
+    let known = if glass { UserKnown::Verified } else { UserKnown::Service };
     Entry::ProviderHalf(Box::new(ProviderHalf {
         salt: salt(number),
         exchange: ExchangeId([exchange; 16]),
@@ -172,12 +205,12 @@ fn provider_half(exchange: u8, number: u64, read: Option<Facts>, flags: Flags) -
         source: source.parse().unwrap(),
         action: Action::Read,
         outcome,
-        user_known: tally_core::entry::UserKnown::Service,
+        user_known: known,
         people: u64::from(read.is_some()),
         people_withheld: 0,
         records: u64::from(read.is_some()),
         bytes: 0,
-        digest: None,
+        digest: glass.then(Hash::default),
         tags_root: Hash::default(),
         commitment: Hash::default(),
         flags,

@@ -36,6 +36,8 @@ pub(crate) enum Broken {
     StreamsOn,
     /// What was not answered is not sent again.
     NeverResends,
+    /// An emergency's half is filed whatever became of its permit.
+    OwesTwice,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,9 +61,10 @@ pub(crate) enum Exchange {
 /// Mirrors `tally-net`'s client of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Client {
-    next: u64,
-    flight: Option<Letter>,
-    queue: VecDeque<Says>,
+    pub(crate) session: u8,
+    pub(crate) next: u64,
+    pub(crate) flight: Option<Letter>,
+    pub(crate) queue: VecDeque<Says>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,14 +73,20 @@ pub(crate) struct World {
     pub(crate) exchanges: Vec<Exchange>,
     /// On which facts bytes have left, for each exchange.
     pub(crate) left: BTreeMap<u8, Facts>,
-    clients: BTreeMap<Side, Client>,
+    pub(crate) clients: BTreeMap<Side, Client>,
+    /// An emergency that went on without the ledger, until it is known what became of its permit.
+    pub(crate) late: Option<u8>,
+    /// Whether one ever did.
+    pub(crate) went_on: bool,
+    /// What was in flight when it did.
+    pub(crate) withdrawn: Option<Letter>,
     /// How often the network may still double a letter.
     doubles: u8,
     /// What the leader holds and has not committed.
-    held: BTreeSet<Letter>,
+    pub(crate) held: BTreeSet<Letter>,
     /// What leaders lost, or committed without a word.
     lost: BTreeSet<Letter>,
-    answers: BTreeSet<(Letter, Answer)>,
+    pub(crate) answers: BTreeSet<(Letter, Answer)>,
     /// Narrowings that the provider's replica has heard of.
     heard: usize,
     /// What the custodian's own store says: it knows of a withdrawal before the ledger does.
@@ -90,6 +99,7 @@ pub(crate) struct World {
 pub(crate) enum Step {
     Ask(u8),
     GiveUp(u8),
+    GoOn(u8),
     Deliver(u8),
     Hear,
     Arrive(Letter),
@@ -104,10 +114,6 @@ pub(crate) enum Step {
 }
 
 impl Plan {
-    fn emergency_exchange(&self) -> Option<u8> {
-        self.emergency.then_some(self.exchanges)
-    }
-
     /// The steps that agents and ledger take by themselves: what they may wait for.
     fn own_steps(&self, world: &World, steps: &mut Vec<Step>) {
         for (exchange, state) in (0..).zip(&world.exchanges) {
@@ -132,18 +138,6 @@ impl Plan {
         steps.extend(answers.map(|(letter, answer)| Step::Answered(letter, answer)));
     }
 
-    fn ask(&self, world: &mut World, exchange: u8) {
-        if self.emergency_exchange() == Some(exchange) {
-            // Durable locally first, marked late, before anything else when the ledger answers:
-            // the one exception in the design.
-            world.left.insert(exchange, Facts::FIRST);
-            world.exchanges[usize::from(exchange)] = Exchange::Over;
-            world.owe_first(Side::Provider, Says::Late { exchange });
-            return;
-        }
-        self.decide(world, exchange, 1);
-    }
-
     /// `Provider::decided`: on the replica, and on the own store.
     fn decide(&self, world: &mut World, exchange: u8, attempt: u8) {
         if attempt > ATTEMPTS_MAX {
@@ -152,7 +146,13 @@ impl Plan {
         }
         let read = world.replica();
         let state = if world.person_agrees && read.agreement == 1 {
-            world.owe(Side::Provider, Says::Permit { exchange, read });
+            let emergency = self.emergency_exchange() == Some(exchange);
+            let permit = if emergency {
+                Says::Glass { exchange, read }
+            } else {
+                Says::Permit { exchange, read }
+            };
+            world.owe(Side::Provider, permit);
             Exchange::Recording { attempt }
         } else {
             world.owe(Side::Provider, Says::Refusal { exchange });
@@ -167,15 +167,21 @@ impl Plan {
     }
 
     /// `Provider::recorded`, `stale` and the requester's `conclude`.
-    fn answered(&self, world: &mut World, letter: Letter, answer: Answer) {
+    pub(crate) fn answered(&self, world: &mut World, letter: Letter, answer: Answer) {
         match (letter.says, answer) {
-            (Says::Permit { exchange, read }, Answer::Taken { leaf }) => {
+            (Says::NewSession, _) => self.reopened(world),
+            (
+                Says::Permit { exchange, read } | Says::Glass { exchange, read },
+                Answer::Taken { leaf },
+            ) => {
                 self.recorded(world, exchange, leaf, read);
             }
-            (Says::Permit { exchange, .. }, _) => match world.exchange(exchange) {
-                Exchange::Recording { attempt } => self.decide(world, exchange, attempt + 1),
-                _ => world.exchanges[usize::from(exchange)] = Exchange::Over,
-            },
+            (Says::Permit { exchange, .. } | Says::Glass { exchange, .. }, _) => {
+                match world.exchange(exchange) {
+                    Exchange::Recording { attempt } => self.decide(world, exchange, attempt + 1),
+                    _ => world.exchanges[usize::from(exchange)] = Exchange::Over,
+                }
+            }
             (Says::Refusal { exchange }, _) => {
                 world.exchanges[usize::from(exchange)] = Exchange::Over;
             }
@@ -202,7 +208,7 @@ impl Plan {
         if self.broken == Some(Broken::StreamsOn) {
             return;
         }
-        for exchange in 0..self.exchanges {
+        for exchange in 0..u8::try_from(world.exchanges.len()).unwrap() {
             let Exchange::Releasing { leaf, read } = world.exchange(exchange) else { continue };
             if !world.replica().stales_nothing_of(read) {
                 world.end(exchange, Says::Withdrawn { leaf }, leaf);
@@ -213,7 +219,7 @@ impl Plan {
 
 impl World {
     fn new(plan: &Plan) -> Self {
-        let client = || Client { next: 1, flight: None, queue: VecDeque::new() };
+        let client = || Client { session: 0, next: 1, flight: None, queue: VecDeque::new() };
         Self {
             ledger: Ledger::founded(),
             exchanges: vec![
@@ -223,6 +229,9 @@ impl World {
             left: BTreeMap::new(),
             clients: [(Side::Provider, client()), (Side::Requester, client())].into(),
             doubles: plan.doubles,
+            late: None,
+            went_on: false,
+            withdrawn: None,
             held: BTreeSet::new(),
             lost: BTreeSet::new(),
             answers: BTreeSet::new(),
@@ -281,11 +290,6 @@ impl World {
         self.send(side);
     }
 
-    fn owe_first(&mut self, side: Side, says: Says) {
-        self.client(side).queue.push_front(says);
-        self.send(side);
-    }
-
     /// The next batch gets its number, unless one is in flight.
     fn send(&mut self, side: Side) {
         let client = self.client(side);
@@ -293,12 +297,12 @@ impl World {
             return;
         }
         let Some(says) = client.queue.pop_front() else { return };
-        let letter = Letter { side, number: client.next, says };
+        let letter = Letter { side, session: client.session, number: client.next, says };
         client.next += 1;
         client.flight = Some(letter);
     }
 
-    fn client(&mut self, side: Side) -> &mut Client {
+    pub(crate) fn client(&mut self, side: Side) -> &mut Client {
         self.clients.get_mut(&side).unwrap()
     }
 
@@ -329,9 +333,11 @@ impl Model for Plan {
         // What the network and the world around may do besides.
         for (exchange, state) in (0..).zip(&world.exchanges) {
             if matches!(state, Exchange::Recording { .. }) {
-                steps.push(Step::GiveUp(exchange));
+                let emergency = self.emergency_exchange() == Some(exchange);
+                steps.push(if emergency { Step::GoOn(exchange) } else { Step::GiveUp(exchange) });
             }
         }
+        self.strays(world, steps);
         if world.doubles > 0 {
             let judged = world.ledger.judged.iter().map(|(letter, _)| *letter);
             let old = judged.filter(|letter| !world.held.contains(letter));
@@ -352,7 +358,11 @@ impl Model for Plan {
     fn next_state(&self, world: &World, step: Step) -> Option<World> {
         let mut next = world.clone();
         match step {
-            Step::Ask(exchange) => self.ask(&mut next, exchange),
+            Step::Ask(exchange) => self.decide(&mut next, exchange, 1),
+            Step::GoOn(exchange) => {
+                next.went_on = true;
+                self.go_on(&mut next, exchange);
+            }
             Step::GiveUp(exchange) => {
                 next.exchanges[usize::from(exchange)] = Exchange::Unanswered;
             }

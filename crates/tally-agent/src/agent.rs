@@ -384,6 +384,10 @@ fn limits(configured: &AgentLimits) -> Limits {
             default.break_glass_reason_chars_min,
         ),
         review_wait_max: seconds(configured.review_wait_seconds, default.review_wait_max),
+        offline_feed_age_max: seconds(
+            configured.offline_feed_age_seconds,
+            default.offline_feed_age_max,
+        ),
         ..default
     }
 }

@@ -15,14 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
-use tally_core::id::MemberId;
+use tally_core::id::{ExchangeId, MemberId};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::clock::wall;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
-use crate::store::{BreakGlass, GlassCounts, Store, StoreError};
+use crate::store::{BreakGlass, Emergency, GlassCounts, Store, StoreError};
 use webhook::Caller;
 
 /// The file of alerts in the agent's data directory: JSON lines, only ever added to.
@@ -55,6 +55,8 @@ struct Waiting {
     open: AtomicU64,
     overdue: AtomicU64,
     alerts: AtomicU64,
+    late: AtomicU64,
+    promises: AtomicU64,
 }
 
 /// The task that gives alerts. Dropped, it ends at once; what waits is given after the next start.
@@ -71,7 +73,12 @@ pub struct Alert {
     /// Whose officers are alerted.
     member: String,
     exchange: String,
-    leaf: u64,
+    /// Where its entry is; none if that is owed still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaf: Option<u64>,
+    /// Released before the ledger had its entry.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
     at: String,
     provider: String,
     requester: String,
@@ -84,10 +91,26 @@ impl Alert {
             alert: "break-glass",
             member: member.to_string(),
             exchange: access.exchange.to_string(),
-            leaf: access.leaf.0,
+            leaf: Some(access.leaf.0),
+            late: false,
             at: access.at.rfc3339(),
             provider: access.provider.to_string(),
             requester: access.requester.to_string(),
+        }
+    }
+
+    /// Of an emergency whose entry is owed: once it is there, it alerts again and says where.
+    fn of_emergency(member: &MemberId, emergency: &Emergency) -> Self {
+        Self {
+            tally: 1,
+            alert: "break-glass",
+            member: member.to_string(),
+            exchange: emergency.exchange.to_string(),
+            leaf: None,
+            late: true,
+            at: emergency.at.rfc3339(),
+            provider: emergency.provider.to_string(),
+            requester: emergency.requester.to_string(),
         }
     }
 
@@ -107,6 +130,8 @@ impl GlassWatch {
             open: self.0.open.load(Ordering::Relaxed),
             overdue: self.0.overdue.load(Ordering::Relaxed),
             alerts_waiting: self.0.alerts.load(Ordering::Relaxed),
+            late_owed: self.0.late.load(Ordering::Relaxed),
+            promises_owed: self.0.promises.load(Ordering::Relaxed),
         }
     }
 
@@ -114,6 +139,8 @@ impl GlassWatch {
         self.0.open.store(counts.open, Ordering::Relaxed);
         self.0.overdue.store(counts.overdue, Ordering::Relaxed);
         self.0.alerts.store(counts.alerts_waiting, Ordering::Relaxed);
+        self.0.late.store(counts.late_owed, Ordering::Relaxed);
+        self.0.promises.store(counts.promises_owed, Ordering::Relaxed);
     }
 }
 
@@ -188,16 +215,43 @@ impl Giver {
     /// Whether nothing waits any more.
     async fn give(&self) -> Result<bool, StoreError> {
         loop {
+            let late = self.store.late_alerts(TOGETHER_MAX).await?;
             let waiting = self.store.alerts(TOGETHER_MAX).await?;
-            if waiting.is_empty() {
+            if waiting.is_empty() && late.is_empty() {
                 return Ok(true);
             }
-            let written = self.write(&waiting).await?;
-            let sent = self.send(&waiting).await?;
+            let written = self.write_late(&late).await? & self.write(&waiting).await?;
+            let sent = self.send_late(&late).await? && self.send(&waiting).await?;
             if !(written && sent) {
                 return Ok(false);
             }
         }
+    }
+
+    async fn write_late(&self, waiting: &[Emergency]) -> Result<bool, StoreError> {
+        let new: Vec<_> = waiting.iter().filter(|it| !it.filed).cloned().collect();
+        let line = |it| Alert::of_emergency(self.store.member(), it).line();
+        let lines: Vec<u8> = new.iter().flat_map(line).collect();
+        if new.is_empty() {
+            return Ok(true);
+        }
+        let written = self.append(lines).await;
+        if written {
+            self.store.late_alerts_filed(new).await?;
+        }
+        Ok(written)
+    }
+
+    async fn send_late(&self, waiting: &[Emergency]) -> Result<bool, StoreError> {
+        for emergency in waiting.iter().filter(|it| !it.sent) {
+            let alert = Alert::of_emergency(self.store.member(), emergency);
+            if !self.post(&alert, emergency.exchange).await {
+                return Ok(false);
+            }
+            self.store.late_alert_sent(emergency).await?;
+            tracing::warn!(exchange = %emergency.exchange, "break-glass without the ledger");
+        }
+        Ok(true)
     }
 
     /// Into the file: all of them, whatever the webhook does.
@@ -209,40 +263,49 @@ impl Giver {
         }
         let lines: Vec<u8> =
             new.flat_map(|access| Alert::of(self.store.member(), access).line()).collect();
+        let written = self.append(lines).await;
+        if written {
+            self.store.alerts_filed(leaves).await?;
+        }
+        Ok(written)
+    }
+
+    async fn append(&self, lines: Vec<u8>) -> bool {
         let path = self.file.clone();
         let written = spawn_blocking(move || file::append(&path, &lines)).await;
         let written = written.map_err(std::io::Error::other).and_then(|written| written);
-        if let Err(error) = written {
+        if let Err(error) = &written {
             self.metrics.alert_failed();
             tracing::error!(%error, "the file of alerts can't be written");
-            return Ok(false);
         }
-        self.store.alerts_filed(leaves).await?;
-        Ok(true)
+        written.is_ok()
     }
 
     /// To the webhook, one after another. The first that it does not take is tried again first.
     async fn send(&self, waiting: &[BreakGlass]) -> Result<bool, StoreError> {
         for access in waiting.iter().filter(|access| !access.sent) {
-            if let Some(caller) = &self.caller {
-                let alert = Alert::of(self.store.member(), access);
-                let sent = timeout(SEND_WAIT_MAX, caller.post(alert.line())).await;
-                let why = match sent {
-                    Ok(Ok(())) => None,
-                    Ok(Err(why)) => Some(why.to_string()),
-                    Err(_) => Some("no answer in time".to_owned()),
-                };
-                if let Some(why) = why {
-                    self.metrics.alert_failed();
-                    let exchange = access.exchange;
-                    tracing::warn!(%exchange, why, "the webhook did not take an alert");
-                    return Ok(false);
-                }
+            let alert = Alert::of(self.store.member(), access);
+            if !self.post(&alert, access.exchange).await {
+                return Ok(false);
             }
             self.store.alert_sent(access.leaf).await?;
             tracing::warn!(exchange = %access.exchange, leaf = access.leaf.0, "break-glass");
         }
         Ok(true)
+    }
+
+    /// Whether the webhook has it, or there is none.
+    async fn post(&self, alert: &Alert, exchange: ExchangeId) -> bool {
+        let Some(caller) = &self.caller else { return true };
+        let sent = timeout(SEND_WAIT_MAX, caller.post(alert.line())).await;
+        let why = match sent {
+            Ok(Ok(())) => return true,
+            Ok(Err(why)) => why.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        self.metrics.alert_failed();
+        tracing::warn!(%exchange, why, "the webhook did not take an alert");
+        false
     }
 
     async fn look(&self) -> Result<(), StoreError> {

@@ -120,6 +120,7 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.break_glass_seconds", OverrideKind::Number),
     ("limits.break_glass_reason_chars_min", OverrideKind::Number),
     ("limits.review_wait_seconds", OverrideKind::Number),
+    ("limits.offline_feed_age_seconds", OverrideKind::Number),
     ("alerts.webhook", OverrideKind::Text),
     ("alerts.ca", OverrideKind::Text),
     ("retention.years", OverrideKind::Number),
@@ -195,6 +196,9 @@ pub struct AgentLimits {
     pub break_glass_reason_chars_min: Option<u64>,
     /// When the review of a break-glass access is overdue, in seconds. Default 432,000: five days.
     pub review_wait_seconds: Option<u64>,
+    /// How long ago the registers may have been heard for an emergency without the ledger, in seconds.
+    /// Default 86,400: a day.
+    pub offline_feed_age_seconds: Option<u64>,
 }
 
 impl AgentConfig {
@@ -307,6 +311,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
     let break_glass = limit("break_glass_seconds");
     let reason = limit("break_glass_reason_chars_min");
     let review = limit("review_wait_seconds");
+    let offline = limit("offline_feed_age_seconds");
     section.reader.close(table);
     Some(AgentLimits {
         exchanges_max: exchanges?,
@@ -316,6 +321,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
         break_glass_seconds: break_glass?,
         break_glass_reason_chars_min: reason?,
         review_wait_seconds: review?,
+        offline_feed_age_seconds: offline?,
     })
 }
 

@@ -49,6 +49,8 @@ struct All {
 struct Glass {
     open: IntGauge,
     overdue: IntGauge,
+    late_owed: IntGauge,
+    promises_owed: IntGauge,
     alerts_waiting: IntGauge,
     alerts_failed: IntCounter,
 }
@@ -208,6 +210,15 @@ impl Glass {
                 "tally_breakglass_alerts_waiting",
                 "Alerts of break-glass that the file or the webhook has not taken yet.",
             )?,
+            late_owed: IntGauge::new(
+                "tally_emergency_late_owed",
+                "Emergencies released without the ledger whose entry is not on it yet.",
+            )?,
+            promises_owed: IntGauge::new(
+                "tally_emergency_promises_owed",
+                "Entries that providers promised in an emergency and that are not on the ledger: if that \
+                 lasts, a promise is broken.",
+            )?,
             alerts_failed: IntCounter::new(
                 "tally_breakglass_alerts_failed_total",
                 "Attempts to give an alert of break-glass that failed.",
@@ -216,6 +227,8 @@ impl Glass {
         registry.register(Box::new(glass.open.clone()))?;
         registry.register(Box::new(glass.overdue.clone()))?;
         registry.register(Box::new(glass.alerts_waiting.clone()))?;
+        registry.register(Box::new(glass.late_owed.clone()))?;
+        registry.register(Box::new(glass.promises_owed.clone()))?;
         registry.register(Box::new(glass.alerts_failed.clone()))?;
         Ok(glass)
     }
@@ -225,6 +238,8 @@ impl Glass {
         self.open.set(count(counts.open));
         self.overdue.set(count(counts.overdue));
         self.alerts_waiting.set(count(counts.alerts_waiting));
+        self.late_owed.set(count(counts.late_owed));
+        self.promises_owed.set(count(counts.promises_owed));
     }
 }
 
@@ -307,7 +322,7 @@ mod tests {
         let agreement = AgreementRef { id: "DSA-1".parse().unwrap(), version: 2 };
         metrics.past_review(&agreement, &"LZ9".parse().unwrap(), Date::new(2026, 10, 1).unwrap());
         let assurance = vec![("RZ9".parse().unwrap(), AssessmentStatus::NotMet)];
-        let break_glass = GlassCounts { open: 3, overdue: 1, alerts_waiting: 0 };
+        let break_glass = GlassCounts { open: 3, overdue: 1, ..GlassCounts::default() };
         metrics.alert_failed();
         let observed =
             Observed { outbox_entries: 2, ledger_size: 9, ready: true, assurance, break_glass };

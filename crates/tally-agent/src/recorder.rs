@@ -7,6 +7,7 @@
 mod asker;
 mod consents;
 mod filing;
+mod late;
 mod mirror;
 mod permits;
 mod reading;
@@ -42,11 +43,15 @@ struct Shared {
     store: Store,
     replica: Replica,
     clock: Clock,
+    config: LedgerConfig,
+    key: AgentKey,
     asker: Asker,
     /// Something was put into the outbox.
     owed: Notify,
     /// The mirror has something about break-glass that it had not.
     alerts: Notify,
+    /// A half is owed late: nothing else is filed.
+    late: watch::Sender<bool>,
     /// The outbox is filed from here on: not before an earlier life is settled.
     open: watch::Sender<bool>,
     /// One pull of the mirror at a time.
@@ -75,15 +80,19 @@ impl Recorder {
     ) -> Self {
         let journal = Arc::new(StoreJournal(store.clone()));
         let asker = Asker::new(config.clone(), &key);
-        let client = Client::start_with_journal(config, key, journal);
+        let client = Client::start_with_journal(config.clone(), key.clone(), journal);
+        let late = watch::Sender::new(store.late_len() > 0);
         let recorder = Self(Arc::new(Shared {
             client,
             store,
             replica,
             clock,
+            config,
+            key,
             asker,
             owed: Notify::new(),
             alerts: Notify::new(),
+            late,
             open: watch::Sender::new(false),
             pulling: Mutex::new(()),
             consenting: Mutex::new(()),

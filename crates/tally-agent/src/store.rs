@@ -10,6 +10,7 @@
 
 mod consents;
 mod disposal;
+mod emergencies;
 mod endpoint;
 mod error;
 mod glass;
@@ -22,6 +23,7 @@ mod openings;
 mod opt_out;
 mod outbox;
 mod people;
+mod promises;
 mod receipts;
 mod schema;
 mod secrets;
@@ -34,6 +36,7 @@ pub use consents::{
     Consent, ConsentWrite, DirectiveId, IMPORT_MAX, NewDirective, RecordedDirective,
 };
 pub use disposal::{DisposalOrder, DisposalPlan, YearPlan};
+pub use emergencies::{Emergency, EmergencySide, LateHalf};
 pub use error::StoreError;
 pub use glass::{BreakGlass, GlassCounts, Reader, ReviewNote};
 pub use journal::is_behind;
@@ -41,6 +44,7 @@ pub use mirror::OwnProviderHalf;
 pub use openings::{KeptOpening, PersonOpening, StoreOpening};
 pub use opt_out::{OptOutKnown, OptOutRow, OptOutTaken};
 pub use people::{KnownAs, People};
+pub use promises::{Awaited, KeptPromise};
 pub use receipts::Received;
 
 use std::fmt;
@@ -97,8 +101,9 @@ impl Store {
         let home = Arc::new(opened.home);
         consents::make_registers(&mut opened.writer, home.consent_registers)?;
         let counts = Arc::new(Counts::default());
-        let outbox_len = outbox::len(&opened.writer)?;
+        let (outbox_len, late_len) = outbox::len(&opened.writer)?;
         counts.outbox_len.store(outbox_len, Ordering::Relaxed);
+        counts.late_len.store(late_len, Ordering::Relaxed);
         let start = |name: &str, access, db: Connection| {
             let queue = Arc::new(Queue::new());
             let worker = Worker {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use tally_agent::admin::api::{
-    BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass, ReviewBreakGlass, ReviewDone,
-    ShowBreakGlass,
+    BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass, OwedEntry, ReviewBreakGlass,
+    ReviewDone, ShowBreakGlass,
 };
 use tally_core::entry::ReviewState;
 
@@ -28,7 +28,16 @@ pub(crate) fn list(
     let acting = Acting::open(config)?;
     let asked = ListBreakGlass { open: args.open, overdue: args.overdue };
     let answer: BreakGlassRows = acting.ask("/breakglass/list", &asked)?;
-    print(output, &answer, || table(&answer.rows))?;
+    print(output, &answer, || {
+        let mut text = table(&answer.rows);
+        for owed in &answer.owed {
+            let OwedEntry { exchange, at, provider, requester } = owed;
+            text.push_str(&format!(
+                "{exchange} {at} {provider} to {requester}: not on the ledger yet\n"
+            ));
+        }
+        text
+    })?;
     Ok(Exit::Done)
 }
 

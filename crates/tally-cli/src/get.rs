@@ -63,8 +63,16 @@ async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exi
     hand_on(answer.into_body()).await?;
     let Some(to) = &args.receipt else { return Ok(Exit::Done) };
     let no_receipt = || Failure::refused("the answer came without a receipt", "ask again");
-    let answer = ingress.get(&receipt.ok_or_else(no_receipt)?, &[]).await?;
+    let path = receipt.ok_or_else(no_receipt)?;
+    let answer = ingress.get(&path, &[]).await?;
     let status = answer.status();
+    if status == StatusCode::ACCEPTED {
+        return Err(Failure::refused(
+            "the record came in an emergency, and the ledger does not have its entry yet"
+                .to_owned(),
+            &format!("ask for the receipt later: tally get {path}"),
+        ));
+    }
     let body = small(answer.into_body()).await?;
     if !status.is_success() {
         return refused(status, &body, output);

@@ -6,11 +6,13 @@
 //! is handed to the outbox in the same breath.
 
 mod drain;
+mod promise;
 pub mod provider;
 mod recent;
 mod recorded;
 pub mod requester;
 
+pub use promise::{NotPromised, Promise, PromisedHalf, promise_preimage};
 pub use recorded::{NotAHalf, RecordedHalf};
 
 use crate::entry::{Action, Entry, UserKnown};
@@ -64,6 +66,9 @@ pub enum OwedId {
         /// The first of them.
         from: Timestamp,
     },
+    /// The provider's half of a permit that was released before the ledger had it, by its commitment:
+    /// requesters draw the ids of exchanges, and this one must not be lost for another's sake.
+    LateHalf(tally_log::Hash),
     /// The disposal that has this certificate.
     Disposal(tally_log::Hash),
 }
@@ -116,6 +121,15 @@ impl Draft {
     #[must_use]
     pub const fn entry(&self) -> &Entry {
         &self.0
+    }
+
+    /// A requester's half that names the provider's at this leaf. Any other entry stays as it is.
+    #[must_use]
+    pub fn answering(mut self, leaf: LeafIndex) -> Self {
+        if let Entry::RequesterHalf(half) = &mut self.0 {
+            half.provider_leaf = Some(leaf);
+        }
+        self
     }
 
     /// The entry, with 128 bits from outside and its number in its session.

@@ -91,7 +91,7 @@ impl Halves {
         let nothing_left = match close.how {
             How::NothingSent => true,
             How::Withdrawn | How::Abandoned => close.bytes == 0,
-            How::Sent | How::OpeningLost => false,
+            How::Sent | How::OpeningLost | How::Late => false,
         };
         if nothing_left {
             self.owed.remove(&close.provider_leaf);

@@ -33,6 +33,10 @@ pub struct Limits {
     /// Age of the register feed at which nothing is released any more. Default 5 s. Then
     /// `feed-stale`.
     pub feed_age_max: Duration,
+    /// Age of the register feed at which not even an emergency is released any more, where an agreement
+    /// allows it without the ledger: what was heard so long ago decides about nobody. Default 24 h.
+    /// Then `feed-stale`.
+    pub offline_feed_age_max: Duration,
     /// How long a release may stand still. Default 30 s. Then `broken-off`.
     pub stall_max: Duration,
     /// How long the requester waits for an answer. Default 30 s, more than source, decisions and
@@ -86,6 +90,7 @@ impl Default for Limits {
             record_wait_max: Duration::from_millis(1500),
             release_start_max: Duration::from_secs(2),
             feed_age_max: Duration::from_secs(5),
+            offline_feed_age_max: Duration::from_secs(24 * 60 * 60),
             stall_max: Duration::from_secs(30),
             answer_wait_max: Duration::from_secs(30),
             half_wait_max: Duration::from_secs(60),
@@ -118,5 +123,6 @@ mod tests {
         let ledger = limits.release_start_max * limits.decide_attempts_max;
         assert!(limits.answer_wait_max > limits.source_wait_max + limits.decide_wait_max + ledger);
         assert!(limits.half_wait_max > limits.stall_max);
+        assert!(limits.offline_feed_age_max > limits.feed_age_max);
     }
 }

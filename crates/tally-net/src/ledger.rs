@@ -19,7 +19,11 @@ pub use link::{Link, LinkError};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tally_core::Encoded;
+use tally_core::entry::{Algorithm, Entry};
+use tally_core::exchange::{Promise, promise_preimage};
 use tally_core::id::{MemberId, MeshId, NodeId};
+use tally_core::time::Timestamp;
 use tally_log::{NoteKey, SigningKey, VerifyingKey};
 
 use crate::endpoint::ConnectionLimits;
@@ -69,6 +73,20 @@ impl AgentKey {
     pub fn new(secret: SigningKey) -> Self {
         let public = secret.verifying_key();
         Self { secret, public }
+    }
+
+    /// The word of this agent that an entry will be on the ledger, given at this time.
+    #[must_use]
+    pub fn promise(
+        &self,
+        mesh_id: &MeshId,
+        epoch: u64,
+        entry: Encoded<Entry>,
+        at: Timestamp,
+    ) -> Promise {
+        let preimage = promise_preimage(mesh_id, epoch, at, &entry.leaf_hash());
+        let signature = self.secret.sign(&preimage);
+        Promise { entry, at, algorithm: Algorithm::EdDsa, signature }
     }
 
     /// The public half.

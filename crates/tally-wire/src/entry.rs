@@ -88,7 +88,7 @@ numbers! { DisposalBasis, "basis of a disposal" => {
     RetentionEnded = 1, CourtOrder = 2, LegalObligation = 3,
 } }
 numbers! { How, "end of a release" => {
-    Sent = 1, Withdrawn = 2, Abandoned = 3, NothingSent = 4, OpeningLost = 5,
+    Sent = 1, Withdrawn = 2, Abandoned = 3, NothingSent = 4, OpeningLost = 5, Late = 7,
 } }
 
 numbers! { OptOutExemption, "exemption from the opt-out" => { OtherNation = 1, NotCare = 2 } }

@@ -2,8 +2,9 @@
 
 use tally_core::Encoded;
 use tally_core::entry::{
-    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, SessionStart,
+    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, ENTRY_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, SessionStart,
 };
+use tally_core::exchange::Promise;
 use tally_core::ledger::{Batch, Proposal, Rejection, STALE_NAMES_MAX, Submission};
 use tally_core::receipt::{BatchAnswer, Receipt};
 use tally_log::Edge;
@@ -22,6 +23,8 @@ pub const PROPOSAL_LEN_MAX: usize = 1024 * 1024;
 pub const SUBMISSIONS_MAX: usize = 4096;
 /// Bytes in a receipt at most.
 pub const RECEIPT_LEN_MAX: usize = 64 * 1024;
+/// Bytes in a promise at most: an entry, and what stands around it.
+pub const PROMISE_LEN_MAX: usize = ENTRY_LEN_MAX + 256;
 /// Bytes in a checkpoint with its signatures at most.
 pub const CHECKPOINT_LEN_MAX: usize = 8 * 1024;
 
@@ -40,6 +43,8 @@ object! { Proposal = 50, 1, PROPOSAL_LEN_MAX => {
 object! { Receipt = 53, 1, RECEIPT_LEN_MAX => {
     leaf, entry, path: Path, seal_leaf, seal, seal_path: Path, batch_path: Path, checkpoint: Note,
 } }
+
+object! { Promise = 56, 1, PROMISE_LEN_MAX => { entry, at, algorithm, signature } }
 
 array! { BatchAnswer { first_leaf, seal, edge_before, after: After, checkpoint: Note } }
 

@@ -87,6 +87,9 @@ impl Agent {
                 let writes = vec![Write::Row { id, row }, Write::Forget { exchange }];
                 self.write(context, writes, Notice::Work);
             }
+            Effect::KeepPromise { exchange } | Effect::OweLate { exchange, .. } => {
+                panic!("{exchange} was promised, and nobody breaks the glass in here");
+            }
             Effect::Forget { exchange } => {
                 self.write(context, vec![Write::Forget { exchange }], Notice::Nobody);
             }

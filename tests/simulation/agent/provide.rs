@@ -93,6 +93,13 @@ impl Agent {
             Effect::Release { exchange, receipt, .. } => {
                 self.begin_release(context, exchange, receipt);
             }
+            Effect::FileLate { exchange, .. }
+            | Effect::ReleaseLate { exchange, .. }
+            | Effect::EndLate { exchange, .. } => {
+                panic!(
+                    "{exchange} goes on without the ledger, and nobody breaks the glass in here"
+                );
+            }
             Effect::Stop { exchange, refusal } => {
                 let serving = self.live.as_mut().and_then(|it| it.serving.get_mut(&exchange));
                 if let Some(serving) = serving {

@@ -11,7 +11,7 @@ mod opt_out;
 
 pub use breakglass::{
     BreakGlassNote, BreakGlassRead, BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass,
-    ReviewBreakGlass, ReviewDone, ShowBreakGlass,
+    OwedEntry, ReviewBreakGlass, ReviewDone, ShowBreakGlass,
 };
 pub use erasure::{
     Certificate, ErasureDone, ErasurePlan, ErasurePrepared, ErasureYear, HoldDone, HoldRow,

@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::api::{
     BreakGlassNote, BreakGlassRead, BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass,
-    ReviewBreakGlass, ReviewDone, ShowBreakGlass,
+    OwedEntry, ReviewBreakGlass, ReviewDone, ShowBreakGlass,
 };
 use super::{Admin, No, answer, question};
 use crate::clock::wall;
@@ -26,12 +26,22 @@ const NOTE_LEN_MAX: usize = 16 * 1024;
 
 pub(super) async fn list(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<ListBreakGlass>(request).await?;
-    admin.catch_up().await?;
+    let owed = admin.0.store.emergencies_owed().await?;
+    let heard = admin.catch_up().await;
+    if owed.is_empty() {
+        heard?;
+    }
+    let owed = owed.into_iter().map(|it| OwedEntry {
+        exchange: it.exchange.to_string(),
+        at: it.at.rfc3339(),
+        provider: it.provider.to_string(),
+        requester: it.requester.to_string(),
+    });
     let found = admin.0.store.break_glass().await?;
     let member = &admin.0.member;
     let rows = found.iter().filter(|access| !asked.open || access.is_owed_by(member));
     let rows = rows.map(|access| admin.row(access)).filter(|row| !asked.overdue || row.overdue);
-    Ok(answer(&BreakGlassRows { rows: rows.collect() }))
+    Ok(answer(&BreakGlassRows { rows: rows.collect(), owed: owed.collect() }))
 }
 
 pub(super) async fn show(State(admin): State<Admin>, request: Request) -> Result<Response, No> {

@@ -2,15 +2,19 @@
 //! tasks of their own, and tell it what happened.
 
 mod arriving;
+mod asked;
 mod deciding;
 mod desk;
+mod late;
 mod opt_out;
+mod owing;
 mod releasing;
 
 use std::sync::Arc;
 
+use tally_core::Encoded;
 use tally_core::exchange::provider::{Decision, Event, View};
-use tally_core::exchange::{Question, RecordedHalf};
+use tally_core::exchange::{Promise, PromisedHalf, Question, RecordedHalf};
 use tally_core::id::{ExchangeId, MemberId};
 use tally_core::receipt::Receipt;
 use tally_core::refusal::Refusal;
@@ -50,6 +54,13 @@ enum Input {
     Stale { exchange: ExchangeId, attempt: u32, registers: Vec<RegisterName> },
     /// The ledger does not hold it.
     NotRecorded { exchange: ExchangeId, attempt: u32, refusal: Refusal },
+    /// A half is owed late, durably.
+    Promised {
+        exchange: ExchangeId,
+        attempt: u32,
+        promise: Encoded<Promise>,
+        half: Box<PromisedHalf>,
+    },
     /// Nothing else needs to be known.
     Event(Event),
     /// Take nothing new, and say when the rest is done.

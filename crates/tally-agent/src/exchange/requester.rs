@@ -83,8 +83,8 @@ pub enum Head {
     /// The record follows: receipt, opening and commitment are checked, and of the body all but the
     /// last byte is handed on before its digest is.
     Permit {
-        /// Where the provider's half is.
-        leaf: LeafIndex,
+        /// Where the provider's half is; none if it is promised: an emergency without the ledger.
+        leaf: Option<LeafIndex>,
         /// What it says.
         half: Box<ProviderHalf>,
         /// What the body is, as the provider says.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tally_core::exchange::{provider, requester};
+use tally_core::exchange::{Promise, PromisedHalf, provider, requester};
 use tally_core::id::SessionId;
 use tally_core::time::Timestamp;
 use tokio::sync::watch;
@@ -61,6 +61,13 @@ async fn settle_and_sweep(shared: &Arc<Shared>, requester: &Requester, told: &wa
         }
     });
     told.send_replace(true);
+    let promises = Arc::clone(shared);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = promises.ended() => {}
+            () = watch_promises(&promises) => {}
+        }
+    });
     let mut seen = BTreeMap::new();
     loop {
         sleep(SWEEP_WAIT.min(shared.limits.half_wait_max)).await;
@@ -90,6 +97,7 @@ async fn settle(shared: &Shared) -> Result<(), SettleError> {
     let known = shared.replica.known();
     shared.check_consents(&known, &shared.store.consent_intended().await?);
     shared.store.outbox_settle().await?;
+    shared.store.end_late_of_old().await?;
     settle_permits(shared, behind).await?;
     settle_intents(shared).await
 }
@@ -113,7 +121,17 @@ async fn settle_permits(shared: &Shared, behind: bool) -> Result<(), SettleError
 
 /// Says what is known of what was asked, and of what others have recorded as asked.
 async fn settle_intents(shared: &Shared) -> Result<(), SettleError> {
-    let intents = shared.store.intents().await?;
+    let mut intents = shared.store.intents().await?;
+    for (exchange, promise) in shared.store.unfinished_promises().await? {
+        // What came before the crash is what a promise was for.
+        let Some(intent) = intents.remove(&exchange) else { continue };
+        let Ok(promise) = tally_wire::decode::<Promise>(&promise) else { continue };
+        let Some(promised) = PromisedHalf::owed(promise.value()) else { continue };
+        let (member, question) = (&shared.member, &intent.question);
+        let half = promised.half();
+        let half = requester::broken_off_late(member, exchange, question, half, intent.bytes);
+        shared.store.owe_late(exchange, half).await?;
+    }
     let peers = shared.store.unanswered_peers().await?;
     let answered = shared.store.answered().await?;
     for exchange in intents.keys().filter(|exchange| answered.contains(exchange)) {
@@ -150,6 +168,34 @@ async fn sweep(
     }
     shared.recorder.wake();
     Ok(())
+}
+
+/// Looks for what was promised, as soon as the ledger goes on.
+async fn watch_promises(shared: &Shared) {
+    let mut changes = shared.replica.changes();
+    let mut seen = None;
+    loop {
+        let size = changes.borrow_and_update().size;
+        if seen != Some(size) {
+            match take_promised(shared, size).await {
+                Ok(()) => seen = Some(size),
+                Err(error) => tracing::warn!(%error, "it is not known whether promises are kept"),
+            }
+        }
+        let again = seen != Some(size);
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep(RETRY_WAIT), if again => {}
+        }
+    }
+}
+
+async fn take_promised(shared: &Shared, size: u64) -> Result<(), SettleError> {
+    if !shared.store.owes_promises().await? {
+        return Ok(());
+    }
+    shared.recorder.pull(size).await?;
+    Ok(shared.recorder.take_kept_promises().await?)
 }
 
 /// Writes what the consent registers lack, and notices when they are ahead of the store.

@@ -45,8 +45,12 @@ pub(super) async fn answer(
             }
             refused(&no, exchange, provider, purpose, headers)
         }
-        Head::Permit { description, .. } => {
+        Head::Permit { leaf, description, .. } => {
             with_receipt(&mut headers, exchange);
+            if leaf.is_none() {
+                // An emergency without the ledger: the receipt comes when it is back.
+                insert(&mut headers, "tally-receipt-owed", "true");
+            }
             let media_type = match form {
                 Form::Fhir => FHIR,
                 Form::Dataset => description.media_type.as_str(),

@@ -27,7 +27,11 @@ pub(super) async fn receipt(
     };
     let received = match ingress.0.store.received(exchange).await {
         Ok(Some(received)) => received,
-        Ok(None) => return ingress.refuse(&unknown),
+        Ok(None) => match ingress.0.store.is_promised(exchange).await {
+            Ok(true) => return owed(),
+            Ok(false) => return ingress.refuse(&unknown),
+            Err(_) => return ingress.refuse(&Unfit::new(Refusal::StoreUnavailable, "")),
+        },
         Err(_) => {
             let unfit = Unfit::new(Refusal::StoreUnavailable, "");
             return ingress.refuse(&unfit);
@@ -48,3 +52,16 @@ pub(super) async fn receipt(
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (StatusCode::OK, headers, file.to_string()).into_response()
 }
+
+/// The entry is promised and not on the ledger yet: ask again later.
+fn owed() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::RETRY_AFTER, OWED_RETRY_AFTER_S),
+    ];
+    (StatusCode::ACCEPTED, headers, json!({ "tally": 1, "owed": true }).to_string()).into_response()
+}
+
+/// When to ask for a receipt again that is owed, in seconds.
+const OWED_RETRY_AFTER_S: &str = "5";

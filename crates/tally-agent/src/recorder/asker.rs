@@ -64,9 +64,6 @@ impl Asker {
 
     /// The receipt of an own entry, checked; none if no node has a good one.
     pub(super) async fn receipt(&self, leaf: LeafIndex, entry: &Encoded<Entry>) -> Option<Receipt> {
-        let answer = self.ask(&Query::Receipt(ReceiptQuery { leaf })).await.ok()?;
-        let QueryAnswer::Receipt(answer) = answer else { return None };
-        let receipt = answer.receipt.into_parts().0;
         let trust = Trust {
             mesh_id: &self.config.mesh_id,
             epoch: self.config.epoch,
@@ -74,7 +71,20 @@ impl Asker {
             member: &self.config.member,
             agent_keys: std::slice::from_ref(&self.agent_key),
         };
-        (receipt.entry == *entry && receipt.check(&trust).is_ok()).then_some(receipt)
+        self.receipt_of(leaf, entry, &trust).await
+    }
+
+    /// The receipt of an entry, checked; none if no node has a good one.
+    pub(super) async fn receipt_of(
+        &self,
+        leaf: LeafIndex,
+        entry: &Encoded<Entry>,
+        trust: &Trust<'_>,
+    ) -> Option<Receipt> {
+        let answer = self.ask(&Query::Receipt(ReceiptQuery { leaf })).await.ok()?;
+        let QueryAnswer::Receipt(answer) = answer else { return None };
+        let receipt = answer.receipt.into_parts().0;
+        (receipt.entry == *entry && receipt.check(trust).is_ok()).then_some(receipt)
     }
 
     async fn dial(&self, line: &mut Line) -> Result<Link, LinkError> {

@@ -48,6 +48,15 @@ pub(super) async fn run(recorder: Recorder, filed: mpsc::Sender<Filed>) {
 /// Files what there is, or waits for something.
 async fn file(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
     let shared = &recorder.0;
+    if shared.store.late_len() > 0 {
+        return file_late(recorder, filed).await;
+    }
+    // A half that is owed late from now on closes it again.
+    shared.late.send_if_modified(|late| {
+        let over = *late && shared.store.late_len() == 0;
+        *late = *late && !over;
+        over
+    });
     match shared.store.outbox_next(shared.clock.now(), WAVE_MAX).await {
         Ok(entries) if entries.is_empty() => {
             tokio::select! {
@@ -64,6 +73,28 @@ async fn file(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
         Err(error) => {
             tracing::error!(%error, "the outbox can't be filed");
             sleep(LOOK).await;
+        }
+    }
+}
+
+/// Late halves first: as long as one waits, or it is not known yet whether it has to be filed, nothing
+/// else is.
+async fn file_late(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
+    let shared = &recorder.0;
+    match shared.store.outbox_late(shared.clock.now(), WAVE_MAX).await {
+        Ok(entries) if entries.is_empty() => tokio::select! {
+            () = shared.owed.notified() => {}
+            () = sleep(LOOK) => {}
+        },
+        Ok(entries) => {
+            let each = entries.into_iter().map(|(id, draft)| one(recorder, filed, id, draft));
+            if join_all(each).await.into_iter().any(|done| !done) {
+                sleep(RETRY_WAIT).await;
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "late halves can't be filed");
+            sleep(RETRY_WAIT).await;
         }
     }
 }

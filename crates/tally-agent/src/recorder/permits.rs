@@ -10,7 +10,8 @@ use tally_core::register::RegisterName;
 use tally_log::Hash;
 use tally_net::ledger::{AppendError, Recorded, Travel};
 
-use super::{RETRY_WAIT, Recorder, UNTIL_ANSWERED, refusal_of};
+use super::late::Sent;
+use super::{RETRY_WAIT, Recorder, refusal_of};
 use crate::random;
 
 /// That an own half is on the ledger, for the machine and for the requester.
@@ -45,16 +46,38 @@ pub struct Filed {
 }
 
 impl Recorder {
-    /// Has the ledger record a permit, and waits until it has said what became of it.
-    pub async fn permit(&self, draft: Draft, travel: Travel) -> PermitOutcome {
+    /// Has the ledger record a permit, and waits until it has said what became of it. Once it is
+    /// `withdrawn` it is not sent any more, not even again: then what became of it is known as soon as
+    /// there is another session.
+    pub async fn permit(
+        &self,
+        draft: Draft,
+        travel: Travel,
+        withdrawn: impl Future<Output = ()> + Send,
+    ) -> PermitOutcome {
         let Some(salt) = random::bytes().map(Salt16) else {
             return PermitOutcome::NotRecorded(Refusal::StoreUnavailable);
         };
-        let session = *self.session().borrow();
         let commitment = half_of(draft.entry()).map(|half| half.commitment);
         // The client counts: only it knows which number comes next.
         let entry = draft.numbered(salt, 0);
-        match self.0.client.append(entry, travel, UNTIL_ANSWERED).await {
+        let sent = Sent::new();
+        let answer = tokio::select! {
+            biased;
+            answer = self.append(entry, travel, &sent) => answer,
+            () = withdrawn => {
+                if sent.get().is_none() {
+                    return PermitOutcome::NotRecorded(Refusal::LedgerUnavailable);
+                }
+                let ended = self.0.client.abandon().await;
+                return match commitment {
+                    Some(commitment) => self.look_for(ended, commitment).await,
+                    None => PermitOutcome::NotRecorded(Refusal::LedgerUnavailable),
+                };
+            }
+        };
+        let session = sent.get().copied().flatten();
+        match answer {
             Ok(recorded) => proof(&recorded).map_or(
                 PermitOutcome::NotRecorded(Refusal::LedgerUnavailable),
                 PermitOutcome::Recorded,

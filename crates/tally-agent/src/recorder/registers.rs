@@ -10,7 +10,8 @@ use tally_core::register::{Approval, RegisterBody, RegisterName, RegisterWrite};
 use tally_net::ledger::{AppendError, Travel};
 use tokio::time::timeout;
 
-use super::{Recorder, UNTIL_ANSWERED};
+use super::Recorder;
+use super::late::Sent;
 use crate::random;
 
 /// How long the replica may take to hear of a write.
@@ -71,7 +72,7 @@ impl Recorder {
             approvals,
         };
         let entry = Entry::Register(Box::new(write));
-        match self.0.client.append(entry, Travel::Together, UNTIL_ANSWERED).await {
+        match self.append(entry, Travel::Together, &Sent::new()).await {
             Ok(recorded) => {
                 self.hear_of(name, version).await;
                 Ok(Written { leaf: recorded.leaf(), version })

@@ -6,7 +6,8 @@ use tally_core::ledger::Rejection;
 use tally_net::ledger::{AppendError, Travel};
 use tokio::time::sleep;
 
-use super::{RETRY_WAIT, Recorder, UNTIL_ANSWERED};
+use super::late::Sent;
+use super::{RETRY_WAIT, Recorder};
 use crate::random;
 
 /// How often the mirror is asked to hear of an access; then the next sweep does.
@@ -42,8 +43,7 @@ impl Recorder {
         let member = self.0.store.member().clone();
         let review = Review { salt, counter: 0, member, role, provider_leaf, state };
         // Alone: what the ledger will not have costs its whole batch.
-        let sent = self.0.client.append(Entry::Review(review), Travel::Alone, UNTIL_ANSWERED);
-        match sent.await {
+        match self.append(Entry::Review(review), Travel::Alone, &Sent::new()).await {
             Ok(recorded) => Ok(recorded.leaf()),
             Err(AppendError::Rejected { rejection }) => Err(ReviewError::Rejected(rejection)),
             Err(AppendError::SessionEnded | AppendError::Unanswered(_)) => {

@@ -84,6 +84,10 @@ pub struct GlassCounts {
     pub overdue: u64,
     /// Alerts that are not given yet.
     pub alerts_waiting: u64,
+    /// Emergencies of this member as the provider whose late half is not on the ledger.
+    pub late_owed: u64,
+    /// Promises that this member was given, and whose half is not on the ledger.
+    pub promises_owed: u64,
 }
 
 impl BreakGlass {
@@ -248,7 +252,11 @@ impl Store {
         self.read(move |desk| {
             // The two conclusions are the last of the states.
             let sql = "SELECT coalesce(sum(mine < 3), 0), coalesce(sum(mine < 3 AND at < ?2), 0), \
-                              (SELECT count(*) FROM glass WHERE filed = 0 OR sent = 0) \
+                              (SELECT count(*) FROM glass WHERE filed = 0 OR sent = 0) + \
+                              (SELECT count(*) FROM emergencies WHERE filed = 0 OR sent = 0), \
+                              (SELECT count(*) FROM emergencies WHERE leaf IS NULL AND side = 1 \
+                               AND at > 0), \
+                              (SELECT count(*) FROM emergencies WHERE leaf IS NULL AND side = 2) \
                        FROM (SELECT at, CASE provider WHEN ?1 THEN by_provider ELSE by_requester END \
                              AS mine FROM glass WHERE continues = 0)";
             let values = (desk.home.member.as_str().to_owned(), number(due.0));
@@ -257,6 +265,8 @@ impl Store {
                     open: unsigned(row.get(0)?),
                     overdue: unsigned(row.get(1)?),
                     alerts_waiting: unsigned(row.get(2)?),
+                    late_owed: unsigned(row.get(3)?),
+                    promises_owed: unsigned(row.get(4)?),
                 })
             })?;
             Ok(counted.unwrap_or_default())

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use tally_core::Encoded;
-use tally_core::entry::{Entry, Outcome, ProviderHalf};
+use tally_core::entry::{Entry, Flags, Outcome, ProviderHalf};
 use tally_core::exchange::provider::OwnHalf;
 use tally_core::exchange::requester::PeerHalf;
 use tally_core::exchange::{Draft, OwedId};
@@ -19,7 +19,7 @@ use tally_wire::decode_entry;
 use super::outbox::{is_owed, key_of, requester_halves};
 use super::schema::{leaf, number};
 use super::thread::Desk;
-use super::{Store, StoreError, disposal, glass, intents, openings};
+use super::{Store, StoreError, disposal, glass, intents, openings, promises};
 
 /// Leaves in one call at most.
 const LEAVES_MAX: usize = 4096;
@@ -46,6 +46,9 @@ enum Role {
     /// A step in the review of a break-glass access, by this member or the other.
     Review,
 }
+
+/// The number of others' providers' halves.
+pub(super) const PEER_HALF: u8 = Role::PeerHalf.number();
 
 impl Role {
     const fn number(self) -> u8 {
@@ -148,7 +151,9 @@ impl Store {
                        JOIN mirror AS m ON m.exchange = i.exchange AND m.role = ?1";
             let role = Role::RequesterHalf.number();
             let recorded = desk.list(sql, [role], |row| Ok(ExchangeId(row.get(0)?)))?;
-            Ok(recorded.into_iter().chain(requester_halves(desk)?).collect())
+            // Of what is promised the half is known, and waits for the provider's.
+            let promised = promises::promised(desk)?;
+            Ok(recorded.into_iter().chain(requester_halves(desk)?).chain(promised).collect())
         })
         .await
     }
@@ -218,6 +223,18 @@ pub(super) fn holds(desk: &Desk<'_>, id: &OwedId, draft: &Draft) -> Result<bool,
         _ => desk.find("SELECT 1 FROM mirror WHERE owed = ?1", [key_of(id)], |_| Ok(())),
     };
     Ok(found?.is_some())
+}
+
+/// Where an own provider's half of this commitment is, and whether it is marked late.
+pub(super) fn own_leaf(
+    desk: &Desk<'_>,
+    commitment: &Hash,
+) -> Result<Option<(LeafIndex, bool)>, StoreError> {
+    let sql = "SELECT leaf, entry FROM mirror WHERE commitment = ?1 AND role = ?2";
+    let values = (commitment.as_bytes(), Role::ProviderHalf.number());
+    let found = desk.find(sql, values, |row| Ok((leaf(row.get(0)?), row.get::<_, Vec<u8>>(1)?)))?;
+    let Some((leaf, entry)) = found else { return Ok(None) };
+    Ok(Some((leaf, provider_half(&entry)?.flags.has(Flags::LATE))))
 }
 
 /// Nothing more is owed about the permit that has this commitment.

@@ -16,7 +16,7 @@ use tally_wire::{decode_entry, encode_checked};
 
 use super::schema::number;
 use super::thread::Desk;
-use super::{Store, StoreError, mirror, openings};
+use super::{Store, StoreError, emergencies, mirror, openings};
 
 impl Store {
     /// Entries in the outbox, those in a batch included.
@@ -71,16 +71,45 @@ impl Store {
         now: Timestamp,
         max: usize,
     ) -> Result<Vec<(OwedId, Draft)>, StoreError> {
-        let is_due = "SELECT 1 FROM outbox WHERE sent = 0 AND not_before <= ?1";
-        let due = self.read(move |desk| desk.find(is_due, [number(now.0)], |_| Ok(())));
-        if due.await?.is_none() {
+        self.next(now, max, false).await
+    }
+
+    /// As [`outbox_next`](Self::outbox_next), but late halves, which go before anything else.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that is not durable: then none was taken.
+    pub async fn outbox_late(
+        &self,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<Vec<(OwedId, Draft)>, StoreError> {
+        self.next(now, max, true).await
+    }
+
+    /// Late halves in the outbox: as long as there are any, nothing else is filed.
+    #[must_use]
+    pub fn late_len(&self) -> usize {
+        self.shared.counts.late_len.load(Ordering::Relaxed)
+    }
+
+    async fn next(
+        &self,
+        now: Timestamp,
+        max: usize,
+        late: bool,
+    ) -> Result<Vec<(OwedId, Draft)>, StoreError> {
+        let due = format!("FROM outbox WHERE sent = 0 AND not_before <= ?1 AND {IS_LATE} = ?2");
+        let is_due = format!("SELECT 1 {due}");
+        let is_due =
+            move |desk: &mut Desk<'_>| desk.find(&is_due, (number(now.0), late), |_| Ok(()));
+        let due_now = self.read(is_due).await?;
+        if due_now.is_none() {
             return Ok(Vec::new());
         }
         let max = number(u64::try_from(max).unwrap_or(u64::MAX));
         self.write(move |desk| {
-            let sql = "SELECT owed, draft FROM outbox WHERE sent = 0 AND not_before <= ?1 \
-                       ORDER BY id LIMIT ?2";
-            let rows = desk.list(sql, (number(now.0), max), columns)?;
+            let sql = format!("SELECT owed, draft {due} ORDER BY id LIMIT ?3");
+            let rows = desk.list(&sql, (number(now.0), late, max), columns)?;
             for (owed, _) in &rows {
                 desk.change("UPDATE outbox SET sent = 1 WHERE owed = ?1", [owed])?;
             }
@@ -98,8 +127,16 @@ impl Store {
         self.write(move |desk| {
             let sql = "DELETE FROM outbox WHERE owed = ?1 RETURNING owed, draft";
             let Some(row) = desk.find(sql, [key_of(&id)], columns)? else { return Ok(()) };
-            desk.outbox_growth -= 1;
+            grew(desk, &id, -1);
             let (_, draft) = parse(row)?;
+            if let OwedId::LateHalf(commitment) = &id {
+                // The session may have ended before it told the leaf: then the mirror has it.
+                let there = mirror::own_leaf(desk, commitment)?;
+                let there = leaf.map(|leaf| (leaf, true)).or(there);
+                if let Some((leaf, marked)) = there {
+                    emergencies::recorded(desk, commitment, leaf, marked)?;
+                }
+            }
             match (draft.entry(), leaf) {
                 (Entry::ProviderHalf(half), Some(leaf)) => {
                     openings::link(desk, &half.commitment, leaf)
@@ -134,8 +171,16 @@ impl Store {
                 let (id, draft) = parse(row)?;
                 if mirror::holds(desk, &id, &draft)? {
                     desk.change("DELETE FROM outbox WHERE owed = ?1", [key_of(&id)])?;
-                    desk.outbox_growth -= 1;
+                    grew(desk, &id, -1);
                     dropped += 1;
+                    if let OwedId::LateHalf(commitment) = &id
+                        && let Some((leaf, marked)) = mirror::own_leaf(desk, commitment)?
+                    {
+                        emergencies::recorded(desk, commitment, leaf, marked)?;
+                    }
+                } else if matches!(id, OwedId::LateHalf(_)) {
+                    // What was submitted before it is not on the ledger, and never will be.
+                    let_go(desk, &id)?;
                 }
             }
             desk.change("UPDATE outbox SET sent = 0 WHERE sent = 1", [])?;
@@ -163,11 +208,32 @@ pub(super) fn put(
     let insert = "INSERT INTO outbox (owed, draft, not_before) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (owed) DO NOTHING";
     if desk.change(insert, values)? > 0 {
-        desk.outbox_growth += 1;
+        grew(desk, id, 1);
         return Ok(());
     }
     // Only of counts does a later one say more: losing it would be losing a refusal.
     if matches!(id, OwedId::RefusalCount { .. }) { Err(StoreError::InBatch) } else { Ok(()) }
+}
+
+/// Lets an entry that was held back go into a batch.
+pub(super) fn let_go(desk: &Desk<'_>, id: &OwedId) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET not_before = 0 WHERE owed = ?1";
+    desk.change(sql, [key_of(id)]).map(drop)
+}
+
+/// Takes an entry out again: something else says what it would have.
+pub(super) fn take_back(desk: &mut Desk<'_>, id: &OwedId) -> Result<(), StoreError> {
+    if desk.change("DELETE FROM outbox WHERE owed = ?1", [key_of(id)])? > 0 {
+        grew(desk, id, -1);
+    }
+    Ok(())
+}
+
+fn grew(desk: &mut Desk<'_>, id: &OwedId, by: isize) {
+    desk.outbox_growth += by;
+    if matches!(id, OwedId::LateHalf(_)) {
+        desk.late_growth += by;
+    }
 }
 
 /// Whether something is owed under this id, and not yet known to be on the ledger.
@@ -187,11 +253,18 @@ pub(super) fn requester_halves(desk: &Desk<'_>) -> Result<Vec<ExchangeId>, Store
     exchanges.collect()
 }
 
-/// Entries in the outbox of a store that is being opened.
-pub(super) fn len(db: &Connection) -> Result<usize, StoreError> {
-    let len = db.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, i64>(0))?;
-    Ok(usize::try_from(len).unwrap_or(usize::MAX))
+/// Entries in the outbox of a store that is being opened, and late halves among them.
+pub(super) fn len(db: &Connection) -> Result<(usize, usize), StoreError> {
+    let count = |sql: &str| {
+        let len = db.query_row(sql, [], |row| row.get::<_, i64>(0))?;
+        Ok::<_, StoreError>(usize::try_from(len).unwrap_or(usize::MAX))
+    };
+    let late = format!("SELECT count(*) FROM outbox WHERE {IS_LATE}");
+    Ok((count("SELECT count(*) FROM outbox")?, count(&late)?))
 }
+
+/// Whether an entry is a late half, by its key.
+const IS_LATE: &str = "(owed >= x'06' AND owed < x'07')";
 
 /// What an entry is for, in bytes that order as kinds do.
 pub(super) fn key_of(id: &OwedId) -> Vec<u8> {
@@ -204,6 +277,7 @@ pub(super) fn key_of(id: &OwedId) -> Vec<u8> {
             let from = from.0.to_be_bytes();
             [&[4][..], &refusal, &from, requester.as_str().as_bytes()].concat()
         }
+        OwedId::LateHalf(commitment) => [&[6][..], commitment.as_bytes()].concat(),
         OwedId::Disposal(certificate) => [&[5][..], certificate.as_bytes()].concat(),
     }
 }
@@ -223,6 +297,7 @@ fn id_of(key: &[u8]) -> Option<OwedId> {
                 from: Timestamp(u64::from_be_bytes(*from)),
             }
         }
+        6 => OwedId::LateHalf(Hash::from_bytes(rest.try_into().ok()?)),
         5 => OwedId::Disposal(Hash::from_bytes(rest.try_into().ok()?)),
         _ => return None,
     })

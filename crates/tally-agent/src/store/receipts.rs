@@ -37,21 +37,7 @@ impl Store {
     /// [`StoreError::OtherOpening`] if the opening is not what the commitment says; otherwise it is
     /// not durable.
     pub async fn keep_receipt(&self, received: Received) -> Result<(), StoreError> {
-        self.write(move |desk| {
-            let Received { exchange, leaf, receipt, commitment, opening, retention_year } =
-                received;
-            if let Some(opening) = opening {
-                let opening =
-                    StoreOpening { commitment, opening, retention_year, known: BTreeMap::new() };
-                openings::insert(desk, &opening, true)?;
-            }
-            openings::link(desk, &commitment, leaf)?;
-            let sql = "INSERT INTO receipts (leaf, exchange, receipt, commitment) \
-                       VALUES (?1, ?2, ?3, ?4) ON CONFLICT (leaf) DO NOTHING";
-            let values = (number(leaf.0), exchange.0, receipt, commitment.as_bytes());
-            desk.change(sql, values).map(drop)
-        })
-        .await
+        self.write(move |desk| keep(desk, received)).await
     }
 
     /// The receipt of an exchange; the last one, where a requester has named the exchange twice.
@@ -66,6 +52,20 @@ impl Store {
         })
         .await
     }
+}
+
+/// Keeps a receipt, and the opening if it is there.
+pub(super) fn keep(desk: &Desk<'_>, received: Received) -> Result<(), StoreError> {
+    let Received { exchange, leaf, receipt, commitment, opening, retention_year } = received;
+    if let Some(opening) = opening {
+        let opening = StoreOpening { commitment, opening, retention_year, known: BTreeMap::new() };
+        openings::insert(desk, &opening, true)?;
+    }
+    openings::link(desk, &commitment, leaf)?;
+    let sql = "INSERT INTO receipts (leaf, exchange, receipt, commitment) \
+               VALUES (?1, ?2, ?3, ?4) ON CONFLICT (leaf) DO NOTHING";
+    let values = (number(leaf.0), exchange.0, receipt, commitment.as_bytes());
+    desk.change(sql, values).map(drop)
 }
 
 fn find(desk: &Desk<'_>, at: LeafIndex) -> Result<Option<Received>, StoreError> {

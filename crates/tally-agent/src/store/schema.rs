@@ -159,6 +159,31 @@ const TABLES: &str = "
     CREATE INDEX glass_exchanges ON glass (exchange);
     CREATE INDEX glass_commitments ON glass (commitment);
 
+    -- Releases before the ledger had their entry: own ones (`side` 1), whose half waits in the outbox, and
+    -- others' (`side` 2), with the promise of their half and with the own one until that is there.
+    -- `marked`: the half on the ledger is the late one. `over`: nothing is left to be said.
+    CREATE TABLE emergencies (
+        side INTEGER NOT NULL,
+        commitment BLOB NOT NULL,
+        exchange BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        provider TEXT NOT NULL,
+        requester TEXT NOT NULL,
+        promise BLOB,
+        half BLOB,
+        how INTEGER,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        leaf INTEGER,
+        marked INTEGER NOT NULL DEFAULT 0,
+        over INTEGER NOT NULL DEFAULT 0,
+        filed INTEGER NOT NULL DEFAULT 0,
+        sent INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (side, commitment)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX emergencies_by_exchange ON emergencies (exchange);
+    CREATE INDEX emergencies_owed ON emergencies (at) WHERE leaf IS NULL;
+    CREATE INDEX emergencies_untold ON emergencies (at) WHERE filed = 0 OR sent = 0;
+
     -- Which openings belong to one episode, by the commitment of its first. The key, by which reads of
     -- one person by one user are known as such, goes once no more can belong to it.
     CREATE TABLE episodes (

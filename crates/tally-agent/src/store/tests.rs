@@ -2,6 +2,7 @@
 
 mod consents;
 mod disposal;
+mod emergencies;
 mod glass;
 mod guessing;
 mod imported;

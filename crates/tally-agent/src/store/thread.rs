@@ -27,6 +27,8 @@ pub(super) struct Desk<'a> {
     pub(super) home: &'a Home,
     /// By how much the outbox grew.
     pub(super) outbox_growth: isize,
+    /// By how much the late halves in it did.
+    pub(super) late_growth: isize,
     /// Whether the write-ahead log must be emptied once this is durable: what was destroyed still
     /// stands there.
     pub(super) empty_log: bool,
@@ -81,6 +83,7 @@ pub(super) enum Access {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) outbox_len: AtomicUsize,
+    pub(super) late_len: AtomicUsize,
     pub(super) commits: AtomicU64,
 }
 
@@ -268,7 +271,13 @@ impl Worker {
 
     /// One transaction.
     fn transact(&self, requests: &mut [Box<dyn Request>], lazy: &Lazy) -> Result<(), StoreError> {
-        let mut desk = Desk { db: &self.db, home: &self.home, outbox_growth: 0, empty_log: false };
+        let mut desk = Desk {
+            db: &self.db,
+            home: &self.home,
+            outbox_growth: 0,
+            late_growth: 0,
+            empty_log: false,
+        };
         let begin = match self.access {
             Access::Write => "BEGIN IMMEDIATE",
             Access::Read => "BEGIN",
@@ -292,7 +301,8 @@ impl Worker {
         }
         if self.access == Access::Write {
             self.counts.commits.fetch_add(1, Ordering::Relaxed);
-            self.counts.grow_outbox(desk.outbox_growth);
+            grow(&self.counts.outbox_len, desk.outbox_growth);
+            grow(&self.counts.late_len, desk.late_growth);
         }
         if desk.empty_log {
             // It waits for the reader's look at the database to end, within SQLite's busy timeout.
@@ -312,7 +322,7 @@ impl Worker {
         desk: &mut Desk<'_>,
         work: impl FnOnce(&mut Desk<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let growth = desk.outbox_growth;
+        let growth = (desk.outbox_growth, desk.late_growth);
         desk.change("SAVEPOINT request", []).map_err(not_durable)?;
         let failed = work(desk).err();
         if let Some(error) = failed {
@@ -321,7 +331,7 @@ impl Worker {
             if self.db.is_autocommit() || error.is_damage() {
                 return Err(not_durable(error));
             }
-            desk.outbox_growth = growth;
+            (desk.outbox_growth, desk.late_growth) = growth;
             desk.change("ROLLBACK TO request", []).map_err(not_durable)?;
         }
         desk.change("RELEASE request", []).map_err(not_durable)?;
@@ -335,14 +345,12 @@ impl Drop for Worker {
     }
 }
 
-impl Counts {
-    fn grow_outbox(&self, growth: isize) {
-        let by = growth.unsigned_abs();
-        if growth >= 0 {
-            self.outbox_len.fetch_add(by, Ordering::Relaxed);
-        } else {
-            self.outbox_len.fetch_sub(by, Ordering::Relaxed);
-        }
+fn grow(len: &AtomicUsize, growth: isize) {
+    let by = growth.unsigned_abs();
+    if growth >= 0 {
+        len.fetch_add(by, Ordering::Relaxed);
+    } else {
+        len.fetch_sub(by, Ordering::Relaxed);
     }
 }
 

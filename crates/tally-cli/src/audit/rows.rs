@@ -167,6 +167,7 @@ fn of_close(close: &Close, closed: Option<&ProviderHalf>) -> Row {
         bytes: close.bytes,
         digest: close.root.as_ref().map(digest),
         matched: closed.is_some(),
+        late: of_half.late || close.how == How::Late,
         ..of_half
     }
 }
@@ -271,6 +272,7 @@ const fn how(how: How) -> &'static str {
         How::Abandoned => "abandoned",
         How::NothingSent => "nothing-sent",
         How::OpeningLost => "opening-lost",
+        How::Late => "late",
     }
 }
 

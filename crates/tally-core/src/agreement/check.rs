@@ -82,6 +82,13 @@ fn share_warnings(share: &Share) -> Vec<String> {
         let what = "break-glass may lift that no relationship was stated, and none is required";
         found.push(what.to_owned());
     }
+    if share.offline_emergency {
+        found.push(
+            "a record may leave in an emergency before the ledger has its entry, on what the provider \
+             heard last: a withdrawal that was made meanwhile elsewhere is not known to it"
+                .to_owned(),
+        );
+    }
     if share.data == DataKind::Special && share.user_known == UserKnown::Service {
         let what = "any application of those who ask will do, with no user named: user_known says \
                     how far users must be known";
@@ -121,11 +128,7 @@ pub(super) fn check_share(place: usize, share: &Share, parties: Option<&[Party]>
         let may = may.join(", ");
         problems.add("overrides", format!("break-glass can't lift {refusal}, only {may}"));
     }
-    if share.offline_emergency {
-        let what = "emergency access without the ledger is not supported by this version: nothing \
-                    leaves before its entry is recorded";
-        problems.add("offline_emergency", what.to_owned());
-    }
+    check_offline_emergency(share, &mut problems);
     for fault in share.condition.check().err().into_iter().flatten() {
         problems.add("when", fault.to_string());
     }
@@ -231,6 +234,28 @@ fn check_purposes(share: &Share, problems: &mut Problems) {
                 }
             }
         }
+    }
+}
+
+/// Emergency access without the ledger is break-glass, or it is nothing.
+fn check_offline_emergency(share: &Share, problems: &mut Problems) {
+    if !share.offline_emergency {
+        return;
+    }
+    let breaks = |purpose| class_of(purpose) == Some(Class::Override);
+    if !share.purposes.iter().any(breaks) {
+        let what = "emergency access without the ledger is for break-glass, and BTG is not among the \
+                    purposes";
+        problems.add("offline_emergency", what.to_owned());
+    }
+    if share.data == DataKind::None {
+        let what = "data about nobody is needed in nobody's emergency";
+        problems.add("offline_emergency", what.to_owned());
+    }
+    if share.user_known != UserKnown::Verified {
+        let what = "emergency access without the ledger is for users whose sign-in was verified: set \
+                    user_known = \"verified\"";
+        problems.add("offline_emergency", what.to_owned());
     }
 }
 

@@ -64,8 +64,7 @@ fn share_lines(share: &Share) -> Vec<(&'static str, String)> {
         lines
             .push(("Only if this is true", format!("{condition}\n   Otherwise nothing is given.")));
     }
-    // Whatever a document asks for: emergency access without the ledger is not supported.
-    lines.push(("Without the ledger", "nothing leaves, in emergencies either".to_owned()));
+    lines.push(("Without the ledger", without_ledger(share).to_owned()));
     lines
 }
 
@@ -220,6 +219,17 @@ fn lifted(refusal: Refusal) -> String {
         Refusal::ConsentUnreadable => "that what the person has said can't be read".to_owned(),
         Refusal::PolicyForbids => "what the provider's own policy forbids".to_owned(),
         other => other.to_string(),
+    }
+}
+
+const fn without_ledger(share: &Share) -> &'static str {
+    if share.offline_emergency {
+        "a named person whose sign-in was verified, who breaks the glass with a reason, may have one \
+         person's record although the ledger does not answer. Both privacy officers are alerted at once. \
+         The access is recorded, marked late, before anything else when the ledger is back. Nothing else \
+         leaves"
+    } else {
+        "nothing leaves, in emergencies either"
     }
 }
 

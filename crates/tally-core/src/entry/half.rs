@@ -194,6 +194,9 @@ pub enum How {
     NothingSent,
     /// The provider's store is older than the ledger: what left can't be said any more.
     OpeningLost,
+    /// It left, all or some of it, before the half was on the ledger, although the half is not marked
+    /// late: emergency access, whose permit the ledger took after all.
+    Late,
 }
 
 /// What is special about an entry. Reserved bits are zero.
@@ -233,12 +236,18 @@ impl Flags {
 
     /// What the requester's half repeats of the provider's.
     pub const OF_BOTH_HALVES: Self =
-        Self(Self::BREAK_GLASS.0 | Self::STREAMED.0 | Self::SAME_EPISODE.0);
+        Self(Self::BREAK_GLASS.0 | Self::LATE.0 | Self::STREAMED.0 | Self::SAME_EPISODE.0);
 
     /// Those of them that are among these.
     #[must_use]
     pub const fn only(self, these: Self) -> Self {
         Self(self.0 & these.0)
+    }
+
+    /// These, but none of those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// These and those.

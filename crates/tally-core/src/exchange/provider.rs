@@ -2,12 +2,14 @@
 //!
 //! Invariant: no record leaves before its half is in the ledger and its opening in the store.
 //! [`Effect::Release`] carries a [`RecordedHalf`](super::RecordedHalf), which comes out of the
-//! ledger's answer alone.
+//! ledger's answer alone. The one exception, where an agreement allows it, is [`Effect::ReleaseLate`]:
+//! it carries a [`PromisedHalf`](super::PromisedHalf), which is owed durably before anything else.
 
 mod decision;
 mod effect;
 mod event;
 mod half;
+mod late;
 mod recording;
 mod recover;
 mod refusing;
@@ -32,6 +34,7 @@ use crate::refusal::Refusal;
 use crate::register::{RegisterName, RegisterRef};
 use crate::time::Timestamp;
 
+use late::Late;
 use recording::{Recording, Unanswered};
 use refusing::{Counting, RefusalWindows};
 use releasing::Releasing;
@@ -55,6 +58,11 @@ use releasing::Releasing;
 /// Stale                → Decide (attempt 2), with the registers that moved
 /// Recorded and Stored  → Release, if what permits it still holds
 /// Delivered            → Finish, Ended; first Owe a close if the half could not say all
+///
+/// the ledger is silent, and the agreement allows emergencies to go on without it:
+///                      → FileLate
+/// Promised and Stored  → ReleaseLate, if what permits it still holds as far as anybody has heard
+/// Delivered            → EndLate, Ended
 ///
 /// Decided(Refuse)      → File, which is both opening and half
 /// Recorded and Stored  → Refuse, Ended
@@ -110,6 +118,8 @@ enum State {
     Deciding { attempt: u32 },
     /// The half is on its way to the ledger, the opening to the store.
     Recording(Recording),
+    /// The ledger is silent, and the half that is owed is on its way to the store.
+    Late(Late),
     /// A count of refusals is on its way to the store.
     Counting(Counting),
     /// The record is leaving.
@@ -167,6 +177,12 @@ impl Provider {
             }
             Event::NotRecorded { exchange, attempt, refusal } => {
                 self.not_recorded(exchange, attempt, refusal);
+            }
+            Event::Promised { exchange, attempt, promise } => {
+                // A promise of another half releases nothing.
+                if promise.half().exchange == exchange {
+                    self.promised(view, exchange, attempt, promise);
+                }
             }
             Event::Progress { exchange, bytes } => self.progress(exchange, bytes),
             Event::Delivered { exchange, bytes, root } => self.delivered(exchange, bytes, root),
@@ -272,6 +288,10 @@ impl Provider {
                 self.end(exchange, Conclusion::Gone);
             }
             Some(State::Recording(_)) => self.leave_unanswered(exchange, Conclusion::Gone),
+            Some(State::Late(_)) => {
+                self.end_late(exchange, How::NothingSent, 0);
+                self.end(exchange, Conclusion::Gone);
+            }
             // What left is known to whoever sends it: it says so with `Broken`.
             Some(State::Releasing(_)) | None => {}
         }
@@ -294,7 +314,8 @@ impl Provider {
                 Some(State::Counting(_)) => {
                     self.refuse(exchange, Refusal::StoreUnavailable, Proof::NotRecorded);
                 }
-                Some(State::Recording(_)) => self.recording_expired(exchange),
+                Some(State::Recording(_)) => self.recording_expired(view, exchange),
+                Some(State::Late(_)) => self.give_up_late(exchange, Refusal::StoreUnavailable),
                 Some(State::Releasing(_)) => self.releasing_expired(view, exchange),
                 None => {}
             }
@@ -324,6 +345,7 @@ impl Provider {
                     self.stop(exchange, Refusal::BrokenOff, How::Abandoned);
                 }
                 Some(State::Recording(_)) => self.give_up(exchange, Refusal::DrainInProgress),
+                Some(State::Late(_)) => self.give_up_late(exchange, Refusal::DrainInProgress),
                 Some(State::Reading | State::Deciding { .. } | State::Counting(_)) => {
                     self.refuse(exchange, Refusal::DrainInProgress, Proof::NotRecorded);
                 }

@@ -13,16 +13,17 @@ mod tests;
 
 pub use effect::Effect;
 pub use event::{Event, Trailer};
-pub use recover::{Intent, PeerHalf, Unsettled, settle};
+pub use recover::{Intent, PeerHalf, Unsettled, broken_off_late, settle};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tally_log::Hash;
 
 use crate::encoded::Encoded;
+use crate::entry::ProviderHalf;
 use crate::exchange::drain::Drain;
 use crate::exchange::recent::Recent;
-use crate::exchange::{Conclusion, Ended, OwedId, Question, RecordedHalf};
+use crate::exchange::{Conclusion, Ended, OwedId, PromisedHalf, Question, RecordedHalf};
 use crate::id::{ExchangeId, MemberId, MeshId};
 use crate::limits::Limits;
 use crate::opening::Opening;
@@ -45,6 +46,9 @@ use checks::Promised;
 /// Arrived and IntentStored   → HandOn, all but the last byte
 /// Complete                   → HandOn the last byte, Owe the half, Finish, Ended
 ///
+/// Promised                   → KeepPromise; nothing is handed on before PromiseKept
+/// Complete                   → as above, but OweLate: the half waits for the provider's
+///
 /// Refused, Lost, a check that fails, a deadline → Owe the half, Fail, Ended
 /// ```
 ///
@@ -66,6 +70,8 @@ pub struct Requester {
 pub trait View {
     /// Entries that wait in the outbox.
     fn outbox_entries(&self) -> usize;
+    /// Whether an agreement, as the own registers have it, lets this be released without the ledger.
+    fn allows_late(&self, half: &ProviderHalf) -> bool;
 }
 
 /// One exchange in flight.
@@ -76,6 +82,8 @@ struct Exchange {
     due: Timestamp,
     intent_stored: bool,
     promised: Option<Promised>,
+    /// Whether a promise is on its way into the store.
+    keeping: bool,
     arrived: u64,
     handed_on: u64,
     end: Option<End>,
@@ -116,6 +124,12 @@ impl Requester {
             Event::Permitted { exchange, receipt, opening } => {
                 self.permitted(exchange, &receipt, &opening);
             }
+            Event::Promised { exchange, promise, opening } => {
+                let allowed = view.allows_late(promise.half());
+                self.promised(exchange, &promise, &opening, allowed);
+            }
+            Event::PromiseKept { exchange } => self.promise_kept(exchange),
+            Event::PromiseNotKept { exchange } => self.intent_not_stored(exchange),
             Event::Refused { exchange, refusal, receipt, counted } => {
                 self.refused(exchange, refusal, receipt.as_deref(), counted);
             }
@@ -166,6 +180,7 @@ impl Requester {
             due,
             intent_stored: false,
             promised: None,
+            keeping: false,
             arrived: 0,
             handed_on: 0,
             end: None,
@@ -201,7 +216,7 @@ impl Requester {
         }
     }
 
-    /// Without an intent nothing may be handed on. The half is owed all the same, and the outbox
+    /// Without an intent, or without the promise that is all there is to show, nothing may be handed on. The half is owed all the same, and the outbox
     /// may yet be able to take it.
     fn intent_not_stored(&mut self, exchange: ExchangeId) {
         let refusal = Refusal::StoreUnavailable;
@@ -230,6 +245,38 @@ impl Requester {
                 self.wait_until(exchange, due);
             }
             Err(refusal) => self.hang_up(exchange, refusal),
+        }
+    }
+
+    fn promised(
+        &mut self,
+        exchange: ExchangeId,
+        promise: &PromisedHalf,
+        opening: &Encoded<Opening>,
+        allowed: bool,
+    ) {
+        let due = self.now.after(self.limits.stall_max);
+        let Some(it) = self.exchanges.get_mut(&exchange) else { return };
+        if it.promised.is_some() || it.end.is_some() {
+            self.hang_up(exchange, Refusal::ProtocolViolated);
+            return;
+        }
+        match checks::promise(&self.mesh_id, exchange, &it.question, promise, opening, allowed) {
+            Ok(()) => {
+                it.promised = Some(Promised::owed(promise));
+                it.keeping = true;
+                self.wait_until(exchange, due);
+                self.effects.push_back(Effect::KeepPromise { exchange });
+            }
+            // A promise that is no answer obliges nobody.
+            Err(refusal) => self.hang_up(exchange, refusal),
+        }
+    }
+
+    fn promise_kept(&mut self, exchange: ExchangeId) {
+        if let Some(it) = self.exchanges.get_mut(&exchange) {
+            it.keeping = false;
+            self.advance(exchange);
         }
     }
 
@@ -310,9 +357,8 @@ impl Requester {
     /// Does what the intent allows: hands on all but the last byte, and ends what has come to its
     /// end.
     fn advance(&mut self, exchange: ExchangeId) {
-        let Some(it) = self.exchanges.get_mut(&exchange).filter(|it| it.intent_stored) else {
-            return;
-        };
+        let ready = |it: &&mut Exchange| it.intent_stored && !it.keeping;
+        let Some(it) = self.exchanges.get_mut(&exchange).filter(ready) else { return };
         if it.end.is_some() {
             self.conclude(exchange);
             return;
@@ -336,7 +382,12 @@ impl Requester {
         } else {
             let entry = half::half(&self.member, exchange, &it.question, &it, end);
             let id = OwedId::RequesterHalf(exchange);
-            self.effects.push_back(Effect::Owe { id, exchange, entry });
+            // Of a promise that the store did not keep nothing is known after all but the question.
+            let late = it.promised.as_ref().is_some_and(|it| it.leaf.is_none()) && !it.keeping;
+            self.effects.push_back(match late {
+                true => Effect::OweLate { exchange, entry },
+                false => Effect::Owe { id, exchange, entry },
+            });
         }
         let conclusion = match end {
             End::Whole { .. } => {
@@ -372,7 +423,8 @@ impl Requester {
             }
             self.timers.pop_first();
             let Some(it) = self.exchanges.get(&exchange) else { continue };
-            if it.end.is_some() || (it.promised.is_some() && !it.intent_stored) {
+            let waits = !it.intent_stored || it.keeping;
+            if it.end.is_some() || (it.promised.is_some() && waits) {
                 // It is the own store that was waited for.
                 self.intent_not_stored(exchange);
             } else {

@@ -7,6 +7,7 @@ use super::applied::{Accepted, Verdict};
 use super::disposal::check_disposals;
 use super::entries::check_entries;
 use super::founding::ensure;
+use super::late::check_late;
 use super::permit::check_permits;
 use super::rejection::Rejection;
 use super::session::{Answer, Known, Outcome, Session};
@@ -135,6 +136,7 @@ impl State {
             Lane::Unconditional => {
                 let live = self.founding.as_ref().map(|founding| founding.environment)
                     == Some(Environment::Live);
+                check_late(&self.registers, batch)?;
                 let day = live.then(|| self.time.london_date());
                 check_disposals(&self.registers, &self.mesh_id, batch, member, day, with)?;
             }

@@ -104,17 +104,17 @@ fn check_share(
 }
 
 /// The registers, as far as a permit names them. What it names is current.
-struct Reads<'a> {
-    registers: &'a Registers,
-    read_set: &'a [RegisterRef],
+pub(super) struct Reads<'a> {
+    pub(super) registers: &'a Registers,
+    pub(super) read_set: &'a [RegisterRef],
 }
 
 impl Reads<'_> {
-    fn has(&self, name: &RegisterName) -> bool {
+    pub(super) fn has(&self, name: &RegisterName) -> bool {
         self.read_set.binary_search_by(|read| read.name.cmp(name)).is_ok()
     }
 
-    fn has_consent_of(&self, provider: &MemberId) -> bool {
+    pub(super) fn has_consent_of(&self, provider: &MemberId) -> bool {
         self.read_set.iter().any(
             |read| matches!(&read.name, RegisterName::Consent(member, _) if member == provider),
         )

@@ -5,6 +5,7 @@ mod batches;
 mod disposals;
 mod entries;
 mod founding;
+mod late;
 mod members;
 mod opt_out;
 mod parts;

@@ -32,6 +32,7 @@ pub struct Permit {
     show_reasons: bool,
     opt_out: Option<OptOut>,
     breaks_glass: bool,
+    may_be_late: bool,
     lifted: Vec<Refusal>,
     warnings: Vec<Warning>,
 }
@@ -108,6 +109,7 @@ impl Permit {
             show_reasons: attempt.share.show_reasons,
             opt_out: None,
             breaks_glass,
+            may_be_late: breaks_glass && attempt.share.offline_emergency,
             lifted,
             warnings: overdue.then_some(Warning::PastReview(document.review)).into_iter().collect(),
         }
@@ -177,6 +179,13 @@ impl Permit {
     #[must_use]
     pub const fn breaks_glass(&self) -> bool {
         self.breaks_glass
+    }
+
+    /// Whether it may be released although the ledger does not answer: it breaks the glass, and the
+    /// agreement allows that in an emergency.
+    #[must_use]
+    pub const fn may_be_late(&self) -> bool {
+        self.may_be_late
     }
 
     /// The refusals that breaking the glass has lifted, each once; often none. For the provider alone.

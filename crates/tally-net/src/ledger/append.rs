@@ -20,6 +20,8 @@ use super::{AgentKey, LedgerConfig};
 pub struct Client {
     jobs: mpsc::Sender<Job>,
     session: watch::Receiver<Option<SessionId>>,
+    /// Sessions that are to end before their time.
+    abandons: mpsc::Sender<Abandon>,
 }
 
 /// Where an agent notes how far it has numbered its batches, so that after a crash it can tell
@@ -88,6 +90,12 @@ pub enum AppendError {
 #[derive(Debug)]
 pub struct LateAnswer(oneshot::Receiver<Result<Recorded, AppendError>>);
 
+/// Where it is told which session has ended.
+pub(super) type Abandon = oneshot::Sender<Option<SessionId>>;
+
+/// Calls to end a session that wait at once; further ones wait for a place.
+const ABANDONS_MAX: usize = 16;
+
 pub(super) struct Job {
     pub(super) entry: Entry,
     pub(super) travel: Travel,
@@ -115,8 +123,19 @@ impl Client {
     fn run(config: LedgerConfig, key: AgentKey, journal: Option<Arc<dyn Journal>>) -> Self {
         let (jobs, queue) = mpsc::channel(config.limits.queue_entries_max.max(1));
         let (told, session) = watch::channel(None);
-        tokio::spawn(Driver::new(config, key, journal, told, queue).run());
-        Self { jobs, session }
+        let (abandons, abandoned) = mpsc::channel(ABANDONS_MAX);
+        tokio::spawn(Driver::new(config, key, journal, told, queue, abandoned).run());
+        Self { jobs, session, abandons }
+    }
+
+    /// Ends the session: nothing that was handed in so far is sent from here on, not even again, and
+    /// whoever waits is told that the session has ended. Gives the last session in which anything of it
+    /// can have been sent: once there is another, as soon as there is a leader, its outcomes are final.
+    pub async fn abandon(&self) -> Option<SessionId> {
+        let (reply, ended) = oneshot::channel();
+        // The driver is gone only when all is.
+        drop(self.abandons.send(reply).await);
+        ended.await.ok().flatten()
     }
 
     /// The session that is open; none before the first one. When it changes, the outcomes of the

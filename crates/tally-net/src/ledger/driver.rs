@@ -4,6 +4,8 @@
 //! One task gathers, signs, sends and answers, so that entries which arrive while a batch is under
 //! way travel together in the next one.
 
+mod abandoning;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use tally_wire::message::ledger::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::append::{AppendError, Job, Journal, Recorded};
+use super::append::{Abandon, AppendError, Job, Journal, Recorded};
 use super::batch::{Numbering, Signed, answer, gather};
 use super::link::{Link, LinkError};
 use super::session::{self, Start};
@@ -31,6 +33,8 @@ pub(super) struct Driver {
     journal: Option<Arc<dyn Journal>>,
     session: watch::Sender<Option<SessionId>>,
     jobs: mpsc::Receiver<Job>,
+    /// Changes when the session is to end before its time.
+    abandoned: mpsc::Receiver<Abandon>,
     queue: VecDeque<Job>,
     under_way: VecDeque<Signed>,
     numbering: Option<Numbering>,
@@ -73,6 +77,7 @@ impl Driver {
         journal: Option<Arc<dyn Journal>>,
         session: watch::Sender<Option<SessionId>>,
         jobs: mpsc::Receiver<Job>,
+        abandoned: mpsc::Receiver<Abandon>,
     ) -> Self {
         let pause = config.limits.retry_wait_min;
         Self {
@@ -81,6 +86,7 @@ impl Driver {
             journal,
             session,
             jobs,
+            abandoned,
             queue: VecDeque::new(),
             under_way: VecDeque::new(),
             numbering: None,
@@ -95,6 +101,7 @@ impl Driver {
 
     pub(super) async fn run(mut self) {
         while !self.finished() {
+            self.abandon_if_told();
             let Some(mut stream) = self.reach().await else {
                 self.rest().await;
                 continue;
@@ -169,6 +176,7 @@ impl Driver {
     /// Opens the session if there is none, sends again what is under way, then goes on until the
     /// stream ends.
     async fn converse(&mut self, stream: &mut Submitting) -> Result<Left, LinkError> {
+        self.abandon_if_told();
         if self.numbering.is_none()
             && let Some(left) = self.open_session(stream).await?
         {
@@ -199,6 +207,11 @@ impl Driver {
                     Some(job) => self.queue.push_back(job),
                     None => self.ended = true,
                 },
+                // Without clones of the client there is nobody left to say so.
+                Some(told) = self.abandoned.recv() => {
+                    self.abandon(told);
+                    return Ok(Left::SessionOver);
+                }
                 () = sleep_until(stream.deadline), if waiting => {
                     self.silent = Some((stream.link.node(), Instant::now()));
                     return Ok(Left::Moved(None));

@@ -1,7 +1,8 @@
 //! Between agents: one stream for each exchange. The requester sends one [`Request`]; the provider
 //! answers with frames.
 //!
-//! A release: receipt, opening in parts, description, data, trailer. A recorded refusal: receipt,
+//! A release: receipt (or, where the ledger does not answer an emergency, promise), opening in parts,
+//! description, data, trailer. A recorded refusal: receipt,
 //! refused. One that is not recorded: refused. Nothing follows a trailer or a refused. A release that
 //! is stopped is broken off: the stream is reset with the code that [`reset_code`] gives, so that what
 //! is still on the way is dropped.
@@ -10,6 +11,7 @@ use std::fmt;
 
 use tally_core::Encoded;
 use tally_core::entry::{Action, How, UserKnown};
+use tally_core::exchange::Promise;
 use tally_core::id::{AgreementId, ExchangeId, Purpose, SourceId};
 use tally_core::receipt::Receipt;
 use tally_core::refusal::Refusal;
@@ -61,6 +63,8 @@ pub enum Answer {
     Refused(Refused),
     /// The provider's half is on the ledger.
     Receipt(Box<ReceiptFrame>),
+    /// The provider's half will be on the ledger.
+    Promise(Box<PromiseFrame>),
     /// The next part of the opening.
     Opening(OpeningPart),
     /// What the body is.
@@ -88,6 +92,13 @@ pub struct Refused {
 pub struct ReceiptFrame {
     /// It is checked before anything that follows is believed.
     pub receipt: Encoded<Receipt>,
+}
+
+/// The provider's half will be on the ledger: emergency access without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromiseFrame {
+    /// It is checked before anything that follows is believed.
+    pub promise: Encoded<Promise>,
 }
 
 /// The next part of the opening.
@@ -142,6 +153,7 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
 } }
 object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted } }
 object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }
+object! { PromiseFrame = 107, 1, AGENT_FRAME_LEN_MAX => { promise } }
 object! { OpeningPart = 103, 1, AGENT_FRAME_LEN_MAX => { last, bytes: Blob<1, PART_LEN_MAX> } }
 object! { Description = 106, 1, AGENT_FRAME_LEN_MAX => {
     media_type: Text<1, 128>, etag: Optional<Text<2, 128>>, bytes,
@@ -150,7 +162,7 @@ object! { Data = 104, 1, AGENT_FRAME_LEN_MAX => { bytes: Blob<1, PART_LEN_MAX> }
 object! { Trailer = 105, 1, AGENT_FRAME_LEN_MAX => { how, bytes, root } }
 
 choice! { Answer, AGENT_FRAME_LEN_MAX => {
-    Refused(Refused), Receipt(ReceiptFrame), Opening(OpeningPart), Description(Description),
+    Refused(Refused), Receipt(ReceiptFrame), Promise(PromiseFrame), Opening(OpeningPart), Description(Description),
     Data(Data), Trailer(Trailer),
 } }
 

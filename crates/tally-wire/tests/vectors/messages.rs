@@ -1,17 +1,20 @@
 //! Fixed openings and messages.
 
-use tally_core::entry::{Action, How, UserKnown};
+use tally_core::entry::{Action, Algorithm, Entry, Flags, How, ProviderHalf, UserKnown};
+use tally_core::exchange::{Promise, promise_preimage};
 use tally_core::id::{ExchangeId, NodeId};
 use tally_core::opening::{Opened, Opening, Salt32, TagKey};
 use tally_core::record::Person;
 use tally_core::refusal::Refusal;
+use tally_core::time::Timestamp;
+use tally_log::SigningKey;
 use tally_wire::message::agent::{
-    Answer, Data, Description, OpeningPart, ReceiptFrame, Refused, Request, Trailer,
+    Answer, Data, Description, OpeningPart, PromiseFrame, ReceiptFrame, Refused, Request, Trailer,
 };
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::message::{AGENT_FRAME_LEN_MAX, LEDGER_FRAME_LEN_MAX};
 
-use super::samples::{hash, mesh_id};
+use super::samples::{hash, mesh_id, provider_half};
 use super::vector::{Vector, good};
 
 pub(crate) fn vectors() -> Vec<Vector> {
@@ -161,10 +164,23 @@ fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
                 receipt: tally_wire::encode_checked(super::ledger::receipt()).unwrap(),
             })),
         ),
+        ("promise-frame", Answer::Promise(Box::new(PromiseFrame { promise: promise() }))),
         ("opening-part", Answer::Opening(part)),
         ("description", Answer::Description(description)),
         ("data", data()),
         ("trailer", Answer::Trailer(trailer)),
     ]
     .into_iter()
+}
+
+/// The word of an agent about the half that is marked late.
+fn promise() -> tally_core::Encoded<Promise> {
+    let flags = Flags::LATE.with(Flags::BREAK_GLASS);
+    let half = ProviderHalf { counter: 0, flags, ..provider_half() };
+    let entry = Entry::ProviderHalf(Box::new(half));
+    let entry = tally_wire::encode_checked(entry).unwrap();
+    let (at, algorithm) = (Timestamp(1_795_428_902_113), Algorithm::EdDsa);
+    let preimage = promise_preimage(&mesh_id(), 0, at, &entry.leaf_hash());
+    let signature = SigningKey::from_seed(&[7; 32]).sign(&preimage);
+    tally_wire::encode_checked(Promise { entry, at, algorithm, signature }).unwrap()
 }

@@ -17,6 +17,23 @@ pub struct ListBreakGlass {
 pub struct BreakGlassRows {
     /// Each began an episode.
     pub rows: Vec<BreakGlassRow>,
+    /// Emergencies without the ledger whose entry is not on it yet: own ones, and those that another
+    /// member has promised to record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<OwedEntry>,
+}
+
+/// An entry that is owed. It names nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedEntry {
+    /// The exchange.
+    pub exchange: String,
+    /// When it was promised, RFC 3339.
+    pub at: String,
+    /// Who released, and owes it.
+    pub provider: String,
+    /// Who asked, and holds the promise.
+    pub requester: String,
 }
 
 /// One break-glass access. It names nobody.

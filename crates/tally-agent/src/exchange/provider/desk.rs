@@ -3,58 +3,61 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tally_core::Encoded;
 use tally_core::entry::{AgreementRef, Entry, Flags};
 use tally_core::exchange::provider::{Decision, Effect, Event, Proof as Shown, Provider};
-use tally_core::exchange::{Draft, Ended, OwedId, RecordedHalf};
+use tally_core::exchange::{Draft, Ended, OwedId, Promise, RecordedHalf};
 use tally_core::id::{ExchangeId, MemberId};
 use tally_core::opening::{Opening, commitment};
 use tally_core::receipt::Receipt;
-use tally_core::refusal::{Refusal, Said};
+use tally_core::refusal::Refusal;
 use tally_log::Hash;
 use tally_net::ledger::Travel;
 use tally_wire::message::agent::Request;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, sleep_until};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::sleep_until;
 
+use super::asked::{ask_of, said, unread};
 use super::deciding::{Case, Episode, Prepared, decide};
-use super::releasing::Release;
+use super::owing::patiently;
+use super::releasing::{Proof, Release};
 use super::{Arrived, Decided, Facts, Input, Say, apart, question_of};
 use crate::exchange::{Shared, Side};
 use crate::recorder::{Filed, PermitOutcome};
-use crate::source::{Ask, Reading, Source, Unread};
-use crate::store::{Store, StoreError, StoreOpening};
-
-/// How often the store is asked again to keep what is owed; then the next start settles it.
-const OWE_ATTEMPTS_MAX: u32 = 10;
-/// The first pause before it is asked again; it doubles.
-const OWE_WAIT: Duration = Duration::from_millis(50);
+use crate::source::{Reading, Source};
+use crate::store::{StoreError, StoreOpening};
 
 /// Owns the machine.
 pub(super) struct Desk {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     machine: Provider,
-    mailbox: mpsc::Sender<Input>,
-    serving: BTreeMap<ExchangeId, Serving>,
+    pub(super) mailbox: mpsc::Sender<Input>,
+    pub(super) serving: BTreeMap<ExchangeId, Serving>,
     /// The request that is being handed in.
     incoming: Option<Arrived>,
+    /// Emergencies that went on without the ledger, with what their permits commit to, until it is known
+    /// what became of the submission before.
+    pub(super) late: BTreeMap<ExchangeId, Hash>,
     /// Permits whose exchange is over and whose outcome the ledger still owes.
     unanswered: BTreeMap<ExchangeId, Hash>,
     drained: Vec<oneshot::Sender<()>>,
 }
 
 /// An exchange in flight, as far as the machine need not know it.
-struct Serving {
+pub(super) struct Serving {
     request: Arc<Request>,
-    requester: MemberId,
-    says: mpsc::Sender<Say>,
+    pub(super) requester: MemberId,
+    pub(super) says: mpsc::Sender<Say>,
     source: Option<Arc<Source>>,
     reading: Option<Arc<Reading>>,
-    prepared: Option<Prepared>,
+    pub(super) prepared: Option<Prepared>,
     /// What the permit commits to that is with the ledger, or was.
-    submitted: Option<Hash>,
+    pub(super) submitted: Option<Hash>,
+    /// Takes back what was submitted.
+    pub(super) withdraw: Arc<Notify>,
+    /// The promise of a half that is owed late.
+    pub(super) promise: Option<Encoded<Promise>>,
     /// Whether the ledger has it.
     answered: bool,
     /// The attempt of a refusal that is being filed.
@@ -78,6 +81,7 @@ impl Desk {
             machine,
             mailbox,
             serving: BTreeMap::new(),
+            late: BTreeMap::new(),
             incoming: None,
             unanswered: BTreeMap::new(),
             drained: Vec::new(),
@@ -146,6 +150,9 @@ impl Desk {
             }
             Input::Recorded { exchange, attempt, proof } => {
                 let (half, receipt) = apart(*proof);
+                if self.is_late(exchange, Some(half.leaf())) {
+                    return;
+                }
                 if half.half().flags.has(Flags::BREAK_GLASS) {
                     self.shared.recorder.hear_of_access(half.leaf());
                 }
@@ -155,6 +162,8 @@ impl Desk {
                 }
                 self.handle(Event::Recorded { exchange, attempt, receipt: half });
             }
+            Input::Stale { exchange, .. } | Input::NotRecorded { exchange, .. }
+                if self.is_late(exchange, None) => {}
             Input::Stale { exchange, attempt, registers } => {
                 self.not_on_ledger(exchange);
                 self.handle(Event::Stale { exchange, attempt, registers });
@@ -162,6 +171,12 @@ impl Desk {
             Input::NotRecorded { exchange, attempt, refusal } => {
                 self.not_on_ledger(exchange);
                 self.handle(Event::NotRecorded { exchange, attempt, refusal });
+            }
+            Input::Promised { exchange, attempt, promise, half } => {
+                if let Some(serving) = self.serving.get_mut(&exchange) {
+                    serving.promise = Some(promise);
+                }
+                self.handle(Event::Promised { exchange, attempt, promise: half });
             }
             Input::Event(event) => self.handle(event),
             Input::Drain(done) => {
@@ -192,6 +207,9 @@ impl Desk {
 
     /// A refusal of ours is on the ledger.
     fn filed(&mut self, filed: Filed) {
+        if matches!(filed.id, OwedId::LateHalf(_)) {
+            self.shared.recorder.hear_of_access(filed.leaf);
+        }
         let (OwedId::ProviderHalf(exchange), Some(proof)) = (filed.id, filed.proof) else { return };
         let (half, receipt) = apart(*proof);
         let Some(serving) = self.serving.get_mut(&exchange) else { return };
@@ -200,7 +218,7 @@ impl Desk {
         self.handle(Event::Recorded { exchange, attempt, receipt: half });
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         let known = self.shared.replica.known();
         let facts = Facts {
             known: &known,
@@ -243,6 +261,9 @@ impl Desk {
                 self.stored(exchange, attempt, count);
             }
             Effect::Release { exchange, receipt, .. } => self.release(exchange, &receipt),
+            Effect::FileLate { exchange, attempt, half } => self.file_late(exchange, attempt, half),
+            Effect::ReleaseLate { exchange, promise, .. } => self.release_late(exchange, &promise),
+            Effect::EndLate { exchange, how, bytes } => self.end_late(exchange, how, bytes),
             Effect::Stop { exchange, refusal } => {
                 if let Some(serving) = self.serving.get(&exchange) {
                     // Whoever does not hear it any more has ended by itself.
@@ -286,6 +307,8 @@ impl Desk {
             reading: None,
             prepared: None,
             submitted: None,
+            withdraw: Arc::new(Notify::new()),
+            promise: None,
             answered: false,
             filing: 0,
             receipt: None,
@@ -339,8 +362,10 @@ impl Desk {
         let bulk = serving.prepared.as_ref().is_some_and(|prepared| prepared.bulk);
         let travel = if bulk { Travel::Alone } else { Travel::Together };
         let (recorder, mailbox) = (self.shared.recorder.clone(), self.mailbox.clone());
+        let withdraw = Arc::clone(&serving.withdraw);
         tokio::spawn(async move {
-            let input = match recorder.permit(half, travel).await {
+            let withdrawn = withdraw.notified();
+            let input = match recorder.permit(half, travel, withdrawn).await {
                 PermitOutcome::Recorded(proof) => Input::Recorded { exchange, attempt, proof },
                 PermitOutcome::Stale(registers) => Input::Stale { exchange, attempt, registers },
                 PermitOutcome::NotRecorded(refusal) => {
@@ -397,13 +422,14 @@ impl Desk {
             return self.broken_later(exchange);
         };
         let Prepared { opening, commitment, description, body, .. } = prepared;
-        let release = Release { receipt, opening, commitment, description, body };
+        let proof = Proof::Receipt(Box::new(receipt));
+        let release = Release { proof, opening, commitment, description, body };
         if says.try_send(Say::Release(Box::new(release))).is_err() {
             self.broken_later(exchange);
         }
     }
 
-    fn broken_later(&self, exchange: ExchangeId) {
+    pub(super) fn broken_later(&self, exchange: ExchangeId) {
         let mailbox = self.mailbox.clone();
         tokio::spawn(async move {
             let event = Event::Broken { exchange, bytes: 0, root: None };
@@ -434,7 +460,11 @@ impl Desk {
         let finished = submitted.or_else(|| self.unanswered.remove(&exchange));
         let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
         tokio::spawn(async move {
-            owe(&store, &id, &entry, finished).await;
+            patiently(|| {
+                let (store, id, entry) = (store.clone(), id.clone(), entry.clone());
+                async move { store.owe(id, entry, finished).await }
+            })
+            .await;
             recorder.wake();
         });
     }
@@ -442,7 +472,8 @@ impl Desk {
     fn ended(&mut self, ended: &Ended) {
         self.shared.count(Side::Provider, ended);
         let Some(serving) = self.serving.remove(&ended.exchange) else { return };
-        if let Some(commitment) = serving.submitted.filter(|_| !serving.answered) {
+        let open = !serving.answered && !self.late.contains_key(&ended.exchange);
+        if let Some(commitment) = serving.submitted.filter(|_| open) {
             self.unanswered.insert(ended.exchange, commitment);
         }
         // The ledger's answers that never come are few: the machine keeps as many in mind.
@@ -456,47 +487,4 @@ impl Desk {
         let (retention_year, known) = (self.shared.retention_year(), BTreeMap::new());
         StoreOpening { commitment, opening, retention_year, known }
     }
-}
-
-/// Puts an entry into the outbox, with patience: a close that is lost says less than is true.
-async fn owe(store: &Store, id: &OwedId, entry: &Draft, finished: Option<Hash>) {
-    let mut wait = OWE_WAIT;
-    for _ in 0..OWE_ATTEMPTS_MAX {
-        match store.owe(id.clone(), entry.clone(), finished).await {
-            Ok(()) => return,
-            Err(error) => tracing::error!(%error, "what is owed is not stored"),
-        }
-        sleep(wait).await;
-        wait = wait.saturating_mul(2);
-    }
-}
-
-fn ask_of(member: &MemberId, request: &Request) -> Ask {
-    let base_url = if request.source.as_str() == "fhir" {
-        format!("/fhir/{member}")
-    } else {
-        format!("/data/{member}/{}", request.source)
-    };
-    Ask {
-        action: request.action,
-        path: request.path.clone(),
-        query: request.query.clone(),
-        offset: request.offset,
-        base_url,
-    }
-}
-
-fn unread(refusal: Refusal) -> Unread {
-    Unread { refusal, detail: refusal.meaning().to_owned() }
-}
-
-/// The refusal in words.
-fn said(
-    provider: &MemberId,
-    exchange: ExchangeId,
-    request: &Request,
-    refusal: Refusal,
-    agreement: Option<&AgreementRef>,
-) -> String {
-    Said { refusal, exchange, provider, purpose: &request.purpose, agreement }.text()
 }

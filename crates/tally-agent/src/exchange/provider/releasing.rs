@@ -1,10 +1,11 @@
-//! The record on its way out: receipt, opening, description, body, trailer.
+//! The record on its way out: receipt or promise, opening, description, body, trailer.
 //!
 //! Invariant: what has left is counted before it is said to have left, and nothing more leaves once
 //! the machine has said stop: what still lies in the socket's buffers is dropped with the stream.
 
 use tally_core::Encoded;
 use tally_core::entry::How;
+use tally_core::exchange::Promise;
 use tally_core::exchange::provider::Event;
 use tally_core::id::ExchangeId;
 use tally_core::opening::{CHUNK_LEN, Opening, StreamDigest};
@@ -16,7 +17,7 @@ use tally_net::frame::write_frame;
 use tally_net::quinn::SendStream;
 use tally_wire::message::PART_LEN_MAX;
 use tally_wire::message::agent::{
-    Answer, Data, Description, OpeningPart, ReceiptFrame, Trailer, reset_code,
+    Answer, Data, Description, OpeningPart, PromiseFrame, ReceiptFrame, Trailer, reset_code,
 };
 use tally_wire::{encode, encode_checked};
 use tokio::sync::mpsc;
@@ -37,11 +38,19 @@ const NOTE_EVERY: u64 = 1024 * 1024;
 
 /// What leaves.
 pub(super) struct Release {
-    pub(super) receipt: Receipt,
+    pub(super) proof: Proof,
     pub(super) opening: Encoded<Opening>,
     pub(super) commitment: Hash,
     pub(super) description: Description,
     pub(super) body: Outgoing,
+}
+
+/// What shows that the half is on the ledger, or will be.
+pub(super) enum Proof {
+    /// It is.
+    Receipt(Box<Receipt>),
+    /// It is owed.
+    Promise(Box<Encoded<Promise>>),
 }
 
 /// The body, minimised.
@@ -108,9 +117,7 @@ struct Out<'a> {
 
 impl Out<'_> {
     async fn all(&mut self, it: Release, left: &mut Left) -> Result<(), Cut> {
-        // A receipt of ours that is too large for its frame can't be: its limit is below.
-        let receipt = encode_checked(it.receipt).map_err(|_| Cut::Stopped(Refusal::TooLarge))?;
-        self.write(&Answer::Receipt(Box::new(ReceiptFrame { receipt }))).await?;
+        self.write(&frame_of(it.proof)?).await?;
         let mut parts = it.opening.bytes().chunks(PART_LEN_MAX).peekable();
         while let Some(part) = parts.next() {
             let last = parts.peek().is_none();
@@ -174,6 +181,17 @@ impl Out<'_> {
             say = self.heard.recv() => Err(cut_of(say)),
         }
     }
+}
+
+fn frame_of(proof: Proof) -> Result<Answer, Cut> {
+    Ok(match proof {
+        Proof::Receipt(receipt) => {
+            // A receipt of ours that is too large for its frame can't be: its limit is below.
+            let receipt = encode_checked(*receipt).map_err(|_| Cut::Stopped(Refusal::TooLarge))?;
+            Answer::Receipt(Box::new(ReceiptFrame { receipt }))
+        }
+        Proof::Promise(promise) => Answer::Promise(Box::new(PromiseFrame { promise: *promise })),
+    })
 }
 
 impl Left {

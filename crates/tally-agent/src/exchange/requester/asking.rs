@@ -19,7 +19,7 @@ use super::reading::Arriving;
 use super::sending::{Read, Sending};
 use super::{Answer, Ask, Body, Head, Input, Refusal as No, Reply};
 use crate::exchange::Shared;
-use crate::store::Received;
+use crate::store::{KeptPromise, Received, StoreError};
 
 /// What may lie between the stream and the application: then nothing more is read.
 const PENDING_BYTES_MAX: usize = 512 * 1024;
@@ -42,6 +42,8 @@ pub(super) struct Start {
 /// What the machine allows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Allowed {
+    /// The promise is an answer: it is to be made durable.
+    pub(super) keep_promise: bool,
     /// Bytes from the start that may go on.
     pub(super) up_to: u64,
     /// Nothing more is wanted from the provider.
@@ -87,6 +89,7 @@ pub(super) async fn run(shared: Arc<Shared>, start: Start) {
         handed_on: 0,
         noted: 0,
         kept: None,
+        keeps_promise: false,
         gone: false,
     };
     asking.run(allowed, frames, reader).await;
@@ -107,6 +110,8 @@ struct Asking {
     noted: u64,
     /// The receipt on its way into the store.
     kept: Option<JoinHandle<()>>,
+    /// The promise is on its way into the store.
+    keeps_promise: bool,
     /// The application went away, and the machine was told.
     gone: bool,
 }
@@ -125,6 +130,9 @@ impl Asking {
                 // Dropping the stream tells the provider.
                 reader.abort();
                 reading = false;
+            }
+            if now.keep_promise && !self.keeps_promise {
+                self.keep_promise();
             }
             if now.up_to > 0 || now.end == Some(End::Whole) {
                 self.say_yes();
@@ -224,12 +232,46 @@ impl Asking {
         }));
     }
 
+    /// Puts promise and opening into the store: nothing is handed on before they are there.
+    fn keep_promise(&mut self) {
+        self.keeps_promise = true;
+        let exchange = self.exchange;
+        let parts = self.arriving.promise.as_ref().zip(self.arriving.opening.clone());
+        let kept = parts.map(|((promise, half), opening)| KeptPromise {
+            commitment: half.half().commitment,
+            exchange,
+            provider: half.half().provider.clone(),
+            at: half.at(),
+            promise: promise.bytes().to_vec(),
+            opening,
+            retention_year: self.shared.retention_year(),
+        });
+        let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox.clone());
+        tokio::spawn(async move {
+            let stored = match kept {
+                Some(kept) => shared.store.keep_promise(kept).await,
+                None => Err(StoreError::Closed),
+            };
+            let event = match stored {
+                Ok(()) => Event::PromiseKept { exchange },
+                Err(error) => {
+                    tracing::error!(%error, "a promise is not kept");
+                    Event::PromiseNotKept { exchange }
+                }
+            };
+            // The own officers hear of it, whatever becomes of the answer.
+            shared.recorder.alert();
+            // The desk is gone only when the agent is.
+            drop(mailbox.send(Input::Event(event)).await);
+        });
+    }
+
     fn say_yes(&mut self) {
-        let Some((_, half)) = &self.arriving.receipt else { return };
+        let Some(half) = self.arriving.half() else { return };
         let Some(description) = &self.arriving.description else { return };
         let head = Head::Permit {
-            leaf: half.leaf(),
-            half: Box::new(half.half().clone()),
+            leaf: self.arriving.receipt.as_ref().map(|(_, half)| half.leaf()),
+            half: Box::new(half.clone()),
             description: description.clone(),
         };
         self.answer(head);
@@ -268,9 +310,8 @@ impl Asking {
             drop(self.pieces.send(Err(refusal)).await);
             return;
         }
-        let half = self.arriving.receipt.as_ref().map(|(_, half)| half);
-        let agreement = half.and_then(|half| half.half().agreement.clone());
-        let leaf = half.map(tally_core::exchange::RecordedHalf::leaf);
+        let agreement = self.arriving.half().and_then(|half| half.agreement.clone());
+        let leaf = self.arriving.receipt.as_ref().map(|(_, half)| half.leaf());
         let said = Said {
             refusal,
             exchange: self.exchange,

@@ -6,15 +6,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tally_core::entry::ProviderHalf;
 use tally_core::exchange::requester::{self as machine, Effect, Event};
 use tally_core::exchange::{Draft, OwedId, Question};
 use tally_core::id::ExchangeId;
+use tally_core::ledger::allows_late;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, sleep_until};
 
 use super::asking::{self, Allowed, End, Start};
 use super::{Ask, Input, Reply};
 use crate::exchange::{Shared, Side};
+use crate::replica::Known;
 use crate::store::Store;
 
 /// How often the store is asked again to keep what is owed; then the next start settles it.
@@ -38,11 +41,16 @@ pub(super) struct Desk {
 
 struct View {
     outbox_entries: usize,
+    known: Known,
 }
 
 impl machine::View for View {
     fn outbox_entries(&self) -> usize {
         self.outbox_entries
+    }
+
+    fn allows_late(&self, half: &ProviderHalf) -> bool {
+        allows_late(&self.known.registers, half)
     }
 }
 
@@ -97,7 +105,8 @@ impl Desk {
     }
 
     fn handle(&mut self, event: Event) {
-        let view = View { outbox_entries: self.shared.store.outbox_len() };
+        let known = self.shared.replica.known();
+        let view = View { outbox_entries: self.shared.store.outbox_len(), known };
         self.machine.handle(self.shared.clock.now(), &view, event);
         while let Some(effect) = self.machine.poll_effect() {
             self.carry_out(effect);
@@ -123,7 +132,13 @@ impl Desk {
             }
             Effect::HangUp { exchange } => self.allow(exchange, |allowed| allowed.hung_up = true),
             Effect::Owe { id, exchange, entry } => {
-                self.owing = Some(self.owe(id, exchange, entry));
+                self.owing = Some(self.owe(Some(id), exchange, entry));
+            }
+            Effect::KeepPromise { exchange } => {
+                self.allow(exchange, |allowed| allowed.keep_promise = true);
+            }
+            Effect::OweLate { exchange, entry } => {
+                self.owing = Some(self.owe(None, exchange, entry));
             }
             Effect::Forget { exchange } => {
                 let store = self.shared.store.clone();
@@ -192,11 +207,11 @@ impl Desk {
     }
 
     /// Tells when the store has answered for the first time.
-    fn owe(&self, id: OwedId, exchange: ExchangeId, entry: Draft) -> oneshot::Receiver<()> {
+    fn owe(&self, id: Option<OwedId>, exchange: ExchangeId, entry: Draft) -> oneshot::Receiver<()> {
         let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
         let (answered, owing) = oneshot::channel();
         tokio::spawn(async move {
-            owe(&store, &id, exchange, &entry, answered).await;
+            owe(&store, id.as_ref(), exchange, &entry, answered).await;
             recorder.wake();
         });
         owing
@@ -216,17 +231,20 @@ impl Desk {
     }
 }
 
-/// Puts the half into the outbox, with patience: an intent that stays is settled at the next start.
+/// Puts the half into the outbox, or keeps it until the promised one is there, with patience: an intent that stays is settled at the next start.
 async fn owe(
     store: &Store,
-    id: &OwedId,
+    id: Option<&OwedId>,
     exchange: ExchangeId,
     entry: &Draft,
     answered: oneshot::Sender<()>,
 ) {
     let (mut wait, mut answered) = (OWE_WAIT, Some(answered));
     for _ in 0..OWE_ATTEMPTS_MAX {
-        let owed = store.owe_half(id.clone(), exchange, entry.clone()).await;
+        let owed = match id {
+            Some(id) => store.owe_half(id.clone(), exchange, entry.clone()).await,
+            None => store.owe_late(exchange, entry.clone()).await,
+        };
         // Nobody waits for a refusal's.
         if let Some(answered) = answered.take() {
             let _ = answered.send(());

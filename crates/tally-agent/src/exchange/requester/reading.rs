@@ -2,13 +2,13 @@
 //! what came.
 //!
 //! Invariant: nothing that a frame says is believed before the frames that prove it were checked: the
-//! receipt first, then the opening that it commits to, then the body under the opening's salt.
+//! receipt (or the promise) first, then the opening that it commits to, then the body under the opening's salt.
 
 use bytes::Bytes;
 use tally_core::Encoded;
-use tally_core::entry::{Flags, How};
-use tally_core::exchange::RecordedHalf;
+use tally_core::entry::{Flags, How, ProviderHalf};
 use tally_core::exchange::requester::{Event, Trailer};
+use tally_core::exchange::{Promise, PromisedHalf, RecordedHalf};
 use tally_core::id::{ExchangeId, MemberId};
 use tally_core::opening::{BodyDigest, CHUNK_LEN, Opening, StreamDigest};
 use tally_core::receipt::{Receipt, Trust};
@@ -25,6 +25,8 @@ pub(super) struct Arriving {
     exchange: ExchangeId,
     provider: MemberId,
     pub(super) receipt: Option<(Encoded<Receipt>, RecordedHalf)>,
+    /// What came in place of a receipt.
+    pub(super) promise: Option<(Encoded<Promise>, PromisedHalf)>,
     opening_bytes: Vec<u8>,
     pub(super) opening: Option<Encoded<Opening>>,
     pub(super) description: Option<Description>,
@@ -57,6 +59,7 @@ impl Arriving {
             exchange,
             provider,
             receipt: None,
+            promise: None,
             opening_bytes: Vec::new(),
             opening: None,
             description: None,
@@ -79,7 +82,7 @@ impl Arriving {
     /// The stream has ended, or broke.
     pub(super) fn ended(&self, error: Option<&FrameError>) -> Event {
         let exchange = self.exchange;
-        let begun = self.receipt.is_some();
+        let begun = self.half().is_some();
         let refusal = match error {
             Some(FrameError::TooLong { .. }) => Refusal::ProtocolViolated,
             Some(FrameError::Reset { code }) => match reset_reason(*code) {
@@ -99,7 +102,7 @@ impl Arriving {
         let exchange = self.exchange;
         match frame {
             Answer::Receipt(frame) => {
-                if self.receipt.is_some() {
+                if self.half().is_some() {
                     return Err(Refusal::ProtocolViolated);
                 }
                 let half = self.check(shared, frame.receipt.value())?;
@@ -108,6 +111,14 @@ impl Arriving {
                     shared.recorder.hear_of_access(half.leaf());
                 }
                 self.receipt = Some((frame.receipt, half));
+                Ok(Step::nothing())
+            }
+            Answer::Promise(frame) => {
+                if self.half().is_some() {
+                    return Err(Refusal::ProtocolViolated);
+                }
+                let half = self.check_promise(shared, frame.promise.value())?;
+                self.promise = Some((frame.promise, half));
                 Ok(Step::nothing())
             }
             Answer::Opening(part) => self.take_opening(&part),
@@ -131,7 +142,26 @@ impl Arriving {
         }
     }
 
+    /// The provider's half, on the ledger or promised.
+    pub(super) fn half(&self) -> Option<&ProviderHalf> {
+        let promised = || self.promise.as_ref().map(|(_, half)| half.half());
+        self.receipt.as_ref().map(|(_, half)| half.half()).or_else(promised)
+    }
+
     fn check(&self, shared: &Shared, receipt: &Receipt) -> Result<RecordedHalf, Refusal> {
+        self.trusting(shared, |trust| RecordedHalf::check(receipt, trust))
+    }
+
+    fn check_promise(&self, shared: &Shared, promise: &Promise) -> Result<PromisedHalf, Refusal> {
+        self.trusting(shared, |trust| PromisedHalf::check(promise, trust))
+    }
+
+    /// Checks what the provider has sent against the keys that the registers have.
+    fn trusting<T, E: std::fmt::Display>(
+        &self,
+        shared: &Shared,
+        check: impl FnOnce(&Trust<'_>) -> Result<T, E>,
+    ) -> Result<T, Refusal> {
         let known = shared.replica.known();
         let member = known.registers.member(&self.provider).ok_or(Refusal::ReceiptInvalid)?;
         let trust = Trust {
@@ -141,14 +171,15 @@ impl Arriving {
             member: &self.provider,
             agent_keys: std::slice::from_ref(&member.agent_key),
         };
-        RecordedHalf::check(receipt, &trust).map_err(|error| {
+        check(&trust).map_err(|error| {
             tracing::warn!(exchange = %self.exchange, %error, "a receipt does not verify");
             Refusal::ReceiptInvalid
         })
     }
 
     fn take_opening(&mut self, part: &OpeningPart) -> Result<Step, Refusal> {
-        let Some((_, half)) = &self.receipt else { return Err(Refusal::ProtocolViolated) };
+        let half = self.half().ok_or(Refusal::ProtocolViolated)?;
+        let streamed = half.flags.has(Flags::STREAMED);
         if self.opening.is_some() {
             return Err(Refusal::ProtocolViolated);
         }
@@ -161,7 +192,7 @@ impl Arriving {
             let opening: Encoded<Opening> =
                 decode(&bytes).map_err(|_| Refusal::CommitmentMismatch)?;
             let salt = opening.value().salt;
-            self.digest = Some(if half.half().flags.has(Flags::STREAMED) {
+            self.digest = Some(if streamed {
                 Digest::Stream(StreamDigest::new(salt))
             } else {
                 Digest::Whole(BodyDigest::new(&salt))
@@ -174,19 +205,29 @@ impl Arriving {
     /// How long the body is counts only as far as something proves it: for one that was read before
     /// the decision the half says it, for a stream what comes has to be as long.
     fn take_description(&mut self, mut description: Description) -> Result<Step, Refusal> {
-        let known = self.receipt.as_ref().zip(self.opening.as_ref());
-        let ((_, half), opening) = known.ok_or(Refusal::ProtocolViolated)?;
+        let known = self.half().zip(self.opening.as_ref());
+        let (half, opening) = known.ok_or(Refusal::ProtocolViolated)?;
         if self.description.is_some() {
             return Err(Refusal::ProtocolViolated);
         }
-        if half.half().flags.has(Flags::STREAMED) {
+        let (streamed, bytes) = (half.flags.has(Flags::STREAMED), half.bytes);
+        let (exchange, opening) = (self.exchange, Box::new(opening.clone()));
+        if streamed {
             self.announced = description.bytes;
         } else {
-            description.bytes = Some(half.half().bytes);
+            description.bytes = Some(bytes);
         }
         self.description = Some(description);
-        let (receipt, opening) = (Box::new(half.clone()), Box::new(opening.clone()));
-        Ok(Step::event(Event::Permitted { exchange: self.exchange, receipt, opening }))
+        let event = match (&self.receipt, &self.promise) {
+            (Some((_, half)), _) => {
+                Event::Permitted { exchange, receipt: Box::new(half.clone()), opening }
+            }
+            (None, Some((_, half))) => {
+                Event::Promised { exchange, promise: Box::new(half.clone()), opening }
+            }
+            (None, None) => return Err(Refusal::ProtocolViolated),
+        };
+        Ok(Step::event(event))
     }
 
     fn take_data(&mut self, bytes: &[u8]) -> Result<(), Refusal> {

@@ -207,11 +207,27 @@ fn data_about_people_never_goes_as_it_is() {
 }
 
 #[test]
-fn emergency_access_without_the_ledger_is_not_supported() {
-    let found = wrong("offline_emergency = false", "offline_emergency = true");
-    let [only] = found.as_slice() else { panic!("{found:?}") };
-    assert!(only.contains("share[0].offline_emergency: "), "{only}");
-    assert!(only.contains("not supported by this version"), "{only}");
+fn emergency_access_without_the_ledger_is_break_glass_by_verified_users_or_nothing() {
+    let text = GOOD.replace("offline_emergency = false", "offline_emergency = true");
+    let found = read(&text).unwrap_err();
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    for (place, expected) in
+        ["BTG is not among the purposes", "user_known = \"verified\""].into_iter().enumerate()
+    {
+        assert!(found[place].contains("share[0].offline_emergency: "), "{found:?}");
+        assert!(found[place].contains(expected), "{found:?}");
+    }
+    assert_eq!(found.len(), 2, "{found:?}");
+    let text = text
+        .replace("\"TREAT\"", "\"BTG\"")
+        .replace("implied-consent", "vital-interests")
+        .replace("\"asserted\"", "\"verified\"");
+    let agreement = read(&text).unwrap();
+    let [warning] = warnings(&agreement).try_into().unwrap();
+    assert!(warning.contains("before the ledger has its entry"), "{warning}");
+    let plain = crate::agreement::plain(&agreement);
+    assert!(plain.contains("although the ledger does not answer"), "{plain}");
+    assert!(plain.contains("marked late"), "{plain}");
 }
 
 /// What may be signed, and what whoever signs is told.

@@ -1,7 +1,8 @@
 //! What a provider can ask of the world.
 
 use crate::encoded::Encoded;
-use crate::exchange::{Draft, Ended, OwedId, RecordedHalf};
+use crate::entry::How;
+use crate::exchange::{Draft, Ended, OwedId, PromisedHalf, RecordedHalf};
 use crate::id::ExchangeId;
 use crate::opening::Opening;
 use crate::refusal::Refusal;
@@ -77,6 +78,37 @@ pub enum Effect {
         count: Draft,
         /// When the window ends.
         not_before: Timestamp,
+    },
+    /// The ledger is silent, and somebody's life may hang on the answer. Take back what was submitted
+    /// as far as that is possible, sign a promise of this half and make durable that the half is owed,
+    /// before anything else. [`Event::Promised`](super::Event::Promised) says when.
+    FileLate {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// The attempt that it is of.
+        attempt: u32,
+        /// The provider's half, marked late.
+        half: Draft,
+    },
+    /// Let the record go before the ledger has its entry: the promise first, then as
+    /// [`Release`](Self::Release).
+    ReleaseLate {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// The attempt whose body it is.
+        attempt: u32,
+        /// The promise of the half.
+        promise: Box<PromisedHalf>,
+    },
+    /// Make durable how a release ended whose half is owed: a close follows if there is something to
+    /// say, once it is known where the half is.
+    EndLate {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// How it ended.
+        how: How,
+        /// Bytes that left.
+        bytes: u64,
     },
     /// Let the record go: the receipt first, then opening, body and trailer.
     Release {

@@ -3,7 +3,7 @@
 use tally_log::Hash;
 
 use crate::exchange::provider::Decision;
-use crate::exchange::{Question, RecordedHalf};
+use crate::exchange::{PromisedHalf, Question, RecordedHalf};
 use crate::id::ExchangeId;
 use crate::refusal::Refusal;
 use crate::register::RegisterName;
@@ -80,6 +80,15 @@ pub enum Event {
         attempt: u32,
         /// Why.
         refusal: Refusal,
+    },
+    /// The late half is owed, durably, and a promise of it is signed.
+    Promised {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// The attempt that it is of.
+        attempt: u32,
+        /// The promise.
+        promise: Box<PromisedHalf>,
     },
     /// More of the body has left.
     Progress {

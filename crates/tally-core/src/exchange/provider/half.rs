@@ -45,6 +45,13 @@ impl Provider {
         })))
     }
 
+    /// The same half, marked late.
+    pub(super) fn late_half(half: &Draft) -> Option<Draft> {
+        let Entry::ProviderHalf(half) = half.entry() else { return None };
+        let flags = half.flags.with(Flags::LATE);
+        Some(Draft(Entry::ProviderHalf(Box::new(ProviderHalf { flags, ..(**half).clone() }))))
+    }
+
     /// A refusal's half holds no number of people: one more or less would tell who is known.
     pub(super) fn refusal_half(
         &self,

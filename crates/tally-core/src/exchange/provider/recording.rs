@@ -5,6 +5,7 @@
 //! forgotten, until the ledger has said what became of it.
 
 use crate::entry::{Close, Entry, How};
+use crate::exchange::provider::late::Late;
 use crate::exchange::provider::releasing::Releasing;
 use crate::exchange::provider::{
     Body, Decision, Effect, Permitted, Proof, Provider, Refused, State, View,
@@ -26,8 +27,16 @@ pub(super) struct Recording {
 
 #[derive(Debug)]
 enum Recordable {
-    Permit { read_set: Vec<RegisterRef>, body: Body },
-    Refusal { refusal: Refusal, told: Refusal },
+    Permit {
+        read_set: Vec<RegisterRef>,
+        body: Body,
+        /// The half to be owed should the ledger be silent, where the agreement allows that.
+        late: Option<Draft>,
+    },
+    Refusal {
+        refusal: Refusal,
+        told: Refusal,
+    },
 }
 
 /// A permit whose requester was told no, because the ledger was silent for too long.
@@ -80,14 +89,17 @@ impl Provider {
             self.decide(exchange, attempt.saturating_add(1), moved);
             return;
         }
-        if !self.feed_is_fresh(view) {
+        let emergency = permitted.is_emergency();
+        // Without a ledger there is no feed either: an emergency has a limit of its own.
+        if !(self.feed_is_fresh(view) || emergency && self.feed_is_recent(view)) {
             self.refuse(exchange, Refusal::FeedStale, Proof::NotRecorded);
             return;
         }
         let Some(it) = self.exchanges.get(&exchange) else { return };
         let half = self.permit_half(exchange, &it.question, &permitted);
+        let late = if emergency { Self::late_half(&half) } else { None };
         let Permitted { permit, opening, body, .. } = permitted;
-        let what = Recordable::Permit { read_set: permit.read_set().to_vec(), body };
+        let what = Recordable::Permit { read_set: permit.read_set().to_vec(), body, late };
         self.enter_recording(exchange, attempt, what);
         self.effects.push_back(Effect::Submit { exchange, attempt, half });
         self.effects.push_back(Effect::StoreOpening { exchange, attempt, opening });
@@ -125,6 +137,10 @@ impl Provider {
                 recording.stored = true;
                 self.try_answer(view, exchange);
             }
+            Some(State::Late(late)) if late.attempt == attempt => {
+                late.stored = true;
+                self.try_late(view, exchange);
+            }
             Some(State::Counting(counting)) if counting.attempt == attempt => {
                 let (refusal, told) = (counting.refusal, counting.told);
                 self.refuse_as(exchange, refusal, told, Proof::Counted);
@@ -137,6 +153,9 @@ impl Provider {
         match self.exchanges.get(&exchange).map(|it| &it.state) {
             Some(State::Recording(recording)) if recording.attempt == attempt => {
                 self.give_up(exchange, Refusal::StoreUnavailable);
+            }
+            Some(State::Late(late)) if late.attempt == attempt => {
+                self.give_up_late(exchange, Refusal::StoreUnavailable);
             }
             Some(State::Counting(counting)) if counting.attempt == attempt => {
                 self.refuse(exchange, Refusal::StoreUnavailable, Proof::NotRecorded);
@@ -193,7 +212,10 @@ impl Provider {
     }
 
     /// The ledger took too long, or it answered and the store took too long.
-    pub(super) fn recording_expired(&mut self, exchange: ExchangeId) {
+    pub(super) fn recording_expired(&mut self, view: &impl View, exchange: ExchangeId) {
+        if self.go_on_without_ledger(view, exchange) {
+            return;
+        }
         let state = self.exchanges.get(&exchange).map(|it| &it.state);
         let Some(State::Recording(recording)) = state else { return };
         let refusal = match (&recording.receipt, recording.stored) {
@@ -206,6 +228,23 @@ impl Provider {
             },
         };
         self.give_up(exchange, refusal);
+    }
+
+    /// Owes the half of an emergency instead of waiting for the ledger any longer. False if it is none,
+    /// or the ledger has answered.
+    fn go_on_without_ledger(&mut self, view: &impl View, exchange: ExchangeId) -> bool {
+        let recent = self.feed_is_recent(view);
+        let state = self.exchanges.get_mut(&exchange).map(|it| &mut it.state);
+        let Some(State::Recording(recording)) = state else { return false };
+        let Recordable::Permit { read_set, body, late } = &mut recording.what else { return false };
+        let holds = read_set.iter().all(|fact| view.current(fact));
+        if recording.receipt.is_some() || !holds || !recent {
+            return false;
+        }
+        let Some(half) = late.take() else { return false };
+        let late = Late::new(recording.attempt, recording.stored, std::mem::take(read_set), *body);
+        self.enter_late(exchange, late, half);
+        true
     }
 
     /// Says no although a half was submitted: a permit that is on the ledger, or will be, gets its
@@ -261,7 +300,7 @@ impl Provider {
                 let (refusal, told) = (*refusal, *told);
                 self.refuse_as(exchange, refusal, told, Proof::Recorded(receipt));
             }
-            Recordable::Permit { read_set, body } => {
+            Recordable::Permit { read_set, body, .. } => {
                 let (read_set, body) = (std::mem::take(read_set), *body);
                 let releasing = Releasing::new(receipt.leaf(), read_set, body, self.now);
                 self.release(view, exchange, attempt, receipt, releasing);

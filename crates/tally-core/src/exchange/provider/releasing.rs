@@ -14,7 +14,8 @@ use crate::time::Timestamp;
 
 #[derive(Debug)]
 pub(super) struct Releasing {
-    leaf: LeafIndex,
+    /// Where the half is; none while it is owed.
+    leaf: Option<LeafIndex>,
     read_set: Vec<RegisterRef>,
     body: Body,
     bytes: u64,
@@ -29,7 +30,13 @@ impl Releasing {
         body: Body,
         now: Timestamp,
     ) -> Self {
+        let leaf = Some(leaf);
         Self { leaf, read_set, body, bytes: 0, moved_at: now, stopping: None }
+    }
+
+    /// Of a half that is owed.
+    pub(super) const fn late(read_set: Vec<RegisterRef>, body: Body, now: Timestamp) -> Self {
+        Self { leaf: None, read_set, body, bytes: 0, moved_at: now, stopping: None }
     }
 
     pub(super) fn basis_holds(&self, view: &impl View) -> bool {
@@ -48,14 +55,20 @@ impl Provider {
 
     pub(super) fn delivered(&mut self, exchange: ExchangeId, bytes: u64, root: Option<Hash>) {
         let Some(releasing) = self.releasing(exchange) else { return };
-        let leaf = releasing.leaf;
-        match releasing.body {
+        let (leaf, body) = (releasing.leaf, releasing.body);
+        match (leaf, body) {
             // The half has said it all already.
-            Body::Whole { bytes: promised, .. } if promised == bytes => {
+            (Some(_), Body::Whole { bytes: promised, .. }) if promised == bytes => {
                 self.effects.push_back(Effect::Finish { exchange });
             }
-            Body::Whole { .. } => self.owe_close(exchange, leaf, How::Abandoned, bytes, None),
-            Body::Stream => self.owe_close(exchange, leaf, How::Sent, bytes, root),
+            (Some(leaf), Body::Whole { .. }) => {
+                self.owe_close(exchange, leaf, How::Abandoned, bytes, None);
+            }
+            (Some(leaf), Body::Stream) => self.owe_close(exchange, leaf, How::Sent, bytes, root),
+            (None, Body::Whole { bytes: promised, .. }) if promised != bytes => {
+                self.end_late(exchange, How::Abandoned, bytes);
+            }
+            (None, _) => self.end_late(exchange, How::Sent, bytes),
         }
         self.end(exchange, Conclusion::Released { bytes });
     }
@@ -65,14 +78,18 @@ impl Provider {
         let bytes = releasing.bytes.max(bytes);
         let leaf = releasing.leaf;
         let (refusal, how) = releasing.stopping.unwrap_or((Refusal::BrokenOff, How::Abandoned));
-        self.owe_close(exchange, leaf, how, bytes, root);
+        match leaf {
+            Some(leaf) => self.owe_close(exchange, leaf, how, bytes, root),
+            None => self.end_late(exchange, how, bytes),
+        }
         self.end(exchange, Conclusion::Stopped { refusal, bytes });
     }
 
     /// Stops a release whose basis has gone, or about whose basis nothing was heard for too long.
     pub(super) fn check_basis(&mut self, view: &impl View, exchange: ExchangeId) {
-        let fresh = self.feed_is_fresh(view);
+        let (fresh, recent) = (self.feed_is_fresh(view), self.feed_is_recent(view));
         let Some(releasing) = self.releasing(exchange) else { return };
+        let fresh = if releasing.leaf.is_some() { fresh } else { recent };
         if !releasing.basis_holds(view) {
             self.stop(exchange, Refusal::BasisWithdrawn, How::Withdrawn);
         } else if !fresh {
@@ -118,7 +135,11 @@ impl Provider {
     pub(super) fn releasing_due(&self, view: &impl View, releasing: &Releasing) -> Timestamp {
         let stalls = releasing.moved_at.after(self.limits.stall_max);
         let heard_at = view.heard_at().unwrap_or_default();
-        stalls.min(heard_at.after(self.limits.feed_age_max))
+        let age_max = match releasing.leaf {
+            Some(_) => self.limits.feed_age_max,
+            None => self.limits.offline_feed_age_max,
+        };
+        stalls.min(heard_at.after(age_max))
     }
 
     pub(super) fn feed_is_fresh(&self, view: &impl View) -> bool {

@@ -1,6 +1,7 @@
 //! The provider's machine, driven by hand.
 
 mod admitting;
+mod late;
 mod recording;
 mod refusing;
 mod releasing;
@@ -170,6 +171,9 @@ fn name(effect: &Effect) -> String {
         Effect::File { attempt, .. } => format!("file {attempt}"),
         Effect::Count { attempt, .. } => format!("count {attempt}"),
         Effect::Release { attempt, .. } => format!("release {attempt}"),
+        Effect::FileLate { attempt, .. } => format!("file late {attempt}"),
+        Effect::ReleaseLate { attempt, .. } => format!("release late {attempt}"),
+        Effect::EndLate { .. } => "end late".to_owned(),
         Effect::Stop { .. } => "stop".to_owned(),
         Effect::Refuse { .. } => "refuse".to_owned(),
         Effect::Owe { .. } => "owe".to_owned(),

@@ -7,15 +7,17 @@ use tally_log::Hash;
 use crate::encoded::Encoded;
 use crate::entry::{AgreementRef, Flags, Outcome, ProviderHalf};
 use crate::exchange::requester::Trailer;
-use crate::exchange::{Question, RecordedHalf};
+use crate::exchange::{PromisedHalf, Question, RecordedHalf};
 use crate::id::{ExchangeId, LeafIndex, MeshId};
 use crate::opening::{Opening, commitment};
+use crate::purpose::{Class, class_of};
 use crate::refusal::{Refusal, Scope};
 
 /// What of the provider's half is needed until the end.
 #[derive(Debug)]
 pub(super) struct Promised {
-    pub(super) leaf: LeafIndex,
+    /// Where it is; none of a half that is owed.
+    pub(super) leaf: Option<LeafIndex>,
     pub(super) agreement: Option<AgreementRef>,
     pub(super) commitment: Hash,
     /// None for a stream.
@@ -26,10 +28,17 @@ pub(super) struct Promised {
 
 impl Promised {
     pub(super) fn of(receipt: &RecordedHalf) -> Self {
-        let half = receipt.half();
+        Self::new(Some(receipt.leaf()), receipt.half())
+    }
+
+    pub(super) fn owed(promise: &PromisedHalf) -> Self {
+        Self::new(None, promise.half())
+    }
+
+    fn new(leaf: Option<LeafIndex>, half: &ProviderHalf) -> Self {
         let streamed = half.flags.has(Flags::STREAMED);
         Self {
-            leaf: receipt.leaf(),
+            leaf,
             agreement: half.agreement.clone(),
             commitment: half.commitment,
             bytes: (!streamed).then_some(half.bytes),
@@ -52,6 +61,37 @@ pub(super) fn permit(
     if !prompt || !answers(exchange, question, half) {
         return Err(Refusal::AnswerMismatch);
     }
+    opened(mesh_id, exchange, half, opening)
+}
+
+/// A release without the ledger: `allowed` says that the agreement lets it be one, by the own registers.
+pub(super) fn promise(
+    mesh_id: &MeshId,
+    exchange: ExchangeId,
+    question: &Question,
+    promise: &PromisedHalf,
+    opening: &Encoded<Opening>,
+    allowed: bool,
+) -> Result<(), Refusal> {
+    let half = promise.half();
+    let emergency = allowed
+        && half.outcome == Outcome::Permit
+        && half.flags.has(Flags::LATE.with(Flags::BREAK_GLASS))
+        && !half.flags.has(Flags::STREAMED)
+        && class_of(&question.purpose) == Some(Class::Override);
+    if !emergency || !answers(exchange, question, half) {
+        return Err(Refusal::AnswerMismatch);
+    }
+    opened(mesh_id, exchange, half, opening)
+}
+
+/// Whether the opening is what the half commits to.
+fn opened(
+    mesh_id: &MeshId,
+    exchange: ExchangeId,
+    half: &ProviderHalf,
+    opening: &Encoded<Opening>,
+) -> Result<(), Refusal> {
     let opened = opening.value();
     let people = u64::try_from(opened.people.len()).ok();
     let committed = commitment(mesh_id, opening.bytes()) == half.commitment

@@ -28,6 +28,20 @@ pub enum Effect {
         /// What is asked.
         question: Box<Question>,
     },
+    /// Make the promise of the provider's half durable: it is all that there is to show for the answer
+    /// until the half is on the ledger.
+    KeepPromise {
+        /// Which exchange.
+        exchange: ExchangeId,
+    },
+    /// Keep the half until the promised one is on the ledger, and forget the intent, in one transaction.
+    /// Then it goes into the outbox, with the leaf that it answers.
+    OweLate {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// The entry, without the provider's leaf.
+        entry: Draft,
+    },
     /// Let the application have the body up to here.
     HandOn {
         /// Which exchange.

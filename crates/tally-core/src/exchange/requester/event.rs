@@ -3,7 +3,7 @@
 use tally_log::Hash;
 
 use crate::encoded::Encoded;
-use crate::exchange::{Question, RecordedHalf};
+use crate::exchange::{PromisedHalf, Question, RecordedHalf};
 use crate::id::ExchangeId;
 use crate::opening::Opening;
 use crate::refusal::Refusal;
@@ -36,6 +36,26 @@ pub enum Event {
         receipt: Box<RecordedHalf>,
         /// What the half commits to.
         opening: Box<Encoded<Opening>>,
+    },
+    /// The provider releases although the ledger does not answer: its agent's promise verified, its
+    /// opening was read. Whether that is an answer depends on the question and on the agreement.
+    Promised {
+        /// Which exchange.
+        exchange: ExchangeId,
+        /// The promise of the provider's half.
+        promise: Box<PromisedHalf>,
+        /// What the half commits to.
+        opening: Box<Encoded<Opening>>,
+    },
+    /// The promise is durable.
+    PromiseKept {
+        /// Which exchange.
+        exchange: ExchangeId,
+    },
+    /// The store did not take the promise, and never will.
+    PromiseNotKept {
+        /// Which exchange.
+        exchange: ExchangeId,
     },
     /// The provider refuses.
     Refused {

@@ -19,7 +19,7 @@ pub(super) fn half(
     };
     let flags = promised.map_or(Flags::NONE, |it| it.flags.only(Flags::OF_BOTH_HALVES));
     Draft(Entry::RequesterHalf(Box::new(RequesterHalf {
-        provider_leaf: promised.map(|it| it.leaf),
+        provider_leaf: promised.and_then(|it| it.leaf),
         agreement: promised.and_then(|it| it.agreement.clone()),
         outcome,
         bytes_arrived: it.arrived,

@@ -101,6 +101,25 @@ fn half_of(
     Draft(Entry::RequesterHalf(Box::new(half)))
 }
 
+/// What is known of an exchange whose half is promised, if the process died on the way: it broke off.
+#[must_use]
+pub fn broken_off_late(
+    member: &MemberId,
+    exchange: ExchangeId,
+    question: &Question,
+    promised: &ProviderHalf,
+    bytes: u64,
+) -> Draft {
+    let bare = half::bare(member, exchange, question, Outcome::Refuse(Refusal::BrokenOff));
+    Draft(Entry::RequesterHalf(Box::new(crate::entry::RequesterHalf {
+        agreement: promised.agreement.clone(),
+        commitment: Some(promised.commitment),
+        bytes_arrived: bytes,
+        flags: promised.flags.only(Flags::OF_BOTH_HALVES),
+        ..bare
+    })))
+}
+
 fn asked_by(half: &ProviderHalf) -> Question {
     Question {
         provider: half.provider.clone(),

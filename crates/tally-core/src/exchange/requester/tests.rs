@@ -9,6 +9,7 @@ use crate::entry::{
 use crate::id::{LeafIndex, Salt16};
 use crate::opening::{Opening, Salt32, commitment};
 
+mod promised;
 mod recovering;
 
 const ASK: ExchangeId = ExchangeId([7; 16]);
@@ -283,6 +284,10 @@ fn waiting() -> Requester {
 struct Roomy;
 
 impl View for Roomy {
+    fn allows_late(&self, half: &ProviderHalf) -> bool {
+        half.agreement.as_ref().is_some_and(|agreement| agreement.version == 1)
+    }
+
     fn outbox_entries(&self) -> usize {
         0
     }

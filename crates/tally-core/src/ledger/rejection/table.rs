@@ -200,6 +200,9 @@ rejections! {
         "A review goes from open to under-review, and from there to justified or inappropriate, never back."
         "Take it under review first; what is concluded stays so."
     // register writes
+    LateNotAllowed = 52, "late-not-allowed", Caller;
+        "A half is marked late that is no break-glass permit for one person under a share that allows emergency access without the ledger."
+        "Record it when it happens; only an agreement with offline_emergency lets it be recorded later."
     RegisterMoved = 60, "register-moved", Environment;
         "The register has changed since the write was made."
         "Read the register and make the write anew."

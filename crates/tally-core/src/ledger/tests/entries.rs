@@ -23,14 +23,11 @@ fn recorded(world: &mut World, member: &str, entry: Entry) -> Result<(), Rejecti
 #[test]
 fn what_happened_is_recorded_whatever_the_registers_say() {
     let mut world = World::founded();
-    let late = ProviderHalf { flags: Flags::LATE, ..world.permit_half("fhir") };
     let refusal = world.refusal_half(Refusal::PersonLevel);
     let close = world.close(0);
     let count = world.refusal_count(Refusal::NoAgreement);
     let arrived = world.requester_half(Outcome::Permit);
-    for entry in
-        [provider(late), provider(refusal), Entry::Close(close), Entry::RefusalCount(count)]
-    {
+    for entry in [provider(refusal), Entry::Close(close), Entry::RefusalCount(count)] {
         assert_eq!(recorded(&mut world, "RZ9", entry), Ok(()));
     }
     assert_eq!(recorded(&mut world, "LZ9", requester(arrived)), Ok(()));
@@ -156,6 +153,7 @@ fn nothing_sent_has_no_bytes() {
         (How::NothingSent, Err(Rejection::Contradictory)),
         (How::OpeningLost, Err(Rejection::Contradictory)),
         (How::Sent, Ok(())),
+        (How::Late, Ok(())),
         (How::Abandoned, Ok(())),
         (How::Withdrawn, Ok(())),
     ] {

@@ -94,8 +94,10 @@ fn two_steps_in_one_batch_are_judged_one_after_the_other() {
 #[test]
 fn a_member_that_asks_itself_reviews_once() {
     let mut world = World::founded();
+    world.allow_late(true);
     let flags = Flags::BREAK_GLASS.with(Flags::LATE);
-    let half = ProviderHalf { requester: id("RZ9"), flags, ..world.glass_half() };
+    let (requester, user_known) = (id("RZ9"), UserKnown::Verified);
+    let half = ProviderHalf { requester, user_known, flags, ..world.glass_half() };
     let leaf = world.record("RZ9", Entry::ProviderHalf(Box::new(half))).unwrap().first_leaf.0;
     step(&mut world, "RZ9", leaf, UnderReview).unwrap();
     step(&mut world, "RZ9", leaf, Justified).unwrap();
@@ -152,11 +154,13 @@ fn a_provider_whose_accesses_are_never_reviewed_breaks_no_more_glass() {
     assert_eq!(parts.reviews[0].1, waiting("RZ9"));
     world.state.reviews = reviews;
     assert_eq!(world.permit(half), Err(Rejection::ReviewsFull));
-    let late = ProviderHalf { flags: Flags::BREAK_GLASS.with(Flags::LATE), ..world.glass_half() };
-    // What has left already is recorded all the same.
-    world.record("RZ9", Entry::ProviderHalf(Box::new(late))).unwrap();
     let care = care(&mut world);
     world.permit(care).unwrap();
+    world.allow_late(true);
+    let flags = Flags::BREAK_GLASS.with(Flags::LATE);
+    let late = ProviderHalf { flags, user_known: UserKnown::Verified, ..world.glass_half() };
+    // What has left already is recorded all the same.
+    world.record("RZ9", Entry::ProviderHalf(Box::new(late))).unwrap();
 }
 
 #[test]

@@ -377,6 +377,19 @@ impl World {
         self.write("RZ9", write).unwrap();
     }
 
+    /// The agreement's next version lets the glass be broken, and in an emergency without the ledger.
+    pub(crate) fn allow_late(&mut self, allowed: bool) {
+        let (record, _) = self.state.registers.agreement(&id("DSA-1")).unwrap();
+        let mut document = record.document.value().clone();
+        document.version += 1;
+        document.shares[1].purposes = vec![id("BTG"), id("TREAT")];
+        document.shares[1].requesters =
+            ["LZ9", "RZ9"].map(|it| crate::agreement::Party::Member(id(it))).to_vec();
+        document.shares[1].offline_emergency = allowed;
+        let write = self.agreement_write(document, &["LZ9", "RZ9"]);
+        self.write("RZ9", write).unwrap();
+    }
+
     /// A permit that broke the glass.
     pub(crate) fn glass_half(&mut self) -> ProviderHalf {
         let flags = Flags::BREAK_GLASS;
