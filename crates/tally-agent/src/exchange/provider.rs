@@ -6,6 +6,7 @@ mod deciding;
 mod desk;
 mod opt_out;
 mod releasing;
+mod turns;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::source::{Reading, Unread};
 use deciding::Prepared;
 use desk::Desk;
 use releasing::Release;
+pub(super) use turns::Turns;
 
 /// Talks to the task that owns the provider's machine. Cheap to clone.
 #[derive(Clone)]
