@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "the same")]
 #![allow(unused_qualifications, reason = "the same: what they make is qualified")]
 
+mod deciding;
 mod minimising;
 
 use std::hint::black_box;
@@ -54,6 +55,7 @@ mod applying {
 }
 
 use applying::pieces as applying_pieces;
+use deciding::pieces as deciding_pieces;
 use minimising::pieces as minimising_pieces;
 
-main!(library_benchmark_groups = [pieces, applying_pieces, minimising_pieces]);
+main!(library_benchmark_groups = [pieces, applying_pieces, deciding_pieces, minimising_pieces]);

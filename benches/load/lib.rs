@@ -7,8 +7,10 @@
 #![allow(clippy::panic, reason = "the same")]
 
 mod batch;
+mod deciding;
 mod entries;
 mod mesh;
 pub mod work;
 
 pub use batch::{Load, Prepared};
+pub use deciding::{Case, Question, SLICE};

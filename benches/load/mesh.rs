@@ -195,7 +195,11 @@ fn write_registers(state: &mut State, member: &MemberId, number: u64) {
     }
 }
 
-fn write(name: RegisterName, body: RegisterBody, approvals: Vec<Approval>) -> RegisterWrite {
+pub(crate) fn write(
+    name: RegisterName,
+    body: RegisterBody,
+    approvals: Vec<Approval>,
+) -> RegisterWrite {
     RegisterWrite {
         salt: salt(&name.to_string()),
         name,
@@ -207,7 +211,7 @@ fn write(name: RegisterName, body: RegisterBody, approvals: Vec<Approval>) -> Re
     }
 }
 
-fn approval(party: &Party, preimage: &[u8]) -> Approval {
+pub(crate) fn approval(party: &Party, preimage: &[u8]) -> Approval {
     let member = match party {
         Party::Member(member) => member,
         Party::Group(_) => panic!("all parties are members here"),

@@ -1,5 +1,7 @@
 //! The same pieces of work by the clock, on one core.
 
+mod deciding;
+
 use divan::{Bencher, black_box};
 use tally_benches::work::{self, Replica, Trusting};
 use tally_benches::{Load, Prepared};

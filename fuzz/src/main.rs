@@ -5,7 +5,10 @@
 
 mod agreement;
 mod bundle;
+mod consent;
 mod csv;
+mod opt_out;
+mod token;
 
 use std::env;
 use std::sync::LazyLock;
@@ -14,8 +17,14 @@ use libfuzzer_sys::fuzz_target;
 
 type Target = fn(&[u8]);
 
-const TARGETS: &[(&str, Target)] =
-    &[("agreement", agreement::fuzz), ("bundle", bundle::fuzz), ("csv", csv::fuzz)];
+const TARGETS: &[(&str, Target)] = &[
+    ("agreement", agreement::fuzz),
+    ("bundle", bundle::fuzz),
+    ("consent", consent::fuzz),
+    ("csv", csv::fuzz),
+    ("opt-out", opt_out::fuzz),
+    ("token", token::fuzz),
+];
 
 /// The one that the environment names.
 static TARGET: LazyLock<Target> = LazyLock::new(|| {

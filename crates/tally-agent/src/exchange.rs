@@ -132,6 +132,8 @@ struct Shared {
     retention_years: u16,
     opt_out: OptOutSettings,
     outcomes: Arc<dyn Outcomes>,
+    /// Which decision goes on.
+    turns: provider::Turns,
     standing: Standing,
     /// Becomes true when the agent's tasks are to end.
     over: watch::Sender<bool>,
@@ -204,6 +206,7 @@ impl Exchange {
             retention_years: parts.retention_years,
             opt_out: parts.opt_out,
             outcomes: parts.outcomes,
+            turns: provider::Turns::default(),
             standing: Standing::default(),
             over: watch::Sender::new(false),
         });

@@ -8,6 +8,7 @@
 //! data opt-out → consent → the provider's own policy. All reasons are kept; the first decides.
 //! Breaking the glass goes the same way: see `glass`.
 
+mod deciding;
 mod decision;
 mod facts;
 mod glass;
@@ -16,6 +17,7 @@ mod reason;
 mod replica;
 mod whole;
 
+pub use deciding::{Deciding, Progress};
 pub use decision::{Decision, Keep, Permit, Refused, Verdict, Warning};
 pub use facts::{
     AgreementFact, Assurance, Facts, MemberFact, OptOutAnswers, PersonFact, Registers, Snapshot,
@@ -24,15 +26,9 @@ pub use facts::{
 pub use glass::is_reason_enough;
 pub use reason::{About, Reason};
 
-use crate::agreement::condition::Extent;
 use crate::entry::{Action, UserKnown};
 use crate::id::{AgreementId, CheckDigit, MemberId, Purpose, SourceId};
-use crate::purpose::Lineage;
 use crate::record::Item;
-use crate::refusal::Refusal;
-
-use people::Judged;
-use whole::Attempt;
 
 /// What is asked, once the caller's certificate and the headers are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,60 +118,14 @@ impl std::str::FromStr for Relationship {
     }
 }
 
-/// Decides about a request and the records that answer it.
-///
-/// Agreements are tried in order of their ids, or only the one that the request names; the first
-/// that permits any of the records is used. If none does, the refusal is that of the agreement
-/// which came nearest.
+/// Decides about a request and the records that answer it, at one go: see [`Deciding`].
 pub fn decide<R: Registers>(request: &Request, items: &[Item], facts: &Facts<'_, R>) -> Decision {
-    let lineage = Lineage::of(&request.purpose);
-    let identity = whole::check_members(request, facts);
-    let mut nearest: Option<Refused> = None;
-    for attempt in whole::attempts(request, facts) {
-        let refused = match consider(request, &lineage, items, facts, &identity, &attempt) {
-            Decision::Permit(permit) => return Decision::Permit(permit),
-            Decision::Refuse(refused) => refused,
-        };
-        if nearest.as_ref().is_none_or(|known| known.stage() < refused.stage()) {
-            nearest = Some(refused);
+    let mut deciding = Deciding::new(request, items, facts);
+    loop {
+        match deciding.go_on(usize::MAX) {
+            Progress::Decided(decision) => return decision,
+            Progress::More(rest) => deciding = rest,
         }
-    }
-    Decision::Refuse(nearest.unwrap_or_else(|| {
-        let mut reasons = identity;
-        reasons.push(Reason::whole(Refusal::NoAgreement));
-        reasons.extend(whole::check_purpose(&request.purpose));
-        Refused::new(reasons, None)
-    }))
-}
-
-/// What one share of one agreement says.
-fn consider<R: Registers>(
-    request: &Request,
-    lineage: &Lineage,
-    items: &[Item],
-    facts: &Facts<'_, R>,
-    identity: &[Reason],
-    attempt: &Attempt<'_>,
-) -> Decision {
-    let mut reasons = identity.to_vec();
-    reasons.extend(whole::check(request, facts, attempt));
-    if !reasons.is_empty() {
-        return Decision::Refuse(Refused::new(reasons, Some(attempt)));
-    }
-    if glass::breaks_glass(&request.purpose) && !glass::is_about_one_person(items) {
-        return Decision::Refuse(Refused::new(
-            vec![Reason::whole(Refusal::NotOnePerson)],
-            Some(attempt),
-        ));
-    }
-    let judged = Judged::of(request, lineage, items, facts, attempt.share);
-    match judged.into_permit(request, facts, attempt) {
-        // Only now: what a condition says of numbers must not tell of somebody who is withheld.
-        Ok(_) if !whole::holds(Extent::Whole, request, items, facts, attempt) => {
-            Decision::Refuse(Refused::after_people(Refusal::ConditionNotMet, attempt))
-        }
-        Ok(permit) => Decision::Permit(permit),
-        Err(reasons) => Decision::Refuse(Refused::new(reasons, Some(attempt))),
     }
 }
 

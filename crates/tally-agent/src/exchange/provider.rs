@@ -9,6 +9,7 @@ mod late;
 mod opt_out;
 mod owing;
 mod releasing;
+mod turns;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use crate::source::{Reading, Unread};
 use deciding::Prepared;
 use desk::Desk;
 use releasing::Release;
+pub(super) use turns::Turns;
 
 /// Talks to the task that owns the provider's machine. Cheap to clone.
 #[derive(Clone)]

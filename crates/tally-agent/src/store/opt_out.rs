@@ -21,6 +21,8 @@ use super::{Store, StoreError};
 
 /// People that one transaction writes or deletes: others wait for it.
 const SLICE: usize = 2_000;
+/// People who are looked up in one go: whoever asks about one more person meanwhile waits for these.
+const LOOKED_UP: usize = 128;
 /// How far ahead a check's time may lie: the host's clock may have been set back a little.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Checks that a list shows at most.
@@ -155,7 +157,19 @@ impl Store {
         now: Timestamp,
         age_max: Duration,
     ) -> Result<OptOutKnown, StoreError> {
-        self.read(move |desk| known(desk, people, now, age_max)).await
+        let mut found = Found::default();
+        let mut left = people.into_iter();
+        loop {
+            let slice: Vec<_> = left.by_ref().take(LOOKED_UP).collect();
+            let is_last = slice.len() < LOOKED_UP;
+            let more = self.read(move |desk| known(desk, slice, now, age_max)).await?;
+            found.may_be_used.extend(more.may_be_used);
+            found.told.extend(more.told);
+            found.newest = found.newest.or(more.newest);
+            if is_last {
+                return Ok(found.into_known());
+            }
+        }
     }
 
     /// The latest checks, the newest first.
@@ -349,43 +363,61 @@ fn seal(desk: &Desk<'_>, id: i64, (blind, is_named): &(Key, bool)) -> Result<(),
     desk.change(sql, (blind, id, sealed)).map(drop)
 }
 
+/// What usable answers say, as far as people were looked up.
+#[derive(Default)]
+struct Found {
+    may_be_used: BTreeSet<Person>,
+    /// The checks that say so.
+    told: BTreeMap<i64, OptOutCheck>,
+    /// The newest usable one.
+    newest: Option<OptOutCheck>,
+}
+
+impl Found {
+    fn into_known(self) -> OptOutKnown {
+        let mut checks: Vec<_> = self.told.into_values().collect();
+        if checks.is_empty() {
+            checks.extend(self.newest);
+        }
+        OptOutKnown { may_be_used: self.may_be_used, checks: OptOutChecks::new(checks) }
+    }
+}
+
 fn known(
     desk: &Desk<'_>,
     people: Vec<Person>,
     now: Timestamp,
     age_max: Duration,
-) -> Result<OptOutKnown, StoreError> {
+) -> Result<Found, StoreError> {
     // Whatever lies ahead is left out below; it must not push out what does not.
     let sql = format!(
         "SELECT {COLUMNS} FROM opt_out_checks WHERE answered_at IS NOT NULL AND asked_at <= ?1 \
          ORDER BY asked_at DESC, id DESC LIMIT {OPT_OUT_CHECKS_MAX}"
     );
     let rows = desk.list(&sql, [number(now.after(AHEAD_MAX).0)], read_row)?;
+    let mut found = Found::default();
     let mut usable = BTreeMap::new();
-    let mut newest = None;
     for (rank, row) in rows.into_iter().enumerate() {
         let Check { id, row, .. } = row.parsed()?;
         let Some(age) = row.usable_age(now, age_max) else { continue };
-        newest.get_or_insert(id);
+        if usable.is_empty() {
+            found.newest = evidence(&row, age);
+        }
         usable.insert(id, (rank, row, age));
     }
-    let (mut may_be_used, mut told) = (BTreeSet::new(), BTreeSet::new());
-    if !usable.is_empty() {
-        for person in people {
-            let blind = desk.home.secrets.blind(&person);
-            if let Some(id) = told_by(desk, &blind, |id| usable.get(&id).map(|it| it.0))? {
-                told.insert(id);
-                may_be_used.insert(person);
-            }
-        }
+    if usable.is_empty() {
+        return Ok(found);
     }
-    if told.is_empty() {
-        told.extend(newest);
+    for person in people {
+        let blind = desk.home.secrets.blind(&person);
+        let told = told_by(desk, &blind, |id| usable.get(&id).map(|it| it.0))?;
+        let Some((id, (_, row, age))) = told.and_then(|id| Some((id, usable.get(&id)?))) else {
+            continue;
+        };
+        found.told.insert(id, evidence(row, *age).ok_or(WHAT)?);
+        found.may_be_used.insert(person);
     }
-    let checks =
-        told.iter().filter_map(|id| usable.get(id)).map(|(_, row, age)| evidence(row, *age));
-    let checks = checks.collect::<Option<Vec<_>>>().ok_or(WHAT)?;
-    Ok(OptOutKnown { may_be_used, checks: OptOutChecks::new(checks) })
+    Ok(found)
 }
 
 /// The check whose answer lets a person be used: the newest usable one about them, if it names them.

@@ -1,4 +1,4 @@
-//! What the store knows of people, of one moment: directives, consent register, keys.
+//! What the store knows of people: directives, consent register, keys.
 //!
 //! Invariant: a person's consent register is drawn once and stays; their key is durable before it
 //! makes a tag.
@@ -17,9 +17,11 @@ use super::{Store, StoreError, consents};
 
 /// People of one question at most: as many as an opening may have.
 const PEOPLE_MAX: usize = 65_536;
+/// People who are looked up in one go: whoever asks for one more person meanwhile waits for these.
+const SLICE: usize = 128;
 
-/// What a decision needs to know of people, all of it of one moment.
-#[derive(Clone, PartialEq, Eq)]
+/// What a decision needs to know of people.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct People {
     /// What is known of each. Everybody counts as opted out: who has an answer of the opt-out service,
     /// from [`Store::opt_out`], says otherwise here.
@@ -27,7 +29,8 @@ pub struct People {
     /// The key of each for the retention year, durable.
     pub tag_keys: BTreeMap<Person, TagKey>,
     /// The versions that the custodian's consent registers are to reach, by their numbers. A ledger
-    /// with a higher one knows of directives that this store does not.
+    /// with a higher one knows of directives that this store does not. Of the moment of the first
+    /// look, so that each person's directives are of this moment or later.
     pub consent_versions: BTreeMap<u8, u64>,
 }
 
@@ -47,8 +50,9 @@ impl From<Person> for KnownAs {
 }
 
 impl Store {
-    /// What is known of these people. Draws the register of those who were never seen, and the keys
-    /// that are missing for the year.
+    /// What is known of these people: of each of one moment, of many in several looks, between which
+    /// others have theirs. Draws the register of those who were never seen, and the keys that are
+    /// missing for the year.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] for more than 65,536 people; otherwise the store can't be read, or
@@ -62,6 +66,21 @@ impl Store {
             return Err(StoreError::TooLarge { what: "a question", limit: PEOPLE_MAX });
         }
         let people: Vec<KnownAs> = people.into_iter().map(Into::into).collect();
+        let mut found =
+            self.some_people(people.iter().take(SLICE).cloned().collect(), retention_year).await?;
+        for slice in people.get(SLICE..).unwrap_or_default().chunks(SLICE) {
+            let more = self.some_people(slice.to_vec(), retention_year).await?;
+            found.facts.extend(more.facts);
+            found.tag_keys.extend(more.tag_keys);
+        }
+        Ok(found)
+    }
+
+    async fn some_people(
+        &self,
+        people: Vec<KnownAs>,
+        retention_year: u16,
+    ) -> Result<People, StoreError> {
         let asked = people.clone();
         // Those who were seen before need no transaction, and no fsync.
         let known = self.read(move |desk| look(desk, &asked, retention_year, false)).await?;

@@ -2,6 +2,8 @@
 
 mod provisions;
 
+pub(crate) use provisions::any_consent;
+
 use super::*;
 use crate::policy::samples::item;
 use crate::time::Date;

@@ -12,21 +12,33 @@ use crate::agreement::{CommonLaw, DataKind, Share};
 use crate::consent::{Answer, Asked};
 use crate::entry::{Environment, OptOut};
 use crate::id::{CheckDigit, MemberId, NhsNumber};
-use crate::purpose::{Class, Lineage, class_of};
+use crate::purpose::{Class, Lineage};
 use crate::record::{Confidentiality, Item, Person};
 use crate::refusal::{Refusal, Scope};
 use crate::register::{CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
 
-/// What became of each item and each person.
+/// What became of each item and each person, as far as they were judged.
 pub(super) struct Judged<'a> {
     items: &'a [Item],
     breaks_glass: bool,
     /// What breaking the glass has lifted of the request as a whole.
     lifted: Vec<Refusal>,
+    /// Of the items that were judged to their end, in their order.
     judgements: Vec<Judgement>,
     reasons: Vec<Reason>,
     /// Each person once, however many items are about them.
     people: BTreeMap<&'a Person, PersonJudgement>,
+    /// How far the next item is.
+    next: Next,
+}
+
+/// How far an item is that was not judged to its end.
+#[derive(Default)]
+struct Next {
+    /// People of it that were judged.
+    people: usize,
+    /// Reasons that are about the items before it.
+    reasons_before: usize,
 }
 
 struct PersonJudgement {
@@ -42,76 +54,113 @@ struct PersonJudgement {
 }
 
 impl<'a> Judged<'a> {
-    pub(super) fn of<R: Registers>(
-        request: &Request,
-        lineage: &Lineage,
-        items: &'a [Item],
-        facts: &Facts<'_, R>,
-        share: &Share,
-    ) -> Self {
-        let before = facts.registers.before(&request.requester);
-        let class = class_of(&request.purpose);
-        let gate = Gate { request, before: &before, lineage, facts, share, class };
-        let mut judged = Self {
+    /// Nothing is judged yet.
+    pub(super) fn nothing<R: Registers>(gate: &Gate<'_, '_, R>, items: &'a [Item]) -> Self {
+        Self {
             items,
-            breaks_glass: glass::breaks_glass(&request.purpose),
+            breaks_glass: glass::breaks_glass(&gate.request.purpose),
             lifted: gate.lifted_of_request(),
             judgements: Vec::with_capacity(items.len()),
             reasons: Vec::new(),
             people: BTreeMap::new(),
-        };
-        for (place, item) in items.iter().enumerate() {
-            let judgement = judged.judge(&gate, place, item);
-            judged.judgements.push(judgement);
+            next: Next::default(),
         }
-        judged
     }
 
-    /// An item is kept if its type is released and each of its people is permitted.
-    fn judge<R: Registers>(
+    /// Goes on for at most so many people, each counted with each item about them, and an item about
+    /// nobody as one. Whether all is judged.
+    pub(super) fn go_on<R: Registers>(
         &mut self,
         gate: &Gate<'_, '_, R>,
-        place: usize,
+        people_max: usize,
+    ) -> bool {
+        let mut left = people_max.max(1);
+        let items = self.items;
+        while let Some(item) = items.get(self.judgements.len()) {
+            if left == 0 {
+                return false;
+            }
+            left = left.saturating_sub(self.judge_some(gate, item, left));
+        }
+        true
+    }
+
+    /// How many people all items are about, once all is judged.
+    pub(super) fn people(&self) -> usize {
+        self.people.len()
+    }
+
+    /// An item is kept if its type is released and each of its people is permitted. Says what it
+    /// took.
+    fn judge_some<R: Registers>(
+        &mut self,
+        gate: &Gate<'_, '_, R>,
         item: &'a Item,
-    ) -> Judgement {
-        let before = self.reasons.len();
-        let kept = place_of(gate.share, &item.kind);
-        if kept.is_none() {
-            let about = About::Item(place);
+        people_max: usize,
+    ) -> usize {
+        let (place, first) = (self.judgements.len(), self.next.people);
+        if first == 0 {
+            self.next.reasons_before = self.reasons.len();
+            self.check_item(gate, place, item);
+        }
+        let mut judged = 0;
+        for (index, person) in item.people.iter().enumerate().skip(first).take(people_max) {
+            self.judge_person(gate, item, person, About::Person { item: place, person: index });
+            judged += 1;
+        }
+        self.next.people += judged;
+        if self.next.people == item.people.len() {
+            let judgement = self.conclude(gate, item);
+            self.judgements.push(judgement);
+            self.next.people = 0;
+        }
+        judged.max(1)
+    }
+
+    fn check_item<R: Registers>(&mut self, gate: &Gate<'_, '_, R>, place: usize, item: &Item) {
+        let about = About::Item(place);
+        if place_of(gate.share, &item.kind).is_none() {
             self.reasons.push(Reason { refusal: Refusal::TypeNotInAgreement, about });
         }
         if gate.share.data == DataKind::None && !item.people.is_empty() {
             // The agreement says that nobody is in this data, so no legal test was made for them.
-            let about = About::Item(place);
             self.reasons.push(Reason { refusal: Refusal::Article6Missing, about });
         }
-        let fit = Fit::of(item, gate.share);
-        if fit == Fit::TooConfidential {
-            let about = About::Item(place);
+        if Fit::of(item, gate.share) == Fit::TooConfidential {
             self.reasons.push(Reason { refusal: Refusal::LabelNotReleased, about });
         }
-        for (index, person) in item.people.iter().enumerate() {
-            let known = self.people.entry(person).or_insert_with(|| gate.judge(person, item));
-            let about = About::Person { item: place, person: index };
-            let each = known.asks_each.then(|| gate.check_record(person, item)).flatten();
-            let lifted = each.filter(|it| gate.lifts(*it));
-            if let Some(lifted) = lifted.filter(|it| !known.lifted.contains(it)) {
-                known.lifted.push(lifted);
-            }
-            let standing = each.filter(|it| !gate.lifts(*it));
-            let refusals = known.refusals.iter().copied().chain(standing);
-            self.reasons.extend(refusals.map(|refusal| Reason { refusal, about }));
+    }
+
+    fn judge_person<R: Registers>(
+        &mut self,
+        gate: &Gate<'_, '_, R>,
+        item: &Item,
+        person: &'a Person,
+        about: About,
+    ) {
+        let known = self.people.entry(person).or_insert_with(|| gate.judge(person, item));
+        let each = known.asks_each.then(|| gate.check_record(person, item)).flatten();
+        let lifted = each.filter(|it| gate.lifts(*it));
+        if let Some(lifted) = lifted.filter(|it| !known.lifted.contains(it)) {
+            known.lifted.push(lifted);
         }
-        let own = self.reasons.get(before..).unwrap_or_default();
+        let standing = each.filter(|it| !gate.lifts(*it));
+        let refusals = known.refusals.iter().copied().chain(standing);
+        self.reasons.extend(refusals.map(|refusal| Reason { refusal, about }));
+    }
+
+    /// What becomes of an item whose people were all judged.
+    fn conclude<R: Registers>(&mut self, gate: &Gate<'_, '_, R>, item: &Item) -> Judgement {
+        let own = self.reasons.get(self.next.reasons_before..).unwrap_or_default();
         let first = own.iter().map(|reason| reason.refusal).min_by_key(|refusal| stage(*refusal));
-        match (first, kept) {
+        match (first, place_of(gate.share, &item.kind)) {
             (None, Some(list)) => {
                 for person in &item.people {
                     if let Some(known) = self.people.get_mut(person) {
                         known.released = true;
                     }
                 }
-                if fit == Fit::Unlocated {
+                if Fit::of(item, gate.share) == Fit::Unlocated {
                     Judgement::KeepUnlocated(list)
                 } else {
                     Judgement::Keep(list)
@@ -251,14 +300,14 @@ fn first_consent_register<R: Registers>(
 }
 
 /// What every person of one attempt is judged by.
-struct Gate<'g, 'f, R> {
-    request: &'g Request,
+pub(super) struct Gate<'g, 'f, R> {
+    pub(super) request: &'g Request,
     /// In whose place the requester came.
-    before: &'g [MemberId],
-    lineage: &'g Lineage,
-    facts: &'g Facts<'f, R>,
-    share: &'g Share,
-    class: Option<Class>,
+    pub(super) before: &'g [MemberId],
+    pub(super) lineage: &'g Lineage,
+    pub(super) facts: &'g Facts<'f, R>,
+    pub(super) share: &'g Share,
+    pub(super) class: Option<Class>,
 }
 
 impl<R: Registers> Gate<'_, '_, R> {

@@ -1,14 +1,16 @@
 //! What must hold for any agreement, any directives, any items.
 
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::samples::{PEOPLE, Scenario, confidentiality_label, fresh, item, scenario};
 use super::*;
-use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, LIFTABLE, Share};
-use crate::consent::tests::{any_directive, is_denial};
+use crate::agreement::{AllowList, CommonLaw, DataKind, Elements, LIFTABLE};
+use crate::consent::tests::{any_consent, any_directive, is_denial};
 use crate::consent::{Actors, Directive, Directives, Effect, Simple};
 use crate::entry::Environment;
 use crate::record::Confidentiality;
+use crate::refusal::Refusal;
 use crate::time::{Date, Timestamp};
 
 const KINDS: [&str; 3] = ["Condition", "Observation", "Patient"];
@@ -43,7 +45,7 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
     let asked = prop::sample::select(PURPOSES.to_vec());
     let data = prop::sample::select(vec![DataKind::None, DataKind::Personal, DataKind::Special]);
     let share = (basis, purposes, asked, data, any_fields(), any::<bool>());
-    let people = prop::collection::vec(prop::collection::vec(any_directive(), 0..4), 3);
+    let people = prop::collection::vec(prop::collection::vec(any_word(), 0..4), 3);
     let items = prop::collection::vec(any_item(), 0..5);
     let flags = (any::<[bool; 4]>(), 1..13_u8, prop::bool::weighted(0.9));
     let overrides = prop::sample::subsequence(LIFTABLE.to_vec(), 0..=LIFTABLE.len());
@@ -75,6 +77,15 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
         built.opt_out = if flags[3] { fresh() } else { OptOutAnswers::Unavailable };
         built
     })
+}
+
+/// What somebody may have said: a word, or a Consent.
+fn any_word() -> impl Strategy<Value = Directive> {
+    prop_oneof![3 => any_directive(), 1 => any_consent()]
+}
+
+fn any_denial() -> impl Strategy<Value = Directive> {
+    any_word().prop_filter("a denial", is_denial)
 }
 
 fn any_fields() -> impl Strategy<Value = AllowList> {
@@ -136,10 +147,15 @@ fn is_within(less: &Goes, more: &Goes) -> bool {
     }
 }
 
-/// One way to make an agreement narrower.
-fn narrow(share: &mut Share, how: u8, condition: &str) {
+/// Ways to make an agreement narrower.
+const NARROWER: u8 = 13;
+
+/// One of them. What is one of several goes at a place that is drawn.
+fn narrow(agreement: &mut SnapshotAgreement, how: u8, place: Index, condition: &str) {
+    let document = &mut agreement.document;
+    let share = &mut document.shares[0];
     match how {
-        0 => drop(share.purposes.pop()),
+        0 => without(&mut share.purposes, place),
         1 => share.user_known = UserKnown::Verified,
         2 => share.relationship_required = true,
         3 if share.condition.is_empty() => share.condition = condition.into(),
@@ -147,24 +163,37 @@ fn narrow(share: &mut Share, how: u8, condition: &str) {
             let both = format!("({}) && ({condition})", share.condition.text());
             share.condition = both.as_str().into();
         }
-        4 => share.requesters.clear(),
+        4 => without(&mut share.requesters, place),
         5 => share.basis.common_law = None,
         6 => share.confidential = true,
-        7 => drop(share.overrides.pop()),
+        7 => without(&mut share.overrides, place),
         8 => share.confidentiality = Confidentiality::Low,
+        9 => without(&mut document.parties, place),
+        10 => without(&mut agreement.signed_by, place),
+        11 => agreement.suspended_by = vec!["RZ9".parse().unwrap()],
         _ => match &mut share.fields {
             // Of data about people it releases nothing, so that any column would be more.
             AllowList::Everything if share.data != DataKind::None => {}
             AllowList::Everything => share.fields = AllowList::Columns(vec!["code".to_owned()]),
-            AllowList::Columns(columns) => drop(columns.pop()),
-            AllowList::Elements(types) => match types.last_mut() {
-                Some((_, Elements::These(these))) if !these.is_empty() => drop(these.pop()),
-                Some((_, all @ Elements::All)) => {
-                    *all = Elements::These(vec!["code".to_owned(), "name".to_owned()]);
+            AllowList::Columns(columns) => without(columns, place),
+            AllowList::Elements(types) if types.is_empty() => {}
+            AllowList::Elements(types) => {
+                let kind = place.index(types.len());
+                match &mut types[kind].1 {
+                    Elements::These(these) if !these.is_empty() => without(these, place),
+                    all @ Elements::All => {
+                        *all = Elements::These(vec!["code".to_owned(), "name".to_owned()]);
+                    }
+                    Elements::These(_) => drop(types.remove(kind)),
                 }
-                _ => drop(types.pop()),
-            },
+            }
         },
+    }
+}
+
+fn without<T>(list: &mut Vec<T>, place: Index) {
+    if !list.is_empty() {
+        list.remove(place.index(list.len()));
     }
 }
 
@@ -192,7 +221,7 @@ proptest! {
     #[test]
     fn another_denial_never_releases_more(
         mut scenario in any_scenario(),
-        denial in any_directive().prop_filter("a denial", is_denial),
+        denial in any_denial(),
         place in 0..3_usize,
     ) {
         let items = scenario.items.len();
@@ -227,7 +256,8 @@ proptest! {
     #[test]
     fn a_narrower_agreement_never_releases_more(
         mut scenario in any_scenario(),
-        how in 0..10_u8,
+        how in 0..NARROWER,
+        place in any::<Index>(),
         breaks in any::<bool>(),
         condition in prop::sample::select(CONDITIONS.to_vec()),
     ) {
@@ -236,15 +266,15 @@ proptest! {
         }
         let items = scenario.items.len();
         let before = goes(&scenario.decide(), items);
-        narrow(scenario.share(), how, condition);
+        narrow(scenario.agreement(), how, place, condition);
         let after = goes(&scenario.decide(), items);
         prop_assert!(after.iter().zip(&before).all(|(after, before)| is_within(after, before)));
     }
 
     #[test]
     fn another_denial_never_opens_what_breaking_the_glass_did_not(
-        directives in prop::collection::vec(any_directive(), 0..3),
-        denial in any_directive().prop_filter("a denial", is_denial),
+        directives in prop::collection::vec(any_word(), 0..3),
+        denial in any_denial(),
         overrides in prop::sample::subsequence(LIFTABLE.to_vec(), 0..=LIFTABLE.len()),
     ) {
         let mut scenario = scenario();
@@ -283,6 +313,29 @@ proptest! {
         for reason in whole {
             prop_assert!(LIFTABLE.contains(&reason.refusal), "{}", reason.refusal);
         }
+    }
+
+    #[test]
+    fn a_decision_in_slices_is_the_same_decision(
+        scenario in any_scenario(),
+        people_max in 1..4_usize,
+    ) {
+        let facts = Facts {
+            environment: scenario.environment,
+            today: scenario.today,
+            hour: scenario.hour,
+            opt_out: scenario.opt_out.clone(),
+            registers: &scenario.registers,
+            people: &scenario.people,
+        };
+        let mut deciding = Deciding::new(&scenario.request, &scenario.items, &facts);
+        let decision = loop {
+            match deciding.go_on(people_max) {
+                Progress::More(rest) => deciding = rest,
+                Progress::Decided(decision) => break decision,
+            }
+        };
+        prop_assert_eq!(decision, scenario.decide());
     }
 
     #[test]

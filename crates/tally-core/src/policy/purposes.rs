@@ -7,6 +7,7 @@ use crate::consent::Effect;
 use crate::entry::Environment;
 use crate::id::PurposeSystem;
 use crate::purpose::{Class, rows};
+use crate::refusal::Refusal;
 
 /// An agreement about this purpose that both have signed, on a basis that carries everything lawful,
 /// and a person who has said yes to it.

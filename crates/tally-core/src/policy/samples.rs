@@ -7,6 +7,7 @@ use crate::agreement::*;
 use crate::consent::{Actors, Directives, Effect, Simple};
 use crate::entry::{Environment, OptOutCheck, OptOutChecks};
 use crate::record::{Confidentiality, Facets, Label, Person};
+use crate::refusal::Refusal;
 use crate::register::MemberStatus;
 use crate::time::{Date, Timestamp};
 

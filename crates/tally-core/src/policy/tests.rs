@@ -12,6 +12,7 @@ use crate::agreement::{AllowList, Article6, CommonLaw, DataKind, Elements, Party
 use crate::consent::{Directives, Effect, Ruling};
 use crate::entry::Environment;
 use crate::record::Confidentiality;
+use crate::refusal::Refusal;
 use crate::register::MemberStatus;
 use crate::time::Date;
 

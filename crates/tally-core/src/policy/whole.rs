@@ -1,7 +1,5 @@
 //! The gates that are about the request as a whole: members, agreement, user.
 
-use std::collections::BTreeSet;
-
 use super::facts::{AgreementFact, Assurance, Facts, OptOutAnswers, Registers};
 use super::glass;
 use super::reason::Reason;
@@ -11,7 +9,6 @@ use crate::agreement::{AllowList, DataKind, Party, Share, Standing, user_known_w
 use crate::entry::Environment;
 use crate::id::{MemberId, Purpose};
 use crate::purpose::{Class, class_of, covers, is_emergency, needs_reason};
-use crate::record::Item;
 use crate::refusal::Refusal;
 use crate::register::{MemberStatus, RegisterName, RegisterRef};
 
@@ -129,7 +126,7 @@ pub(super) fn check<R: Registers>(
         Standing::Ended => refusals.push(Refusal::AgreementEnded),
         Standing::InForce | Standing::PastReview => {}
     }
-    if !holds(Extent::BeforeRecords, request, &[], facts, attempt) {
+    if !holds(Extent::BeforeRecords, request, Found::default(), facts, attempt) {
         refusals.push(Refusal::ConditionNotMet);
     }
     check_user(request, facts.environment, share, &mut refusals);
@@ -139,6 +136,13 @@ pub(super) fn check<R: Registers>(
     refusals.into_iter().map(Reason::whole).collect()
 }
 
+/// What was found, whatever of it is withheld.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    pub(super) records: usize,
+    pub(super) people: usize,
+}
+
 /// Whether the share's condition is met, as far as it is asked for.
 ///
 /// What it asks rests on the request and on what was found, never on what is withheld: otherwise
@@ -146,7 +150,7 @@ pub(super) fn check<R: Registers>(
 pub(super) fn holds<R: Registers>(
     extent: Extent,
     request: &Request,
-    items: &[Item],
+    found: Found,
     facts: &Facts<'_, R>,
     attempt: &Attempt<'_>,
 ) -> bool {
@@ -155,15 +159,14 @@ pub(super) fn holds<R: Registers>(
     if condition.is_empty() || (extent == Extent::Whole && !condition.counts()) {
         return true;
     }
-    let people = || items.iter().flat_map(|item| &item.people).collect::<BTreeSet<_>>().len();
     condition.holds(
         extent,
         &Circumstances {
             date: facts.today,
             hour: facts.hour,
             emergency: is_emergency(&request.purpose),
-            records: items.len(),
-            people: if condition.counts() { people() } else { 0 },
+            records: found.records,
+            people: found.people,
             provider: request.provider.as_str(),
             requester: request.requester.as_str(),
             source: request.source.as_str(),

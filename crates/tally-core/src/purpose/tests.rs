@@ -104,6 +104,50 @@ fn implied_consent_carries_direct_care_only() {
     assert!(!Class::Forbidden.allows(CommonLaw::Statute));
 }
 
+/// Codes, their class, whether the national data opt-out is asked, and the bases at common law that carry
+/// it beside explicit consent, a statute and a court's order, which carry everything lawful.
+const BY_LAW: &[(&str, Class, bool, &[CommonLaw])] = {
+    use CommonLaw::{CopiRegulation3, ImpliedConsent, PublicInterest, Section251, VitalInterests};
+    &[
+        ("TREAT COC ETREAT ERTREAT", Class::DirectCare, false, &[ImpliedConsent, VitalInterests]),
+        ("BTG", Class::Override, false, &[PublicInterest, VitalInterests]),
+        (
+            "POPHLTH HOPERAT CAREMGT HQUALIMP HOUTCOMS PERFMSR HPRGRP",
+            Class::Planning,
+            true,
+            &[Section251],
+        ),
+        ("HRESCH CLINTRCH BIORCH DSRCH TRANSRCH", Class::Research, true, &[Section251]),
+        ("PUBHLTH DISASTER THREAT", Class::PublicHealth, false, &[CopiRegulation3]),
+        ("HLEGAL GOV", Class::RequiredByLaw, false, &[]),
+        ("HPAYMT", Class::Payment, true, &[Section251]),
+        ("PATRQT FAMRQT PWATRNY", Class::SubjectAccess, false, &[]),
+        ("HTEST TRAIN", Class::Test, false, &[]),
+    ]
+};
+
+#[test]
+fn each_purpose_has_the_opt_out_and_the_bases_of_its_class() {
+    use CommonLaw::{
+        CopiRegulation3, CourtOrder, ExplicitConsent, ImpliedConsent, PublicInterest, Section251,
+        Statute, VitalInterests,
+    };
+    let particular = [CopiRegulation3, ImpliedConsent, PublicInterest, Section251, VitalInterests];
+    for (codes, class, asks_opt_out, bases) in BY_LAW {
+        for code in codes.split(' ') {
+            assert_eq!(class_of(&purpose(code)), Some(*class), "{code}");
+        }
+        assert_eq!(class.asks_opt_out(), *asks_opt_out, "{codes}");
+        for basis in particular {
+            assert_eq!(class.allows(basis), bases.contains(&basis), "{codes}: {basis:?}");
+        }
+        assert!([ExplicitConsent, Statute, CourtOrder].into_iter().all(|it| class.allows(it)));
+    }
+    assert_eq!(class_of(&purpose("HMARKT")), Some(Class::Forbidden));
+    let all = [ExplicitConsent, Statute, CourtOrder].into_iter().chain(particular);
+    assert!(all.into_iter().all(|basis| !Class::Forbidden.allows(basis)));
+}
+
 /// HL7's own file, where the machine has it: the same codes under the same parents.
 #[test]
 fn the_table_is_the_tree_of_hl7() {

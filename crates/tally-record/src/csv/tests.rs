@@ -151,6 +151,36 @@ proptest! {
     }
 
     #[test]
+    fn what_is_released_of_a_table_is_what_its_listed_columns_hold(
+        rows in prop::collection::vec(prop::collection::vec("[a,\"\r\n é]{0,4}", 4), 0..6),
+        listed in prop::sample::subsequence(vec!["h1", "h2", "h3", "h4", "gone"], 1..=5),
+        less in any::<prop::sample::Index>(),
+    ) {
+        let header = ["h1", "h2", "h3", "h4"];
+        let mut text = header.join(",") + "\n";
+        for row in &rows {
+            let cells = row.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\"")));
+            text.push_str(&format!("{}\n", cells.collect::<Vec<_>>().join(",")));
+        }
+        let mut fewer = listed.clone();
+        fewer.remove(less.index(listed.len()));
+        for listed in [listed, fewer] {
+            let places = (0..4).filter(|place| listed.contains(&header[*place]));
+            let places: Vec<usize> = places.collect();
+            let Ok(written) = project(&text, &listed, None) else {
+                prop_assert!(places.is_empty());
+                continue;
+            };
+            let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(written.as_bytes());
+            let left = reader.records().map(|record| record.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
+            let names = header.map(str::to_owned).to_vec();
+            let expected = std::iter::once(&names).chain(&rows);
+            let expected = expected.map(|row| places.iter().map(|place| row[*place].clone()).collect());
+            prop_assert_eq!(left.collect::<Vec<_>>(), expected.collect::<Vec<Vec<String>>>());
+        }
+    }
+
+    #[test]
     fn pieces_make_no_difference(text in prop::collection::vec(prop::sample::select(b"a,\"\r\n".to_vec()), 0..30), piece in 1..7_usize) {
         prop_assert_eq!(read(&text, piece), read(&text, 1_000));
     }

@@ -12,9 +12,11 @@ use tally_core::exchange::Question;
 use tally_core::exchange::provider::{Body, Decision, Permitted, Refused};
 use tally_core::id::{BadId, ExchangeId};
 use tally_core::opening::{Opened, Opening, Salt32, TagKey, commitment, digest};
-use tally_core::policy::{self, Facts, OptOutAnswers, Permit, PersonFact, Warning};
+use tally_core::policy::{
+    self, Deciding, Facts, OptOutAnswers, Permit, PersonFact, Progress, Registers, Warning,
+};
 use tally_core::purpose::{Class, class_of, is_known};
-use tally_core::record::Person;
+use tally_core::record::{Item, Person};
 use tally_core::refusal::Refusal;
 use tally_core::time::Timestamp;
 use tally_log::Hash;
@@ -24,6 +26,7 @@ use tally_wire::message::agent::{Description, Request};
 use super::Decided;
 use super::opt_out;
 use super::releasing::Outgoing;
+use super::turns::SLICE;
 use crate::clock::wall;
 use crate::exchange::Shared;
 use crate::random;
@@ -122,6 +125,7 @@ impl Case {
         (now, opt_out): (Timestamp, OptOutAnswers),
         episode: Option<Episode>,
     ) -> Decided {
+        let _few = is_about_few(people).then(|| shared.turns.few());
         let facts = Facts {
             environment: shared.environment,
             today: now.london_date(),
@@ -136,7 +140,7 @@ impl Case {
         let Some(request) = self.policy_request(shared).ok().filter(|_| known) else {
             return undecided(self.exchange, Refusal::BadQuery);
         };
-        match self.reading.decide(|items| policy::decide(&request, items, &facts)) {
+        match self.reading.decide(|items| Self::policy(shared, &request, items, &facts)) {
             policy::Decision::Permit(permit) => {
                 for warning in permit.warnings() {
                     let Warning::PastReview(review) = warning;
@@ -151,6 +155,24 @@ impl Case {
                     Err(unable) => undecided(self.exchange, unable),
                 }
             }
+        }
+    }
+
+    /// Those about few people first, those about many a slice at a time.
+    fn policy<R: Registers>(
+        shared: &Shared,
+        request: &policy::Request,
+        items: &[Item],
+        facts: &Facts<'_, R>,
+    ) -> policy::Decision {
+        let mut deciding = Deciding::new(request, items, facts);
+        loop {
+            let slice = (!is_about_few(facts.people)).then(|| shared.turns.slice());
+            match deciding.go_on(SLICE) {
+                Progress::Decided(decision) => return decision,
+                Progress::More(rest) => deciding = rest,
+            }
+            drop(slice);
         }
     }
 
@@ -256,6 +278,10 @@ impl Case {
             check_digit: self.source.check_digit(),
         })
     }
+}
+
+fn is_about_few(people: &BTreeMap<Person, PersonFact>) -> bool {
+    people.len() <= SLICE
 }
 
 fn refusing(refused: Refused) -> Decided {

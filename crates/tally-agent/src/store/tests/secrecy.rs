@@ -104,3 +104,17 @@ async fn a_persons_key_stays_and_is_theirs_alone() {
     let later = store_in(&killed).people(both, YEAR).await.unwrap();
     assert_eq!(later.tag_keys, first.tag_keys);
 }
+
+#[tokio::test]
+async fn of_many_people_each_look_is_one_of_a_few() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let many: Vec<_> = (0..300).map(|number| person(&format!("9{number:09}"))).collect();
+    let commits = store.commits();
+    let first = store.people(many.clone(), YEAR).await.unwrap();
+    assert_eq!(store.commits() - commits, 3, "as others may write between");
+    assert_eq!((first.facts.len(), first.tag_keys.len()), (300, 300));
+    assert_eq!(store.people(many, YEAR).await.unwrap(), first);
+    let nobody = store.people(Vec::<Person>::new(), YEAR).await.unwrap();
+    assert_eq!(nobody.consent_versions, first.consent_versions);
+}

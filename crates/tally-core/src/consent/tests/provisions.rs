@@ -316,6 +316,11 @@ pub(super) fn any_provision() -> impl Strategy<Value = Provision> {
     })
 }
 
+/// An imported Consent.
+pub(crate) fn any_consent() -> impl Strategy<Value = Directive> {
+    any_provision().prop_map(directive_of)
+}
+
 /// A record about which some things are known.
 fn any_item() -> impl Strategy<Value = Item> {
     let kind = prop::sample::select(vec!["Observation", "Patient", "row"]);

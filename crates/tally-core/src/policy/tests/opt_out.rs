@@ -5,6 +5,7 @@ use super::super::*;
 use crate::agreement::{CommonLaw, DataKind};
 use crate::consent::Effect;
 use crate::entry::{OptOut, OptOutExemption};
+use crate::refusal::Refusal;
 
 /// Two people who have nothing against it, asked about for a purpose on a basis.
 fn asked(purpose: &str, basis: CommonLaw, change: impl FnOnce(&mut Scenario)) -> Scenario {

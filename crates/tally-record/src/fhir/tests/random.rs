@@ -1,9 +1,11 @@
 //! Random resources, random allow-lists: what is released is a subset.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::naive::check;
+use super::naive::{check, facts, is_mark};
 use super::*;
 use crate::fhir::structure::{Kind, Shape, shape};
 use crate::fhir::{Fate, Links};
@@ -192,7 +194,59 @@ fn check_required(before: &Value, after: &Value, shape: &'static Shape) -> Resul
     Ok(())
 }
 
+/// What leaves of a record under a list, fact by fact; none if it is withheld.
+fn leaves(
+    before: &Value,
+    elements: &Elements,
+    types: &[(String, Elements)],
+) -> Option<BTreeSet<String>> {
+    let (text, source) = (before.to_string(), Source::new());
+    let described = source.describe(&text).ok()?;
+    let body = described.minimise(&[keep(elements, types)], &Links::default()).body?;
+    let after = serde_json::from_slice(&body).unwrap();
+    Some(facts(&after).into_iter().filter(|fact| !is_mark(fact)).collect())
+}
+
 proptest! {
+    /// A record that is withheld for the sake of a modifier may leave once nothing is listed of what
+    /// the modifier is about: then it does not change the meaning of what leaves.
+    #[test]
+    fn a_shorter_list_never_releases_more_of_a_record(
+        before in any_resource(false),
+        elements in any_elements(),
+        place in any::<prop::sample::Index>(),
+    ) {
+        let Some(wide) = leaves(&before, &elements, &[]) else { return Ok(()) };
+        let fewer = match &elements {
+            Elements::All => NAMES.map(str::to_owned).to_vec(),
+            Elements::These(these) if these.is_empty() => return Ok(()),
+            Elements::These(these) => {
+                let mut fewer = these.clone();
+                fewer.remove(place.index(these.len()));
+                fewer
+            }
+        };
+        let narrow = leaves(&before, &Elements::These(fewer), &[]).unwrap_or_default();
+        prop_assert!(narrow.is_subset(&wide), "{:?}", narrow.difference(&wide));
+    }
+
+    #[test]
+    fn a_type_less_never_releases_more_of_what_is_contained(
+        before in any_resource(true),
+        elements in any_elements(),
+        mut types in any_types(),
+        place in any::<prop::sample::Index>(),
+    ) {
+        types.retain(|(kind, _)| kind != before["resourceType"].as_str().unwrap());
+        let Some(wide) = leaves(&before, &elements, &types) else { return Ok(()) };
+        if types.is_empty() {
+            return Ok(());
+        }
+        types.remove(place.index(types.len()));
+        let narrow = leaves(&before, &elements, &types).unwrap_or_default();
+        prop_assert!(narrow.is_subset(&wide), "{:?}", narrow.difference(&wide));
+    }
+
     #[test]
     fn what_is_released_is_listed_and_was_there(before in any_resource(true), elements in any_elements(), mut types in any_types()) {
         let text = before.to_string();
