@@ -87,7 +87,12 @@ fn opening(number: u8, people: &[&str]) -> StoreOpening {
     };
     let opening = encode_checked(opening).unwrap();
     let commitment = commitment(&MeshId(Hash::from_bytes([3; 32])), opening.bytes());
-    StoreOpening { commitment, opening, retention_year: YEAR, known: BTreeMap::new() }
+    StoreOpening {
+        commitment,
+        opening,
+        retention_year: YEAR,
+        known: std::collections::BTreeMap::new(),
+    }
 }
 
 fn provider_half(number: u8, outcome: Outcome, commitment: Hash) -> ProviderHalf {

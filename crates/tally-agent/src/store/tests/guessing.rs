@@ -166,8 +166,12 @@ async fn exchanged(store: &Store, number: u8, whose: &str, year: u16) -> Provide
     let digest = Some(digest(&made.salt, &[body(whose).as_bytes()]));
     let made = encode_checked(made).unwrap();
     let commitment = commitment(&mesh_id, made.bytes());
-    let kept =
-        StoreOpening { commitment, opening: made, retention_year: year, known: BTreeMap::new() };
+    let kept = StoreOpening {
+        commitment,
+        opening: made,
+        retention_year: year,
+        known: std::collections::BTreeMap::new(),
+    };
     store.store_opening(kept).await.unwrap();
     let half = provider_half(number, Outcome::Permit, commitment);
     let half = ProviderHalf { tags_root, digest, ..half };
