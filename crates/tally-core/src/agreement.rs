@@ -224,6 +224,19 @@ pub enum CommonLaw {
     VitalInterests,
 }
 
+impl CommonLaw {
+    /// Whether a law sets the duty of confidence aside, so that a person who has said nothing need not
+    /// be asked: a statute; an order of a court; support under section 251 of the NHS Act 2006, whose
+    /// regulations make the processing lawful "notwithstanding any obligation of confidence"; and
+    /// regulation 3 of the same regulations (SI 2002/1438, regulation 4). An objection holds all the
+    /// same. Explicit consent is a word of the person's, and what is weighed in the single case (the
+    /// public interest, somebody's life) weighs nothing in advance.
+    #[must_use]
+    pub const fn sets_confidence_aside(self) -> bool {
+        matches!(self, Self::Statute | Self::CourtOrder | Self::Section251 | Self::CopiRegulation3)
+    }
+}
+
 /// What may be released. What is not named stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowList {

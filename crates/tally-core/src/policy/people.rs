@@ -329,16 +329,16 @@ impl<R: Registers> Gate<'_, '_, R> {
         }
     }
 
-    /// No directive is the normal case: care runs on implied consent, and a statute needs none.
+    /// No directive is the normal case: care runs on implied consent, and where a law sets the duty of
+    /// confidence aside nobody has to be asked.
     fn needs_no_directive(&self) -> bool {
         if !self.share.confidential {
             return true;
         }
-        match self.share.basis.common_law {
-            Some(CommonLaw::Statute) => true,
-            Some(CommonLaw::ImpliedConsent) => self.class == Some(Class::DirectCare),
-            _ => false,
-        }
+        let basis = self.share.basis.common_law;
+        let implied = basis == Some(CommonLaw::ImpliedConsent);
+        basis.is_some_and(CommonLaw::sets_confidence_aside)
+            || (implied && self.class == Some(Class::DirectCare))
     }
 
     /// A test mesh holds made-up people only, a live mesh none; tests use made-up people anywhere.
