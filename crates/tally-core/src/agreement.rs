@@ -19,6 +19,7 @@ use crate::entry::UserKnown;
 use crate::id::{AgreementId, GroupId, MemberId, Purpose, SourceId};
 use crate::record::Confidentiality;
 use crate::refusal::Refusal;
+use crate::register::AssessmentStatus;
 use crate::time::Date;
 
 /// A version of an agreement's document, as its parties sign it.
@@ -135,6 +136,8 @@ pub struct Share {
     pub condition: Condition,
     /// How confidential a record may be, by its labels, at most.
     pub confidentiality: Confidentiality,
+    /// How well the data security of who asks must be assessed (DSPT), at least. None: it is not asked.
+    pub assessment_min: Option<AssessmentStatus>,
 }
 
 /// What kind of data a source holds, in the words of the UK GDPR.

@@ -176,7 +176,11 @@ fn users(share: &Share) -> String {
         true => "; they must say how they are related to the person",
         false => "",
     };
-    format!("{user}{relationship}")
+    let assessed = share.assessment_min.map_or_else(String::new, |least| {
+        let least = least.word();
+        format!("; their organisation's data security (DSPT) must be assessed as {least} or better")
+    });
+    format!("{user}{relationship}{assessed}")
 }
 
 fn people(share: &Share) -> String {

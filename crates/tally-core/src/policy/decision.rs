@@ -1,5 +1,6 @@
 //! Yes or no, as values. Only [`decide`](super::decide) makes them.
 
+use super::Relationship;
 use super::people::Judged;
 use super::reason::{PEOPLE_STAGE, Reason, stage};
 use super::whole::Attempt;
@@ -32,6 +33,7 @@ pub struct Permit {
     show_reasons: bool,
     opt_out: Option<OptOut>,
     breaks_glass: bool,
+    self_claimed: bool,
     lifted: Vec<Refusal>,
     warnings: Vec<Warning>,
 }
@@ -108,6 +110,7 @@ impl Permit {
             show_reasons: attempt.share.show_reasons,
             opt_out: None,
             breaks_glass,
+            self_claimed: false,
             lifted,
             warnings: overdue.then_some(Warning::PastReview(document.review)).into_iter().collect(),
         }
@@ -115,6 +118,10 @@ impl Permit {
 
     pub(super) fn resting_on(self, opt_out: Option<OptOut>) -> Self {
         Self { opt_out, ..self }
+    }
+
+    pub(super) fn on_the_word_of(self, relationship: Option<Relationship>) -> Self {
+        Self { self_claimed: relationship == Some(Relationship::SelfClaimed), ..self }
     }
 
     /// The agreement, at the version of its document.
@@ -177,6 +184,12 @@ impl Permit {
     #[must_use]
     pub const fn breaks_glass(&self) -> bool {
         self.breaks_glass
+    }
+
+    /// Whether nobody but the user says how they are related to the person: an alert follows.
+    #[must_use]
+    pub const fn self_claimed(&self) -> bool {
+        self.self_claimed
     }
 
     /// The refusals that breaking the glass has lifted, each once; often none. For the provider alone.

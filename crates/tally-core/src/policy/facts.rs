@@ -7,7 +7,7 @@ use crate::consent::Directives;
 use crate::entry::{Environment, OptOutChecks, OptOutExemption};
 use crate::id::{AgreementId, GroupId, MemberId};
 use crate::record::Person;
-use crate::register::MemberStatus;
+use crate::register::{AssessmentStatus, MemberStatus};
 use crate::time::Date;
 
 /// Everything that a decision may look at, of one moment.
@@ -53,17 +53,8 @@ pub struct MemberFact {
     pub version: u64,
     /// Whether it takes part.
     pub status: MemberStatus,
-    /// What the mesh makes of its security assessment (DSPT).
-    pub assurance: Assurance,
-}
-
-/// Whether a member's security assessment is good enough for the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Assurance {
-    /// It is, or the mesh does not ask.
-    Enough,
-    /// It is not.
-    TooLow,
+    /// How its data security was assessed (DSPT), as its register says. None: nobody has said.
+    pub assessment: Option<AssessmentStatus>,
 }
 
 /// An agreement's document and state.

@@ -143,7 +143,7 @@ impl<'a> Judged<'a> {
         let withheld = self.people.len() - released;
         let opt_out = evidence(attempt.share, request, &facts.opt_out);
         let permit = Permit::new(attempt, facts.today, self, read_set, (released, withheld));
-        Ok(permit.resting_on(opt_out))
+        Ok(permit.resting_on(opt_out).on_the_word_of(request.relationship))
     }
 
     /// What is not about a person does not decide here: otherwise a person whose record is denied

@@ -128,11 +128,7 @@ pub(crate) fn confidentiality_label(code: &str) -> Label {
 }
 
 pub(crate) fn scenario() -> Scenario {
-    let active = |version| MemberFact {
-        version,
-        status: MemberStatus::Active,
-        assurance: Assurance::Enough,
-    };
+    let active = |version| MemberFact { version, status: MemberStatus::Active, assessment: None };
     let members = [("LZ9", 1), ("RZ9", 2)];
     let members = members.map(|(id, version)| (id.parse().unwrap(), active(version)));
     let document = agreement();
@@ -230,6 +226,7 @@ pub(crate) fn agreement() -> Agreement {
             show_reasons: false,
             condition: Condition::default(),
             confidentiality: Confidentiality::Normal,
+            assessment_min: None,
         }],
     }
 }

@@ -2,6 +2,7 @@ mod agreements;
 mod glass;
 mod labels;
 mod opt_out;
+mod requester;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use crate::agreement::{AllowList, Article6, CommonLaw, DataKind, Elements, Party
 use crate::consent::{Directives, Effect, Ruling};
 use crate::entry::Environment;
 use crate::record::Confidentiality;
-use crate::register::MemberStatus;
+use crate::register::{AssessmentStatus, MemberStatus};
 use crate::time::Date;
 
 type Bend = fn(&mut Scenario);
@@ -23,7 +24,11 @@ const REFUSALS: &[(Refusal, Bend)] = &[
     (Refusal::NotAMember, |s| s.member("LZ9").status = MemberStatus::Removed),
     (Refusal::MemberSuspended, |s| s.member("LZ9").status = MemberStatus::Suspended),
     (Refusal::MemberSuspended, |s| s.member("RZ9").status = MemberStatus::Suspended),
-    (Refusal::AssuranceTooLow, |s| s.member("LZ9").assurance = Assurance::TooLow),
+    (Refusal::AssuranceTooLow, |s| s.share().assessment_min = Some(AssessmentStatus::Approaching)),
+    (Refusal::AssuranceTooLow, |s| {
+        s.share().assessment_min = Some(AssessmentStatus::Approaching);
+        s.member("LZ9").assessment = Some(AssessmentStatus::NotMet);
+    }),
     (Refusal::NoAgreement, |s| s.registers.agreements.clear()),
     (Refusal::NoAgreement, |s| s.request.source = "beds".parse().unwrap()),
     (Refusal::NoAgreement, |s| s.request.agreement = Some("DSA-2".parse().unwrap())),

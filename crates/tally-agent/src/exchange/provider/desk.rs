@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tally_core::Encoded;
-use tally_core::entry::{AgreementRef, Entry, Flags};
+use tally_core::entry::{AgreementRef, Entry};
 use tally_core::exchange::provider::{Decision, Effect, Event, Proof as Shown, Provider};
 use tally_core::exchange::{Draft, Ended, OwedId, RecordedHalf};
 use tally_core::id::{ExchangeId, MemberId};
@@ -146,7 +146,7 @@ impl Desk {
             }
             Input::Recorded { exchange, attempt, proof } => {
                 let (half, receipt) = apart(*proof);
-                if half.half().flags.has(Flags::BREAK_GLASS) {
+                if half.half().flags.alert_officers() {
                     self.shared.recorder.hear_of_access(half.leaf());
                 }
                 if let Some(serving) = self.serving.get_mut(&exchange) {
