@@ -137,6 +137,7 @@ impl Desk {
             opt_out: OptOutAnswers::Unavailable,
             registers: &registers,
             people: &people,
+            own_policy: &Condition::default(),
         };
         reading.decide(|items| decide(&request, items, &facts))
     }
@@ -153,7 +154,6 @@ impl Desk {
             consent_register: 0,
             directives: Directives::Known(denies.then_some(directive.into()).into_iter().collect()),
             opted_out: false,
-            own_policy_forbids: false,
         }
     }
 

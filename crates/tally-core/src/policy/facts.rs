@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::agreement::Agreement;
+use crate::agreement::{Agreement, Condition};
 use crate::consent::Directives;
 use crate::entry::{Environment, OptOutChecks, OptOutExemption};
 use crate::id::{AgreementId, GroupId, MemberId};
@@ -26,6 +26,8 @@ pub struct Facts<'a, R> {
     /// What the custodian's store knows of the people of the items. About someone who is not in
     /// here nothing is known, and nothing is released.
     pub people: &'a BTreeMap<Person, PersonFact>,
+    /// The provider's own policy: what must be true as well. It can only forbid; mostly it is empty.
+    pub own_policy: &'a Condition,
 }
 
 /// The registers, as far as policy reads them.
@@ -89,8 +91,6 @@ pub struct PersonFact {
     /// Whether the opt-out service's answer leaves the person out. Someone whom it does not
     /// mention counts as opted out.
     pub opted_out: bool,
-    /// Whether the member's own policy forbids it. It can do nothing else.
-    pub own_policy_forbids: bool,
 }
 
 /// Registers as plain data: a replica in small.

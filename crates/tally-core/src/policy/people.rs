@@ -7,7 +7,7 @@ use super::decision::{Judgement, Permit};
 use super::facts::{Facts, OptOutAnswers, PersonFact, Registers};
 use super::glass;
 use super::reason::{About, Reason, stage};
-use super::whole::{Attempt, place_of};
+use super::whole::{Attempt, own_policy_holds, place_of};
 use crate::agreement::{CommonLaw, DataKind, Share};
 use crate::consent::{Answer, Asked};
 use crate::entry::{Environment, OptOut};
@@ -21,6 +21,8 @@ use crate::register::{CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
 pub(super) struct Judged<'a> {
     items: &'a [Item],
     breaks_glass: bool,
+    /// Whether the provider's own policy keeps everything in.
+    forbidden: bool,
     /// What breaking the glass has lifted of the request as a whole.
     lifted: Vec<Refusal>,
     judgements: Vec<Judgement>,
@@ -52,10 +54,17 @@ impl<'a> Judged<'a> {
         let before = facts.registers.before(&request.requester);
         let class = class_of(&request.purpose);
         let gate = Gate { request, before: &before, lineage, facts, share, class };
+        let mut lifted = gate.lifted_of_request();
+        let mut forbidden = !own_policy_holds(request, items, facts);
+        if forbidden && gate.lifts(Refusal::PolicyForbids) {
+            lifted.push(Refusal::PolicyForbids);
+            forbidden = false;
+        }
         let mut judged = Self {
             items,
             breaks_glass: glass::breaks_glass(&request.purpose),
-            lifted: gate.lifted_of_request(),
+            forbidden,
+            lifted,
             judgements: Vec::with_capacity(items.len()),
             reasons: Vec::new(),
             people: BTreeMap::new(),
@@ -89,6 +98,10 @@ impl<'a> Judged<'a> {
         if fit == Fit::TooConfidential {
             let about = About::Item(place);
             self.reasons.push(Reason { refusal: Refusal::LabelNotReleased, about });
+        }
+        if self.forbidden {
+            let about = About::Item(place);
+            self.reasons.push(Reason { refusal: Refusal::PolicyForbids, about });
         }
         for (index, person) in item.people.iter().enumerate() {
             let known = self.people.entry(person).or_insert_with(|| gate.judge(person, item));
@@ -291,9 +304,7 @@ impl<R: Registers> Gate<'_, '_, R> {
         }
         let asks_each = fact.directives.depend_on_item();
         let consent = if asks_each { None } else { self.check_consent(fact, item) };
-        let own_policy = fact.own_policy_forbids.then_some(Refusal::PolicyForbids);
-        let wishes = consent.into_iter().chain(own_policy);
-        let (lifted, standing) = wishes.partition::<Vec<_>, _>(|it| self.lifts(*it));
+        let (lifted, standing) = consent.into_iter().partition::<Vec<_>, _>(|it| self.lifts(*it));
         refusals.extend(standing);
         PersonJudgement { refusals, lifted, asks_each, register, released: false }
     }

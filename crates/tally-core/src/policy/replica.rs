@@ -148,6 +148,7 @@ mod tests {
                 opt_out: scenario.opt_out,
                 registers,
                 people: &scenario.people,
+                own_policy: &scenario.own_policy,
             };
             crate::policy::decide(&scenario.request, &scenario.items, &facts)
         };

@@ -25,6 +25,7 @@ pub(crate) struct Scenario {
     pub(crate) today: Date,
     pub(crate) hour: u8,
     pub(crate) opt_out: OptOutAnswers,
+    pub(crate) own_policy: Condition,
 }
 
 impl Scenario {
@@ -36,6 +37,7 @@ impl Scenario {
             opt_out: self.opt_out.clone(),
             registers: &self.registers,
             people: &self.people,
+            own_policy: &self.own_policy,
         };
         decide(&self.request, &self.items, &facts)
     }
@@ -138,7 +140,6 @@ pub(crate) fn scenario() -> Scenario {
         consent_register: register,
         directives: Directives::Known(Vec::new()),
         opted_out: false,
-        own_policy_forbids: false,
     };
     Scenario {
         request: request(),
@@ -157,6 +158,7 @@ pub(crate) fn scenario() -> Scenario {
         today: Date::new(2026, 6, 1).unwrap(),
         hour: 10,
         opt_out: fresh(),
+        own_policy: Condition::default(),
     }
 }
 

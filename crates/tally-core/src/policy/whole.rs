@@ -7,7 +7,7 @@ use super::glass;
 use super::reason::Reason;
 use super::{Queried, Request};
 use crate::agreement::condition::{Circumstances, Extent};
-use crate::agreement::{AllowList, DataKind, Party, Share, Standing, user_known_word};
+use crate::agreement::{AllowList, Condition, DataKind, Party, Share, Standing, user_known_word};
 use crate::entry::Environment;
 use crate::id::{MemberId, Purpose};
 use crate::purpose::{Class, class_of, covers, is_emergency, needs_reason};
@@ -151,7 +151,27 @@ pub(super) fn holds<R: Registers>(
 ) -> bool {
     let condition = &attempt.share.condition;
     // What asks for no number was asked before any record was looked at.
-    if condition.is_empty() || (extent == Extent::Whole && !condition.counts()) {
+    let asked = extent == Extent::Whole && !condition.counts();
+    asked || is_true(condition, extent, request, items, facts)
+}
+
+/// Whether the provider's own policy lets it through: the last gate, which can only forbid.
+pub(super) fn own_policy_holds<R: Registers>(
+    request: &Request,
+    items: &[Item],
+    facts: &Facts<'_, R>,
+) -> bool {
+    is_true(facts.own_policy, Extent::Whole, request, items, facts)
+}
+
+fn is_true<R: Registers>(
+    condition: &Condition,
+    extent: Extent,
+    request: &Request,
+    items: &[Item],
+    facts: &Facts<'_, R>,
+) -> bool {
+    if condition.is_empty() {
         return true;
     }
     let people = || items.iter().flat_map(|item| &item.people).collect::<BTreeSet<_>>().len();

@@ -1,6 +1,30 @@
-//! What hangs on who asks: their assessment, and what their word is worth.
+//! What hangs on who asks: their assessment, what their word is worth, what the provider thinks of them.
 
 use super::*;
+
+#[test]
+fn the_providers_own_policy_forbids_and_never_permits() {
+    let policy = |text: &'static str| {
+        let mut scenario = scenario();
+        scenario.own_policy = text.into();
+        scenario
+    };
+    assert_eq!(policy("context.requester == \"LZ9\"").permit().records(), 1);
+    let mut forbidden = policy("context.requester != \"LZ9\"");
+    assert_eq!(forbidden.refused().refusal(), Refusal::PolicyForbids);
+    // It looks at what was found: so it is told like an unknown person, whatever it forbids.
+    assert_eq!(forbidden.refused().outwards(), Refusal::NotAvailable);
+    forbidden.items.clear();
+    assert_eq!(forbidden.refused().outwards(), Refusal::NotAvailable);
+    // Of data about nobody it keeps in as much.
+    let mut open = bent(open_data);
+    open.own_policy = "false".into();
+    assert_eq!(open.refused().refusal(), Refusal::PolicyForbids);
+    // What another gate refuses stays refused.
+    let mut denied = policy("true");
+    denied.says(0, Effect::Deny, "TREAT");
+    assert_eq!(denied.refused().refusal(), Refusal::ConsentDenied);
+}
 
 #[test]
 fn an_assessment_is_asked_for_only_by_the_agreement_that_says_so() {
