@@ -13,7 +13,8 @@ use tally_tests::mesh::until;
 use super::needles::Needles;
 use super::outcome::told;
 use super::world::{
-    COUNCIL, Made, PEOPLE, PLANNING, PROVIDER, TREAT, exchange, record_consent, running, verifies,
+    COUNCIL, Made, PEOPLE, PLANNING, PROVIDER, TREAT, TRUST, exchange, record_consent, running,
+    verifies,
 };
 
 /// Who has opted out.
@@ -22,8 +23,8 @@ const USER: (&str, &str) = TREAT[1];
 const PLAN: &[(&str, &str)] = &[PLANNING[0], USER];
 const RESEARCH: &[(&str, &str)] = &[("tally-purpose", "HRESCH"), USER];
 
-/// Planning and research on confidential records with section 251 support. Of the clinic's the requester is shown
-/// why something is left out, of the others not.
+/// Planning and research on confidential records with section 251 support. Of the clinic's the council is shown
+/// why something is left out, and so is the trust of all; of the others the council is not.
 const AGREEMENT: &str = r#"
 tally = 1
 id = "DSA-PLAN"
@@ -33,7 +34,18 @@ start = 2025-01-01
 review = 2099-06-30
 end = 2099-12-31
 dpia = "DPIA-81"
-parties = ["RZ9", "LZ9"]
+parties = ["RZ9", "RZ8", "LZ9"]
+
+[[share]]
+provider = "RZ9"
+requesters = ["RZ8"]
+source = "fhir"
+purposes = ["HRESCH"]
+data = "special"
+confidential = true
+basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "section-251", power = "HSCA2012-s251B" }
+fields = { Observation = ["*"] }
+show_reasons = true
 
 [[share]]
 provider = "RZ9"
@@ -89,7 +101,7 @@ async fn agree(dev: &Dev) {
     fs::write(&file, AGREEMENT).unwrap();
     let file = file.display().to_string();
     dev.tally(PROVIDER, &["agreement", "propose", &file]).await.unwrap().done().unwrap();
-    for member in [PROVIDER, COUNCIL] {
+    for member in [PROVIDER, TRUST, COUNCIL] {
         let signed = dev.tally(member, &["agreement", "sign", "DSA-PLAN@1"]).await.unwrap();
         signed.done().unwrap();
     }
@@ -209,6 +221,8 @@ async fn research_without_a_word(dev: &Dev) {
         assert_eq!(answer.status, 200, "{}: {}", person.id, answer.code());
     }
     told(&ask(&OUT).await, 404, "not-available");
+    let path = format!("/fhir/{PROVIDER}/Observation/{}", OUT.observation);
+    told(&dev.get(TRUST, &path, RESEARCH).await.unwrap(), 404, "opted-out");
     let said = ["--object", "--purpose", "HRESCH"];
     let recorded = record_consent(dev, objects.nhs_number, &said).await;
     assert_eq!(recorded["on_ledger"], true, "{recorded}");
