@@ -222,12 +222,7 @@ fn people(count: usize) -> Vec<Person> {
 }
 
 fn fact(said: Vec<Directive>) -> PersonFact {
-    PersonFact {
-        consent_register: 0,
-        directives: Directives::Known(said),
-        opted_out: true,
-        own_policy_forbids: false,
-    }
+    PersonFact { consent_register: 0, directives: Directives::Known(said), opted_out: true }
 }
 
 fn label(system: &str, code: &str) -> Label {

@@ -258,6 +258,7 @@ fn agreement(provider: &MemberId, number: u64) -> Agreement {
         show_reasons: false,
         condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
+        assessment_min: None,
     };
     Agreement {
         id: agreement_id(provider),

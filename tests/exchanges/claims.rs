@@ -249,10 +249,32 @@ async fn known(dev: &Dev, issuer: &Issuer, books: &mut Books) {
     books.expect(&answer, WHOLE);
     let metrics = dev.metrics(TRUST).await.unwrap();
     assert!(metrics.contains("tally_agent_self_claimed_total 1"), "{metrics}");
-    let alert = dev.log(TRUST);
-    assert!(alert.contains("alert: a relationship was self-claimed"), "{alert}");
-    assert!(alert.contains(answer.header("tally-exchange")), "{alert}");
+    told_to_both_officers(dev, &super::world::exchange(&answer)).await;
     assert!(dev.metrics(COUNCIL).await.unwrap().contains("tally_agent_self_claimed_total 0"));
+}
+
+/// Both members' officers get a reference, and the council's, whom it does not concern, nothing.
+async fn told_to_both_officers(dev: &Dev, exchange: &str) {
+    let rows = dev.entries_of(exchange, 2).await.unwrap();
+    assert!(rows.iter().all(|row| row["self_claimed"] == true), "{rows:?}");
+    assert!(rows.iter().all(|row| row["break_glass"] == false), "{rows:?}");
+    for member in ["RZ9", TRUST] {
+        let file = dev.dir_of(member).join("data/alerts.jsonl");
+        let line = until("an alert", Duration::from_secs(20), async || {
+            let lines = fs::read_to_string(&file).unwrap_or_default();
+            let found = lines.lines().find(|line| line.contains(exchange)).map(str::to_owned);
+            found.ok_or(lines)
+        });
+        let line = line.await.unwrap();
+        let alert: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(alert["alert"], "self-claimed", "{alert}");
+        assert_eq!((&alert["provider"], &alert["requester"]), (&json!("RZ9"), &json!(TRUST)));
+        assert_eq!(alert["member"], member, "{alert}");
+        for secret in ["9990000018", "pat-ottilie-71", "night shift", "wren"] {
+            assert!(!line.contains(secret), "{line}");
+        }
+    }
+    assert!(!dev.dir_of(COUNCIL).join("data/alerts.jsonl").exists());
 }
 
 /// A fault, the status and the code that it has.

@@ -56,7 +56,7 @@ fn says_all_of_a_whole_read(rows: &[Row], bytes: usize) {
                 "provider": PROVIDER, "requester": COUNCIL, "operator": null,
                 "agreement": "DSA-CARE", "agreement_version": 1, "purpose": "TREAT",
                 "source": "fhir", "action": "read", "bytes": bytes, "break_glass": false,
-                "late": false, "matched": true,
+                "late": false, "self_claimed": false, "matched": true,
             }),
         );
     }

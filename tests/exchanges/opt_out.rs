@@ -13,16 +13,18 @@ use tally_tests::mesh::until;
 use super::needles::Needles;
 use super::outcome::told;
 use super::world::{
-    COUNCIL, Made, PEOPLE, PLANNING, PROVIDER, TREAT, exchange, record_consent, running, verifies,
+    COUNCIL, Made, PEOPLE, PLANNING, PROVIDER, TREAT, TRUST, exchange, record_consent, running,
+    verifies,
 };
 
 /// Who has opted out.
 const OUT: Made = PEOPLE[1];
 const USER: (&str, &str) = TREAT[1];
 const PLAN: &[(&str, &str)] = &[PLANNING[0], USER];
+const RESEARCH: &[(&str, &str)] = &[("tally-purpose", "HRESCH"), USER];
 
-/// Planning on confidential records with section 251 support. Of the clinic's the requester is shown
-/// why something is left out, of the others not.
+/// Planning and research on confidential records with section 251 support. Of the clinic's the council is shown
+/// why something is left out, and so is the trust of all; of the others the council is not.
 const AGREEMENT: &str = r#"
 tally = 1
 id = "DSA-PLAN"
@@ -32,7 +34,18 @@ start = 2025-01-01
 review = 2099-06-30
 end = 2099-12-31
 dpia = "DPIA-81"
-parties = ["RZ9", "LZ9"]
+parties = ["RZ9", "RZ8", "LZ9"]
+
+[[share]]
+provider = "RZ9"
+requesters = ["RZ8"]
+source = "fhir"
+purposes = ["HRESCH"]
+data = "special"
+confidential = true
+basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "section-251", power = "HSCA2012-s251B" }
+fields = { Observation = ["*"] }
+show_reasons = true
 
 [[share]]
 provider = "RZ9"
@@ -49,7 +62,7 @@ show_reasons = true
 provider = "RZ9"
 requesters = ["LZ9"]
 source = "fhir"
-purposes = ["local:PLANNING"]
+purposes = ["local:PLANNING", "HRESCH"]
 data = "special"
 confidential = true
 basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "section-251", power = "HSCA2012-s251B" }
@@ -73,6 +86,7 @@ async fn planning_gets_those_whom_a_fresh_answer_names_and_care_everybody() {
     import(&dev, &request).await;
     let name = request.file_stem().unwrap().to_str().unwrap().to_owned();
     all_but_one(&dev, &name).await;
+    research_without_a_word(&dev).await;
     care_sees_everybody(&dev).await;
     run_out(&dev).await;
     care_sees_everybody(&dev).await;
@@ -87,14 +101,9 @@ async fn agree(dev: &Dev) {
     fs::write(&file, AGREEMENT).unwrap();
     let file = file.display().to_string();
     dev.tally(PROVIDER, &["agreement", "propose", &file]).await.unwrap().done().unwrap();
-    for member in [PROVIDER, COUNCIL] {
+    for member in [PROVIDER, TRUST, COUNCIL] {
         let signed = dev.tally(member, &["agreement", "sign", "DSA-PLAN@1"]).await.unwrap();
         signed.done().unwrap();
-    }
-    for person in PEOPLE {
-        let said = ["--permit", "--purpose", "local:PLANNING"];
-        let recorded = record_consent(dev, person.nhs_number, &said).await;
-        assert_eq!(recorded["on_ledger"], true, "{recorded}");
     }
 }
 
@@ -197,6 +206,28 @@ async fn all_but_one(dev: &Dev, reference: &str) {
     // Someone who has opted out looks like someone unknown.
     let answer = dev.get(COUNCIL, &path(&OUT), PLAN).await.unwrap();
     told(&answer, 404, "not-available");
+}
+
+/// Support under section 251 stands in for the consent of those who have said nothing; it does not
+/// stand against the opt-out, nor against an objection to this very use.
+async fn research_without_a_word(dev: &Dev) {
+    let ask = async |person: &Made| {
+        let path = format!("/fhir/{PROVIDER}/Observation/{}", person.observation);
+        dev.get(COUNCIL, &path, RESEARCH).await.unwrap()
+    };
+    let objects = PEOPLE[2];
+    for person in [PEOPLE[0], objects] {
+        let answer = ask(&person).await;
+        assert_eq!(answer.status, 200, "{}: {}", person.id, answer.code());
+    }
+    told(&ask(&OUT).await, 404, "not-available");
+    let path = format!("/fhir/{PROVIDER}/Observation/{}", OUT.observation);
+    told(&dev.get(TRUST, &path, RESEARCH).await.unwrap(), 404, "opted-out");
+    let said = ["--object", "--purpose", "HRESCH"];
+    let recorded = record_consent(dev, objects.nhs_number, &said).await;
+    assert_eq!(recorded["on_ledger"], true, "{recorded}");
+    told(&ask(&objects).await, 404, "not-available");
+    assert_eq!(ask(&PEOPLE[0]).await.status, 200);
 }
 
 async fn care_sees_everybody(dev: &Dev) {

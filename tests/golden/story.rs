@@ -400,6 +400,7 @@ fn document(version: u64) -> Agreement {
         show_reasons: false,
         condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
+        assessment_min: None,
     };
     Agreement {
         id: "DSA-1".parse().unwrap(),

@@ -1,5 +1,5 @@
 //! The papers in `docs/`. Two are written from tables in `tally-core`, by `just gen`; the hazard log
-//! names a test for each control, and each of them must exist.
+//! names a test for each control, and each of them must exist; so must the tests that reach each refusal.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
 )]
 
 mod purposes;
+mod reached;
 mod refusals;
 mod safety;
 

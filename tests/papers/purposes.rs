@@ -26,6 +26,12 @@ The common-law bases are those that can carry a class where the data is confiden
 names its basis under UK GDPR Article 6 for personal data, its condition under Article 9 for data of a special \
 category, and the statutory power. Open data needs none of these.
 
+Of a person who has said nothing, confidential data goes for direct care on `implied-consent`, and where a law \
+sets the duty of confidence aside: `statute`, `court-order`, `section-251` and `copi-regulation-3`. On \
+`explicit-consent`, `public-interest` and `vital-interests` nothing goes without a word of the person's: \
+`consent-absent`. A no or an objection holds on every basis, and who has opted out is left out wherever the \
+opt-out is asked.
+
 ";
 
 const BASES: &[CommonLaw] = &[

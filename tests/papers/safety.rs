@@ -23,7 +23,7 @@ fn every_hazard_names_tests_that_exist() {
 }
 
 /// The names of all tests in the workspace.
-fn tests() -> BTreeSet<String> {
+pub(super) fn tests() -> BTreeSet<String> {
     let files = text_files().unwrap();
     let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
     rust.flat_map(|file| names(&file.text)).collect()

@@ -139,6 +139,7 @@ pub(crate) fn document(number: usize) -> Encoded<Agreement> {
         show_reasons: false,
         condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
+        assessment_min: None,
     };
     let agreement = Agreement {
         id: id.parse().unwrap(),

@@ -169,6 +169,7 @@ impl Agent {
             limits,
             listen: config.quic_listen,
             opt_out: config.opt_out.clone(),
+            own_policy: config.own_policy.clone(),
             retention_years: config.retention_years,
             clock,
             outcomes: Arc::new(metrics.clone()),
@@ -371,8 +372,12 @@ fn limits(configured: &AgentLimits) -> Limits {
     let or = |value: Option<u64>, default: usize| {
         value.map_or(default, |value| usize::try_from(value).unwrap_or(usize::MAX))
     };
+    let exchanges_max = or(configured.exchanges_max, default.exchanges_max);
+    // Of one place nobody can be kept out.
+    let of_member = (exchanges_max - exchanges_max / 4).max(1);
     Limits {
-        exchanges_max: or(configured.exchanges_max, default.exchanges_max),
+        exchanges_max,
+        exchanges_per_member_max: or(configured.exchanges_per_member_max, of_member),
         requests_max: or(configured.requests_max, default.requests_max),
         outbox_entries_max: or(configured.outbox_entries_max, default.outbox_entries_max),
         refusals_max: configured

@@ -1,4 +1,5 @@
-//! Alerts to this member's privacy officers: that somebody broke the glass, and where to look.
+//! Alerts to this member's privacy officers: that somebody broke the glass, or was released a record on
+//! a relationship that they alone claim, and where to look.
 //!
 //! Invariant: an alert holds a reference and no person, user or reason. It is given at least once: it
 //! waits in the store, from the same transaction on in which the mirror heard of the access, until it
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 use crate::clock::wall;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
-use crate::store::{BreakGlass, Emergency, GlassCounts, Store, StoreError};
+use crate::store::{Emergency, GlassCounts, OwedAlert, Store, StoreError};
 use webhook::Caller;
 
 /// The file of alerts in the agent's data directory: JSON lines, only ever added to.
@@ -85,10 +86,10 @@ pub struct Alert {
 }
 
 impl Alert {
-    fn of(member: &MemberId, access: &BreakGlass) -> Self {
+    fn of(member: &MemberId, access: &OwedAlert) -> Self {
         Self {
             tally: 1,
-            alert: "break-glass",
+            alert: access.kind.word(),
             member: member.to_string(),
             exchange: access.exchange.to_string(),
             leaf: Some(access.leaf.0),
@@ -255,7 +256,7 @@ impl Giver {
     }
 
     /// Into the file: all of them, whatever the webhook does.
-    async fn write(&self, waiting: &[BreakGlass]) -> Result<bool, StoreError> {
+    async fn write(&self, waiting: &[OwedAlert]) -> Result<bool, StoreError> {
         let new = waiting.iter().filter(|access| !access.filed);
         let leaves: Vec<_> = new.clone().map(|access| access.leaf).collect();
         if leaves.is_empty() {
@@ -282,14 +283,15 @@ impl Giver {
     }
 
     /// To the webhook, one after another. The first that it does not take is tried again first.
-    async fn send(&self, waiting: &[BreakGlass]) -> Result<bool, StoreError> {
+    async fn send(&self, waiting: &[OwedAlert]) -> Result<bool, StoreError> {
         for access in waiting.iter().filter(|access| !access.sent) {
             let alert = Alert::of(self.store.member(), access);
             if !self.post(&alert, access.exchange).await {
                 return Ok(false);
             }
             self.store.alert_sent(access.leaf).await?;
-            tracing::warn!(exchange = %access.exchange, leaf = access.leaf.0, "break-glass");
+            let (exchange, leaf) = (access.exchange, access.leaf.0);
+            tracing::warn!(%exchange, leaf, alert = access.kind.word(), "officers are alerted");
         }
         Ok(true)
     }

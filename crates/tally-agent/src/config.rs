@@ -46,6 +46,9 @@
 //! mailbox = "X26OT001"             # the MESH mailbox that requests are sent from
 //! answer_age_max_s = 604800        # an answer may be as old as 7 days, counted from its request
 //!
+//! [policy]                         # optional: the member's own policy, which can only forbid
+//! when = "context.hour >= 6"       # a condition as in agreements: docs/conditions.md
+//!
 //! [retention]
 //! years = 8                        # for how many years it can be told whom an entry is about
 //!
@@ -63,6 +66,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tally_core::agreement::Condition;
+use tally_core::agreement::condition::CONDITION_LEN_MAX;
 use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Value, overrides};
 use tally_core::id::{MemberId, MeshId, OfficerRole, OptOutReference};
 use tally_core::register::Address;
@@ -113,7 +118,9 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("opt_out.nation", OverrideKind::Text),
     ("opt_out.mailbox", OverrideKind::Text),
     ("opt_out.answer_age_max_s", OverrideKind::Number),
+    ("policy.when", OverrideKind::Text),
     ("limits.exchanges_max", OverrideKind::Number),
+    ("limits.exchanges_per_member_max", OverrideKind::Number),
     ("limits.requests_max", OverrideKind::Number),
     ("limits.outbox_entries_max", OverrideKind::Number),
     ("limits.refusals_max", OverrideKind::Number),
@@ -159,6 +166,8 @@ pub struct AgentConfig {
     pub limits: AgentLimits,
     /// What it says of the national data opt-out.
     pub opt_out: OptOutSettings,
+    /// What the member's own policy asks for as well. Empty: nothing.
+    pub own_policy: Condition,
     /// Where alerts go besides the file in the agent's directory.
     pub alerts: Option<Webhook>,
     /// For how many years after that of an exchange its opening's keys are kept, 1 to 200. Default 8:
@@ -184,6 +193,8 @@ pub struct OfficerSettings {
 pub struct AgentLimits {
     /// Exchanges in flight as provider.
     pub exchanges_max: Option<u64>,
+    /// Those of them that one requester may have. Default 768, or three quarters of the others.
+    pub exchanges_per_member_max: Option<u64>,
     /// Exchanges in flight as requester.
     pub requests_max: Option<u64>,
     /// Entries that wait in the outbox.
@@ -260,6 +271,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let sources = sources(section, &mut keys);
     let limits = limits(section, &mut keys);
     let opt_out = opt_out(section, &mut keys);
+    let own_policy = own_policy(section, &mut keys);
     let alerts = alerts(section, &mut keys);
     let retention_years = retention(section, &mut keys);
     let officer = officer(section, &mut keys);
@@ -281,6 +293,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
         sources: sources?,
         limits: limits?,
         opt_out: opt_out?,
+        own_policy: own_policy?,
         alerts: alerts?,
         retention_years: retention_years?,
         officer: officer?,
@@ -305,6 +318,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
         Some(value) => section.reader.number(&value).map(Some),
     };
     let exchanges = limit("exchanges_max");
+    let of_member = limit("exchanges_per_member_max");
     let requests = limit("requests_max");
     let outbox = limit("outbox_entries_max");
     let refusals = limit("refusals_max");
@@ -315,6 +329,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
     section.reader.close(table);
     Some(AgentLimits {
         exchanges_max: exchanges?,
+        exchanges_per_member_max: of_member?,
         requests_max: requests?,
         outbox_entries_max: outbox?,
         refusals_max: refusals?,
@@ -380,6 +395,20 @@ fn alerts(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Option<W
             None
         }
     }
+}
+
+/// What must be true as well before anything leaves: a condition in the words of agreements.
+fn own_policy(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Condition> {
+    let mut table = section.table(keys, "policy");
+    let value = section.reader.optional(&mut table, "when");
+    section.reader.close(table);
+    let Some(value) = value else { return Some(Condition::default()) };
+    let condition = Condition::new(section.reader.text(&value, CONDITION_LEN_MAX)?);
+    let faults = condition.check().err().unwrap_or_default();
+    for fault in &faults {
+        section.reader.complain(&value, fault.to_string());
+    }
+    faults.is_empty().then_some(condition)
 }
 
 fn retention(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<u16> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tally_core::agreement::Condition;
 use tally_core::entry::{AgreementRef, Environment, Genesis};
 use tally_core::exchange::{Conclusion, Ended};
 use tally_core::id::{MemberId, MeshId};
@@ -76,6 +77,8 @@ pub struct AgentParts {
     pub retention_years: u16,
     /// Where the national data opt-out reaches, and how old its answers may be.
     pub opt_out: OptOutSettings,
+    /// What the member's own policy asks for as well, before anything of its sources leaves.
+    pub own_policy: Condition,
     /// The agent's time. Who counts how exchanges end goes by the same.
     pub clock: Clock,
     /// Who counts how exchanges end.
@@ -131,6 +134,7 @@ struct Shared {
     limits: Limits,
     retention_years: u16,
     opt_out: OptOutSettings,
+    own_policy: Condition,
     outcomes: Arc<dyn Outcomes>,
     /// Which decision goes on.
     turns: provider::Turns,
@@ -205,6 +209,7 @@ impl Exchange {
             limits: parts.limits,
             retention_years: parts.retention_years,
             opt_out: parts.opt_out,
+            own_policy: parts.own_policy,
             outcomes: parts.outcomes,
             turns: provider::Turns::default(),
             standing: Standing::default(),

@@ -24,7 +24,7 @@ use axum::routing::any;
 use tally_core::Encoded;
 use tally_core::claims::User;
 use tally_core::entry::Genesis;
-use tally_core::id::{ExchangeId, MemberId, OdsCode, Purpose, SourceId};
+use tally_core::id::{MemberId, OdsCode, Purpose, SourceId};
 use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tokio::net::TcpListener;
@@ -246,7 +246,8 @@ impl Ingress {
         match self.0.requester.ask(ask).await {
             Ok(given) => {
                 if self_claimed && matches!(given.head, Head::Permit { .. }) {
-                    self.alert_self_claimed(&given.exchange, &provider);
+                    // The alert itself comes from the mirror.
+                    self.0.outcomes.self_claimed();
                 }
                 answer(given, &provider, &purpose, offset, head_only, form).await
             }
@@ -255,13 +256,6 @@ impl Ingress {
                 refused_here(&Unfit::new(refusal, ""), Some((&provider, &purpose)))
             }
         }
-    }
-
-    /// Tells the privacy officer that a record was seen on nobody's word but the user's, as SCR does: by
-    /// a reference alone, with nobody's name or number.
-    fn alert_self_claimed(&self, exchange: &ExchangeId, provider: &MemberId) {
-        tracing::warn!(%exchange, %provider, "alert: a relationship was self-claimed");
-        self.0.outcomes.self_claimed();
     }
 
     /// Refuses what does not get past the ingress: a log line and a metric, no entry.

@@ -64,8 +64,8 @@ pub struct Observed {
     pub ledger_size: u64,
     /// Whether the agent serves.
     pub ready: bool,
-    /// Members whose data security was assessed, and how.
-    pub assurance: Vec<(MemberId, AssessmentStatus)>,
+    /// Members, and how the data security of each was assessed, if anybody has said.
+    pub assurance: Vec<(MemberId, Option<AssessmentStatus>)>,
     /// What waits for privacy officers.
     pub break_glass: GlassCounts,
 }
@@ -155,7 +155,8 @@ impl Metrics {
         self.0.ready.set(i64::from(observed.ready));
         self.0.assurance.reset();
         for (member, status) in &observed.assurance {
-            self.0.assurance.with_label_values(&[member.as_str(), status.word()]).set(1);
+            let status = status.map_or("unknown", AssessmentStatus::word);
+            self.0.assurance.with_label_values(&[member.as_str(), status]).set(1);
         }
         self.0.glass.show(observed.break_glass);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
@@ -208,7 +209,7 @@ impl Glass {
             )?,
             alerts_waiting: IntGauge::new(
                 "tally_breakglass_alerts_waiting",
-                "Alerts of break-glass that the file or the webhook has not taken yet.",
+                "Alerts that the file or the webhook has not taken yet.",
             )?,
             late_owed: IntGauge::new(
                 "tally_emergency_late_owed",
@@ -221,7 +222,7 @@ impl Glass {
             )?,
             alerts_failed: IntCounter::new(
                 "tally_breakglass_alerts_failed_total",
-                "Attempts to give an alert of break-glass that failed.",
+                "Attempts to give an alert that failed.",
             )?,
         };
         registry.register(Box::new(glass.open.clone()))?;
@@ -321,7 +322,10 @@ mod tests {
         metrics.turned_away(Side::Requester, Refusal::UnknownMember);
         let agreement = AgreementRef { id: "DSA-1".parse().unwrap(), version: 2 };
         metrics.past_review(&agreement, &"LZ9".parse().unwrap(), Date::new(2026, 10, 1).unwrap());
-        let assurance = vec![("RZ9".parse().unwrap(), AssessmentStatus::NotMet)];
+        let assurance = vec![
+            ("RZ9".parse().unwrap(), Some(AssessmentStatus::NotMet)),
+            ("LZ9".parse().unwrap(), None),
+        ];
         let break_glass = GlassCounts { open: 3, overdue: 1, ..GlassCounts::default() };
         metrics.alert_failed();
         let observed =
@@ -337,6 +341,7 @@ mod tests {
             "tally_agent_outbox_entries 2",
             "tally_agent_ready 1",
             "tally_member_assurance{member=\"RZ9\",status=\"not-met\"} 1",
+            "tally_member_assurance{member=\"LZ9\",status=\"unknown\"} 1",
             "tally_breakglass_open 3",
             "tally_breakglass_overdue 1",
             "tally_breakglass_alerts_failed_total 1",

@@ -98,12 +98,11 @@ impl Replica {
 }
 
 impl Known {
-    /// Members whose data security was assessed, and how.
+    /// Members, and how the data security of each was assessed, if anybody has said.
     #[must_use]
-    pub fn assessed(&self) -> Vec<(MemberId, AssessmentStatus)> {
-        let members = self.registers.members();
-        let status = |it: &MemberRecord| Some((it.id.clone(), it.assessment?.status));
-        members.filter_map(status).collect()
+    pub fn assessed(&self) -> Vec<(MemberId, Option<AssessmentStatus>)> {
+        let status = |it: &MemberRecord| (it.id.clone(), it.assessment.map(|it| it.status));
+        self.registers.members().map(status).collect()
     }
 
     /// The member that has this id, or has this code on a day in whatever system.

@@ -8,6 +8,7 @@
 //! Two named threads own the database: one writes, and makes one transaction (one fsync) of all
 //! requests that wait; the other reads what is durable, beside it.
 
+mod alerts;
 mod consents;
 mod disposal;
 mod emergencies;
@@ -32,6 +33,7 @@ mod tests;
 mod thread;
 mod years;
 
+pub use alerts::{AlertKind, OwedAlert};
 pub use consents::{
     Consent, ConsentWrite, DirectiveId, IMPORT_MAX, NewDirective, RecordedDirective,
 };

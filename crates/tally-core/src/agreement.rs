@@ -19,6 +19,7 @@ use crate::entry::UserKnown;
 use crate::id::{AgreementId, GroupId, MemberId, Purpose, SourceId};
 use crate::record::Confidentiality;
 use crate::refusal::Refusal;
+use crate::register::AssessmentStatus;
 use crate::time::Date;
 
 /// A version of an agreement's document, as its parties sign it.
@@ -135,6 +136,8 @@ pub struct Share {
     pub condition: Condition,
     /// How confidential a record may be, by its labels, at most.
     pub confidentiality: Confidentiality,
+    /// How well the data security of who asks must be assessed (DSPT), at least. None: it is not asked.
+    pub assessment_min: Option<AssessmentStatus>,
 }
 
 /// What kind of data a source holds, in the words of the UK GDPR.
@@ -222,6 +225,19 @@ pub enum CommonLaw {
     PublicInterest,
     /// Someone's life is at stake.
     VitalInterests,
+}
+
+impl CommonLaw {
+    /// Whether a law sets the duty of confidence aside, so that a person who has said nothing need not
+    /// be asked: a statute; an order of a court; support under section 251 of the NHS Act 2006, whose
+    /// regulations make the processing lawful "notwithstanding any obligation of confidence"; and
+    /// regulation 3 of the same regulations (SI 2002/1438, regulation 4). An objection holds all the
+    /// same. Explicit consent is a word of the person's, and what is weighed in the single case (the
+    /// public interest, somebody's life) weighs nothing in advance.
+    #[must_use]
+    pub const fn sets_confidence_aside(self) -> bool {
+        matches!(self, Self::Statute | Self::CourtOrder | Self::Section251 | Self::CopiRegulation3)
+    }
 }
 
 /// What may be released. What is not named stays.

@@ -11,6 +11,9 @@ pub struct Limits {
     /// Exchanges in flight as provider, those included whose outcome the ledger still owes.
     /// Default 1,024. Then `too-busy`.
     pub exchanges_max: usize,
+    /// Those of them that one requester may have, so that its flood leaves room for the others. Default
+    /// 768. Then `quota-exceeded`.
+    pub exchanges_per_member_max: usize,
     /// Exchanges in flight as requester. Default 1,024. Then `too-busy`, at the own ingress.
     pub requests_max: usize,
     /// Ids of ended exchanges that are remembered, so that a repeated one is refused as
@@ -82,6 +85,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             exchanges_max: 1024,
+            exchanges_per_member_max: 768,
             requests_max: 1024,
             exchange_ids_kept_max: 16 * 1024,
             source_wait_max: Duration::from_secs(10),
@@ -124,5 +128,7 @@ mod tests {
         assert!(limits.answer_wait_max > limits.source_wait_max + limits.decide_wait_max + ledger);
         assert!(limits.half_wait_max > limits.stall_max);
         assert!(limits.offline_feed_age_max > limits.feed_age_max);
+        // However much one member asks, others are served.
+        assert!(limits.exchanges_per_member_max < limits.exchanges_max);
     }
 }

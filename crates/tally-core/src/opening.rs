@@ -8,6 +8,7 @@ use std::fmt;
 use tally_log::{Edge, Hash, HmacSha256, hmac_sha256, leaf_hash, root_of, sha256};
 
 use crate::id::{ExchangeId, MeshId};
+use crate::policy::Relationship;
 use crate::record::Person;
 
 /// Bytes in a chunk of a stream: the leaves of its keyed tree. The last one may be shorter.
@@ -56,6 +57,13 @@ pub struct Salt32(pub [u8; 32]);
 pub struct TagKey(pub [u8; 32]);
 
 impl Opening {
+    /// Whether nobody but the user says how they are related to the person.
+    #[must_use]
+    pub fn is_self_claimed(&self) -> bool {
+        let relationship = self.relationship.as_deref().and_then(|it| it.parse().ok());
+        relationship == Some(Relationship::SelfClaimed)
+    }
+
     /// The RFC 6962 root over the people's tags.
     ///
     /// An opening without people has one tag that is nobody's, keyed with its salt: the root of a

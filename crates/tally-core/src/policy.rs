@@ -20,7 +20,7 @@ mod whole;
 pub use deciding::{Deciding, Progress};
 pub use decision::{Decision, Keep, Permit, Refused, Verdict, Warning};
 pub use facts::{
-    AgreementFact, Assurance, Facts, MemberFact, OptOutAnswers, PersonFact, Registers, Snapshot,
+    AgreementFact, Facts, MemberFact, OptOutAnswers, PersonFact, Registers, Snapshot,
     SnapshotAgreement,
 };
 pub use glass::is_reason_enough;

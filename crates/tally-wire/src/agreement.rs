@@ -37,6 +37,7 @@ array! { Share {
     offline_emergency, show_reasons,
     condition,
     confidentiality,
+    assessment_min,
 } }
 
 array! { Basis { article_6, article_9, common_law, power: Text<0, 200> } }

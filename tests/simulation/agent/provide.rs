@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tally_core::agreement::Condition;
 use tally_core::consent::{Actors, Directives, Effect as Says, Simple};
 use tally_core::entry::{Entry, Environment};
 use tally_core::exchange::RecordedHalf;
@@ -188,6 +189,7 @@ impl Agent {
             opt_out: OptOutAnswers::Unavailable,
             registers: &live.replica,
             people: &facts,
+            own_policy: &Condition::default(),
         };
         let decision = match policy::decide(&request, &items, &facts) {
             policy::Decision::Permit(permit) => {
@@ -286,7 +288,6 @@ impl Agent {
             consent_register: u8::try_from(person % 2).unwrap(),
             directives: Directives::Known(denies.then_some(no.into()).into_iter().collect()),
             opted_out: false,
-            own_policy_forbids: false,
         }
     }
 

@@ -165,7 +165,7 @@ impl Admin {
             state: state.to_string(),
             other_state: other_state.to_string(),
             overdue: access.is_owed_by(&self.0.member) && due < wall(),
-            alerted: access.filed && access.sent,
+            alerted: access.alerted,
         }
     }
 }

@@ -1,24 +1,20 @@
 //! What officers get.
 
-use tally_core::entry::ReviewState;
 use tally_core::id::{ExchangeId, LeafIndex};
 use tally_core::time::Timestamp;
-use tally_log::Hash;
 
 use super::*;
+use crate::store::AlertKind;
 
 #[test]
 fn an_alert_is_a_reference_and_nothing_else() {
-    let access = BreakGlass {
+    let access = OwedAlert {
+        kind: AlertKind::BreakGlass,
         leaf: LeafIndex(41),
         exchange: ExchangeId([1; 16]),
         at: Timestamp(1_795_428_902_113),
         provider: "RZ9".parse().unwrap(),
         requester: "LZ9".parse().unwrap(),
-        commitment: Hash::from_bytes([9; 32]),
-        continues: false,
-        by_provider: ReviewState::Open,
-        by_requester: ReviewState::Open,
         filed: false,
         sent: false,
     };
@@ -32,6 +28,13 @@ fn an_alert_is_a_reference_and_nothing_else() {
     assert_eq!(
         (json["alert"].as_str(), json["member"].as_str()),
         (Some("break-glass"), Some("LZ9"))
+    );
+    let claimed = OwedAlert { kind: AlertKind::SelfClaimed, ..access };
+    let told: serde_json::Value =
+        serde_json::from_slice(&Alert::of(&claimed.provider, &claimed).line()).unwrap();
+    assert_eq!(
+        (told["alert"].as_str(), told.as_object().unwrap().len()),
+        (Some("self-claimed"), 8)
     );
     assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
 }

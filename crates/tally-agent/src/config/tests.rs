@@ -42,6 +42,7 @@ fn an_ingress_that_others_reach_is_refused_wherever_it_is_said() {
 fn a_limit_that_lets_nothing_through_is_refused() {
     for key in [
         "exchanges_max",
+        "exchanges_per_member_max",
         "requests_max",
         "outbox_entries_max",
         "refusals_max",
@@ -121,6 +122,15 @@ fn tokens_are_taken_only_with_keys_or_where_the_ingress_says_that_it_takes_unsig
     }
     assert!(ingress("user = \"service:\"").unwrap_err().contains("header, jwt or service"));
     assert!(ingress("user = \"jwt\"\njwks = \"k\"\nissuer = \"\"").is_err());
+}
+
+#[test]
+fn a_policy_of_ones_own_is_read_as_strictly_as_a_condition() {
+    assert!(read("", &[]).unwrap().own_policy.is_empty());
+    let good = read("[policy]\nwhen = \"context.hour >= 6\"\n", &[]).unwrap();
+    assert_eq!(good.own_policy.text(), "context.hour >= 6");
+    let bad = read("[policy]\nwhen = \"context.our >= 6\"\n", &[]).unwrap_err();
+    assert!(bad.contains("policy.when") && bad.contains("column 1"), "{bad}");
 }
 
 #[test]

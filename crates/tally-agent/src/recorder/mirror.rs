@@ -1,7 +1,7 @@
 //! The mirror: pulls from the ledger what concerns this member into the store.
 
 use tally_core::Encoded;
-use tally_core::entry::{Entry, Flags};
+use tally_core::entry::Entry;
 use tally_core::exchange::RecordedHalf;
 use tally_core::id::SessionId;
 use tally_log::Hash;
@@ -77,10 +77,10 @@ impl Recorder {
             if batches.max().is_some_and(&is_behind) {
                 self.0.store.set_behind(true).await?;
             }
-            let breaks_glass = own.entries.iter().any(|own| is_break_glass(own.entry.value()));
+            let alerts = own.entries.iter().any(|own| owes_alert(own.entry.value()));
             let leaves = own.entries.into_iter().map(|own| (own.leaf, own.time, own.entry));
             self.0.store.mirror(leaves.collect(), own.next).await?;
-            if breaks_glass {
+            if alerts {
                 self.0.alerts.notify_one();
             }
             first = own.next;
@@ -107,9 +107,9 @@ impl Recorder {
 }
 
 /// Whether officers may have to hear of it.
-fn is_break_glass(entry: &Entry) -> bool {
+fn owes_alert(entry: &Entry) -> bool {
     match entry {
-        Entry::ProviderHalf(half) => half.flags.has(Flags::BREAK_GLASS),
+        Entry::ProviderHalf(half) => half.flags.alert_officers(),
         Entry::Review(_) => true,
         _ => false,
     }

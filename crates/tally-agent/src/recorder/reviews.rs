@@ -53,7 +53,7 @@ impl Recorder {
         }
     }
 
-    /// Takes the break-glass half of this leaf into the mirror without waiting for the next sweep: the
+    /// Takes the half of this leaf, which officers are to hear of, into the mirror without waiting for the next sweep: the
     /// alerts follow from there. Nobody waits for it.
     pub(crate) fn hear_of_access(&self, leaf: LeafIndex) {
         let recorder = self.clone();
@@ -62,7 +62,7 @@ impl Recorder {
                 match recorder.pull(leaf.0.saturating_add(1)).await {
                     Ok(()) => return,
                     Err(error) => {
-                        tracing::warn!(%error, "a break-glass access is not heard of yet")
+                        tracing::warn!(%error, "an access that officers are alerted to is not heard of yet")
                     }
                 }
                 sleep(RETRY_WAIT).await;
@@ -70,7 +70,7 @@ impl Recorder {
         });
     }
 
-    /// Waits until the mirror has something about break-glass that it had not.
+    /// Waits until the mirror has something that officers are to hear of.
     pub(crate) async fn alerted(&self) {
         self.0.alerts.notified().await;
     }

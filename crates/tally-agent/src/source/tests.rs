@@ -17,7 +17,7 @@ use tally_core::agreement::{
 };
 use tally_core::consent::{Actors, Directives, Effect, Simple};
 use tally_core::policy::{
-    Assurance, Decision, Facts, MemberFact, OptOutAnswers, Permit, PersonFact, Request, Snapshot,
+    Decision, Facts, MemberFact, OptOutAnswers, Permit, PersonFact, Request, Snapshot,
     SnapshotAgreement, decide,
 };
 use tally_core::record::{Confidentiality, Person};
@@ -111,8 +111,7 @@ impl Desk {
             agreement: None,
             check_digit: source.check_digit(),
         };
-        let active =
-            MemberFact { version: 1, status: MemberStatus::Active, assurance: Assurance::Enough };
+        let active = MemberFact { version: 1, status: MemberStatus::Active, assessment: None };
         let registers = Snapshot {
             before: BTreeMap::new(),
             members: [(provider.clone(), active), (requester.clone(), active)].into(),
@@ -138,6 +137,7 @@ impl Desk {
             opt_out: OptOutAnswers::Unavailable,
             registers: &registers,
             people: &people,
+            own_policy: &Condition::default(),
         };
         reading.decide(|items| decide(&request, items, &facts))
     }
@@ -154,7 +154,6 @@ impl Desk {
             consent_register: 0,
             directives: Directives::Known(denies.then_some(directive.into()).into_iter().collect()),
             opted_out: false,
-            own_policy_forbids: false,
         }
     }
 
@@ -189,6 +188,7 @@ impl Desk {
                 show_reasons: false,
                 condition: Condition::default(),
                 confidentiality: Confidentiality::Normal,
+                assessment_min: None,
             }],
         }
     }

@@ -1,5 +1,5 @@
-//! Break-glass: the halves that concern this member, the episodes they belong to, who was alerted, how
-//! far the reviews have come, and what officers noted.
+//! Break-glass: the halves that concern this member, the episodes they belong to, how far the reviews
+//! have come, and what officers noted.
 //!
 //! Invariant: what the ledger says of a break-glass access and that its alert is still to be given are
 //! one transaction, so no alert is lost between the two. An episode counts only once its first half is
@@ -56,10 +56,8 @@ pub struct BreakGlass {
     pub by_provider: ReviewState,
     /// How far the requester has.
     pub by_requester: ReviewState,
-    /// Whether the alert is in the file.
-    pub filed: bool,
-    /// Whether the webhook has it.
-    pub sent: bool,
+    /// Whether its alert is given: it is in the file, and the webhook has it.
+    pub alerted: bool,
 }
 
 /// What an officer noted at a step of a review.
@@ -206,44 +204,6 @@ impl Store {
         .await
     }
 
-    /// Accesses whose alerts are not given: those that are in no file first, then the oldest. A webhook
-    /// that is away keeps none from the file.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store can't be read.
-    pub async fn alerts(&self, max: u32) -> Result<Vec<BreakGlass>, StoreError> {
-        self.read(move |desk| {
-            let sql = format!("{SELECT} WHERE filed = 0 OR sent = 0 ORDER BY filed, leaf LIMIT ?1");
-            desk.list(&sql, [max], columns)?.into_iter().map(parse).collect()
-        })
-        .await
-    }
-
-    /// These alerts are in the file.
-    ///
-    /// # Errors
-    /// [`StoreError`] if that is not durable.
-    pub async fn alerts_filed(&self, leaves: Vec<LeafIndex>) -> Result<(), StoreError> {
-        self.write(move |desk| {
-            leaves.iter().try_for_each(|leaf| {
-                let sql = "UPDATE glass SET filed = 1 WHERE leaf = ?1";
-                desk.change(sql, [number(leaf.0)]).map(drop)
-            })
-        })
-        .await
-    }
-
-    /// The webhook has this alert, or there is none.
-    ///
-    /// # Errors
-    /// [`StoreError`] if that is not durable.
-    pub async fn alert_sent(&self, leaf: LeafIndex) -> Result<(), StoreError> {
-        self.write(move |desk| {
-            desk.change("UPDATE glass SET sent = 1 WHERE leaf = ?1", [number(leaf.0)]).map(drop)
-        })
-        .await
-    }
-
     /// How many wait for what. A review is overdue for an access before `due`.
     ///
     /// # Errors
@@ -253,7 +213,8 @@ impl Store {
             // The two conclusions are the last of the states.
             let sql = "SELECT coalesce(sum(mine < 3), 0), coalesce(sum(mine < 3 AND at < ?2), 0), \
                               (SELECT count(*) FROM glass WHERE filed = 0 OR sent = 0) + \
-                              (SELECT count(*) FROM emergencies WHERE filed = 0 OR sent = 0), \
+                              (SELECT count(*) FROM emergencies WHERE filed = 0 OR sent = 0) + \
+                              (SELECT count(*) FROM claimed WHERE filed = 0 OR sent = 0), \
                               (SELECT count(*) FROM emergencies WHERE leaf IS NULL AND side = 1 \
                                AND at > 0), \
                               (SELECT count(*) FROM emergencies WHERE leaf IS NULL AND side = 2) \
@@ -367,7 +328,7 @@ fn note_place(leaf: LeafIndex) -> Vec<u8> {
 }
 
 const SELECT: &str = "SELECT leaf, exchange, at, provider, requester, commitment, continues, \
-                             by_provider, by_requester, filed, sent FROM glass";
+                             by_provider, by_requester, filed AND sent FROM glass";
 
 struct Columns {
     leaf: i64,
@@ -378,8 +339,7 @@ struct Columns {
     commitment: [u8; 32],
     continues: bool,
     states: (u8, u8),
-    filed: bool,
-    sent: bool,
+    alerted: bool,
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
@@ -392,8 +352,7 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
         commitment: row.get(5)?,
         continues: row.get(6)?,
         states: (row.get(7)?, row.get(8)?),
-        filed: row.get(9)?,
-        sent: row.get(10)?,
+        alerted: row.get(9)?,
     })
 }
 
@@ -411,8 +370,7 @@ fn parse(row: Columns) -> Result<BreakGlass, StoreError> {
         continues: row.continues,
         by_provider: state_of(by_provider).ok_or_else(unreadable)?,
         by_requester: state_of(by_requester).ok_or_else(unreadable)?,
-        filed: row.filed,
-        sent: row.sent,
+        alerted: row.alerted,
     })
 }
 

@@ -19,7 +19,7 @@ use tally_wire::decode_entry;
 use super::outbox::{is_owed, key_of, requester_halves};
 use super::schema::{leaf, number};
 use super::thread::Desk;
-use super::{Store, StoreError, disposal, glass, intents, openings, promises};
+use super::{Store, StoreError, alerts, disposal, glass, intents, openings, promises};
 
 /// Leaves in one call at most.
 const LEAVES_MAX: usize = 4096;
@@ -255,6 +255,7 @@ fn take(
         Entry::ProviderHalf(half) => {
             if half.provider == *member || half.requester == *member {
                 glass::take_half(desk, at, time, half)?;
+                alerts::take_half(desk, at, time, half)?;
             }
             if half.provider == *member {
                 take_permit_or_refusal(desk, at, half, entry.bytes())?;

@@ -141,8 +141,7 @@ fn look(
         let before: Vec<_> = before.iter().map(|it| desk.home.secrets.blind(it)).collect();
         let names = (&blind, before.as_slice());
         let directives = consents::standing(desk, names, consent_register, &registers)?;
-        let fact =
-            PersonFact { consent_register, directives, opted_out: true, own_policy_forbids: false };
+        let fact = PersonFact { consent_register, directives, opted_out: true };
         found.facts.insert(person.clone(), fact);
         found.tag_keys.insert(person.clone(), key.tag);
     }

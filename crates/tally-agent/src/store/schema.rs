@@ -184,6 +184,18 @@ const TABLES: &str = "
     CREATE INDEX emergencies_owed ON emergencies (at) WHERE leaf IS NULL;
     CREATE INDEX emergencies_untold ON emergencies (at) WHERE filed = 0 OR sent = 0;
 
+    -- Halves that concern this member and released on a relationship that the user alone claims.
+    CREATE TABLE claimed (
+        leaf INTEGER PRIMARY KEY,
+        exchange BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        provider TEXT NOT NULL,
+        requester TEXT NOT NULL,
+        filed INTEGER NOT NULL DEFAULT 0,
+        sent INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX claimed_alerts ON claimed (leaf) WHERE filed = 0 OR sent = 0;
+
     -- Which openings belong to one episode, by the commitment of its first. The key, by which reads of
     -- one person by one user are known as such, goes once no more can belong to it.
     CREATE TABLE episodes (

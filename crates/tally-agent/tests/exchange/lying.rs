@@ -19,7 +19,7 @@ use tally_net::{Accept, Listener, ListenerLimits, Role, alpn, tls};
 use tally_wire::message::agent::{
     Answer as Frame, Data, Description, OpeningPart, ReceiptFrame, Refused, Request, Trailer,
 };
-use tally_wire::message::hello::{Hello, HelloAnswer, Welcome};
+use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::{decode_value, encode, encode_checked};
 use tokio::time::timeout;
 
@@ -51,6 +51,8 @@ enum Lie {
     NoReceipt,
     /// A refusal that can only be the requester's own.
     Refusal,
+    /// It says that it speaks no version that the requester does.
+    Version,
 }
 
 struct Liar {
@@ -68,6 +70,10 @@ impl Liar {
             tokio::spawn(async move {
                 let connection = accepted.connection.clone();
                 let (send, receive) = connection.accept_bi().await.unwrap();
+                if liar.lie == Lie::Version {
+                    not_welcome(send, receive).await;
+                    return;
+                }
                 greet(send, receive).await;
                 while let Ok((send, receive)) = connection.accept_bi().await {
                     tokio::spawn(Arc::clone(&liar).answer(send, receive));
@@ -200,6 +206,15 @@ async fn greet(mut send: SendStream, mut receive: RecvStream) {
     send.finish().unwrap();
 }
 
+/// As an agent of years to come may answer.
+async fn not_welcome(mut send: SendStream, mut receive: RecvStream) {
+    drop(read_frame(&mut receive, FRAMES).await);
+    let answer = HelloAnswer::Unwelcome(Unwelcome { why: NotWelcome::VersionUnknown });
+    write_frame(&mut send, &encode(&answer), FRAMES).await.unwrap();
+    send.finish().unwrap();
+    drop(send.stopped().await);
+}
+
 async fn start(mesh: &Mesh, lie: Lie) -> Endpoint {
     let config = mesh.ledger_config(LIES, mesh.identity(LIES, Role::Agent, "agent"));
     let accept = Accept { roles: &[Role::Agent], anonymous: false };
@@ -288,4 +303,12 @@ async fn the_last_byte_is_handed_on_only_if_all_of_it_is_true() {
         assert_eq!((refusal, leaf.is_some()), (Some(code), believed), "{lie:?}");
         assert!(came.len() < BODY.len(), "{lie:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_another_version_is_said_to_be_one() {
+    let mesh = Mesh::running().await;
+    mesh.agree(ASKS, LIARS, &["LZ9", "QX1"]).await;
+    let (came, refusal, leaf) = asked(&mesh, Lie::Version).await;
+    assert_eq!((came.len(), refusal, leaf), (0, Some(Refusal::VersionUnknown), None));
 }

@@ -7,6 +7,7 @@
 mod broken;
 mod coming_back;
 mod data;
+mod gates;
 mod killed;
 mod lying;
 mod mesh;

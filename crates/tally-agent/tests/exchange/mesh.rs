@@ -11,14 +11,14 @@ use tally_agent::opt_out::OptOutSettings;
 use tally_agent::source::Sources;
 use tally_agent::store::{Store, StoreSettings};
 use tally_core::Encoded;
-use tally_core::agreement::file;
+use tally_core::agreement::{Agreement, Condition, file};
 use tally_core::entry::{Algorithm, Entry, Environment, Genesis};
-use tally_core::id::{ExchangeId, KeyId, LeafIndex, MeshId, NodeId, Salt16};
+use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, NodeId, Salt16};
 use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tally_core::register::{
     AgreementRecord, Approval, LedgerNode, MemberRecord, MemberStatus, Officer, RegisterBody,
-    agreement_preimage,
+    RegisterName, agreement_preimage, register_preimage,
 };
 use tally_ledger::node::{Node, Settings, StartError, Tuning};
 use tally_ledger::store::OpenError;
@@ -248,6 +248,7 @@ impl Mesh {
             listen: self.agents_listen[place],
             retention_years: 8,
             opt_out: OptOutSettings::default(),
+            own_policy: Condition::default(),
             clock: Clock::start(),
             outcomes: Arc::new(Uncounted),
         }
@@ -303,24 +304,42 @@ impl Mesh {
 
     /// The parties' officers sign, and one party's agent writes the agreement.
     pub(crate) async fn agree(&self, place: usize, text: &str, parties: &[&str]) {
-        let document = encode_checked(file::read(text).unwrap()).unwrap();
+        self.agree_on(place, file::read(text).unwrap(), parties).await;
+    }
+
+    /// The same on a document that no check has seen.
+    pub(crate) async fn agree_on(&self, place: usize, document: Agreement, parties: &[&str]) {
+        let document = encode_checked(document).unwrap();
         let preimage = agreement_preimage(&self.mesh_id(), document.bytes());
-        let approve = |member: &str| {
-            let key = key(&format!("ig-lead {member}"));
-            Approval {
-                member: member.parse().unwrap(),
-                role: "ig-lead".parse().unwrap(),
-                key: KeyId::of(&key.verifying_key()),
-                algorithm: Algorithm::EdDsa,
-                signature: key.sign(&preimage),
-            }
-        };
-        let approvals = parties.iter().map(|member| approve(member)).collect();
+        let approvals = parties.iter().map(|member| approval(member, &preimage)).collect();
         let name = format!("agreement/{}", document.value().id).parse().unwrap();
         let record = AgreementRecord { document, suspended_by: Vec::new() };
         let body = encode_checked(RegisterBody::Agreement(Box::new(record))).unwrap();
         let written =
             self.agent(place).exchange.recorder().write_register(&name, true, body, approvals);
+        let written = timeout(LONG, written).await.unwrap().unwrap();
+        for place in [ASKS, PROVIDES] {
+            let reached = self.agent(place).exchange.replica().reach(written.leaf.0 + 1);
+            timeout(LONG, reached).await.unwrap();
+        }
+    }
+
+    /// The members give one of them another standing: two of three are a majority.
+    pub(crate) async fn set_status(&self, place: usize, status: MemberStatus) {
+        let provider = self.agent(PROVIDES);
+        let known = provider.exchange.replica().known();
+        let id: MemberId = MEMBERS[place].parse().unwrap();
+        let name = RegisterName::Member(id.clone());
+        let state = known.registers.get(&name).unwrap();
+        let record = MemberRecord { status, ..known.registers.member(&id).unwrap().clone() };
+        let body = encode_checked(RegisterBody::Member(Box::new(record))).unwrap();
+        let (version, previous) = (state.version + 1, Some(state.leaf));
+        let preimage =
+            register_preimage(&self.mesh_id(), &name, version, previous, true, body.bytes());
+        let others = MEMBERS.iter().filter(|member| **member != MEMBERS[place]);
+        let approvals = others.map(|member| approval(member, &preimage)).collect();
+        let recorder = provider.exchange.recorder();
+        let written = recorder.write_register(&name, true, body, approvals);
         let written = timeout(LONG, written).await.unwrap().unwrap();
         for place in [ASKS, PROVIDES] {
             let reached = self.agent(place).exchange.replica().reach(written.leaf.0 + 1);
@@ -434,6 +453,18 @@ fn of_exchange(leaves: &[Entry], exchange: ExchangeId) -> Vec<Entry> {
         _ => false,
     };
     leaves.iter().filter(of).cloned().collect()
+}
+
+/// What a member's IG lead signs.
+fn approval(member: &str, preimage: &[u8]) -> Approval {
+    let key = key(&format!("ig-lead {member}"));
+    Approval {
+        member: member.parse().unwrap(),
+        role: "ig-lead".parse().unwrap(),
+        key: KeyId::of(&key.verifying_key()),
+        algorithm: Algorithm::EdDsa,
+        signature: key.sign(preimage),
+    }
 }
 
 fn member(name: &str, ca: &Authority, node: u64, address: Option<SocketAddr>) -> MemberRecord {

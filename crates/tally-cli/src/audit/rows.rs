@@ -37,6 +37,8 @@ pub(crate) struct Row {
     digest: Option<String>,
     break_glass: bool,
     late: bool,
+    /// Whether nobody but the user says how they are related to the person.
+    self_claimed: bool,
     pub(crate) matched: bool,
     /// The checks of the national data opt-out that a permit rests on, or why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,6 +133,7 @@ fn of_provider(half: &ProviderHalf) -> Row {
         digest: half.digest.as_ref().map(digest),
         break_glass: half.flags.has(Flags::BREAK_GLASS),
         late: half.flags.has(Flags::LATE),
+        self_claimed: half.flags.has(Flags::SELF_CLAIMED),
         opt_out: half.opt_out.as_ref().map(opt_out),
         ..Row::default()
     }
@@ -154,6 +157,7 @@ fn of_requester(half: &RequesterHalf) -> Row {
         digest: half.digest.as_ref().map(digest),
         break_glass: half.flags.has(Flags::BREAK_GLASS),
         late: half.flags.has(Flags::LATE),
+        self_claimed: half.flags.has(Flags::SELF_CLAIMED),
         ..Row::default()
     }
 }

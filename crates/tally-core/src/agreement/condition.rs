@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use program::Program;
 
 use crate::policy::Relationship;
+use crate::register::AssessmentStatus;
 use crate::time::Date;
 
 /// Bytes of a condition at most.
@@ -28,6 +29,11 @@ pub const NESTING_MAX: usize = 32;
 /// What a condition may ask for, each after `context.`, with what it means.
 pub const ATTRIBUTES: &[(&str, &str)] = &[
     ("date", "the day in the UK as a number, such as 20260131"),
+    (
+        "dspt",
+        "how the data security of who asks was assessed: \"not-published\", \"not-met\", \
+         \"approaching\", \"met\", \"exceeded\", or \"unknown\"",
+    ),
     ("emergency", "true for emergency treatment and for break-glass"),
     ("hour", "the hour of the day in the UK, 0 to 23"),
     ("people", "how many people the records are about, before any is withheld"),
@@ -64,6 +70,8 @@ pub struct Circumstances<'a> {
     pub date: Date,
     /// The hour of that day in the UK.
     pub hour: u8,
+    /// How the data security of who asks was assessed, if anybody has said.
+    pub assessment: Option<AssessmentStatus>,
     /// Whether the purpose is an emergency.
     pub emergency: bool,
     /// How many records were found.

@@ -6,7 +6,8 @@
 use super::check::{check_dates, check_overlaps, check_share};
 use super::condition::CONDITION_LEN_MAX;
 use super::words::{
-    ARTICLES_6, ARTICLES_9, COMMON_LAWS, CONFIDENTIALITIES, DATA_KINDS, RELATIONSHIPS, USERS_KNOWN,
+    ARTICLES_6, ARTICLES_9, ASSESSMENTS_MIN, COMMON_LAWS, CONFIDENTIALITIES, DATA_KINDS,
+    RELATIONSHIPS, USERS_KNOWN,
 };
 use super::{Agreement, AllowList, Basis, Condition, DataKind, Elements, Party, Share};
 use crate::entry::UserKnown;
@@ -15,6 +16,7 @@ use crate::file::{self, Keys, Reader, Value};
 use crate::id::{GroupId, MemberId};
 use crate::record::Confidentiality;
 use crate::refusal::Refusal;
+use crate::register::AssessmentStatus;
 
 /// Bytes of an agreement file at most.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
@@ -140,6 +142,7 @@ fn read_share(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Share> {
         None => Some(Confidentiality::Normal),
         Some(it) => reader.word(&it, CONFIDENTIALITIES),
     };
+    let assessment_min = read_assessment(reader, &mut keys);
     reader.close(keys);
     Some(Share {
         provider: provider?,
@@ -157,7 +160,16 @@ fn read_share(reader: &mut Reader, mut keys: Keys<'_>) -> Option<Share> {
         show_reasons: show_reasons?,
         condition: Condition::new(condition?),
         confidentiality: confidentiality?,
+        assessment_min: assessment_min?,
     })
+}
+
+/// Not said: it is not asked. None: it could not be read.
+fn read_assessment(reader: &mut Reader, keys: &mut Keys<'_>) -> Option<Option<AssessmentStatus>> {
+    match reader.optional(keys, "dspt") {
+        None => Some(None),
+        Some(it) => reader.word(&it, ASSESSMENTS_MIN).map(Some),
+    }
 }
 
 fn read_basis(reader: &mut Reader, value: &Value<'_>) -> Option<Basis> {

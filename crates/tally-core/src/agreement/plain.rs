@@ -175,16 +175,21 @@ fn users(share: &Share) -> String {
         true => "; they must say how they are related to the person",
         false => "",
     };
-    format!("{user}{relationship}")
+    let assessed = share.assessment_min.map_or_else(String::new, |least| {
+        let least = least.word();
+        format!("; their organisation's data security (DSPT) must be assessed as {least} or better")
+    });
+    format!("{user}{relationship}{assessed}")
 }
 
 fn people(share: &Share) -> String {
-    let silent = match (share.confidential, share.basis.common_law) {
-        (false, _) | (true, Some(CommonLaw::Statute)) => "what is about them is given",
-        (true, Some(CommonLaw::ImpliedConsent)) => {
+    let silent = match share.basis.common_law {
+        _ if !share.confidential => "what is about them is given",
+        Some(basis) if basis.sets_confidence_aside() => "what is about them is given",
+        Some(CommonLaw::ImpliedConsent) => {
             "what is about them is given for their own care, and for nothing else"
         }
-        (true, _) => "nothing about them is given",
+        _ => "nothing about them is given",
     };
     let reasons = match share.show_reasons {
         true => "Who asks is told why something is withheld.",

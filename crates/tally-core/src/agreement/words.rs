@@ -6,6 +6,7 @@ use super::{Article6, Article9, CommonLaw, DataKind};
 use crate::entry::UserKnown;
 use crate::file::Words;
 use crate::record::Confidentiality;
+use crate::register::AssessmentStatus;
 
 pub(super) const DATA_KINDS: Words<DataKind> =
     &[("none", DataKind::None), ("personal", DataKind::Personal), ("special", DataKind::Special)];
@@ -23,6 +24,13 @@ pub(super) const CONFIDENTIALITIES: Words<Confidentiality> = &[
     ("N", Confidentiality::Normal),
     ("R", Confidentiality::Restricted),
     ("V", Confidentiality::VeryRestricted),
+];
+
+/// What may be asked for at least: a result that anybody has is nothing to ask for.
+pub(super) const ASSESSMENTS_MIN: Words<AssessmentStatus> = &[
+    ("approaching", AssessmentStatus::Approaching),
+    ("met", AssessmentStatus::Met),
+    ("exceeded", AssessmentStatus::Exceeded),
 ];
 
 pub(super) const RELATIONSHIPS: Words<bool> = &[("none", false), ("required", true)];

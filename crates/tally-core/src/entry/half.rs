@@ -220,7 +220,11 @@ impl Flags {
     /// is the provider's attributable claim, checkable with the openings.
     pub const SAME_EPISODE: Self = Self(32);
 
-    const KNOWN: u64 = 47;
+    /// Permitted although nobody but the user says how they are related to the person: both members'
+    /// privacy officers are alerted, as by break-glass.
+    pub const SELF_CLAIMED: Self = Self(64);
+
+    const KNOWN: u64 = 111;
 
     /// The stored bits.
     #[must_use]
@@ -235,8 +239,19 @@ impl Flags {
     }
 
     /// What the requester's half repeats of the provider's.
-    pub const OF_BOTH_HALVES: Self =
-        Self(Self::BREAK_GLASS.0 | Self::LATE.0 | Self::STREAMED.0 | Self::SAME_EPISODE.0);
+    pub const OF_BOTH_HALVES: Self = Self(
+        Self::BREAK_GLASS.0
+            | Self::LATE.0
+            | Self::STREAMED.0
+            | Self::SAME_EPISODE.0
+            | Self::SELF_CLAIMED.0,
+    );
+
+    /// Whether privacy officers may have to hear of it at once.
+    #[must_use]
+    pub const fn alert_officers(self) -> bool {
+        self.has(Self::BREAK_GLASS) || self.has(Self::SELF_CLAIMED)
+    }
 
     /// Those of them that are among these.
     #[must_use]

@@ -254,7 +254,16 @@ impl Provider {
         if self.in_flight() >= self.limits.exchanges_max || owed >= self.limits.outbox_entries_max {
             return Err(Refusal::TooBusy);
         }
+        if self.in_flight_of(&question.requester) >= self.limits.exchanges_per_member_max {
+            return Err(Refusal::QuotaExceeded);
+        }
         view.closed().map_or(Ok(()), Err)
+    }
+
+    /// Exchanges of one requester in flight. What the ledger still owes of earlier ones is not its
+    /// requester's fault.
+    fn in_flight_of(&self, requester: &MemberId) -> usize {
+        self.exchanges.values().filter(|it| it.question.requester == *requester).count()
     }
 
     fn described(&mut self, exchange: ExchangeId) {

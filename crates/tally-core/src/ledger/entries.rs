@@ -83,6 +83,9 @@ fn check_provider_half(
     let streamed = half.flags.has(Flags::STREAMED);
     ensure(!streamed || (half.bytes == 0 && half.digest.is_none()), Rejection::Contradictory)?;
     check_break_glass(half)?;
+    // Officers are alerted to what was released, and a refusal releases nothing.
+    let claimed = half.flags.has(Flags::SELF_CLAIMED);
+    ensure(!claimed || half.outcome == Outcome::Permit, Rejection::Contradictory)?;
     match half.outcome {
         Outcome::Permit => {
             ensure(half.agreement.is_some(), Rejection::AgreementUnknown)?;

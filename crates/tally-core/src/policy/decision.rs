@@ -1,5 +1,6 @@
 //! Yes or no, as values. Only [`decide`](super::decide) makes them.
 
+use super::Relationship;
 use super::people::Judged;
 use super::reason::{PEOPLE_STAGE, Reason, stage};
 use super::whole::Attempt;
@@ -33,6 +34,7 @@ pub struct Permit {
     opt_out: Option<OptOut>,
     breaks_glass: bool,
     may_be_late: bool,
+    self_claimed: bool,
     lifted: Vec<Refusal>,
     warnings: Vec<Warning>,
 }
@@ -110,6 +112,7 @@ impl Permit {
             opt_out: None,
             breaks_glass,
             may_be_late: breaks_glass && attempt.share.offline_emergency,
+            self_claimed: false,
             lifted,
             warnings: overdue.then_some(Warning::PastReview(document.review)).into_iter().collect(),
         }
@@ -117,6 +120,10 @@ impl Permit {
 
     pub(super) fn resting_on(self, opt_out: Option<OptOut>) -> Self {
         Self { opt_out, ..self }
+    }
+
+    pub(super) fn on_the_word_of(self, relationship: Option<Relationship>) -> Self {
+        Self { self_claimed: relationship == Some(Relationship::SelfClaimed), ..self }
     }
 
     /// The agreement, at the version of its document.
@@ -186,6 +193,12 @@ impl Permit {
     #[must_use]
     pub const fn may_be_late(&self) -> bool {
         self.may_be_late
+    }
+
+    /// Whether nobody but the user says how they are related to the person: an alert follows.
+    #[must_use]
+    pub const fn self_claimed(&self) -> bool {
+        self.self_claimed
     }
 
     /// The refusals that breaking the glass has lifted, each once; often none. For the provider alone.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::agreement::Agreement;
+use crate::agreement::{Agreement, Condition};
 use crate::consent::Directives;
 use crate::entry::{Environment, OptOutChecks, OptOutExemption};
 use crate::id::{AgreementId, GroupId, MemberId};
 use crate::record::Person;
-use crate::register::MemberStatus;
+use crate::register::{AssessmentStatus, MemberStatus};
 use crate::time::Date;
 
 /// Everything that a decision may look at, of one moment.
@@ -26,6 +26,8 @@ pub struct Facts<'a, R> {
     /// What the custodian's store knows of the people of the items. About someone who is not in
     /// here nothing is known, and nothing is released.
     pub people: &'a BTreeMap<Person, PersonFact>,
+    /// The provider's own policy: what must be true as well. It can only forbid; mostly it is empty.
+    pub own_policy: &'a Condition,
 }
 
 /// The registers, as far as policy reads them.
@@ -53,17 +55,8 @@ pub struct MemberFact {
     pub version: u64,
     /// Whether it takes part.
     pub status: MemberStatus,
-    /// What the mesh makes of its security assessment (DSPT).
-    pub assurance: Assurance,
-}
-
-/// Whether a member's security assessment is good enough for the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Assurance {
-    /// It is, or the mesh does not ask.
-    Enough,
-    /// It is not.
-    TooLow,
+    /// How its data security was assessed (DSPT), as its register says. None: nobody has said.
+    pub assessment: Option<AssessmentStatus>,
 }
 
 /// An agreement's document and state.
@@ -98,8 +91,6 @@ pub struct PersonFact {
     /// Whether the opt-out service's answer leaves the person out. Someone whom it does not
     /// mention counts as opted out.
     pub opted_out: bool,
-    /// Whether the member's own policy forbids it. It can do nothing else.
-    pub own_policy_forbids: bool,
 }
 
 /// Registers as plain data: a replica in small.

@@ -7,7 +7,7 @@ use super::decision::{Judgement, Permit};
 use super::facts::{Facts, OptOutAnswers, PersonFact, Registers};
 use super::glass;
 use super::reason::{About, Reason, stage};
-use super::whole::{Attempt, place_of};
+use super::whole::{Attempt, own_policy_holds, place_of};
 use crate::agreement::{CommonLaw, DataKind, Share};
 use crate::consent::{Answer, Asked};
 use crate::entry::{Environment, OptOut};
@@ -21,6 +21,8 @@ use crate::register::{CONSENT_REGISTERS_MAX, RegisterName, RegisterRef};
 pub(super) struct Judged<'a> {
     items: &'a [Item],
     breaks_glass: bool,
+    /// Whether the provider's own policy keeps everything in.
+    forbidden: bool,
     /// What breaking the glass has lifted of the request as a whole.
     lifted: Vec<Refusal>,
     /// Of the items that were judged to their end, in their order.
@@ -56,10 +58,17 @@ struct PersonJudgement {
 impl<'a> Judged<'a> {
     /// Nothing is judged yet.
     pub(super) fn nothing<R: Registers>(gate: &Gate<'_, '_, R>, items: &'a [Item]) -> Self {
+        let mut lifted = gate.lifted_of_request();
+        let mut forbidden = !own_policy_holds(gate.request, items, gate.facts);
+        if forbidden && gate.lifts(Refusal::PolicyForbids) {
+            lifted.push(Refusal::PolicyForbids);
+            forbidden = false;
+        }
         Self {
             items,
             breaks_glass: glass::breaks_glass(&gate.request.purpose),
-            lifted: gate.lifted_of_request(),
+            forbidden,
+            lifted,
             judgements: Vec::with_capacity(items.len()),
             reasons: Vec::new(),
             people: BTreeMap::new(),
@@ -129,6 +138,9 @@ impl<'a> Judged<'a> {
         if Fit::of(item, gate.share) == Fit::TooConfidential {
             self.reasons.push(Reason { refusal: Refusal::LabelNotReleased, about });
         }
+        if self.forbidden {
+            self.reasons.push(Reason { refusal: Refusal::PolicyForbids, about });
+        }
     }
 
     fn judge_person<R: Registers>(
@@ -192,7 +204,7 @@ impl<'a> Judged<'a> {
         let withheld = self.people.len() - released;
         let opt_out = evidence(attempt.share, request, &facts.opt_out);
         let permit = Permit::new(attempt, facts.today, self, read_set, (released, withheld));
-        Ok(permit.resting_on(opt_out))
+        Ok(permit.resting_on(opt_out).on_the_word_of(request.relationship))
     }
 
     /// What is not about a person does not decide here: otherwise a person whose record is denied
@@ -340,9 +352,7 @@ impl<R: Registers> Gate<'_, '_, R> {
         }
         let asks_each = fact.directives.depend_on_item();
         let consent = if asks_each { None } else { self.check_consent(fact, item) };
-        let own_policy = fact.own_policy_forbids.then_some(Refusal::PolicyForbids);
-        let wishes = consent.into_iter().chain(own_policy);
-        let (lifted, standing) = wishes.partition::<Vec<_>, _>(|it| self.lifts(*it));
+        let (lifted, standing) = consent.into_iter().partition::<Vec<_>, _>(|it| self.lifts(*it));
         refusals.extend(standing);
         PersonJudgement { refusals, lifted, asks_each, register, released: false }
     }
@@ -378,16 +388,16 @@ impl<R: Registers> Gate<'_, '_, R> {
         }
     }
 
-    /// No directive is the normal case: care runs on implied consent, and a statute needs none.
+    /// No directive is the normal case: care runs on implied consent, and where a law sets the duty of
+    /// confidence aside nobody has to be asked.
     fn needs_no_directive(&self) -> bool {
         if !self.share.confidential {
             return true;
         }
-        match self.share.basis.common_law {
-            Some(CommonLaw::Statute) => true,
-            Some(CommonLaw::ImpliedConsent) => self.class == Some(Class::DirectCare),
-            _ => false,
-        }
+        let basis = self.share.basis.common_law;
+        let implied = basis == Some(CommonLaw::ImpliedConsent);
+        basis.is_some_and(CommonLaw::sets_confidence_aside)
+            || (implied && self.class == Some(Class::DirectCare))
     }
 
     /// A test mesh holds made-up people only, a live mesh none; tests use made-up people anywhere.

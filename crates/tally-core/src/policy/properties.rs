@@ -67,7 +67,7 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
         built.share().fields = fields;
         built.share().condition = condition.unwrap_or_default().into();
         built.person(0).opted_out = flags[1];
-        built.person(1).own_policy_forbids = flags[2];
+        built.own_policy = if flags[2] { "context.records < 3" } else { "" }.into();
         for (place, directives) in people.into_iter().enumerate() {
             built.person(place).directives = Directives::Known(directives);
         }

@@ -1,6 +1,6 @@
 //! The ledger's registers, as policy reads them.
 
-use super::facts::{AgreementFact, Assurance, MemberFact, Registers};
+use super::facts::{AgreementFact, MemberFact, Registers};
 use crate::id::{AgreementId, GroupId, MemberId};
 use crate::ledger::{self, RegisterState, RegisterValue};
 use crate::register::RegisterName;
@@ -9,9 +9,8 @@ impl Registers for ledger::Registers {
     fn member(&self, id: &MemberId) -> Option<MemberFact> {
         let register = self.get(&RegisterName::Member(id.clone()))?;
         let RegisterValue::Member { record, .. } = &register.value else { return None };
-        // A member's record says nothing of its assessment, and no mesh asks for one.
-        let assurance = Assurance::Enough;
-        Some(MemberFact { version: register.version, status: record.status, assurance })
+        let assessment = record.assessment.map(|assessment| assessment.status);
+        Some(MemberFact { version: register.version, status: record.status, assessment })
     }
 
     fn before(&self, id: &MemberId) -> Vec<MemberId> {
@@ -149,6 +148,7 @@ mod tests {
                 opt_out: scenario.opt_out,
                 registers,
                 people: &scenario.people,
+                own_policy: &scenario.own_policy,
             };
             crate::policy::decide(&scenario.request, &scenario.items, &facts)
         };

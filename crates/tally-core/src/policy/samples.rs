@@ -26,6 +26,7 @@ pub(crate) struct Scenario {
     pub(crate) today: Date,
     pub(crate) hour: u8,
     pub(crate) opt_out: OptOutAnswers,
+    pub(crate) own_policy: Condition,
 }
 
 impl Scenario {
@@ -37,6 +38,7 @@ impl Scenario {
             opt_out: self.opt_out.clone(),
             registers: &self.registers,
             people: &self.people,
+            own_policy: &self.own_policy,
         };
         decide(&self.request, &self.items, &facts)
     }
@@ -129,11 +131,7 @@ pub(crate) fn confidentiality_label(code: &str) -> Label {
 }
 
 pub(crate) fn scenario() -> Scenario {
-    let active = |version| MemberFact {
-        version,
-        status: MemberStatus::Active,
-        assurance: Assurance::Enough,
-    };
+    let active = |version| MemberFact { version, status: MemberStatus::Active, assessment: None };
     let members = [("LZ9", 1), ("RZ9", 2)];
     let members = members.map(|(id, version)| (id.parse().unwrap(), active(version)));
     let document = agreement();
@@ -143,7 +141,6 @@ pub(crate) fn scenario() -> Scenario {
         consent_register: register,
         directives: Directives::Known(Vec::new()),
         opted_out: false,
-        own_policy_forbids: false,
     };
     Scenario {
         request: request(),
@@ -162,6 +159,7 @@ pub(crate) fn scenario() -> Scenario {
         today: Date::new(2026, 6, 1).unwrap(),
         hour: 10,
         opt_out: fresh(),
+        own_policy: Condition::default(),
     }
 }
 
@@ -231,6 +229,7 @@ pub(crate) fn agreement() -> Agreement {
             show_reasons: false,
             condition: Condition::default(),
             confidentiality: Confidentiality::Normal,
+            assessment_min: None,
         }],
     }
 }

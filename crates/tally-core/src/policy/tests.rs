@@ -2,6 +2,7 @@ mod agreements;
 mod glass;
 mod labels;
 mod opt_out;
+mod requester;
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use crate::consent::{Directives, Effect, Ruling};
 use crate::entry::Environment;
 use crate::record::Confidentiality;
 use crate::refusal::Refusal;
-use crate::register::MemberStatus;
+use crate::register::{AssessmentStatus, MemberStatus};
 use crate::time::Date;
 
 type Bend = fn(&mut Scenario);
@@ -24,7 +25,11 @@ const REFUSALS: &[(Refusal, Bend)] = &[
     (Refusal::NotAMember, |s| s.member("LZ9").status = MemberStatus::Removed),
     (Refusal::MemberSuspended, |s| s.member("LZ9").status = MemberStatus::Suspended),
     (Refusal::MemberSuspended, |s| s.member("RZ9").status = MemberStatus::Suspended),
-    (Refusal::AssuranceTooLow, |s| s.member("LZ9").assurance = Assurance::TooLow),
+    (Refusal::AssuranceTooLow, |s| s.share().assessment_min = Some(AssessmentStatus::Approaching)),
+    (Refusal::AssuranceTooLow, |s| {
+        s.share().assessment_min = Some(AssessmentStatus::Approaching);
+        s.member("LZ9").assessment = Some(AssessmentStatus::NotMet);
+    }),
     (Refusal::NoAgreement, |s| s.registers.agreements.clear()),
     (Refusal::NoAgreement, |s| s.request.source = "beds".parse().unwrap()),
     (Refusal::NoAgreement, |s| s.request.agreement = Some("DSA-2".parse().unwrap())),
@@ -90,7 +95,8 @@ const REFUSALS: &[(Refusal, Bend)] = &[
     (Refusal::ConsentDenied, |s| s.says(0, Effect::Object(Ruling::Pending), "TREAT")),
     (Refusal::ConsentAbsent, |s| s.about("TREAT", CommonLaw::ExplicitConsent)),
     (Refusal::ConsentAbsent, |s| s.about("HRESCH", CommonLaw::ExplicitConsent)),
-    (Refusal::PolicyForbids, |s| s.person(0).own_policy_forbids = true),
+    (Refusal::PolicyForbids, |s| s.own_policy = "context.hour > 23".into()),
+    (Refusal::PolicyForbids, |s| s.own_policy = "context.hour >".into()),
     (Refusal::LabelNotReleased, |s| s.items = vec![labelled("Observation", "R")]),
     (Refusal::LabelNotReleased, |s| s.items = vec![labelled("Patient", "V")]),
     (Refusal::UnknownRecord, |s| s.items.clear()),

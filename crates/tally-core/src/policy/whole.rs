@@ -1,16 +1,19 @@
 //! The gates that are about the request as a whole: members, agreement, user.
 
-use super::facts::{AgreementFact, Assurance, Facts, OptOutAnswers, Registers};
+use std::collections::BTreeSet;
+
+use super::facts::{AgreementFact, Facts, OptOutAnswers, Registers};
 use super::glass;
 use super::reason::Reason;
 use super::{Queried, Request};
 use crate::agreement::condition::{Circumstances, Extent};
-use crate::agreement::{AllowList, DataKind, Party, Share, Standing, user_known_word};
+use crate::agreement::{AllowList, Condition, DataKind, Party, Share, Standing, user_known_word};
 use crate::entry::Environment;
 use crate::id::{MemberId, Purpose};
 use crate::purpose::{Class, class_of, covers, is_emergency, needs_reason};
+use crate::record::Item;
 use crate::refusal::Refusal;
-use crate::register::{MemberStatus, RegisterName, RegisterRef};
+use crate::register::{AssessmentStatus, MemberStatus, RegisterName, RegisterRef};
 
 /// A share that could carry the request: its provider, its source, and the requester among those
 /// who may ask.
@@ -90,10 +93,6 @@ pub(super) fn check_members<R: Registers>(request: &Request, facts: &Facts<'_, R
             Some(MemberStatus::Removed) | None => refusals.push(Refusal::NotAMember),
         }
     }
-    let requester = facts.registers.member(&request.requester);
-    if requester.is_some_and(|member| member.assurance == Assurance::TooLow) {
-        refusals.push(Refusal::AssuranceTooLow);
-    }
     refusals.into_iter().map(Reason::whole).collect()
 }
 
@@ -114,6 +113,9 @@ pub(super) fn check<R: Registers>(
 ) -> Vec<Reason> {
     let share = attempt.share;
     let mut refusals = Vec::new();
+    if !is_assured(request, facts, share) {
+        refusals.push(Refusal::AssuranceTooLow);
+    }
     check_parties(request, facts, attempt, &mut refusals);
     check_law(share, &request.purpose, &mut refusals);
     refusals.extend(check_purpose(&request.purpose).map(|reason| reason.refusal));
@@ -156,7 +158,30 @@ pub(super) fn holds<R: Registers>(
 ) -> bool {
     let condition = &attempt.share.condition;
     // What asks for no number was asked before any record was looked at.
-    if condition.is_empty() || (extent == Extent::Whole && !condition.counts()) {
+    let asked = extent == Extent::Whole && !condition.counts();
+    asked || is_true(condition, extent, request, found, facts)
+}
+
+/// Whether the provider's own policy lets it through: the last gate, which can only forbid.
+pub(super) fn own_policy_holds<R: Registers>(
+    request: &Request,
+    items: &[Item],
+    facts: &Facts<'_, R>,
+) -> bool {
+    let policy = facts.own_policy;
+    let people = || items.iter().flat_map(|item| &item.people).collect::<BTreeSet<_>>().len();
+    let people = if policy.counts() { people() } else { 0 };
+    is_true(policy, Extent::Whole, request, Found { records: items.len(), people }, facts)
+}
+
+fn is_true<R: Registers>(
+    condition: &Condition,
+    extent: Extent,
+    request: &Request,
+    found: Found,
+    facts: &Facts<'_, R>,
+) -> bool {
+    if condition.is_empty() {
         return true;
     }
     condition.holds(
@@ -164,6 +189,7 @@ pub(super) fn holds<R: Registers>(
         &Circumstances {
             date: facts.today,
             hour: facts.hour,
+            assessment: assessment(request, facts),
             emergency: is_emergency(&request.purpose),
             records: found.records,
             people: found.people,
@@ -175,6 +201,18 @@ pub(super) fn holds<R: Registers>(
             relationship: request.relationship,
         },
     )
+}
+
+/// Whether the requester's data security was assessed as well as the share asks for, if it asks at
+/// all: what nobody has signed for cuts nobody off. Of what is asked for, no word is no.
+fn is_assured<R: Registers>(request: &Request, facts: &Facts<'_, R>, share: &Share) -> bool {
+    share
+        .assessment_min
+        .is_none_or(|least| assessment(request, facts).is_some_and(|assessed| assessed >= least))
+}
+
+fn assessment<R: Registers>(request: &Request, facts: &Facts<'_, R>) -> Option<AssessmentStatus> {
+    facts.registers.member(&request.requester)?.assessment
 }
 
 /// In force between those who have signed, while none of the two has suspended it.

@@ -88,8 +88,8 @@ refusals! {
         "One of the two organisations is suspended from the mesh."
         "Have the suspension lifted by the members."
     AssuranceTooLow = 3, "assurance-too-low", Caller, 403, "forbidden", Organisation, OwnIgLead;
-        "The requester's security assurance (DSPT) is below what the mesh requires."
-        "Publish an assessment that meets the standard."
+        "The requester's data security (DSPT) was assessed as less than the agreement asks for, or its register does not say."
+        "Publish an assessment that is good enough, and have the members enter it into the register; or amend the agreement."
     IdentifierNotForMesh = 4, "identifier-not-for-mesh", Caller, 403, "business-rule", Person, ProviderOperator;
         "The record belongs to a real person in a test mesh, or to a made-up one in a live mesh."
         "Use test identifiers in test meshes only."

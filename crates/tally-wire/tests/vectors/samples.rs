@@ -296,6 +296,11 @@ fn provider_episode() -> ProviderHalf {
     ProviderHalf { purpose: "BTG".parse().unwrap(), flags, ..provider_half() }
 }
 
+/// A permit on nobody's word but the user's that they are related to the person.
+fn provider_self_claimed() -> ProviderHalf {
+    ProviderHalf { flags: Flags::SELF_CLAIMED, ..provider_half() }
+}
+
 fn fields() -> AllowList {
     let these = Elements::These(["birthDate", "identifier", "name"].map(str::to_owned).to_vec());
     AllowList::Elements(vec![
@@ -326,6 +331,7 @@ fn share() -> Share {
         show_reasons: false,
         condition: "context.records <= 1000".into(),
         confidentiality: Confidentiality::Normal,
+        assessment_min: Some(AssessmentStatus::Approaching),
     }
 }
 
@@ -339,6 +345,7 @@ pub(crate) fn agreement() -> Agreement {
         overrides: vec![],
         condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
+        assessment_min: None,
         ..share()
     };
     let columns = Share {
@@ -477,6 +484,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("refusal-count", Entry::RefusalCount(refusal_count())),
         ("review", Entry::Review(review())),
         ("provider-episode", Entry::ProviderHalf(Box::new(provider_episode()))),
+        ("provider-self-claimed", Entry::ProviderHalf(Box::new(provider_self_claimed()))),
         ("disposal", Entry::Disposal(Box::new(disposal()))),
     ];
     let writes = other_writes().into_iter();

@@ -133,6 +133,7 @@ impl Case {
             opt_out,
             registers: &*known.registers,
             people,
+            own_policy: &shared.own_policy,
         };
         let opener = Opener { case: self, shared, tag_keys };
         // A code that means nothing may be anything, and would come onto the ledger.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tally_core::Encoded;
-use tally_core::entry::{AgreementRef, Entry, Flags};
+use tally_core::entry::{AgreementRef, Entry};
 use tally_core::exchange::provider::{Decision, Effect, Event, Proof as Shown, Provider};
 use tally_core::exchange::{Draft, Ended, OwedId, Promise, RecordedHalf};
 use tally_core::id::{ExchangeId, MemberId};
@@ -153,7 +153,7 @@ impl Desk {
                 if self.is_late(exchange, Some(half.leaf())) {
                     return;
                 }
-                if half.half().flags.has(Flags::BREAK_GLASS) {
+                if half.half().flags.alert_officers() {
                     self.shared.recorder.hear_of_access(half.leaf());
                 }
                 if let Some(serving) = self.serving.get_mut(&exchange) {

@@ -106,7 +106,7 @@ impl Arriving {
                     return Err(Refusal::ProtocolViolated);
                 }
                 let half = self.check(shared, frame.receipt.value())?;
-                if half.half().flags.has(Flags::BREAK_GLASS) {
+                if half.half().flags.alert_officers() {
                     // The own officers hear of it, whatever becomes of the answer.
                     shared.recorder.hear_of_access(half.leaf());
                 }

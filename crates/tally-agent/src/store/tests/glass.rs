@@ -97,6 +97,35 @@ async fn an_alert_waits_from_the_moment_that_the_ledger_has_it_until_it_is_given
 }
 
 #[tokio::test]
+async fn an_alert_of_a_self_claimed_relationship_waits_beside_those_of_break_glass() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let claimed = |number: u8, flags: Flags| {
+        let Entry::ProviderHalf(mut half) = permit(number, Hash::from_bytes([number; 32])) else {
+            panic!("no half")
+        };
+        half.flags = flags;
+        encode_checked(Entry::ProviderHalf(half)).unwrap()
+    };
+    mirror(&store, 10, NOW.0, claimed(1, Flags::SELF_CLAIMED)).await;
+    mirror(&store, 12, NOW.0, claimed(2, Flags::NONE)).await;
+    // What also broke the glass is one alert, of that.
+    mirror(&store, 14, NOW.0, half(3, Hash::from_bytes([3; 32]), Flags::SELF_CLAIMED)).await;
+    let waiting = async || {
+        let alerts = store.alerts(9).await.unwrap();
+        alerts.iter().map(|it| (it.leaf.0, it.kind.word(), it.filed)).collect::<Vec<_>>()
+    };
+    assert_eq!(waiting().await, [(10, "self-claimed", false), (14, "break-glass", false)]);
+    assert_eq!(store.glass_counts(Timestamp(0)).await.unwrap().alerts_waiting, 2);
+    assert_eq!(store.glass_counts(Timestamp(0)).await.unwrap().open, 1, "it has no review");
+    store.alerts_filed(vec![LeafIndex(10)]).await.unwrap();
+    assert_eq!(waiting().await, [(14, "break-glass", false), (10, "self-claimed", true)]);
+    store.alert_sent(LeafIndex(10)).await.unwrap();
+    mirror(&store, 10, NOW.0, claimed(1, Flags::SELF_CLAIMED)).await;
+    assert_eq!(waiting().await, [(14, "break-glass", false)]);
+}
+
+#[tokio::test]
 async fn each_member_sees_its_own_review_and_the_other_ones() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(&directory);

@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use super::tokens::{parts, place};
 use super::{ATTRIBUTES, CONDITION_LEN_MAX, Circumstances, Extent, Fault};
 use crate::policy::Relationship;
+use crate::register::AssessmentStatus;
 
 /// What conditions are validated against. What is not named here can't be asked for.
 const SCHEMA: &str = r#"
@@ -21,6 +22,7 @@ action "release" appliesTo {
     resource: [Anybody],
     context: {
         date: Long,
+        dspt: String,
         emergency: Bool,
         hour: Long,
         people: Long,
@@ -142,7 +144,7 @@ fn request(known: &Known, circumstances: &Circumstances<'_>) -> Option<Request> 
     Request::new(anybody.clone(), release, anybody, context, None).ok()
 }
 
-fn attributes(it: &Circumstances<'_>) -> [(&'static str, RestrictedExpression); 12] {
+fn attributes(it: &Circumstances<'_>) -> [(&'static str, RestrictedExpression); 13] {
     let long = RestrictedExpression::new_long;
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let count = |count: usize| long(i64::try_from(count).unwrap_or(i64::MAX));
@@ -151,6 +153,7 @@ fn attributes(it: &Circumstances<'_>) -> [(&'static str, RestrictedExpression); 
     let relationship = it.relationship.map_or("none", Relationship::word);
     [
         ("date", long(date)),
+        ("dspt", text(it.assessment.map_or("unknown", AssessmentStatus::word))),
         ("emergency", RestrictedExpression::new_bool(it.emergency)),
         ("hour", long(i64::from(it.hour))),
         ("people", count(it.people)),

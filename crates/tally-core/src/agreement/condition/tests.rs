@@ -7,6 +7,7 @@ pub(super) const fn circumstances() -> Circumstances<'static> {
     Circumstances {
         date,
         hour: 14,
+        assessment: Some(AssessmentStatus::Met),
         emergency: false,
         records: 7,
         people: 2,
@@ -44,6 +45,7 @@ fn a_condition_is_true_of_what_it_is_asked_about() {
         "context.emergency || context.user_known == \"asserted\"",
         "[\"caseload\", \"encounter\"].contains(context.relationship)",
         "context.purpose == \"TREAT\" && context.source == \"fhir\"",
+        "context.dspt == \"met\"",
         "context.requester == \"LZ9\" && context.provider != context.requester",
         "if context.emergency then true else context.records < 10",
         "context.requester like \"LZ*\" // councils",

@@ -77,6 +77,7 @@ impl Refused {
     #[must_use]
     pub fn after_policy(refusal: Refusal, permit: &Permit, opening: Encoded<Opening>) -> Self {
         let agreement = Some(permit.agreement().clone());
-        Self { refusal, told: refusal.outwards(), agreement, opening }
+        let told = if permit.shows_reasons() { refusal } else { refusal.outwards() };
+        Self { refusal, told, agreement, opening }
     }
 }

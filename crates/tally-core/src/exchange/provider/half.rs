@@ -24,6 +24,7 @@ impl Provider {
             (true, false) => Flags::BREAK_GLASS,
             (true, true) => Flags::BREAK_GLASS.with(Flags::SAME_EPISODE),
         };
+        let claimed = if permit.self_claimed() { Flags::SELF_CLAIMED } else { Flags::NONE };
         let opened = permitted.opening.value().people.len();
         let people = u64::try_from(opened).unwrap_or(u64::MAX);
         // Minimisation may have withheld more than the policy did. The requester gets this half with
@@ -38,7 +39,7 @@ impl Provider {
             records: permitted.records,
             bytes,
             digest,
-            flags: streamed.with(glass),
+            flags: streamed.with(glass).with(claimed),
             read_set: permit.read_set().to_vec(),
             opt_out: permit.opt_out().cloned(),
             ..self.bare_half(exchange, question, &permitted.opening, Outcome::Permit)

@@ -12,6 +12,7 @@ use crate::entry::{Action, Close, Entry, Flags, How, Outcome, ProviderHalf, User
 use crate::exchange::{Draft, OwedId, RecordedHalf};
 use crate::id::{LeafIndex, Salt16};
 use crate::opening::{Opening, Salt32};
+use crate::policy::Relationship;
 use crate::policy::samples::scenario;
 use std::time::Duration;
 
@@ -37,6 +38,27 @@ fn the_half_says_what_was_asked_and_what_was_granted() {
     assert_eq!(half.read_set, scenario().permit().read_set());
     assert_eq!(half.commitment, crate::opening::commitment(&MESH, b"opening"));
     assert_eq!(half.tags_root, opening(ASK).value().tags_root(&MESH));
+}
+
+#[test]
+fn a_half_tells_that_a_relationship_was_self_claimed() {
+    for relationship in [None, Some(Relationship::Encounter), Some(Relationship::SelfClaimed)] {
+        let mut scenario = scenario();
+        scenario.request.relationship = relationship;
+        let decision = Decision::Permit(Box::new(Permitted {
+            same_episode: false,
+            permit: scenario.permit(),
+            opening: opening(ASK),
+            records: 3,
+            body: Body::Stream,
+        }));
+        let event = Event::Decided { exchange: ASK, attempt: 1, decision };
+        let effects = Driven::decided().after(0, event);
+        let Effect::Submit { half, .. } = &effects[0] else { panic!("{effects:?}") };
+        let claimed = relationship == Some(Relationship::SelfClaimed);
+        let flags = if claimed { Flags::SELF_CLAIMED } else { Flags::NONE };
+        assert_eq!(provider_half(half).flags, flags.with(Flags::STREAMED));
+    }
 }
 
 #[test]

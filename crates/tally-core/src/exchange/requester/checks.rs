@@ -93,6 +93,10 @@ fn opened(
     opening: &Encoded<Opening>,
 ) -> Result<(), Refusal> {
     let opened = opening.value();
+    // A provider that left the mark out would keep the alert from this member's officers.
+    if half.flags.has(Flags::SELF_CLAIMED) != opened.is_self_claimed() {
+        return Err(Refusal::AnswerMismatch);
+    }
     let people = u64::try_from(opened.people.len()).ok();
     let committed = commitment(mesh_id, opening.bytes()) == half.commitment
         && opened.tags_root(mesh_id) == half.tags_root

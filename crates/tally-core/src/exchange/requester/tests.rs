@@ -63,8 +63,9 @@ fn without_an_intent_the_answer_is_no_and_the_half_is_owed() {
 
 #[test]
 fn a_half_about_something_else_is_no_answer() {
-    let changes: [fn(&mut ProviderHalf); 10] = [
+    let changes: [fn(&mut ProviderHalf); 11] = [
         |half| half.flags = Flags::LATE,
+        |half| half.flags = Flags::SELF_CLAIMED,
         |half| half.exchange = OTHER,
         |half| half.provider = "LZ9".parse().unwrap(),
         |half| half.requester = "RZ9".parse().unwrap(),

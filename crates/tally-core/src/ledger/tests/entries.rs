@@ -124,12 +124,13 @@ fn a_refusal_about_a_person_is_recorded_as_just_that() {
 
 #[test]
 fn a_refusal_released_nothing() {
-    let changes: [fn(&mut ProviderHalf); 5] = [
+    let changes: [fn(&mut ProviderHalf); 6] = [
         |half| half.people = 1,
         |half| half.records = 1,
         |half| half.bytes = 1,
         |half| half.digest = Some(Hash::default()),
         |half| half.flags = Flags::STREAMED,
+        |half| half.flags = Flags::SELF_CLAIMED,
     ];
     let mut world = World::new();
     for change in changes {

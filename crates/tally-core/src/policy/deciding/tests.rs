@@ -70,7 +70,6 @@ fn bulk(people: &[Person], apart: bool) -> Scenario {
         consent_register: 0,
         directives: if place % 3 == 2 { denial.clone() } else { Directives::Known(Vec::new()) },
         opted_out: false,
-        own_policy_forbids: false,
     };
     let known = people.iter().enumerate().map(|(place, person)| (person.clone(), fact(place)));
     bulk.people = known.collect::<BTreeMap<_, _>>();

@@ -113,6 +113,61 @@ fn without_a_directive_care_goes_on_and_research_does_not() {
     assert_eq!(found.refused().refusal(), Refusal::ConsentAbsent);
 }
 
+/// What a person who has said nothing, or one thing, gets decided: bases, purposes, directives.
+fn without_a_word(purpose: &str, basis: CommonLaw) -> Scenario {
+    let mut found = finds(vec![item("Observation", &PEOPLE[..1])]);
+    found.about(purpose, basis);
+    found
+}
+
+#[test]
+fn where_a_law_sets_confidence_aside_silence_is_no_obstacle_and_an_objection_is() {
+    let set_aside = [
+        ("HRESCH", CommonLaw::Section251),
+        ("HQUALIMP", CommonLaw::Section251),
+        ("local:PLANNING", CommonLaw::Section251),
+        ("PUBHLTH", CommonLaw::CopiRegulation3),
+        ("HLEGAL", CommonLaw::CourtOrder),
+        ("HRESCH", CommonLaw::CourtOrder),
+        ("GOV", CommonLaw::Statute),
+    ];
+    for (purpose, basis) in set_aside {
+        let mut found = without_a_word(purpose, basis);
+        assert_eq!(kept(&found), [true], "{purpose} on {basis:?}");
+        found.says(0, Effect::Object(Ruling::Pending), purpose);
+        assert_eq!(found.refused().refusal(), Refusal::ConsentDenied, "{purpose} on {basis:?}");
+        found.says(0, Effect::Deny, purpose);
+        assert_eq!(found.refused().refusal(), Refusal::ConsentDenied, "{purpose} on {basis:?}");
+    }
+}
+
+#[test]
+fn section_251_without_a_word_leaves_out_who_has_opted_out() {
+    let mut found = without_a_word("HRESCH", CommonLaw::Section251);
+    found.person(0).opted_out = true;
+    assert_eq!(found.refused().refusal(), Refusal::OptedOut);
+    // Even somebody who said yes to research in general: only consent to that very use sets it aside.
+    found.says(0, Effect::Permit, "HRESCH");
+    assert_eq!(found.refused().refusal(), Refusal::OptedOut);
+}
+
+#[test]
+fn a_word_is_needed_where_only_the_person_or_the_single_case_can_decide() {
+    let needed = [
+        ("TREAT", CommonLaw::ExplicitConsent),
+        ("HRESCH", CommonLaw::ExplicitConsent),
+        ("local:SAFEGUARDING", CommonLaw::PublicInterest),
+        ("TREAT", CommonLaw::VitalInterests),
+    ];
+    for (purpose, basis) in needed {
+        let mut found = without_a_word(purpose, basis);
+        let refusal = found.refused().refusal();
+        assert_eq!(refusal, Refusal::ConsentAbsent, "{purpose} on {basis:?}");
+        found.says(0, Effect::Permit, purpose);
+        assert_eq!(kept(&found), [true], "{purpose} on {basis:?}");
+    }
+}
+
 #[test]
 fn an_objection_beats_a_consent_until_it_is_declined() {
     for (ruling, goes) in

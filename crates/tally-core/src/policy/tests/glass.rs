@@ -79,7 +79,7 @@ fn breaking_the_glass_lifts_a_denial_where_the_agreement_lists_it() {
 fn what_is_not_listed_stays_refused() {
     let bends: [(Refusal, Bend); 4] = [
         (Refusal::RelationshipMissing, |s| s.share().relationship_required = true),
-        (Refusal::PolicyForbids, |s| s.person(0).own_policy_forbids = true),
+        (Refusal::PolicyForbids, |s| s.own_policy = "false".into()),
         (Refusal::ConsentUnreadable, |s| s.person(0).directives = Directives::Unreadable),
         (Refusal::ConsentAbsent, |_| {}),
     ];

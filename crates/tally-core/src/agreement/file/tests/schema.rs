@@ -91,6 +91,7 @@ fn what_the_schema_refuses_the_reader_refuses() {
         ("offline_emergency = false", "offline_emergency = 0"),
         ("offline_emergency = false", "show_reasons = \"yes\""),
         ("offline_emergency = false", "when = 7"),
+        ("offline_emergency = false", "dspt = \"not-met\""),
         ("confidential = true", "confidental = true"),
         ("[[share]]", "[[shares]]"),
     ] {

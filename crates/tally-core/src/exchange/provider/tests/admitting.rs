@@ -12,6 +12,19 @@ fn the_queue_has_an_end() {
 }
 
 #[test]
+fn a_member_that_has_its_share_of_places_leaves_the_rest_to_others() {
+    let mut it = Driven::new();
+    it.known.limits.exchanges_per_member_max = 1;
+    it.provider = provider(it.known.limits.clone());
+    it.after(0, requested(ASK));
+    assert_eq!(it.after(0, requested(OTHER)), [turned_away(OTHER, Refusal::QuotaExceeded)]);
+    let Event::Requested { mut question, .. } = requested(OTHER) else { panic!("a request") };
+    question.requester = "XZ9".parse().unwrap();
+    let other = Event::Requested { exchange: OTHER, question };
+    assert_eq!(it.after(0, other), [Effect::Read { exchange: OTHER }]);
+}
+
+#[test]
 fn what_the_ledger_still_owes_counts_as_in_flight() {
     let mut it = Driven::new();
     it.known.limits.exchanges_max = 1;

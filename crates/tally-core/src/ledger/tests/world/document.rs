@@ -23,6 +23,7 @@ pub(crate) fn agreement() -> Agreement {
         show_reasons: false,
         condition: Condition::default(),
         confidentiality: Confidentiality::Normal,
+        assessment_min: None,
     };
     Agreement {
         id: id("DSA-1"),
