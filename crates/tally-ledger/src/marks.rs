@@ -180,7 +180,7 @@ impl Doubt {
 }
 
 /// Empty if there is no such file.
-fn read_file(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_file(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Vec<u8>> {
     let file = match disk.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -192,14 +192,14 @@ fn read_file(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Appends a checksum.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_be_bytes());
     bytes
 }
 
 /// The first `length` bytes, if the four behind them are their checksum.
-fn unsealed<'a>(fields: &mut Fields<'a>, length: usize) -> Option<&'a [u8]> {
+pub(crate) fn unsealed<'a>(fields: &mut Fields<'a>, length: usize) -> Option<&'a [u8]> {
     let (body, checksum) = fields.rest().split_at_checked(length)?;
     (Fields(checksum).u32()? == crc32c::crc32c(body)).then_some(body)
 }

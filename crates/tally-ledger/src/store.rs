@@ -9,6 +9,7 @@
 //! order of the calls. Read from anywhere with a [`Reader`]. End with [`Store::close`], or the next
 //! start after a restart of the machine is not trusted.
 
+mod closed;
 mod error;
 mod index;
 mod recover;
@@ -133,7 +134,7 @@ impl Settings {
 
 impl Store {
     /// Opens a directory, or makes a new log in an empty one, and starts the writing thread. Reads
-    /// all that is there. `fatal` is called on that thread when a write or a sync failed.
+    /// the last segment whole, and of those that are closed what their marks say. `fatal` is called on that thread when a write or a sync failed.
     ///
     /// # Errors
     /// [`OpenError`], which says what is wrong with the directory.
@@ -156,6 +157,9 @@ impl Store {
             synced: found.end.offset,
             checksum: found.end.checksum,
             next: found.next,
+            before: found.before,
+            course: Some(found.course),
+            unmarked: Vec::new(),
             last,
             committed,
             buffer: Vec::new(),

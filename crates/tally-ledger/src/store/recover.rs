@@ -9,6 +9,7 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
+use super::closed::Closed;
 use super::view::View;
 use super::{Corruption, Cut, OpenError, Opened, Settings};
 use crate::disk::{Disk, File};
@@ -27,6 +28,10 @@ pub(super) struct Recovered {
     pub(super) file: Arc<dyn File>,
     pub(super) next: Option<(SegmentHeader, Arc<dyn File>)>,
     pub(super) end: End,
+    /// The checksum with which the last segment began.
+    pub(super) before: u32,
+    /// How the log stands, with the places of the last segment's entries alone.
+    pub(super) course: View,
     pub(super) marks_file: Arc<dyn File>,
     pub(super) opened: Opened,
 }
@@ -36,7 +41,18 @@ struct Segment {
     file: Arc<dyn File>,
 }
 
-/// Reads everything that the directory holds, and mends a torn end.
+/// What the frames say, and where they end.
+struct Replayed {
+    /// Which segment is the last.
+    tail: usize,
+    end: End,
+    before: u32,
+    course: View,
+    /// Segments that are closed, and not marked as such.
+    unmarked: Vec<Closed>,
+}
+
+/// Reads what the directory holds, and mends a torn end.
 pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered, OpenError> {
     let lock = disk.lock().map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::InUse,
@@ -46,7 +62,7 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered,
     let marks = Marks::read(disk)?;
     let mut view = View::default();
     view.committed = marks.committed;
-    let (tail, end) = replay(&segments, &mut view)?;
+    let Replayed { tail, end, before, course, unmarked } = replay(disk, &segments, &mut view)?;
     let Segment { header, file } = segments.swap_remove(tail);
     let at = Position { segment: header.number, offset: end.offset };
     let beyond = reader(&header, &file).look_beyond(end.offset)?;
@@ -63,11 +79,15 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered,
         marks_file.sync()?;
     }
     let closed = end.last == Some(FrameKind::Close) && cut.is_none();
+    for closed in unmarked {
+        // Without its mark the next start takes as long as this one.
+        drop(closed.write(disk));
+    }
     let start = judge_start(disk, closed, view.segments.len() == 1 && end.last.is_none())?;
     // Another segment can only be the empty one behind the tail: swap_remove put it there.
     let next = segments.into_iter().nth(tail).map(|it| (it.header, it.file));
     let opened = Opened { start, cut };
-    Ok(Recovered { lock, view, header, file, next, end, marks_file, opened })
+    Ok(Recovered { lock, view, header, file, next, end, before, course, marks_file, opened })
 }
 
 fn open_segments(disk: &dyn Disk, settings: &Settings) -> Result<Vec<Segment>, OpenError> {
@@ -117,37 +137,62 @@ fn open_segment(disk: &dyn Disk, settings: &Settings, number: u32) -> Result<Seg
     Ok(Segment { header, file })
 }
 
-/// Takes in all frames, and answers the segment in which the log ends, and where.
-fn replay(segments: &[Segment], view: &mut View) -> Result<(usize, End), OpenError> {
-    let mut tail = (0, End { offset: SEGMENT_HEADER_BYTES, checksum: 0, last: None });
+/// Takes in all frames, those of closed segments from their marks.
+fn replay(disk: &dyn Disk, segments: &[Segment], view: &mut View) -> Result<Replayed, OpenError> {
+    let end = End { offset: SEGMENT_HEADER_BYTES, checksum: 0, last: None };
+    let course = View::default();
+    let mut log = Replayed { tail: 0, end, before: 0, course, unmarked: Vec::new() };
     let mut goes_on = true;
-    for (number, Segment { header, file }) in segments.iter().enumerate() {
-        let (before, checksum) = (tail.1.offset, tail.1.checksum);
+    for (number, segment) in segments.iter().enumerate() {
+        let Segment { header, file } = segment;
+        let offset = log.end.offset;
         if !goes_on {
             // It was prepared ahead. Had it been used, the log would have said so.
             let used = reader(header, file).frame_at(SEGMENT_HEADER_BYTES)?.is_some();
-            let segment = segment_name(header.number.saturating_sub(1));
-            if used || number > tail.0 + 1 {
+            if used || number > log.tail + 1 {
+                let segment = segment_name(header.number.saturating_sub(1));
                 let why = Corruption::LaterSegment;
-                return Err(OpenError::Corrupt { segment, offset: before, why });
+                return Err(OpenError::Corrupt { segment, offset, why });
             }
             continue;
         }
         view.segments.push(*header);
-        let end = reader(header, file).scan(checksum, |frame| {
-            let offset = frame.header.offset;
-            let segment = || segment_name(header.number);
-            let why = Corruption::Disorder;
-            view.replay(&frame).map_err(|_| OpenError::Corrupt { segment: segment(), offset, why })
-        })?;
-        goes_on = end.last == Some(FrameKind::Roll);
-        tail = (number, end);
+        (log.tail, log.before) = (number, log.end.checksum);
+        log.course = view.at_next_segment();
+        if let Some(closed) = Closed::read(disk, header, file, log.before)? {
+            view.replay_closed(&closed);
+            log.end = closed.end();
+            continue;
+        }
+        log.end = replay_segment(segment, log.before, view, &mut log.course)?;
+        goes_on = log.end.last == Some(FrameKind::Roll);
+        if goes_on {
+            log.unmarked.push(Closed::of(header, log.before, &log.end, &log.course));
+        }
     }
     if goes_on {
         let next = u32::try_from(segments.len()).unwrap_or(u32::MAX);
         return Err(OpenError::Missing { segment: segment_name(next) });
     }
-    Ok(tail)
+    Ok(log)
+}
+
+/// Takes in the frames of one segment, into the view of the log and into that of the segment.
+fn replay_segment(
+    Segment { header, file }: &Segment,
+    checksum: u32,
+    view: &mut View,
+    course: &mut View,
+) -> Result<End, OpenError> {
+    reader(header, file).scan(checksum, |frame| {
+        let taken = view.replay(&frame.header, &frame.payload);
+        let taken = taken.and_then(|()| course.replay(&frame.header, &frame.payload));
+        taken.map_err(|_| OpenError::Corrupt {
+            segment: segment_name(header.number),
+            offset: frame.header.offset,
+            why: Corruption::Disorder,
+        })
+    })
 }
 
 /// Whether what stands at the end may be cut.
