@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod recorded;
 mod start;
 
 use std::sync::mpsc;
