@@ -43,6 +43,7 @@ struct World {
     files: BTreeMap<u64, Content>,
     writes: u64,
     boot: u64,
+    device: u64,
     locked: bool,
     markers: u64,
     syncs: u64,
@@ -120,6 +121,13 @@ impl MemoryDisk {
         world.names.values_mut().for_each(|inode| *inode = moved(*inode));
         world.durable_names = world.names.clone();
         world.files = world.files.into_iter().map(|(inode, file)| (moved(inode), file)).collect();
+        Self::fresh(world)
+    }
+
+    /// The same blocks behind another device number, as a volume that is attached elsewhere.
+    pub(crate) fn attach_again(&self) -> Self {
+        let mut world = self.world().clone();
+        world.device += 1;
         Self::fresh(world)
     }
 
@@ -295,7 +303,8 @@ impl Disk for MemoryDisk {
     fn place(&self, name: &str) -> io::Result<Place> {
         let world = self.called()?;
         let inode = *world.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Place { boot_id: u128::from(world.boot).to_be_bytes(), device: 1, inode })
+        let boot_id = u128::from(world.boot).to_be_bytes();
+        Ok(Place { boot_id, device: world.device, inode, born_nanos: inode })
     }
 
     fn draw_marker(&self) -> io::Result<[u8; 8]> {

@@ -18,6 +18,7 @@
 //! | 9 | 1 and the index of the log's first entry, or zeros |
 //! | 25 + 25 | 1 and the log id of the last entry, or zeros; the same of the floor |
 //! | 18 | 1 and the last vote, or zeros |
+//! | 13 | 1 and who vouched last: number of the doubt, milliseconds; or zeros |
 //! | 4 | how many places follow |
 //! | 16 each | index of an entry, offset of its frame |
 //! | 4 | CRC32C of all before |
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use super::index::Mark;
 use super::view::View;
 use crate::disk::{Disk, File};
-use crate::frame::{FRAME_HEADER_BYTES, Fields, FrameKind, LogId, Marker, Vote};
+use crate::frame::{FRAME_HEADER_BYTES, Fields, FrameKind, LogId, Marker, Vote, Vouched};
 use crate::marks::{Position, read_file, sealed, unsealed};
 use crate::scan::{End, FrameReader};
 use crate::segment::{SegmentHeader, segment_name};
@@ -46,6 +47,7 @@ pub(crate) struct Closed {
     pub(super) last: Option<LogId>,
     pub(super) floor: Option<LogId>,
     pub(super) vote: Option<Vote>,
+    pub(super) vouched: Option<Vouched>,
     /// Those of this segment that no truncation killed.
     pub(super) marks: Vec<Mark>,
 }
@@ -53,7 +55,8 @@ pub(crate) struct Closed {
 const MAGIC: [u8; 8] = *b"tallycl1";
 const UNFINISHED: &str = "closed.new";
 /// Without places, and without the checksum.
-const FIXED_BYTES: usize = 113;
+const FIXED_BYTES: usize = 126;
+const VOUCHED_BYTES: usize = 12;
 const MARK_BYTES: usize = 16;
 /// Places in a mark at most: one for each frame of the largest segment would be fewer.
 const MARKS_MAX: u64 = 4 << 20;
@@ -71,6 +74,7 @@ impl Closed {
             last: view.last,
             floor: view.floor,
             vote: view.vote,
+            vouched: view.vouched,
             marks: view.marks().to_vec(),
         }
     }
@@ -82,17 +86,7 @@ impl Closed {
         file: &Arc<dyn File>,
         before: u32,
     ) -> io::Result<Option<Self>> {
-        let name = closed_name(header.number);
-        let length = match disk.open(&name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?.size()?,
-        };
-        let mark_bytes = u64::try_from(MARK_BYTES).unwrap_or_default();
-        if length > MARKS_MAX * mark_bytes {
-            return Ok(None);
-        }
-        let bytes = read_file(disk, &name, length)?;
-        let Some(closed) = Self::decode(header.number, &bytes) else { return Ok(None) };
+        let Some(Some(closed)) = Self::stored(disk, header.number)? else { return Ok(None) };
         let same = closed.marker == header.marker && closed.before == before;
         if !same || file.size()? != header.size {
             return Ok(None);
@@ -113,6 +107,38 @@ impl Closed {
         file.sync()?;
         disk.rename(UNFINISHED, &closed_name(self.segment))?;
         disk.sync_directory()
+    }
+
+    const fn empty(segment: u32) -> Self {
+        Self {
+            segment,
+            marker: [0; 8],
+            before: 0,
+            checksum: 0,
+            end: 0,
+            first: None,
+            last: None,
+            floor: None,
+            vote: None,
+            vouched: None,
+            marks: Vec::new(),
+        }
+    }
+
+    /// What the file beside a segment holds, whether it is true or not; none if there is no file.
+    #[allow(clippy::option_option, reason = "no file, and a file that says nothing")]
+    pub(super) fn stored(disk: &dyn Disk, segment: u32) -> io::Result<Option<Option<Self>>> {
+        let name = closed_name(segment);
+        let length = match disk.open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?.size()?,
+        };
+        let mark_bytes = u64::try_from(MARK_BYTES).unwrap_or_default();
+        if length > MARKS_MAX * mark_bytes {
+            return Ok(Some(None));
+        }
+        let bytes = read_file(disk, &name, length)?;
+        Ok(Some(Self::decode(segment, &bytes)))
     }
 
     /// Where the frames of the segment end.
@@ -138,6 +164,8 @@ impl Closed {
         bytes.push(self.vote.is_some().into());
         let none = Vote { term: 0, leader: 0, committed: false };
         bytes.extend_from_slice(&self.vote.unwrap_or(none).encode());
+        bytes.push(self.vouched.is_some().into());
+        bytes.extend_from_slice(&self.vouched.map_or(vec![0; VOUCHED_BYTES], |it| it.encode()));
         let count = u32::try_from(self.marks.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&count.to_be_bytes());
         for mark in &self.marks {
@@ -157,6 +185,12 @@ impl Closed {
         let last = present(&mut fields, take_id)?;
         let floor = present(&mut fields, take_id)?;
         let vote = present(&mut fields, |fields| Vote::decode(&fields.take::<17>()?))?;
+        let [vouches] = fields.take()?;
+        let vouched: [u8; VOUCHED_BYTES] = fields.take()?;
+        let vouched = match vouches {
+            0 => None,
+            _ => Some(Vouched::decode(&vouched)?),
+        };
         let count = usize::try_from(fields.u32()?).ok()?;
         (body.len() == FIXED_BYTES.checked_add(count.checked_mul(MARK_BYTES)?)?).then_some(())?;
         let mut marks = Vec::with_capacity(count);
@@ -164,12 +198,13 @@ impl Closed {
             let (index, offset) = (fields.u64()?, fields.u64()?);
             marks.push(Mark { index, position: Position { segment, offset } });
         }
-        Some(Self { segment, marker, before, checksum, end, first, last, floor, vote, marks })
+        let stands = Self { first, last, floor, vote, vouched, marks, ..Self::empty(segment) };
+        Some(Self { marker, before, checksum, end, ..stands })
     }
 }
 
 /// The file beside a closed segment.
-fn closed_name(segment: u32) -> String {
+pub(super) fn closed_name(segment: u32) -> String {
     format!("{}.closed", segment_name(segment))
 }
 
@@ -197,6 +232,7 @@ const LAST_FRAME_BYTES: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marks::Doubt;
 
     #[test]
     fn a_mark_is_read_as_it_was_written_and_no_flip_goes_unseen() {
@@ -212,6 +248,7 @@ mod tests {
             last: Some(id),
             floor: None,
             vote: Some(Vote { term: 4, leader: 1, committed: true }),
+            vouched: Some(Vouched { against: Doubt::Moved, at_ms: 77 }),
             marks: vec![at(880, 96), at(891, 2000)],
         };
         let empty = Closed {
@@ -219,6 +256,7 @@ mod tests {
             last: None,
             floor: Some(id),
             vote: None,
+            vouched: None,
             marks: Vec::new(),
             ..full.clone()
         };

@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod mend;
 mod recorded;
 mod start;
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::closed::Closed;
 use super::index::{Index, Mark, Stretch};
 use super::{StoreError, StoredEntry};
-use crate::frame::{FrameHeader, FrameKind, LogId, Vote, frame_bytes};
+use crate::frame::{FrameHeader, FrameKind, LogId, Vote, Vouched, frame_bytes};
 use crate::marks::Position;
 use crate::segment::SegmentHeader;
 
@@ -22,6 +22,8 @@ pub(super) struct View {
     pub(super) last: Option<LogId>,
     pub(super) floor: Option<LogId>,
     pub(super) vote: Option<Vote>,
+    /// Who vouched for the directory last.
+    pub(super) vouched: Option<Vouched>,
     /// What Raft said last, which may be more than is durable.
     pub(super) committed: Option<LogId>,
     /// By number.
@@ -46,6 +48,7 @@ pub(super) enum Written {
     Entry { index: u64, position: Position, bytes: u64 },
     Truncate(Option<LogId>),
     Vote(Vote),
+    Vouched(Vouched),
     Segment(SegmentHeader),
 }
 
@@ -85,6 +88,9 @@ impl View {
             (FrameKind::Vote, None) => {
                 self.vote = Some(Vote::decode(payload).ok_or(Disorder)?);
             }
+            (FrameKind::Vouch, None) => {
+                self.vouched = Some(Vouched::decode(payload).ok_or(Disorder)?);
+            }
             (FrameKind::Roll | FrameKind::Close, None) => {}
             _ => return Err(Disorder),
         }
@@ -98,12 +104,13 @@ impl View {
         self.last = closed.last;
         self.floor = closed.floor;
         self.vote = closed.vote;
+        self.vouched = closed.vouched;
     }
 
     /// How the log stands here, with no places: what the next segment's frames are added to.
     pub(super) fn at_next_segment(&self) -> Self {
-        let Self { first, last, floor, vote, .. } = *self;
-        Self { first, last, floor, vote, ..Self::default() }
+        let Self { first, last, floor, vote, vouched, .. } = *self;
+        Self { first, last, floor, vote, vouched, ..Self::default() }
     }
 
     /// Where its entries stand.
@@ -173,6 +180,7 @@ impl View {
             Written::Entry { index, position, bytes } => self.index.add(index, position, bytes),
             Written::Truncate(last) => self.index.truncate_after(last.map(|last| last.index)),
             Written::Vote(vote) => self.vote = Some(vote),
+            Written::Vouched(vouched) => self.vouched = Some(vouched),
             Written::Segment(header) => self.segments.push(header),
         }
     }

@@ -15,7 +15,7 @@ use super::closed::Closed;
 use super::view::{View, Written};
 use super::{Fatal, FatalHook, Shared, StoredEntry};
 use crate::disk::{Disk, File};
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, LogId, Vote, frame_bytes};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, LogId, Vote, Vouched, frame_bytes};
 use crate::marks::{Marks, Position, Record};
 use crate::scan::End;
 use crate::segment::{self, Owner, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -32,6 +32,7 @@ pub(super) enum Job {
     Committed(Option<LogId>),
     Flush(Done),
     Trust(Done),
+    Vouch(Vouched, Done),
     Close(Done),
 }
 
@@ -130,6 +131,13 @@ impl Writer {
                 }
                 Job::Committed(committed) => self.committed = *committed,
                 Job::Trust(_) => self.trust()?,
+                Job::Vouch(vouched, _) => {
+                    self.push(FrameKind::Vouch, None, &vouched.encode())?;
+                    self.written.push(Written::Vouched(*vouched));
+                    // It is on record before it counts.
+                    self.flush()?;
+                    self.trust()?;
+                }
                 Job::Close(_) if self.trusted => {
                     self.push(FrameKind::Close, None, &[])?;
                 }
@@ -290,6 +298,7 @@ impl Job {
             | Self::Floor(_, done)
             | Self::Flush(done)
             | Self::Trust(done)
+            | Self::Vouch(_, done)
             | Self::Close(done) => {
                 done(result.map_err(|fatal| io::Error::other(fatal.to_string())))
             }
