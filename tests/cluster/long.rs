@@ -33,7 +33,7 @@ const BATCH: u64 = 64;
 /// Batches in a Raft entry.
 const BATCHES: u64 = 6;
 /// Leaves that are saved at the latest, so that so many have to be applied again at most.
-const UNSAVED_MAX: u64 = 500_000;
+const UNSAVED_MAX: u64 = 200_000;
 const READY_WAIT_MAX: Duration = Duration::from_secs(5);
 const RESIDENT_KIB_MAX: u64 = 200 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1800);

@@ -23,9 +23,11 @@ use crate::tiles::{TileWriterHandle, TilesStopped};
 /// When the state is saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavePolicy {
-    /// After so many Raft entries. Default 20,000: to apply them again takes about two seconds.
+    /// After so many Raft entries. Default 10,000: to apply them again, each with a signature or
+    /// more, takes about a second.
     pub entries: u64,
-    /// After so many leaves. Default 500,000: again about two seconds.
+    /// After so many leaves. Default 200,000: again about a second, and three on a machine that is
+    /// busy with other things.
     pub leaves: u64,
     /// And after this long, if anything was applied. Default 5 minutes.
     pub wait: Duration,
@@ -71,7 +73,7 @@ const UNFINISHED: &str = "applied.new";
 
 impl Default for SavePolicy {
     fn default() -> Self {
-        Self { entries: 20_000, leaves: 500_000, wait: Duration::from_secs(300) }
+        Self { entries: 10_000, leaves: 200_000, wait: Duration::from_secs(300) }
     }
 }
 
