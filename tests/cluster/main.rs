@@ -8,9 +8,11 @@ mod crashes;
 mod damage;
 mod history;
 mod load;
+mod long;
 mod peers;
 mod quorum;
 mod start;
+mod strace;
 
 /// The binary `tally`, built beside these tests.
 const TALLY: &str = env!("CARGO_BIN_EXE_tally-under-test");

@@ -31,7 +31,9 @@ pub(crate) use mesh::{
     IdentityIssueArgs, IdentityShowArgs, MeshArgs, MeshCommand, MeshInitArgs,
 };
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
-pub(crate) use parts::{AgentArgs, DevArgs, DevCommand, DevStartArgs, LedgerArgs, LedgerCommand};
+pub(crate) use parts::{
+    AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, TrustArgs,
+};
 
 use std::path::PathBuf;
 

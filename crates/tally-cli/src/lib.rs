@@ -120,6 +120,9 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         Command::Ledger(ledger) => match &ledger.command {
             None => ledger::run(ledger, config),
             Some(LedgerCommand::Status) => ledger::status(config, args.output),
+            Some(LedgerCommand::Fsck(fsck)) => ledger::fsck(fsck, config, args.output),
+            Some(LedgerCommand::Repair) => ledger::repair(config, args.output),
+            Some(LedgerCommand::Trust(trust)) => ledger::trust(trust, config, args.output),
         },
         Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),
         Command::Identity(identity) => match &identity.command {

@@ -5,6 +5,8 @@
 
 #[cfg(test)]
 pub(crate) mod memory;
+pub(crate) mod patched;
+mod read_only;
 mod real;
 
 use std::any::Any;
@@ -12,6 +14,7 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
+pub use read_only::ReadOnlyDisk;
 pub use real::RealDisk;
 pub(crate) use real::create_private_dir;
 
@@ -104,4 +107,6 @@ pub struct Place {
     pub device: u64,
     /// The file's number on that device.
     pub inode: u64,
+    /// When the file was made, in nanoseconds since 1970; 0 if the file system does not say.
+    pub born_nanos: u64,
 }

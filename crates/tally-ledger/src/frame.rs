@@ -24,6 +24,8 @@
 
 use std::fmt;
 
+use crate::marks::Doubt;
+
 /// Bytes before the payload.
 pub const FRAME_HEADER_BYTES: u64 = 72;
 
@@ -78,6 +80,17 @@ pub enum FrameKind {
     Roll,
     /// The node stopped in good order, and everything before is durable.
     Close,
+    /// Somebody vouched for the directory, against what is in the payload.
+    Vouch,
+}
+
+/// Somebody said that a directory may be trusted although it looked as if it had forgotten something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vouched {
+    /// What spoke against it.
+    pub against: Doubt,
+    /// When, in milliseconds since 1970, by that machine's clock.
+    pub at_ms: u64,
 }
 
 /// All of a frame but its payload.
@@ -176,7 +189,7 @@ pub const fn frame_bytes(payload_bytes: u64) -> u64 {
 }
 
 impl FrameKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Entry(EntryKind::Blank),
         Self::Entry(EntryKind::Proposal),
         Self::Entry(EntryKind::Membership),
@@ -185,6 +198,7 @@ impl FrameKind {
         Self::Floor,
         Self::Roll,
         Self::Close,
+        Self::Vouch,
     ];
 
     const fn number(self) -> u8 {
@@ -197,6 +211,7 @@ impl FrameKind {
             Self::Floor => 6,
             Self::Roll => 7,
             Self::Close => 8,
+            Self::Vouch => 9,
         }
     }
 
@@ -226,6 +241,24 @@ impl Vote {
             _ => return None,
         };
         Some(Self { term, leader, committed })
+    }
+}
+
+impl Vouched {
+    /// The payload of its frame: the doubt's number, and the time.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.against.number().to_be_bytes().to_vec();
+        bytes.extend_from_slice(&self.at_ms.to_be_bytes());
+        bytes
+    }
+
+    /// What a payload says; `None` if it is none.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (against, at_ms) = (Doubt::from_number(fields.u32()?)?, fields.u64()?);
+        fields.rest().is_empty().then_some(Self { against, at_ms })
     }
 }
 
@@ -295,7 +328,7 @@ mod tests {
     fn a_header_with_reserved_bits_or_an_unknown_kind_is_none() {
         let mut buffer = Vec::new();
         header().encode(MARKER, b"", &mut buffer);
-        for (offset, value) in [(20, 9), (20, 0), (21, 2), (22, 1), (23, 1), (16, 0x10)] {
+        for (offset, value) in [(20, 10), (20, 0), (21, 2), (22, 1), (23, 1), (16, 0x10)] {
             let mut odd = buffer.clone();
             odd[offset] = value;
             let checksum = crc32c::crc32c(&odd[12..72]);
@@ -313,6 +346,14 @@ mod tests {
         assert_eq!(Vote::decode(&[0; 16]), None);
         assert_eq!(Vote::decode(&[2; 17]), None);
         assert_eq!(Vote::decode(&[0; 18]), None);
+    }
+
+    #[test]
+    fn who_vouched_is_read_as_it_was_written() {
+        let vouched = Vouched { against: Doubt::Moved, at_ms: 1_795_600_800_000 };
+        assert_eq!(Vouched::decode(&vouched.encode()), Some(vouched));
+        assert_eq!(Vouched::decode(&[0; 12]), None);
+        assert_eq!(Vouched::decode(&[&vouched.encode()[..], &[0]].concat()), None);
     }
 
     fn header() -> FrameHeader {

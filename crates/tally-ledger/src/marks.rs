@@ -61,9 +61,9 @@ const MARKS: &str = "marks";
 const START: &str = "start";
 const UNFINISHED: &str = "start.new";
 const MARKS_BYTES: u64 = 64;
-const START_BYTES: u64 = 48;
+const START_BYTES: u64 = 56;
 const MARKS_MAGIC: [u8; 8] = *b"tallymk1";
-const START_MAGIC: [u8; 8] = *b"tallyst1";
+const START_MAGIC: [u8; 8] = *b"tallyst2";
 
 impl Marks {
     /// What the file holds; nothing if it is not there or a write of it was torn.
@@ -136,7 +136,7 @@ impl Record {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let nowhere = Place { boot_id: [0; 16], device: 0, inode: 0 };
+        let nowhere = Place { boot_id: [0; 16], device: 0, inode: 0, born_nanos: 0 };
         let (doubt, place) = match self {
             Self::At(place) => (0, place),
             Self::Doubted(doubt) => (doubt.number(), &nowhere),
@@ -146,15 +146,17 @@ impl Record {
         bytes.extend_from_slice(&place.boot_id);
         bytes.extend_from_slice(&place.device.to_be_bytes());
         bytes.extend_from_slice(&place.inode.to_be_bytes());
+        bytes.extend_from_slice(&place.born_nanos.to_be_bytes());
         sealed(bytes)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let body = unsealed(&mut Fields(bytes), 44)?;
+        let body = unsealed(&mut Fields(bytes), 52)?;
         let mut fields = Fields(body.strip_prefix(&START_MAGIC)?);
         let doubt = fields.u32()?;
         let boot_id = fields.take()?;
-        let place = Place { boot_id, device: fields.u64()?, inode: fields.u64()? };
+        let (device, inode, born_nanos) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let place = Place { boot_id, device, inode, born_nanos };
         match doubt {
             0 => Some(Self::At(place)),
             number => Doubt::from_number(number).map(Self::Doubted),
@@ -165,7 +167,7 @@ impl Record {
 impl Doubt {
     const ALL: [Self; 4] = [Self::MachineRestarted, Self::Moved, Self::NoRecord, Self::LostTail];
 
-    const fn number(self) -> u32 {
+    pub(crate) const fn number(self) -> u32 {
         match self {
             Self::MachineRestarted => 1,
             Self::Moved => 2,
@@ -174,13 +176,13 @@ impl Doubt {
         }
     }
 
-    fn from_number(number: u32) -> Option<Self> {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|doubt| doubt.number() == number)
     }
 }
 
 /// Empty if there is no such file.
-fn read_file(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_file(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Vec<u8>> {
     let file = match disk.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -192,14 +194,14 @@ fn read_file(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Appends a checksum.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_be_bytes());
     bytes
 }
 
 /// The first `length` bytes, if the four behind them are their checksum.
-fn unsealed<'a>(fields: &mut Fields<'a>, length: usize) -> Option<&'a [u8]> {
+pub(crate) fn unsealed<'a>(fields: &mut Fields<'a>, length: usize) -> Option<&'a [u8]> {
     let (body, checksum) = fields.rest().split_at_checked(length)?;
     (Fields(checksum).u32()? == crc32c::crc32c(body)).then_some(body)
 }
@@ -230,13 +232,13 @@ mod tests {
     fn a_record_outlives_a_power_cut_and_a_damaged_one_is_none() {
         let disk = MemoryDisk::default();
         assert_eq!(Record::read(&disk).unwrap(), None);
-        let place = Place { boot_id: [7; 16], device: 2, inode: 9 };
+        let place = Place { boot_id: [7; 16], device: 2, inode: 9, born_nanos: 11 };
         let records = Doubt::ALL.into_iter().map(Record::Doubted);
         for record in records.chain([Record::At(place)]) {
             record.write(&disk).unwrap();
             let after = disk.crash(Fate::Nothing);
             assert_eq!(Record::read(&after).unwrap(), Some(record));
-            for offset in 0..48 {
+            for offset in 0..56 {
                 let damaged = after.kill();
                 damaged.flip("start", offset, 1);
                 assert_eq!(Record::read(&damaged).unwrap(), None, "{offset}");

@@ -16,6 +16,7 @@ use tally_core::entry::Lane;
 use tally_core::ledger::{Applied, Proposal, Rejection, Submission, Verdict};
 use tally_net::IdentityError;
 
+use crate::frame::Vouched;
 use crate::https::{NodeRole, NodeStatus, NodeTrust};
 use crate::server::Counters;
 
@@ -72,6 +73,8 @@ metrics! {
         "1 for the role that this node has, 0 for the others.";
     trusted: IntGauge, "tally_ledger_trusted", &[],
         "1 if this node votes; 0 while it has to catch up first.";
+    vouched: IntGauge, "tally_ledger_vouched_seconds", &[],
+        "When somebody vouched for this node's directory last, in seconds since 1970; 0 if nobody did.";
     disk: IntGaugeVec, "tally_ledger_disk_bytes", &["what"],
         "Bytes on the disk: of the log, and free.";
     batches: IntCounterVec, "tally_ledger_batches_total", &["lane", "verdict"],
@@ -142,6 +145,11 @@ impl Metrics {
             let counter = self.0.agents.with_label_values(&[what]);
             counter.inc_by(count.load(Ordering::Relaxed).saturating_sub(counter.get()));
         }
+    }
+
+    /// Takes over who vouched for the directory last.
+    pub fn vouched(&self, vouched: Option<Vouched>) {
+        self.0.vouched.set(gauge(vouched.map_or(0, |vouched| vouched.at_ms / 1000)));
     }
 
     /// Counts what came of a proposal.

@@ -27,18 +27,21 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::applied::Ledger;
+use crate::frame::Vouched;
+use crate::marks::Start;
 use crate::metrics::Metrics;
 use crate::raft::{Consensus, Peers, Standing};
 use crate::saved::{SavePolicy, Saver};
 use crate::segment::SEGMENT_BYTES;
 use crate::sequencer::SequencerLimits;
 use crate::server::{Counters, ServerLimits};
-use crate::store::{Fatal, Store};
+use crate::store::{Cut, Fatal, Opened, Store};
 use crate::tiles::{TileReader, TileWriterHandle};
 use reads::Shown;
 
 pub use error::{NodeError, StartError};
 pub use reads::{ReadServers, ReadSettings};
+pub(crate) use start::EPOCH;
 
 /// What a node needs to know.
 pub struct Settings {
@@ -107,6 +110,8 @@ pub struct Node {
     counters: Arc<Counters>,
     metrics: Metrics,
     shown: Shown,
+    /// What was found in the directory.
+    opened: Opened,
     store: Store,
     saver: Saver,
     tiles: Arc<TileWriterHandle>,
@@ -196,6 +201,26 @@ impl Node {
     #[must_use]
     pub const fn standing(&self) -> &Arc<Standing> {
         &self.standing
+    }
+
+    /// What whoever runs the node should know of its directory, a line each.
+    #[must_use]
+    pub fn said_at_start(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        if let Some(cut) = &self.opened.cut {
+            let Cut { segment, offset, bytes } = cut;
+            said.push(format!("cut a torn write of {bytes} bytes off {segment} at {offset}"));
+        }
+        if let Start::Untrusted { why } = self.opened.start {
+            said.push(format!(
+                "gives no vote before it has caught up with a leader: {why}; if none can be \
+                 elected, see `tally ledger trust`"
+            ));
+        }
+        if let Some(Vouched { against, at_ms }) = self.store.reader().status().vouched {
+            said.push(format!("was trusted by hand at {at_ms} ms since 1970, although {against}"));
+        }
+        said
     }
 
     /// Which node leads, as far as this one knows.

@@ -3,6 +3,7 @@
 //! Invariant: what openraft is told is durable is durable: the writing thread says so, after its
 //! sync. And a proposal's bytes are the same in every node's log, in every frame and on every wire.
 
+mod ask;
 mod codec;
 mod machine;
 mod network;
@@ -26,7 +27,7 @@ use crate::store::StoredEntry;
 
 pub use machine::{Machine, MachineParts, Outcome, Prepared};
 pub(crate) use network::CONNECTION;
-pub use network::{Links, Peers};
+pub use network::{AskError, Links, Peers};
 pub use server::{Server as RaftServer, serve};
 pub use standing::Standing;
 pub use storage::{LogReader, LogStorage};

@@ -23,8 +23,12 @@ use crate::tiles::{TileWriterHandle, TilesStopped};
 /// When the state is saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavePolicy {
-    /// After so many Raft entries. Default 50,000.
+    /// After so many Raft entries. Default 10,000: to apply them again, each with a signature or
+    /// more, takes about a second.
     pub entries: u64,
+    /// After so many leaves. Default 200,000: again about a second, and three on a machine that is
+    /// busy with other things.
+    pub leaves: u64,
     /// And after this long, if anything was applied. Default 5 minutes.
     pub wait: Duration,
 }
@@ -41,6 +45,7 @@ struct Inner {
     tiles: Arc<TileWriterHandle>,
     store: Store,
     unsaved: AtomicU64,
+    unsaved_leaves: AtomicU64,
     started: Instant,
     /// Milliseconds after the start at which the state was last saved.
     saved_ms: AtomicU64,
@@ -68,7 +73,7 @@ const UNFINISHED: &str = "applied.new";
 
 impl Default for SavePolicy {
     fn default() -> Self {
-        Self { entries: 50_000, wait: Duration::from_secs(300) }
+        Self { entries: 10_000, leaves: 200_000, wait: Duration::from_secs(300) }
     }
 }
 
@@ -89,18 +94,22 @@ impl Saver {
             tiles,
             store,
             unsaved: AtomicU64::new(0),
+            unsaved_leaves: AtomicU64::new(0),
             started: Instant::now(),
             saved_ms: AtomicU64::new(0),
             writing: Arc::new(Mutex::new(())),
         }))
     }
 
-    /// Counts a Raft entry, and saves if it is time to. Never waits: if a file is being written, the
+    /// Counts a Raft entry and its leaves, and saves if it is time to. Never waits: if a file is being written, the
     /// next entry asks again.
-    pub(crate) fn applied_one(&self) {
+    pub(crate) fn applied_one(&self, leaves: u64) {
         let unsaved = self.0.unsaved.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let before = self.0.unsaved_leaves.fetch_add(leaves, Ordering::Relaxed);
+        let unsaved_leaves = before.saturating_add(leaves);
         let since_ms = self.0.now_ms().saturating_sub(self.0.saved_ms.load(Ordering::Relaxed));
         let due = unsaved >= self.0.policy.entries
+            || unsaved_leaves >= self.0.policy.leaves
             || u128::from(since_ms) >= self.0.policy.wait.as_millis();
         if !due {
             return;
@@ -143,6 +152,7 @@ impl Inner {
 
     fn restart(&self) {
         self.unsaved.store(0, Ordering::Relaxed);
+        self.unsaved_leaves.store(0, Ordering::Relaxed);
         self.saved_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 

@@ -122,6 +122,22 @@ impl FrameReader {
         Ok(beyond)
     }
 
+    /// The first good header behind `offset`; none up to the segment's end.
+    pub(crate) fn next_header(&mut self, offset: u64) -> io::Result<Option<FrameHeader>> {
+        let mut at = offset;
+        while at < self.header.size {
+            let length = bytes(self.bytes_at(at, BEYOND_BYTES)?.len());
+            if length == 0 {
+                return Ok(None);
+            }
+            if let Some(first) = self.headers_in(at, length, offset)?.first() {
+                return Ok(Some(*first));
+            }
+            at += length;
+        }
+        Ok(None)
+    }
+
     /// Frames start at multiples of 8, so a marker anywhere else is none.
     fn headers_in(&mut self, at: u64, length: u64, after: u64) -> io::Result<Vec<FrameHeader>> {
         let marker = self.header.marker;

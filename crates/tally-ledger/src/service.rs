@@ -118,6 +118,12 @@ impl Service {
         }
     }
 
+    /// What whoever runs the node should know of its directory, a line each.
+    #[must_use]
+    pub fn said_at_start(&self) -> Vec<String> {
+        self.node.said_at_start()
+    }
+
     /// Runs until `shutdown` is done, and then stops in good order.
     ///
     /// # Errors

@@ -9,8 +9,12 @@
 //! order of the calls. Read from anywhere with a [`Reader`]. End with [`Store::close`], or the next
 //! start after a restart of the machine is not trusted.
 
+mod closed;
 mod error;
+mod held;
 mod index;
+mod inspect;
+mod mend;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -26,14 +30,18 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::disk::Disk;
-use crate::frame::{EntryKind, FrameKind, LogId, Vote};
+use crate::frame::{EntryKind, FrameKind, LogId, Vote, Vouched};
 use crate::marks::Start;
 use crate::scan::FrameReader;
 use crate::segment::{self, Owner, SEGMENT_BYTES, SegmentHeader, payload_bytes_max};
+use held::Held;
 use view::{Found, View};
 use writer::{Done, Job, Writer};
 
 pub use error::{Corruption, Fatal, OpenError, StoreError};
+pub use inspect::{Inspected, inspect};
+pub use mend::NotMended;
+pub(crate) use mend::{Patch, mend};
 
 /// What a store needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +98,8 @@ pub struct Status {
     pub floor: Option<LogId>,
     /// The last durable vote.
     pub vote: Option<Vote>,
+    /// Who vouched for the directory last.
+    pub vouched: Option<Vouched>,
     /// What Raft committed, never more than there is.
     pub committed: Option<LogId>,
     /// How many segments hold entries.
@@ -115,6 +125,8 @@ struct Shared {
     disk: Arc<dyn Disk>,
     settings: Settings,
     view: Mutex<View>,
+    /// What was read from the disk and is still in use.
+    held: Arc<Held>,
 }
 
 impl Settings {
@@ -133,7 +145,8 @@ impl Settings {
 
 impl Store {
     /// Opens a directory, or makes a new log in an empty one, and starts the writing thread. Reads
-    /// all that is there. `fatal` is called on that thread when a write or a sync failed.
+    /// the last segment whole, and of those that are closed what their marks say. `fatal` is called on
+    /// that thread when a write or a sync failed.
     ///
     /// # Errors
     /// [`OpenError`], which says what is wrong with the directory.
@@ -144,7 +157,8 @@ impl Store {
     ) -> Result<(Self, Opened), OpenError> {
         let found = recover::recover(&*disk, &settings)?;
         let (last, committed) = (found.view.last, found.view.committed);
-        let shared = Arc::new(Shared { disk, settings, view: Mutex::new(found.view) });
+        let shared = Shared { disk, settings, view: Mutex::new(found.view), held: Arc::default() };
+        let shared = Arc::new(shared);
         let writer = Writer {
             shared: Arc::clone(&shared),
             fatal,
@@ -156,6 +170,9 @@ impl Store {
             synced: found.end.offset,
             checksum: found.end.checksum,
             next: found.next,
+            before: found.before,
+            course: Some(found.course),
+            unmarked: Vec::new(),
             last,
             committed,
             buffer: Vec::new(),
@@ -236,12 +253,21 @@ impl Store {
     }
 
     /// Trusts the directory from now on: the node has caught up with a leader that was elected
-    /// without it, or somebody vouches for it. Durable on return.
+    /// without it. Durable on return.
     ///
     /// # Errors
     /// [`StoreError`] if that failed or the log is closed.
     pub async fn trust(&self) -> Result<(), StoreError> {
         self.ask(Job::Trust).await
+    }
+
+    /// Trusts the directory because somebody vouches for it, and keeps that in the log; durable on
+    /// return.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that failed or the log is closed.
+    pub async fn vouch(&self, vouched: Vouched) -> Result<(), StoreError> {
+        self.ask(|done| Job::Vouch(vouched, done)).await
     }
 
     /// Finishes what is queued, notes that the node stopped in good order, and lets the directory
@@ -330,8 +356,41 @@ impl Reader {
             last: view.last,
             floor: view.floor,
             vote: view.vote,
+            vouched: view.vouched,
             committed: view.committed_in_log(),
             segments: view.segments.len(),
+        }
+    }
+
+    /// Bytes of payload that were read from the disk and that somebody still has: a peer that is being
+    /// sent them, or whoever applies them.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.0.held.now()
+    }
+
+    /// The most that was held at once.
+    #[cfg(test)]
+    pub(crate) fn held_bytes_max(&self) -> u64 {
+        self.0.held.max()
+    }
+
+    /// Where an entry stands: its segment's file and the offset of its frame. None if it is not on
+    /// disk, or what is before it can't be read.
+    #[must_use]
+    pub fn place_of(&self, index: u64) -> Option<(String, u64)> {
+        let found = self.0.view().find(index..index.saturating_add(1), 0);
+        let Found::OnDisk { segment, stretch, .. } = found else { return None };
+        let name = segment::segment_name(segment.number);
+        let mut reader = FrameReader::new(self.0.disk.open(&name).ok()?, segment, READ_BYTES);
+        let mut offset = stretch.start.position.offset;
+        loop {
+            let (header, _) = reader.header_at(offset).ok()??;
+            let is_entry = matches!(header.kind, FrameKind::Entry(_));
+            if is_entry && header.log_id.is_some_and(|id| id.index == index) {
+                return Some((name, offset));
+            }
+            offset = header.end();
         }
     }
 
@@ -358,6 +417,7 @@ impl Reader {
                 }
                 if wanted.contains(&next) {
                     let payload = reader.frame_at(offset)?.ok_or_else(damaged)?.payload;
+                    let payload = held::hold(&self.0.held, payload);
                     let entry = StoredEntry { log_id, kind, payload };
                     bytes = bytes.saturating_add(entry.cost());
                     found.push(entry);

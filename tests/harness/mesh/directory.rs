@@ -36,6 +36,7 @@ pub(super) fn make(binary: &str, plan: Plan) -> io::Result<Mesh> {
         health: SocketAddr::new(host, port + 2),
         raft: SocketAddr::new(host, port + 3),
         child: None,
+        stdin: None,
     });
     let nodes = nodes.collect::<Vec<_>>();
     let validity = Validity { from_s: now_s() - 3600, until_s: now_s() + 24 * 3600 };

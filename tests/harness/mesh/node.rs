@@ -8,13 +8,15 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use super::{Mesh, Waited};
 
 /// A node takes this long to end in good order at most, on a machine that is busy.
 const END_WAIT_MAX: Duration = Duration::from_secs(20);
+/// To check a directory of millions of entries takes minutes.
+const CHECK_WAIT_MAX: Duration = Duration::from_secs(1800);
 /// What a failed test shows of each node's output, in bytes.
 const SHOWN_BYTES_MAX: usize = 6000;
 
@@ -27,6 +29,8 @@ pub(super) struct NodeProcess {
     pub(super) raft: SocketAddr,
     /// Killed when it is dropped.
     pub(super) child: Option<Child>,
+    /// The other end of its standard input, if it ends with that.
+    pub(super) stdin: Option<ChildStdin>,
 }
 
 /// How a process ended, and what it said.
@@ -48,6 +52,38 @@ impl Mesh {
         let child = process.spawn().map_err(|error| Waited::of("a process", error))?;
         process.child = Some(child);
         Ok(())
+    }
+
+    /// Starts a node under strace, which lets some of its calls fail. It ends when the test does.
+    ///
+    /// # Errors
+    /// [`Waited`] if there is no process.
+    pub fn start_under(&mut self, node: usize, injection: &str) -> Result<(), Waited> {
+        let process = &mut self.nodes[node];
+        let error = |error| Waited::of("a traced process", error);
+        let log = fs::OpenOptions::new().create(true).append(true).open(process.log());
+        let log = log.map_err(error)?;
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "--seccomp-bpf", "-e", "trace=fdatasync,pwrite64"]);
+        command.args(["-o", "/dev/null", "-e"]).arg(format!("inject={injection}"));
+        command.arg(&process.binary).args(["ledger", "--end-with-stdin", "--config"]);
+        command.arg(process.dir.join("tally.toml"));
+        let errors = log.try_clone().map_err(error)?;
+        // A tracer that is killed leaves its process to go on: that ends with its standard input.
+        command.stdin(Stdio::piped()).stdout(log).stderr(errors).kill_on_drop(true);
+        let mut child = command.spawn().map_err(error)?;
+        // Whoever waits for a child closes this, if it is still the child's.
+        process.stdin = child.stdin.take();
+        process.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until a node ends by itself.
+    ///
+    /// # Errors
+    /// [`Waited`] if it goes on.
+    pub async fn end(&mut self, node: usize) -> Result<Exit, Waited> {
+        self.ended(node).await
     }
 
     /// Starts a node that is expected to end by itself, and waits until it has.
@@ -77,6 +113,20 @@ impl Mesh {
             command.env(format!("TALLY_LEDGER_{name}_LISTEN"), address.to_string());
         }
         run(command).await
+    }
+
+    /// Runs `tally ledger` with these arguments as a node that does not run, and waits until it has
+    /// ended.
+    ///
+    /// # Errors
+    /// [`Waited`] if it goes on.
+    pub async fn look_after(&self, node: usize, args: &[&str]) -> Result<Exit, Waited> {
+        let process = &self.nodes[node];
+        let mut command = Command::new(&process.binary);
+        command.arg("--config").arg(process.dir.join("tally.toml")).arg("ledger").args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        run_within(command, CHECK_WAIT_MAX).await
     }
 
     /// Ends a node as a power cut of its process would.
@@ -113,6 +163,18 @@ impl Mesh {
         self.nodes[node].child.is_some()
     }
 
+    /// The id of a node's process, if it runs.
+    #[must_use]
+    pub fn process_id(&self, node: usize) -> Option<u32> {
+        self.nodes[node].child.as_ref().and_then(Child::id)
+    }
+
+    /// What a node has written to its outputs, in all of its lives.
+    #[must_use]
+    pub fn said(&self, node: usize) -> String {
+        self.nodes[node].said()
+    }
+
     async fn ended(&mut self, node: usize) -> Result<Exit, Waited> {
         let process = &mut self.nodes[node];
         let Some(child) = &mut process.child else {
@@ -123,6 +185,7 @@ impl Mesh {
         let status = status.map_err(|_| Waited::of(&what, "it goes on"))?;
         let status = status.map_err(|error| Waited::of(&what, error))?;
         process.child = None;
+        process.stdin = None;
         Ok(Exit { code: status.code(), said: process.said() })
     }
 
@@ -170,8 +233,12 @@ impl Drop for NodeProcess {
 }
 
 /// Runs a command to its end.
-pub(super) async fn run(mut command: Command) -> Result<Exit, Waited> {
-    let output = timeout(END_WAIT_MAX, command.output()).await;
+pub(super) async fn run(command: Command) -> Result<Exit, Waited> {
+    run_within(command, END_WAIT_MAX).await
+}
+
+async fn run_within(mut command: Command, wait_max: Duration) -> Result<Exit, Waited> {
+    let output = timeout(wait_max, command.output()).await;
     let output = output.map_err(|_| Waited::of("the end of a process", "it goes on"))?;
     let output = output.map_err(|error| Waited::of("a process", error))?;
     let said = [output.stdout, output.stderr].concat();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// A ledger node: run it, or ask how the nodes are.
+/// A ledger node: run it, ask how the nodes are, or look after the directory of one that is stopped.
 ///
 /// Without a subcommand it runs the node of --config until SIGTERM or Ctrl-C, and then hands over,
 /// saves and ends. Once it serves, bound.json in its data directory says where.
@@ -13,7 +13,8 @@ use clap::Subcommand;
     args_conflicts_with_subcommands = true,
     after_long_help = "Examples:\n  \
 tally ledger --config ledger-1/tally.toml\n  \
-TALLY_CONFIG=auditor.toml tally ledger status"
+TALLY_CONFIG=auditor.toml tally ledger status\n  \
+tally ledger fsck ledger-1/data"
 )]
 pub(crate) struct LedgerArgs {
     #[command(subcommand)]
@@ -31,6 +32,48 @@ pub(crate) enum LedgerCommand {
     /// answers.
     #[command(after_long_help = "Example:\n  TALLY_CONFIG=auditor.toml tally ledger status")]
     Status,
+    Fsck(FsckArgs),
+    /// Make bad bytes of a stopped node's log again from the entries that the other nodes have.
+    ///
+    /// What is made must follow on the good frame before and lead to the good one behind, the whole
+    /// directory must then pass fsck, and another node must sign the root of the tree: only then is it
+    /// written. What was there stays beside the log as bad-SEGMENT-OFFSET. A vote, a truncation or the
+    /// end of a log can't be made again, since no other node has it: then the node is to be replaced.
+    /// Exit code 1 if nothing was written.
+    #[command(after_long_help = "Example:\n  tally ledger repair --config ledger-1/tally.toml")]
+    Repair,
+    Trust(TrustArgs),
+}
+
+/// Check the directory of a node that does not run: everything is computed again from its log.
+///
+/// Reads every frame and its place in the chain, applies every committed entry by the rules from the
+/// genesis on (signatures, sessions, seals, registers, tree), and compares with it the saved state,
+/// every tile byte for byte, the index of registers and the checkpoint that was published last. Never
+/// writes. Exit code 0 if all is well; 1 names the file and the offset of the first fault.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally ledger fsck ledger-1/data\n  \
+tally ledger fsck --config ledger-1/tally.toml")]
+pub(crate) struct FsckArgs {
+    /// The node's data directory. Without it, that of --config is checked, and whose it is.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Vouch for the directory of a node that gives no vote because it may have forgotten something.
+///
+/// A node whose machine went down while it ran, whose files were copied or restored, or whose log
+/// lost its end, neither votes nor campaigns until it has caught up with a leader that was elected
+/// without it. After a power cut of all nodes there is no such leader: then a majority has to be
+/// vouched for. The node must be stopped. That it was done stays in its log, in the metric
+/// tally_ledger_vouched_seconds and in what it says at each start. Exit code 1 without --yes.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  tally ledger trust --config ledger-1/tally.toml --yes")]
+pub(crate) struct TrustArgs {
+    /// Vouch for it. Without this, what speaks against it is told and nothing is changed.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// A member's agent: runs until SIGTERM or Ctrl-C, then lets what is in flight end, and ends.

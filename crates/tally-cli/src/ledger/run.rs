@@ -66,6 +66,9 @@ pub(crate) fn run(args: &LedgerArgs, config: Option<&Path>) -> Result<Exit, Fail
                 reached.health,
             ),
         );
+        for said in service.said_at_start() {
+            log("ledger", &said);
+        }
         let ended = service.run_until(shutdown(args.end_with_stdin)).await;
         drop(fs::remove_file(&bound));
         log("ledger", "stopped");

@@ -3,6 +3,8 @@
 //! A crash keeps of the unsynced writes what a [`Fate`] says: nothing, everything, the first bytes,
 //! or pieces at random, as a disk with a volatile cache may.
 
+mod journal;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
@@ -10,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::{Disk, File, Place};
+pub(crate) use journal::{Journal, Op};
 
 /// Clones share the disk; [`crash`](Self::crash) and [`kill`](Self::kill) make another one, so that
 /// threads that still write to the old one change nothing.
@@ -40,6 +43,7 @@ struct World {
     files: BTreeMap<u64, Content>,
     writes: u64,
     boot: u64,
+    device: u64,
     locked: bool,
     markers: u64,
     syncs: u64,
@@ -48,6 +52,13 @@ struct World {
     syncing: u64,
     sync_fails: bool,
     room: Option<u64>,
+    /// What was asked of the disk since it was told to remember.
+    journal: Option<Vec<Op>>,
+    /// Bytes that were read.
+    read: u64,
+    calls: u64,
+    /// The call that fails, and with what.
+    fails: Option<(u64, i32)>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -113,6 +124,13 @@ impl MemoryDisk {
         Self::fresh(world)
     }
 
+    /// The same blocks behind another device number, as a volume that is attached elsewhere.
+    pub(crate) fn attach_again(&self) -> Self {
+        let mut world = self.world().clone();
+        world.device += 1;
+        Self::fresh(world)
+    }
+
     pub(crate) fn flip(&self, name: &str, offset: usize, mask: u8) {
         self.edit(name, |bytes| bytes[offset] ^= mask);
     }
@@ -168,6 +186,22 @@ impl MemoryDisk {
         self.world().sync_fails = true;
     }
 
+    /// The call of this number from now on fails, once, with this errno.
+    pub(crate) fn fail_call(&self, number: u64, errno: i32) {
+        let mut world = self.world();
+        world.fails = Some((world.calls + number, errno));
+    }
+
+    /// Calls so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.world().calls
+    }
+
+    /// Bytes that were read so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.world().read
+    }
+
     /// Bytes that new files may still reserve.
     pub(crate) fn set_room(&self, room: u64) {
         self.world().room = Some(room);
@@ -183,7 +217,8 @@ impl MemoryDisk {
 
     fn fresh(mut world: World) -> Self {
         (world.locked, world.sync_held, world.sync_fails) = (false, false, false);
-        (world.syncs, world.syncing) = (0, 0);
+        (world.syncs, world.syncing, world.read) = (0, 0, 0);
+        (world.journal, world.fails) = (None, None);
         Self(Arc::new(Shared { world: Mutex::new(world), changed: Condvar::new() }))
     }
 
@@ -191,8 +226,18 @@ impl MemoryDisk {
         self.0.world.lock().unwrap()
     }
 
-    fn synced(&self) -> io::Result<MutexGuard<'_, World>> {
+    /// Counts a call, which may be the one that fails.
+    fn called(&self) -> io::Result<MutexGuard<'_, World>> {
         let mut world = self.world();
+        world.calls += 1;
+        match world.fails {
+            Some((call, errno)) if call == world.calls => Err(io::Error::from_raw_os_error(errno)),
+            _ => Ok(world),
+        }
+    }
+
+    fn synced(&self) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = self.called()?;
         world.syncing += 1;
         self.0.changed.notify_all();
         while world.sync_held {
@@ -209,7 +254,7 @@ impl MemoryDisk {
 
 impl Disk for MemoryDisk {
     fn lock(&self) -> io::Result<Box<dyn Any + Send>> {
-        let mut world = self.world();
+        let mut world = self.called()?;
         if world.locked {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -219,11 +264,11 @@ impl Disk for MemoryDisk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.world().names.keys().cloned().collect())
+        Ok(self.called()?.names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn File>> {
-        let mut world = self.world();
+        let mut world = self.called()?;
         if let Some(room) = &mut world.room {
             *room = room.checked_sub(size).ok_or(io::ErrorKind::StorageFull)?;
         }
@@ -231,35 +276,39 @@ impl Disk for MemoryDisk {
         let now = vec![0; usize::try_from(size).unwrap()];
         world.files.insert(inode, Content { now, ..Content::default() });
         world.names.insert(name.to_owned(), inode);
+        world.note(|| Op::Create { name: name.to_owned(), inode, size });
         Ok(Arc::new(MemoryFile { disk: self.clone(), inode }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let inode = *self.world().names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let inode = *self.called()?.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(MemoryFile { disk: self.clone(), inode }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut world = self.world();
+        let mut world = self.called()?;
         let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         world.names.insert(to.to_owned(), inode);
+        world.note(|| Op::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 
     fn sync_directory(&self) -> io::Result<()> {
         let mut world = self.synced()?;
         world.durable_names = world.names.clone();
+        world.note(|| Op::SyncNames);
         Ok(())
     }
 
     fn place(&self, name: &str) -> io::Result<Place> {
-        let world = self.world();
+        let world = self.called()?;
         let inode = *world.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Place { boot_id: u128::from(world.boot).to_be_bytes(), device: 1, inode })
+        let boot_id = u128::from(world.boot).to_be_bytes();
+        Ok(Place { boot_id, device: world.device, inode, born_nanos: inode })
     }
 
     fn draw_marker(&self) -> io::Result<[u8; 8]> {
-        let mut world = self.world();
+        let mut world = self.called()?;
         world.markers += 1;
         Ok((0xA5A5_0000_0000_0000 | world.markers).to_be_bytes())
     }
@@ -271,22 +320,24 @@ impl File for MemoryFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let world = self.disk.world();
+        let mut world = self.disk.called()?;
         let now = &world.files[&self.inode].now;
         let rest = now.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         let length = rest.len().min(bytes.len());
         bytes[..length].copy_from_slice(&rest[..length]);
+        world.read += length as u64;
         Ok(length)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
-        let mut world = self.disk.world();
+        let mut world = self.disk.called()?;
         world.writes += 1;
         let number = world.writes;
         let file = world.files.get_mut(&self.inode).unwrap();
         write(&mut file.now, offset, bytes);
         file.pending.push((number, offset, bytes.to_vec()));
+        world.note(|| Op::Write { inode: self.inode, offset, bytes: bytes.to_vec() });
         Ok(())
     }
 
@@ -295,7 +346,16 @@ impl File for MemoryFile {
         let file = world.files.get_mut(&self.inode).unwrap();
         file.durable = file.now.clone();
         file.pending.clear();
+        world.note(|| Op::Sync { inode: self.inode });
         Ok(())
+    }
+}
+
+impl World {
+    fn note(&mut self, op: impl FnOnce() -> Op) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(op());
+        }
     }
 }
 

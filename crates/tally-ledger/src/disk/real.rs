@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fdatasync, flock};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -19,7 +20,7 @@ pub struct RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(fs::File);
+pub(super) struct RealFile(pub(super) fs::File);
 
 impl RealDisk {
     /// The directory, which is made if it is not there.
@@ -46,8 +47,7 @@ impl Disk for RealDisk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.directory)?;
-        names.map(|name| Ok(name?.file_name().to_string_lossy().into_owned())).collect()
+        list(&self.directory)
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn File>> {
@@ -73,9 +73,7 @@ impl Disk for RealDisk {
     }
 
     fn place(&self, name: &str) -> io::Result<Place> {
-        let metadata = fs::metadata(self.path(name))?;
-        let boot_id = boot_id(Path::new("/proc/sys/kernel/random/boot_id"))?;
-        Ok(Place { boot_id, device: metadata.dev(), inode: metadata.ino() })
+        place(&self.path(name))
     }
 
     fn draw_marker(&self) -> io::Result<[u8; 8]> {
@@ -116,6 +114,22 @@ impl File for RealFile {
     fn sync(&self) -> io::Result<()> {
         Ok(fdatasync(&self.0)?)
     }
+}
+
+/// The names of all files of a directory.
+pub(super) fn list(directory: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(directory)?;
+    names.map(|name| Ok(name?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Where a file stands.
+pub(super) fn place(file: &Path) -> io::Result<Place> {
+    let metadata = fs::metadata(file)?;
+    let boot_id = boot_id(Path::new("/proc/sys/kernel/random/boot_id"))?;
+    let born = metadata.created().ok();
+    let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let born_nanos = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(0);
+    Ok(Place { boot_id, device: metadata.dev(), inode: metadata.ino(), born_nanos })
 }
 
 /// Makes a directory, and those above it, for their owner alone: what members file is not for whoever

@@ -34,16 +34,16 @@ use crate::segment::Owner;
 use crate::sequencer::Sequencer;
 use crate::server::{CALLERS, Counters, Server, ServerParts};
 use crate::signer::LogSigner;
-use crate::store::{FatalHook, Settings as StoreSettings, Store};
-use crate::tiles::{Resume, TileStore, TileWriterHandle};
+use crate::store::{FatalHook, Opened, Settings as StoreSettings, Store};
+use crate::tiles::{Resume, TileReader, TileStore, TileWriterHandle};
 
 /// The epoch that every ledger begins with; a forced recovery starts another.
-const EPOCH: u64 = 0;
+pub(crate) const EPOCH: u64 = 0;
 
 /// The directory, open.
-struct Opened {
+struct OpenDirectory {
     store: Store,
-    trusted: bool,
+    opened: Opened,
     ledger: Ledger,
     tiles: Arc<TileWriterHandle>,
 }
@@ -51,6 +51,7 @@ struct Opened {
 /// What consensus was started with.
 struct Joined {
     consensus: Consensus,
+    links: Links,
     endpoint: Endpoint,
     address: SocketAddr,
 }
@@ -59,13 +60,15 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let mesh_id = MeshId(settings.genesis.leaf_hash());
     check(&settings)?;
     let signer = LogSigner::new(&settings.genesis.value().mesh, EPOCH, settings.log_key.clone())?;
-    let opened = open(&settings, mesh_id)?;
-    let trust = trust_of(&settings.genesis, &opened.ledger);
+    let signer = Arc::new(signer);
+    let directory = open(&settings, mesh_id)?;
+    let trust = trust_of(&settings.genesis, &directory.ledger);
     let (agents, bound_agents) = listen_agents(&settings, &trust)?;
-    let Opened { store, trusted, ledger, tiles } = opened;
-    let standing = Arc::new(Standing::new(trusted));
+    let OpenDirectory { store, opened, ledger, tiles } = directory;
+    let standing = Arc::new(Standing::new(opened.start == Start::Trusted));
     let prepared = Prepared::default();
     let metrics = Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    metrics.vouched(store.reader().status().vouched);
     let policy = settings.tuning.save;
     let (of, with) = (ledger.clone(), Arc::clone(&tiles));
     let saver = Saver::new(&settings.data_dir, policy, of, with, store.clone());
@@ -91,10 +94,12 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         store: store.clone(),
         ledger: ledger.clone(),
         standing: Arc::clone(&standing),
+        tiles: tiles.reader(),
+        signer: Arc::clone(&signer),
     };
     let threads = Threads::start().map_err(StartError::Thread)?;
     let joined = threads.spawn(join(joining)).await?;
-    let Joined { consensus, endpoint: raft, address } = joined?;
+    let Joined { consensus, links, endpoint: raft, address } = joined?;
     let mut node = Node {
         bound: Bound { agents: bound_agents, raft: address },
         ledger,
@@ -104,6 +109,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         counters: Arc::new(Counters::default()),
         metrics,
         shown: Shown::of(&settings),
+        opened,
         store,
         saver,
         tiles,
@@ -113,7 +119,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         tasks: JoinSet::new(),
         threads,
     };
-    serve(&mut node, &settings, prepared, Arc::new(signer), welcome);
+    serve(&mut node, &settings, prepared, signer, welcome, links);
     Ok(node)
 }
 
@@ -124,6 +130,7 @@ fn serve(
     prepared: Prepared,
     signer: Arc<LogSigner>,
     welcome: Welcome,
+    links: Links,
 ) {
     let Settings { tuning, genesis, .. } = settings;
     let consensus = node.consensus.clone();
@@ -153,7 +160,7 @@ fn serve(
     let (ledger, genesis) = (node.ledger.clone(), genesis.clone());
     node.tasks.spawn(watch::found(consensus.clone(), ledger, sequencer, genesis));
     let (standing, store) = (Arc::clone(&node.standing), node.store.clone());
-    node.tasks.spawn(watch::regain_trust(consensus, standing, store));
+    node.tasks.spawn(watch::regain_trust(consensus, standing, store, links));
 }
 
 /// All first voters, if this is the first of them, and has nothing yet: it begins, once.
@@ -207,7 +214,7 @@ fn node_of(members: &[MemberRecord], id: NodeId) -> Option<(&MemberRecord, &Ledg
 }
 
 /// Opens log, state and tiles, so that they say the same.
-fn open(settings: &Settings, mesh_id: MeshId) -> Result<Opened, StartError> {
+fn open(settings: &Settings, mesh_id: MeshId) -> Result<OpenDirectory, StartError> {
     let path = &settings.data_dir;
     let io = |source| StartError::Io { path: path.clone(), source };
     let owner = Owner { mesh_id, epoch: EPOCH, node_id: settings.node_id };
@@ -238,7 +245,7 @@ fn open(settings: &Settings, mesh_id: MeshId) -> Result<Opened, StartError> {
     };
     let tiles = TileWriterHandle::start(tiles, settings.tuning.tile_jobs_max);
     let tiles = Arc::new(tiles.map_err(StartError::Thread)?);
-    Ok(Opened { store, trusted, ledger: Ledger::new(replica), tiles })
+    Ok(OpenDirectory { store, opened, ledger: Ledger::new(replica), tiles })
 }
 
 /// Goes on from a saved state, if the tiles are there that belong to it.
@@ -302,6 +309,8 @@ struct Joining {
     store: Store,
     ledger: Ledger,
     standing: Arc<Standing>,
+    tiles: TileReader,
+    signer: Arc<LogSigner>,
 }
 
 /// Starts consensus, on the threads that are its own.
@@ -314,8 +323,10 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         Links::new(endpoint.clone(), with.identity, with.trust.clone(), with.hello, with.peers);
     let config = raft_config().validate();
     let config = config.map_err(|error| StartError::Consensus(error.to_string()))?;
+    let (node, reader) = (with.node, with.store.reader());
     let log = LogStorage::new(with.store);
-    let consensus = Consensus::build(with.node, Arc::new(config), links, log, with.machine).await;
+    let (config, ways) = (Arc::new(config), links.clone());
+    let consensus = Consensus::build(node, config, ways, log, with.machine).await;
     let consensus = consensus.map_err(|error| StartError::Consensus(error.to_string()))?;
     consensus.runtime_config().elect(with.standing.is_trusted());
     consensus.run();
@@ -326,6 +337,9 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         ledger: with.ledger,
         standing: with.standing,
         welcome: with.welcome,
+        log: reader,
+        tiles: with.tiles,
+        signer: with.signer,
     };
     tokio::spawn(crate::raft::serve(listener, server));
     if let Some(founders) = with.founders {
@@ -334,7 +348,7 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         // Another node may have begun meanwhile: then there is nothing to begin.
         drop(consensus.initialize(nodes).await);
     }
-    Ok(Joined { consensus, endpoint, address })
+    Ok(Joined { consensus, links, endpoint, address })
 }
 
 /// As the ledger needs openraft: nothing is purged, and a leader that comes back has to be elected

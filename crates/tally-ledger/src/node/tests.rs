@@ -2,6 +2,8 @@
 
 mod directory;
 mod failures;
+mod fsck;
+mod learner;
 mod mesh;
 mod own;
 mod reading;

@@ -1,16 +1,19 @@
 //! What a node does by itself: founds the ledger, and regains the trust to vote.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
 use tally_core::ledger::Submission;
 use tally_wire::encode;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::applied::Ledger;
-use crate::raft::{Consensus, Standing};
+use crate::raft::{Consensus, Links, Standing};
 use crate::sequencer::Sequencer;
 use crate::store::Store;
 
@@ -37,12 +40,24 @@ pub(super) async fn found(
     }
 }
 
-/// Lets a node that may have forgotten something vote again once it has caught up.
-pub(super) async fn regain_trust(consensus: Consensus, standing: Arc<Standing>, store: Store) {
+/// Lets a node that may have forgotten something follow a leader once the others know of none in a
+/// later term, and vote again once it has caught up.
+pub(super) async fn regain_trust(
+    consensus: Consensus,
+    standing: Arc<Standing>,
+    store: Store,
+    links: Links,
+) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !standing.is_trusted() {
         ticks.tick().await;
+        if !standing.is_settled() && standing.may_ask() {
+            if let Some(latest) = latest_term(&consensus, &links).await {
+                standing.learn(latest);
+            }
+            continue;
+        }
         if !standing.has_caught_up(store.reader().status().last) {
             continue;
         }
@@ -52,5 +67,60 @@ pub(super) async fn regain_trust(consensus: Consensus, standing: Arc<Standing>, 
         }
         standing.trust();
         consensus.runtime_config().elect(true);
+    }
+}
+
+/// The latest term that enough of the other voters have on their disks; none if too few answered.
+async fn latest_term(consensus: &Consensus, links: &Links) -> Option<u64> {
+    let own = *consensus.node_id();
+    let mut asked = JoinSet::new();
+    for target in links.targets().filter(|target| *target != own) {
+        let links = links.clone();
+        asked.spawn(async move { (target, links.vote_of(target).await) });
+    }
+    let mut terms = BTreeMap::new();
+    while let Some(answered) = asked.join_next().await {
+        if let Ok((target, Ok(vote))) = answered {
+            terms.insert(target, vote.term);
+        }
+    }
+    let metrics = consensus.server_metrics();
+    let membership = metrics.borrow_watched().membership_config.membership().clone();
+    let configurations = membership.get_joint_config();
+    let enough = configurations.iter().all(|voters| are_enough(voters, own, &terms));
+    let latest = terms.values().max().copied();
+    latest.filter(|_| enough && !configurations.is_empty())
+}
+
+/// Whether whoever was elected by these voters was so with one of those who answered.
+fn are_enough(voters: &BTreeSet<u64>, own: u64, answered: &BTreeMap<u64, u64>) -> bool {
+    let others = voters.iter().filter(|voter| **voter != own);
+    let there = others.clone().filter(|voter| answered.contains_key(voter)).count();
+    let majority = voters.len() / 2 + 1;
+    there >= majority.min(others.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_of_the_others_or_all_of_them_must_answer() {
+        let answered =
+            |nodes: &[u64]| nodes.iter().map(|node| (*node, 1)).collect::<BTreeMap<_, _>>();
+        for (voters, own, nodes, enough) in [
+            (3, 1, &[2][..], false),
+            (3, 1, &[2, 3], true),
+            (3, 9, &[2], false),
+            (3, 9, &[2, 3], true),
+            (5, 1, &[2, 3], false),
+            (5, 1, &[2, 3, 5], true),
+            (5, 1, &[1, 2, 3], false),
+            (2, 1, &[2], true),
+            (1, 1, &[], true),
+        ] {
+            let voters: BTreeSet<u64> = (1..=voters).collect();
+            assert_eq!(are_enough(&voters, own, &answered(nodes)), enough, "{voters:?} {nodes:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
+use super::ask::Ask;
 use super::{TypeConfig, from_log_id, from_stored, from_vote, to_log_id, to_stored, to_vote};
 use crate::frame::{EntryKind, Fields, LogId, Vote};
 use crate::store::StoredEntry;
@@ -21,7 +22,7 @@ pub(super) const ANSWER_LEN_MAX: usize = 256;
 /// Entries in one request at most.
 const ENTRIES_MAX: u32 = 16 * 1024;
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// What one node asks of another.
 pub(super) enum Request {
@@ -33,6 +34,8 @@ pub(super) enum Request {
     PreVote(VoteRequest<TypeConfig>),
     /// Take over.
     Transfer(TransferLeaderRequest<TypeConfig>),
+    /// Something beside consensus.
+    Ask(Ask),
 }
 
 /// The bytes are no message of this version: the fault of whoever sent them.
@@ -59,6 +62,7 @@ impl Request {
                 put_id(&mut bytes, request.last_log_id());
                 vec![bytes.into()]
             }
+            Self::Ask(ask) => vec![ask.encode()],
         }
     }
 
@@ -82,7 +86,7 @@ fn read_request(fields: &mut Fields<'_>, bytes: &Bytes) -> Option<Request> {
             let (from, to) = (take_vote(fields)?, fields.u64()?);
             Some(Request::Transfer(TransferLeaderRequest::new(from, to, take_id(fields)?)))
         }
-        _ => None,
+        _ => Ask::read(kind, fields).map(Request::Ask),
     }
 }
 
@@ -227,7 +231,7 @@ pub(super) fn decode_transferred(
 }
 
 /// Reads a message of this version that takes up all of the bytes.
-fn whole<T>(
+pub(super) fn whole<T>(
     bytes: &[u8],
     read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
 ) -> Result<T, BadMessage> {
@@ -237,14 +241,14 @@ fn whole<T>(
     if fields.rest().is_empty() { Ok(message) } else { Err(BadMessage) }
 }
 
-fn put_vote(bytes: &mut Vec<u8>, vote: &VoteOf<TypeConfig>) {
+pub(super) fn put_vote(bytes: &mut Vec<u8>, vote: &VoteOf<TypeConfig>) {
     let Vote { term, leader, committed } = to_vote(vote);
     bytes.extend_from_slice(&term.to_be_bytes());
     bytes.extend_from_slice(&leader.to_be_bytes());
     bytes.push(u8::from(committed));
 }
 
-fn take_vote(fields: &mut Fields<'_>) -> Option<VoteOf<TypeConfig>> {
+pub(super) fn take_vote(fields: &mut Fields<'_>) -> Option<VoteOf<TypeConfig>> {
     let (term, leader) = (fields.u64()?, fields.u64()?);
     Some(from_vote(Vote { term, leader, committed: take_bool(fields)? }))
 }
@@ -271,11 +275,11 @@ fn put_fields(bytes: &mut Vec<u8>, id: LogId) {
     }
 }
 
-fn take_fields(fields: &mut Fields<'_>) -> Option<LogId> {
+pub(super) fn take_fields(fields: &mut Fields<'_>) -> Option<LogId> {
     Some(LogId { term: fields.u64()?, leader: fields.u64()?, index: fields.u64()? })
 }
 
-fn put_length(bytes: &mut Vec<u8>, length: usize) {
+pub(super) fn put_length(bytes: &mut Vec<u8>, length: usize) {
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
 }
 
@@ -287,7 +291,7 @@ fn take_bool(fields: &mut Fields<'_>) -> Option<bool> {
     }
 }
 
-const fn kind_number(kind: EntryKind) -> u8 {
+pub(super) const fn kind_number(kind: EntryKind) -> u8 {
     match kind {
         EntryKind::Blank => 0,
         EntryKind::Proposal => 1,
@@ -295,7 +299,7 @@ const fn kind_number(kind: EntryKind) -> u8 {
     }
 }
 
-const fn kind_of(number: u8) -> Option<EntryKind> {
+pub(super) const fn kind_of(number: u8) -> Option<EntryKind> {
     match number {
         0 => Some(EntryKind::Blank),
         1 => Some(EntryKind::Proposal),
@@ -340,6 +344,9 @@ mod tests {
             Request::Vote(asked.clone()),
             Request::PreVote(asked),
             Request::Transfer(TransferLeaderRequest::new(vote, 2, Some(id(4, 9)))),
+            Request::Ask(Ask::Vote),
+            Request::Ask(Ask::Entries(4..9)),
+            Request::Ask(Ask::Head(77)),
         ]
     }
 

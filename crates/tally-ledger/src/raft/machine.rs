@@ -143,10 +143,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     Some(Arc::new(self.apply_proposal(log_id, &payload).await?))
                 }
             };
+            let leaves = outcome.as_ref().map_or(0, |it| it.applied.hashes.len() as u64);
             if let Some(responder) = responder {
                 responder.send(Response(outcome));
             }
-            self.0.saver.applied_one();
+            self.0.saver.applied_one(leaves);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,10 +36,14 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::TypeConfig;
+use super::ask::{self, Ask};
 use super::codec::{
     ANSWER_LEN_MAX, BadMessage, REQUEST_LEN_MAX, Request, decode_appended, decode_transferred,
     decode_voted,
 };
+
+use crate::frame::Vote;
+use crate::store::StoredEntry;
 
 /// Where each other node listens for its peers: `host:port` by number.
 pub type Peers = BTreeMap<u64, String>;
@@ -97,6 +102,14 @@ const WAITING_MAX: usize = 64;
 /// begin anew, and a peer that is gone shows earlier.
 const REPLICATION_WAIT_MAX: Duration = Duration::from_secs(3);
 
+/// How long a question may take.
+const ASK_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Why a peer did not answer, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AskError(String);
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
@@ -133,6 +146,56 @@ impl Links {
             |address| Peer { address, replication: Mutex::new(None), urgent: Mutex::new(None) };
         let peers = peers.into_iter().map(|(id, address)| (id, peer(address))).collect();
         Self(Arc::new(Shared { endpoint, identity, trust, hello, node, peers }))
+    }
+
+    /// The other nodes.
+    pub fn targets(&self) -> impl Iterator<Item = u64> {
+        self.0.peers.keys().copied()
+    }
+
+    /// The last vote that a node has on its disk.
+    ///
+    /// # Errors
+    /// [`AskError`] if it did not say.
+    pub async fn vote_of(&self, target: u64) -> Result<Vote, AskError> {
+        let answer = self.ask(target, Ask::Vote).await?;
+        ask::decode_vote(&answer).map_err(|error| AskError(error.to_string()))
+    }
+
+    /// Entries that a node knows to be committed, from the first of these on: not all of them, if they
+    /// are many.
+    ///
+    /// # Errors
+    /// [`AskError`] if it did not say.
+    pub async fn entries_of(
+        &self,
+        target: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<StoredEntry>, AskError> {
+        let answer = self.ask(target, Ask::Entries(range)).await?;
+        ask::decode_entries(&answer).map_err(|error| AskError(error.to_string()))
+    }
+
+    /// A checkpoint of this size as a node signs it; none if it has not so many leaves.
+    ///
+    /// # Errors
+    /// [`AskError`] if it did not say.
+    pub async fn head_of(&self, target: u64, size: u64) -> Result<Option<Vec<u8>>, AskError> {
+        let answer = self.ask(target, Ask::Head(size)).await?;
+        ask::decode_head(&answer).map_err(|error| AskError(error.to_string()))
+    }
+
+    async fn ask(&self, target: u64, ask: Ask) -> Result<Vec<u8>, AskError> {
+        let exchange = async {
+            let (mut send, mut receive) =
+                open(&self.connection(target, Lane::Urgent).await?).await?;
+            write_pieces(&mut send, Request::Ask(ask).encode()).await?;
+            drop(send.finish());
+            read_frame(&mut receive, REQUESTS).await?.ok_or(CallError::NoAnswer)
+        };
+        let answer = timeout(ASK_WAIT_MAX, exchange).await;
+        let answer = answer.unwrap_or(Err(CallError::Late(ASK_WAIT_MAX)));
+        answer.map_err(|error| AskError(format!("node {target}: {error}")))
     }
 
     /// A connection to the node, dialled anew if there is none that works.

@@ -15,12 +15,17 @@ use tally_net::quinn::{Connection, RecvStream, SendStream};
 use tally_net::{Accepted, FrameError, Listener, SpiffeId};
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::{decode_value, encode};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::ask::{self, Ask};
 use super::codec::{BadMessage, Request, encode_appended, encode_transferred, encode_voted};
 use super::network::{ANSWERS, REQUESTS};
 use super::{Consensus, Standing, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
+use crate::signer::LogSigner;
+use crate::store::Reader;
+use crate::tiles::TileReader;
 
 /// What answers the peers.
 #[derive(Clone)]
@@ -33,6 +38,12 @@ pub struct Server {
     pub standing: Arc<Standing>,
     /// What this node says of itself.
     pub welcome: Welcome,
+    /// Its log.
+    pub log: Reader,
+    /// Its tiles, of which it signs heads.
+    pub tiles: TileReader,
+    /// What it signs with.
+    pub signer: Arc<LogSigner>,
 }
 
 /// Why a stream ended early.
@@ -46,6 +57,8 @@ enum ServeError {
     Untrusted,
     #[error("this node is stopping")]
     Stopping,
+    #[error("this node can't read its own files")]
+    Unreadable,
 }
 
 /// The peer had its say within this time, or the connection ends.
@@ -56,6 +69,9 @@ const STREAM_MALFORMED: u32 = 1;
 const STREAM_REFUSED: u32 = 2;
 /// Close code: unwelcome, as the answer to the hello said.
 const CLOSE_UNWELCOME: u32 = 16;
+
+/// Bytes of entries in one answer at most, but for the first.
+const TOLD_BYTES_MAX: usize = 512 << 10;
 
 /// Answers all peers until the listener's endpoint is closed.
 pub async fn serve(mut listener: Listener, server: Server) {
@@ -146,8 +162,16 @@ async fn respond(
     let Some(first) = read_request(&mut receive).await? else { return Ok(()) };
     let consensus = &server.consensus;
     let answer = match first {
+        Request::Append(first) if !server.standing.follows(to_vote(&first.vote).term) => {
+            return Err(ServeError::Untrusted);
+        }
         Request::Append(first) => return append(send, receive, first, server).await,
-        Request::Vote(_) | Request::PreVote(_) if !server.standing.is_trusted() => {
+        Request::Ask(ask) => {
+            return Ok(write_frame(send, &tell(ask, server).await?, REQUESTS).await?);
+        }
+        Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_)
+            if !server.standing.is_trusted() =>
+        {
             return Err(ServeError::Untrusted);
         }
         Request::Vote(request) => {
@@ -164,6 +188,29 @@ async fn respond(
         }
     };
     Ok(write_frame(send, &answer, ANSWERS).await?)
+}
+
+/// Answers what is asked beside consensus.
+async fn tell(ask: Ask, server: &Server) -> Result<Vec<u8>, ServeError> {
+    match ask {
+        Ask::Vote => Ok(ask::encode_vote(server.log.status().vote)),
+        Ask::Entries(range) => {
+            let committed =
+                server.log.status().committed.map_or(0, |id| id.index.saturating_add(1));
+            let range = range.start..range.end.min(committed);
+            let entries = server.log.fetch(range, TOLD_BYTES_MAX).await;
+            Ok(ask::encode_entries(&entries.map_err(|_| ServeError::Unreadable)?))
+        }
+        Ask::Head(size) => {
+            let (tiles, signer) = (server.tiles.clone(), Arc::clone(&server.signer));
+            let signed = spawn_blocking(move || {
+                let edge = tiles.edge(size).ok()?;
+                Some(edge.and_then(|edge| signer.sign(size, edge.root()).ok()))
+            });
+            let note = signed.await.ok().flatten().ok_or(ServeError::Unreadable)?;
+            Ok(ask::encode_head(note.as_deref()))
+        }
+    }
 }
 
 /// Takes entries as they come and answers in their order, until either side ends it.

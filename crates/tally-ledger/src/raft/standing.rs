@@ -1,11 +1,18 @@
 //! Where a node stands: when it last heard a leader, and whether it may vote.
 //!
-//! A node whose directory may have forgotten something gives nobody its vote. It may vote again once
-//! it has caught up with a leader: that leader cannot have needed a vote that was given since the
-//! start, and an entry that the node promised to keep before is in the leader's log, or in no
-//! quorum.
+//! A node whose directory may have forgotten something gives nobody its vote, and takes entries from
+//! no leader before it knows that there is none in a later term. For it may have voted in such a
+//! term: to take entries of an earlier one would then let two leaders commit at the same index. It
+//! asks the others for the last votes on their disks. Whoever was elected with a forgotten vote was
+//! so by a majority; without this node that is one less, and any majority of the others, or all of
+//! them, has a member of it, which knows the term. A vote that was given just before the start may
+//! still decide an election: so nobody is asked until that is over.
+//!
+//! Then it replicates, and may vote again once it has all that the leader had committed when it was
+//! last heard, in the leader's own term: an entry that the node promised to keep before was committed
+//! with it, and is in that leader's log, or in no quorum.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +23,8 @@ use crate::frame::{LogId, Vote};
 pub struct Standing {
     started: Instant,
     trusted: AtomicBool,
+    /// 1 more than the latest term that the others know of; 0 while that is not known.
+    latest: AtomicU64,
     heard: Mutex<Option<Heard>>,
 }
 
@@ -35,13 +44,38 @@ impl Standing {
     /// That of a node which has just started.
     #[must_use]
     pub fn new(trusted: bool) -> Self {
-        Self { started: Instant::now(), trusted: AtomicBool::new(trusted), heard: Mutex::new(None) }
+        let (trusted, latest) = (AtomicBool::new(trusted), AtomicU64::new(0));
+        Self { started: Instant::now(), trusted, latest, heard: Mutex::new(None) }
     }
 
     /// Whether the node may vote and campaign.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.trusted.load(Ordering::Acquire)
+    }
+
+    /// Whether the others may be asked by now.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        self.started.elapsed() >= DOUBT_MIN
+    }
+
+    /// Whether the others have said which term is the latest.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.latest.load(Ordering::Acquire) != 0
+    }
+
+    /// The others know of no later term than this one.
+    pub fn learn(&self, latest: u64) {
+        self.latest.store(latest.saturating_add(1), Ordering::Release);
+    }
+
+    /// Whether entries may be taken from the leader of a term.
+    #[must_use]
+    pub fn follows(&self, term: u64) -> bool {
+        let latest = self.latest.load(Ordering::Acquire);
+        self.is_trusted() || latest.checked_sub(1).is_some_and(|latest| term >= latest)
     }
 
     /// From now on it may.
@@ -72,7 +106,7 @@ impl Standing {
     pub fn has_caught_up(&self, last: Option<LogId>) -> bool {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Heard { vote, commit: Some(commit), .. }) = *heard else { return false };
-        self.started.elapsed() >= DOUBT_MIN && commit.term == vote.term && Some(commit) <= last
+        self.follows(vote.term) && commit.term == vote.term && Some(commit) <= last
     }
 }
 
@@ -86,21 +120,23 @@ mod tests {
         Some(LogId { term, leader: 2, index })
     }
 
-    fn long_started() -> Standing {
-        let started = Instant::now().checked_sub(DOUBT_MIN).unwrap();
-        Standing { started, ..Standing::new(false) }
+    /// The others know of this term at most.
+    fn knowing(latest: u64) -> Standing {
+        let standing = Standing::new(false);
+        standing.learn(latest);
+        standing
     }
 
     #[test]
     fn who_has_heard_no_leader_has_not_caught_up() {
-        let standing = long_started();
+        let standing = knowing(5);
         assert!(!standing.has_caught_up(id(9, 99)));
         assert!(!standing.heard_within(Duration::MAX));
     }
 
     #[test]
     fn a_node_has_caught_up_with_what_its_leader_committed_in_its_own_term() {
-        let standing = long_started();
+        let standing = knowing(5);
         standing.hear(VOTE, id(4, 7));
         assert!(!standing.has_caught_up(id(5, 9)), "the leader's commit is of an earlier term");
         standing.hear(VOTE, id(5, 8));
@@ -111,9 +147,16 @@ mod tests {
     }
 
     #[test]
-    fn a_vote_that_may_be_on_its_way_is_waited_for() {
+    fn no_leader_is_followed_before_the_others_say_that_there_is_none_in_a_later_term() {
         let standing = Standing::new(false);
+        assert!(!standing.may_ask(), "a vote that was given before may be on its way");
         standing.hear(VOTE, id(5, 8));
-        assert!(!standing.has_caught_up(id(5, 8)));
+        assert!(!standing.follows(5) && !standing.has_caught_up(id(5, 8)));
+        standing.learn(6);
+        assert!(!standing.follows(5) && !standing.has_caught_up(id(5, 8)));
+        assert!(standing.follows(6) && standing.follows(7));
+        standing.learn(5);
+        assert!(standing.has_caught_up(id(5, 8)));
+        assert!(Standing::new(true).follows(0));
     }
 }

@@ -53,6 +53,14 @@ impl LogStorage {
     }
 }
 
+impl LogReader {
+    /// Over a log that others write.
+    #[cfg(test)]
+    pub(crate) const fn over(reader: Reader) -> Self {
+        Self(reader)
+    }
+}
+
 impl RaftLogReader<TypeConfig> for LogReader {
     async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<RaftEntry>>
     where

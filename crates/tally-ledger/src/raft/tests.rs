@@ -96,6 +96,32 @@ async fn peers_get_half_a_mebibyte_at_once_and_at_least_one_entry() {
 }
 
 #[tokio::test]
+async fn a_long_log_is_read_on_as_it_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = crate::disk::RealDisk::new(directory.path()).unwrap();
+    let owner = Owner { mesh_id: MeshId(Hash::from_bytes([7; 32])), epoch: 0, node_id: NodeId(1) };
+    let settings = Settings { segment_bytes: 8 << 20, cache_bytes_max: 0, ..Settings::new(owner) };
+    let store = Store::open(Arc::new(disk), settings, Box::new(|_| {})).unwrap().0;
+    let mut log = LogStorage::new(store.clone());
+    for start in (0..400).step_by(8) {
+        let entries: Vec<_> = (start..start + 8).map(|index| proposal(index, 80 << 10)).collect();
+        log.blocking_append(entries).await.unwrap();
+    }
+    let reader = store.reader();
+    let mut taken = 0;
+    let mut log = log.get_log_reader().await;
+    let mut entries = log.entries_stream(..).await;
+    while let Some(entry) = entries.next().await {
+        assert_eq!(entry.unwrap().log_id.index, taken);
+        taken += 1;
+    }
+    assert_eq!(taken, 400, "32 MiB are taken");
+    let most = reader.held_bytes_max();
+    assert!(most > 256 << 10 && most <= 1 << 20, "{most} bytes were held at once");
+    assert_eq!(reader.held_bytes(), 0);
+}
+
+#[tokio::test]
 async fn a_callback_comes_after_the_sync() {
     let disk = MemoryDisk::default();
     let mut log = LogStorage::new(open(&disk));

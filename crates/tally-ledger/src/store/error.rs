@@ -153,6 +153,9 @@ pub enum Corruption {
     /// The log goes on in the next segment.
     #[error("the segment ends here, and the log goes on in the next")]
     LaterSegment,
+    /// The mark of a closed segment is wrong.
+    #[error("it does not say what the segment's frames say; without it, a start makes it anew")]
+    Mark,
     /// A whole frame that cannot follow on those before it.
     #[error("the frame cannot follow on those before it")]
     Disorder,

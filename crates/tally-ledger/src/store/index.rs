@@ -18,7 +18,7 @@ pub(super) struct Index {
 
 /// An entry whose place is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     pub(super) index: u64,
     pub(super) position: Position,
 }
@@ -52,6 +52,19 @@ impl Index {
         let kept = self.marks.partition_point(|mark| last.is_some_and(|last| mark.index <= last));
         self.marks.truncate(kept);
         self.next = None;
+    }
+
+    /// Takes in the marks of a closed segment. What it has takes the place of what was there before:
+    /// entries that it holds again are dead further up.
+    pub(super) fn extend(&mut self, marks: &[Mark], last: Option<u64>) {
+        let kept = marks.first().map_or(last, |mark| mark.index.checked_sub(1));
+        self.truncate_after(kept);
+        self.marks.extend_from_slice(marks);
+    }
+
+    /// All marks, in order.
+    pub(super) fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 
     /// The stretch that holds an entry; `None` if it would be before all of them.

@@ -9,14 +9,15 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
+use super::closed::Closed;
 use super::view::View;
 use super::{Corruption, Cut, OpenError, Opened, Settings};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Place};
 use crate::frame::{FrameKind, LogId};
 use crate::marks::{Doubt, Marks, Position, Record, Start};
 use crate::scan::{Beyond, End, FrameReader};
 use crate::segment::{
-    self, BadHeader, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number,
+    self, BadHeader, Owner, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number,
 };
 
 /// All that a writer needs to go on.
@@ -27,16 +28,31 @@ pub(super) struct Recovered {
     pub(super) file: Arc<dyn File>,
     pub(super) next: Option<(SegmentHeader, Arc<dyn File>)>,
     pub(super) end: End,
+    /// The checksum with which the last segment began.
+    pub(super) before: u32,
+    /// How the log stands, with the places of the last segment's entries alone.
+    pub(super) course: View,
     pub(super) marks_file: Arc<dyn File>,
     pub(super) opened: Opened,
 }
 
-struct Segment {
-    header: SegmentHeader,
-    file: Arc<dyn File>,
+pub(super) struct Segment {
+    pub(super) header: SegmentHeader,
+    pub(super) file: Arc<dyn File>,
 }
 
-/// Reads everything that the directory holds, and mends a torn end.
+/// What the frames say, and where they end.
+pub(super) struct Replayed {
+    /// Which segment is the last.
+    pub(super) tail: usize,
+    pub(super) end: End,
+    before: u32,
+    course: View,
+    /// Segments that are closed, and whose marks were not believed.
+    pub(super) unmarked: Vec<Closed>,
+}
+
+/// Reads what the directory holds, and mends a torn end.
 pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered, OpenError> {
     let lock = disk.lock().map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::InUse,
@@ -46,7 +62,8 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered,
     let marks = Marks::read(disk)?;
     let mut view = View::default();
     view.committed = marks.committed;
-    let (tail, end) = replay(&segments, &mut view)?;
+    let replayed = replay(disk, &segments, &mut view, Belief::Marks, &mut |_, _| {})?;
+    let Replayed { tail, end, before, course, unmarked } = replayed;
     let Segment { header, file } = segments.swap_remove(tail);
     let at = Position { segment: header.number, offset: end.offset };
     let beyond = reader(&header, &file).look_beyond(end.offset)?;
@@ -63,11 +80,15 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered,
         marks_file.sync()?;
     }
     let closed = end.last == Some(FrameKind::Close) && cut.is_none();
+    for closed in unmarked {
+        // Without its mark the next start takes as long as this one.
+        drop(closed.write(disk));
+    }
     let start = judge_start(disk, closed, view.segments.len() == 1 && end.last.is_none())?;
     // Another segment can only be the empty one behind the tail: swap_remove put it there.
     let next = segments.into_iter().nth(tail).map(|it| (it.header, it.file));
     let opened = Opened { start, cut };
-    Ok(Recovered { lock, view, header, file, next, end, marks_file, opened })
+    Ok(Recovered { lock, view, header, file, next, end, before, course, marks_file, opened })
 }
 
 fn open_segments(disk: &dyn Disk, settings: &Settings) -> Result<Vec<Segment>, OpenError> {
@@ -88,12 +109,16 @@ fn open_segments(disk: &dyn Disk, settings: &Settings) -> Result<Vec<Segment>, O
         if number != expected {
             return Err(OpenError::Missing { segment: segment_name(expected) });
         }
-        segments.push(open_segment(disk, settings, number)?);
+        segments.push(open_segment(disk, Some(settings.owner), number)?);
     }
     Ok(segments)
 }
 
-fn open_segment(disk: &dyn Disk, settings: &Settings, number: u32) -> Result<Segment, OpenError> {
+pub(super) fn open_segment(
+    disk: &dyn Disk,
+    owner: Option<Owner>,
+    number: u32,
+) -> Result<Segment, OpenError> {
     let segment = segment_name(number);
     let file = disk.open(&segment)?;
     let mut bytes = vec![0; usize::try_from(SEGMENT_HEADER_BYTES).unwrap_or_default()];
@@ -104,7 +129,7 @@ fn open_segment(disk: &dyn Disk, settings: &Settings, number: u32) -> Result<Seg
         Err(BadHeader::Format(format)) => return Err(OpenError::Format { segment, format }),
         _ => return Err(OpenError::Corrupt { segment, offset: 0, why: Corruption::Header }),
     };
-    let (found, wanted) = (header.owner, settings.owner);
+    let (found, wanted) = (header.owner, owner.unwrap_or(header.owner));
     if found.mesh_id != wanted.mesh_id {
         return Err(OpenError::OtherMesh { found: found.mesh_id, wanted: wanted.mesh_id });
     }
@@ -117,41 +142,84 @@ fn open_segment(disk: &dyn Disk, settings: &Settings, number: u32) -> Result<Seg
     Ok(Segment { header, file })
 }
 
-/// Takes in all frames, and answers the segment in which the log ends, and where.
-fn replay(segments: &[Segment], view: &mut View) -> Result<(usize, End), OpenError> {
-    let mut tail = (0, End { offset: SEGMENT_HEADER_BYTES, checksum: 0, last: None });
+/// What is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// The marks of closed segments, and frames.
+    Marks,
+    /// Frames alone.
+    Frames,
+}
+
+/// Takes in all frames. `progress` is told how many segments of how many are done.
+pub(super) fn replay(
+    disk: &dyn Disk,
+    segments: &[Segment],
+    view: &mut View,
+    belief: Belief,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Replayed, OpenError> {
+    let end = End { offset: SEGMENT_HEADER_BYTES, checksum: 0, last: None };
+    let course = View::default();
+    let mut log = Replayed { tail: 0, end, before: 0, course, unmarked: Vec::new() };
     let mut goes_on = true;
-    for (number, Segment { header, file }) in segments.iter().enumerate() {
-        let (before, checksum) = (tail.1.offset, tail.1.checksum);
+    for (number, segment) in segments.iter().enumerate() {
+        let Segment { header, file } = segment;
+        let offset = log.end.offset;
+        progress(number, segments.len());
         if !goes_on {
             // It was prepared ahead. Had it been used, the log would have said so.
             let used = reader(header, file).frame_at(SEGMENT_HEADER_BYTES)?.is_some();
-            let segment = segment_name(header.number.saturating_sub(1));
-            if used || number > tail.0 + 1 {
+            if used || number > log.tail + 1 {
+                let segment = segment_name(header.number.saturating_sub(1));
                 let why = Corruption::LaterSegment;
-                return Err(OpenError::Corrupt { segment, offset: before, why });
+                return Err(OpenError::Corrupt { segment, offset, why });
             }
             continue;
         }
         view.segments.push(*header);
-        let end = reader(header, file).scan(checksum, |frame| {
-            let offset = frame.header.offset;
-            let segment = || segment_name(header.number);
-            let why = Corruption::Disorder;
-            view.replay(&frame).map_err(|_| OpenError::Corrupt { segment: segment(), offset, why })
-        })?;
-        goes_on = end.last == Some(FrameKind::Roll);
-        tail = (number, end);
+        (log.tail, log.before) = (number, log.end.checksum);
+        log.course = view.at_next_segment();
+        if belief == Belief::Marks
+            && let Some(closed) = Closed::read(disk, header, file, log.before)?
+        {
+            view.replay_closed(&closed);
+            log.end = closed.end();
+            continue;
+        }
+        log.end = replay_segment(segment, log.before, view, &mut log.course)?;
+        goes_on = log.end.last == Some(FrameKind::Roll);
+        if goes_on {
+            log.unmarked.push(Closed::of(header, log.before, &log.end, &log.course));
+        }
     }
     if goes_on {
         let next = u32::try_from(segments.len()).unwrap_or(u32::MAX);
         return Err(OpenError::Missing { segment: segment_name(next) });
     }
-    Ok(tail)
+    Ok(log)
+}
+
+/// Takes in the frames of one segment, into the view of the log and into that of the segment.
+fn replay_segment(
+    Segment { header, file }: &Segment,
+    checksum: u32,
+    view: &mut View,
+    course: &mut View,
+) -> Result<End, OpenError> {
+    reader(header, file).scan(checksum, |frame| {
+        let taken = view.replay(&frame.header, &frame.payload);
+        let taken = taken.and_then(|()| course.replay(&frame.header, &frame.payload));
+        taken.map_err(|_| OpenError::Corrupt {
+            segment: segment_name(header.number),
+            offset: frame.header.offset,
+            why: Corruption::Disorder,
+        })
+    })
 }
 
 /// Whether what stands at the end may be cut.
-fn judge(
+pub(super) fn judge(
     at: Position,
     beyond: &Beyond,
     marks: &Marks,
@@ -198,20 +266,39 @@ fn cut(
 /// Whether the node may vote; what is found is recorded, so that a second start says the same.
 fn judge_start(disk: &dyn Disk, closed: bool, fresh: bool) -> Result<Start, OpenError> {
     let place = disk.place(&segment_name(0))?;
-    let doubt = match Record::read(disk)? {
-        Some(Record::Doubted(doubt)) => Some(doubt),
-        _ if closed || fresh => None,
-        None => Some(Doubt::NoRecord),
-        Some(Record::At(before)) if before == place => None,
-        Some(Record::At(before)) if before.boot_id == place.boot_id => Some(Doubt::Moved),
-        Some(Record::At(before)) if before.inode != place.inode => Some(Doubt::Moved),
-        Some(Record::At(_)) => Some(Doubt::MachineRestarted),
-    };
+    let doubt = doubt_of(Record::read(disk)?, &place, closed, fresh);
     let record = doubt.map_or(Record::At(place), Record::Doubted);
     record.write(disk)?;
     Ok(doubt.map_or(Start::Trusted, |why| Start::Untrusted { why }))
 }
 
-fn reader(header: &SegmentHeader, file: &Arc<dyn File>) -> FrameReader {
+/// What speaks against trusting a directory whose segments are at this place now. A log that was
+/// closed in good order outlives a restart of the machine, and not being copied: a backup of it was
+/// closed in good order too.
+pub(super) fn doubt_of(
+    record: Option<Record>,
+    place: &Place,
+    closed: bool,
+    fresh: bool,
+) -> Option<Doubt> {
+    match record {
+        Some(Record::Doubted(doubt)) => Some(doubt),
+        _ if fresh => None,
+        None => Some(Doubt::NoRecord),
+        Some(Record::At(before)) if !is_same_file(&before, place) => Some(Doubt::Moved),
+        Some(Record::At(before)) if before.boot_id == place.boot_id || closed => None,
+        Some(Record::At(_)) => Some(Doubt::MachineRestarted),
+    }
+}
+
+/// Device numbers are dealt out anew when the machine starts or a volume is attached again; then the
+/// time at which the file was made tells it from a copy with the same number.
+fn is_same_file(before: &Place, now: &Place) -> bool {
+    let restarted = before.boot_id != now.boot_id;
+    let same_device = before.device == now.device || (restarted && before.born_nanos != 0);
+    before.inode == now.inode && before.born_nanos == now.born_nanos && same_device
+}
+
+pub(super) fn reader(header: &SegmentHeader, file: &Arc<dyn File>) -> FrameReader {
     FrameReader::new(Arc::clone(file), *header, 256 << 10)
 }

@@ -3,6 +3,8 @@
 
 mod crash;
 mod damage;
+mod mend;
+mod recorded;
 mod start;
 
 use std::sync::mpsc;

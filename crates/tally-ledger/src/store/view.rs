@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::index::{Index, Stretch};
+use super::closed::Closed;
+use super::index::{Index, Mark, Stretch};
 use super::{StoreError, StoredEntry};
-use crate::frame::{FrameKind, LogId, Vote, frame_bytes};
+use crate::frame::{FrameHeader, FrameKind, LogId, Vote, Vouched, frame_bytes};
 use crate::marks::Position;
-use crate::scan::Frame;
 use crate::segment::SegmentHeader;
 
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(super) struct View {
     pub(super) last: Option<LogId>,
     pub(super) floor: Option<LogId>,
     pub(super) vote: Option<Vote>,
+    /// Who vouched for the directory last.
+    pub(super) vouched: Option<Vouched>,
     /// What Raft said last, which may be more than is durable.
     pub(super) committed: Option<LogId>,
     /// By number.
@@ -46,6 +48,7 @@ pub(super) enum Written {
     Entry { index: u64, position: Position, bytes: u64 },
     Truncate(Option<LogId>),
     Vote(Vote),
+    Vouched(Vouched),
     Segment(SegmentHeader),
 }
 
@@ -65,9 +68,8 @@ pub(super) enum Found {
 pub(super) struct Disorder;
 
 impl View {
-    /// Takes in a frame that was read when the log was opened.
-    pub(super) fn replay(&mut self, frame: &Frame) -> Result<(), Disorder> {
-        let header = &frame.header;
+    /// Takes in a frame that is on disk.
+    pub(super) fn replay(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<(), Disorder> {
         match (header.kind, header.log_id) {
             (FrameKind::Entry(_), Some(id)) => {
                 if self.next_index().is_some_and(|expected| expected != id.index) {
@@ -84,12 +86,36 @@ impl View {
             }
             (FrameKind::Floor, Some(id)) => self.raise_floor(id),
             (FrameKind::Vote, None) => {
-                self.vote = Some(Vote::decode(&frame.payload).ok_or(Disorder)?);
+                self.vote = Some(Vote::decode(payload).ok_or(Disorder)?);
+            }
+            (FrameKind::Vouch, None) => {
+                self.vouched = Some(Vouched::decode(payload).ok_or(Disorder)?);
             }
             (FrameKind::Roll | FrameKind::Close, None) => {}
             _ => return Err(Disorder),
         }
         Ok(())
+    }
+
+    /// Takes in a whole segment that was closed.
+    pub(super) fn replay_closed(&mut self, closed: &Closed) {
+        self.index.extend(&closed.marks, closed.last.map(|last| last.index));
+        self.first = closed.first;
+        self.last = closed.last;
+        self.floor = closed.floor;
+        self.vote = closed.vote;
+        self.vouched = closed.vouched;
+    }
+
+    /// How the log stands here, with no places: what the next segment's frames are added to.
+    pub(super) fn at_next_segment(&self) -> Self {
+        let Self { first, last, floor, vote, vouched, .. } = *self;
+        Self { first, last, floor, vote, vouched, ..Self::default() }
+    }
+
+    /// Where its entries stand.
+    pub(super) fn marks(&self) -> &[Mark] {
+        self.index.marks()
     }
 
     /// Takes new entries in, readable at once, and answers the number of the append.
@@ -154,6 +180,7 @@ impl View {
             Written::Entry { index, position, bytes } => self.index.add(index, position, bytes),
             Written::Truncate(last) => self.index.truncate_after(last.map(|last| last.index)),
             Written::Vote(vote) => self.vote = Some(vote),
+            Written::Vouched(vouched) => self.vouched = Some(vouched),
             Written::Segment(header) => self.segments.push(header),
         }
     }

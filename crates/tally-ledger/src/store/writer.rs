@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::Receiver;
 
-use super::view::Written;
+use super::closed::Closed;
+use super::view::{View, Written};
 use super::{Fatal, FatalHook, Shared, StoredEntry};
 use crate::disk::{Disk, File};
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, LogId, Vote, frame_bytes};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, LogId, Vote, Vouched, frame_bytes};
 use crate::marks::{Marks, Position, Record};
+use crate::scan::End;
 use crate::segment::{self, Owner, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Called once, when what it stands for is durable or never will be.
@@ -30,6 +32,7 @@ pub(super) enum Job {
     Committed(Option<LogId>),
     Flush(Done),
     Trust(Done),
+    Vouch(Vouched, Done),
     Close(Done),
 }
 
@@ -52,6 +55,13 @@ pub(super) struct Writer {
     /// The last entry in the frames so far.
     pub(super) last: Option<LogId>,
     pub(super) committed: Option<LogId>,
+    /// The checksum with which this segment began.
+    pub(super) before: u32,
+    /// How the log stands after all frames so far, with the places of this segment's entries alone;
+    /// none if that is not known: then the segment gets no mark when it is closed.
+    pub(super) course: Option<View>,
+    /// Closed segments whose marks are still to be written.
+    pub(super) unmarked: Vec<Closed>,
     /// Frames of this segment that are not written yet.
     pub(super) buffer: Vec<u8>,
     /// What those frames change, and what those of the segment before did.
@@ -81,6 +91,7 @@ impl Writer {
                 return;
             }
             self.prepare_ahead();
+            self.mark_closed();
         }
     }
 
@@ -120,6 +131,13 @@ impl Writer {
                 }
                 Job::Committed(committed) => self.committed = *committed,
                 Job::Trust(_) => self.trust()?,
+                Job::Vouch(vouched, _) => {
+                    self.push(FrameKind::Vouch, None, &vouched.encode())?;
+                    self.written.push(Written::Vouched(*vouched));
+                    // It is on record before it counts.
+                    self.flush()?;
+                    self.trust()?;
+                }
                 Job::Close(_) if self.trusted => {
                     self.push(FrameKind::Close, None, &[])?;
                 }
@@ -173,6 +191,11 @@ impl Writer {
             synced_to: self.synced,
         };
         self.checksum = header.encode(self.header.marker, payload, &mut self.buffer);
+        if let Some(course) = &mut self.course
+            && course.replay(&header, payload).is_err()
+        {
+            self.course = None;
+        }
         Position { segment: self.header.number, offset }
     }
 
@@ -185,6 +208,13 @@ impl Writer {
         };
         self.encode(FrameKind::Roll, None, &[]);
         self.flush()?;
+        let last = Some(FrameKind::Roll);
+        let end = End { offset: self.synced, checksum: self.checksum, last };
+        let course = self.course.as_ref();
+        let closed = course.map(|view| Closed::of(&self.header, self.before, &end, view));
+        self.unmarked.extend(closed);
+        self.course = self.course.as_ref().map(View::at_next_segment);
+        self.before = self.checksum;
         self.written.push(Written::Segment(header));
         (self.header, self.file, self.synced) = (header, file, SEGMENT_HEADER_BYTES);
         Ok(())
@@ -232,6 +262,14 @@ impl Writer {
         }
     }
 
+    /// Writes the marks of segments that were closed, after everybody was answered. Without one a
+    /// start takes longer, and nothing else: so that it failed is no reason to end.
+    fn mark_closed(&mut self) {
+        for closed in self.unmarked.drain(..) {
+            drop(closed.write(&*self.shared.disk));
+        }
+    }
+
     fn prepare(&self) -> io::Result<(SegmentHeader, Arc<dyn File>)> {
         let owner: Owner = self.header.owner;
         let number = self.header.number.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
@@ -260,6 +298,7 @@ impl Job {
             | Self::Floor(_, done)
             | Self::Flush(done)
             | Self::Trust(done)
+            | Self::Vouch(_, done)
             | Self::Close(done) => {
                 done(result.map_err(|fatal| io::Error::other(fatal.to_string())))
             }

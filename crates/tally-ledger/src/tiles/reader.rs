@@ -24,7 +24,7 @@ pub struct TileReader {
 }
 
 impl TileReader {
-    pub(super) fn new(dir: &Path, heads: watch::Receiver<Head>) -> Self {
+    pub(crate) fn new(dir: &Path, heads: watch::Receiver<Head>) -> Self {
         Self { dir: dir.into(), heads }
     }
 

@@ -30,9 +30,102 @@ async fn a_flipped_byte_in_a_full_segment_is_found_from_the_next() {
     let (store, _) = open(&disk).unwrap();
     append(&store, (0..60).map(|index| entry(1, index)).collect()).await.unwrap();
     assert!(store.reader().status().segments > 1);
+    store.flushed().await.unwrap();
+    store.flushed().await.unwrap();
     drop(store);
     disk.remove("marks");
+    disk.remove(CLOSED);
     check_every_flip(&disk, 0);
+}
+
+/// The mark of the first segment.
+const CLOSED: &str = "segment-0000000000.closed";
+
+#[tokio::test]
+async fn a_start_reads_the_last_segment_and_of_the_others_only_their_marks() {
+    let disk = MemoryDisk::default();
+    let (store, _) = open(&disk).unwrap();
+    let mut entries: Vec<_> = (0..900).map(|index| entry(1, index)).collect();
+    for piece in entries.chunks(9) {
+        append(&store, piece.to_vec()).await.unwrap();
+    }
+    store.save_vote(vote(4)).await.unwrap();
+    // Over the end of a segment, so that the dead are in one that is closed.
+    store.truncate_after(Some(id(1, 870))).await.unwrap();
+    entries.truncate(871);
+    entries.extend((871..960).map(|index| entry(2, index)));
+    append(&store, entries[871..].to_vec()).await.unwrap();
+    let segments = store.reader().status().segments as u64;
+    assert!(segments > 20, "{segments}");
+    store.close().await.unwrap();
+    let (store, opened) = open_with(&disk, Settings { cache_bytes_max: 0, ..settings() }).unwrap();
+    assert_eq!(opened, Opened { start: Start::Trusted, cut: None });
+    assert_eq!(store.reader().status().vote, Some(vote(4)));
+    check_reads(&store.reader(), &entries);
+    store.close().await.unwrap();
+
+    let marked = disk.kill();
+    let fresh = disk.kill();
+    for number in 0..u32::try_from(segments).unwrap() {
+        let name = format!("{}.closed", segment::segment_name(number));
+        if fresh.list().unwrap().contains(&name) {
+            fresh.remove(&name);
+        }
+    }
+    let cost = |disk: &MemoryDisk| {
+        let before = disk.bytes_read();
+        let (store, _) = open(disk).unwrap();
+        let cost = disk.bytes_read() - before;
+        check_reads(&store.reader(), &entries);
+        cost
+    };
+    let (quick, slow, again) = (cost(&marked), cost(&fresh), cost(&fresh.kill()));
+    assert!(quick < 6 * SEGMENT_BYTES + segments * 600, "{quick} bytes are read");
+    assert!(slow > segments * SEGMENT_BYTES, "{slow} bytes are read");
+    assert_eq!(again, quick, "the marks were made again");
+}
+
+/// As the settings have it.
+const SEGMENT_BYTES: u64 = 4096;
+
+#[tokio::test]
+async fn a_damaged_mark_is_made_again_and_one_of_another_log_is_not_believed() {
+    let disk = MemoryDisk::default();
+    let (store, _) = open(&disk).unwrap();
+    let entries: Vec<_> = (0..90).map(|index| entry(1, index)).collect();
+    append(&store, entries.clone()).await.unwrap();
+    store.close().await.unwrap();
+    let mark = disk.bytes(CLOSED);
+    let other = MemoryDisk::default();
+    other.draw_marker().unwrap();
+    let (store, _) = open(&other).unwrap();
+    append(&store, (0..90).map(|index| entry(2, index)).collect()).await.unwrap();
+    store.close().await.unwrap();
+    for offset in 0..mark.len() {
+        let damaged = disk.kill();
+        damaged.flip(CLOSED, offset, 1);
+        check_reads(&open(&damaged).unwrap().0.reader(), &entries);
+        assert_eq!(damaged.bytes(CLOSED), mark, "{offset}");
+    }
+    let foreign = disk.kill();
+    foreign.remove(CLOSED);
+    let file = foreign.create(CLOSED, other.bytes(CLOSED).len() as u64).unwrap();
+    file.write_at(&other.bytes(CLOSED), 0).unwrap();
+    check_reads(&open(&foreign).unwrap().0.reader(), &entries);
+    assert_eq!(foreign.bytes(CLOSED), mark);
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_a_closed_segment_is_an_error_of_the_read() {
+    let disk = MemoryDisk::default();
+    let (store, _) = open(&disk).unwrap();
+    append(&store, (0..90).map(|index| entry(1, index)).collect()).await.unwrap();
+    store.close().await.unwrap();
+    let starts = frame_starts(&disk.bytes(SEGMENT));
+    disk.flip(SEGMENT, starts[3] + 76, 1);
+    let (store, _) = open_with(&disk, Settings { cache_bytes_max: 0, ..settings() }).unwrap();
+    let error = store.reader().read(0..9, usize::MAX).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{SEGMENT} is damaged at offset {}", starts[3])), "{error}");
 }
 
 #[tokio::test]

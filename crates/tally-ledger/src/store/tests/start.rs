@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::memory::Fate;
+use crate::frame::Vouched;
 use crate::marks::Doubt;
 
 #[tokio::test]
@@ -80,6 +81,39 @@ async fn a_copied_directory_is_not_trusted() {
     disk.remove("start");
     let start = open(&disk.kill()).unwrap().1.start;
     assert_eq!(start, Start::Untrusted { why: Doubt::NoRecord });
+}
+
+#[tokio::test]
+async fn a_backup_of_a_node_that_was_closed_in_good_order_is_not_trusted() {
+    let disk = used().await.kill();
+    open(&disk).unwrap().0.close().await.unwrap();
+    let moved = Start::Untrusted { why: Doubt::Moved };
+    assert_eq!(open(&disk.restore_elsewhere()).unwrap().1.start, moved);
+    let restored = disk.restore_elsewhere().crash(Fate::Everything);
+    assert_eq!(open(&restored).unwrap().1.start, moved);
+    // The same file behind another device number: while the machine runs that is a copy.
+    assert_eq!(open(&disk.attach_again()).unwrap().1.start, moved);
+    let attached = disk.crash(Fate::Everything).attach_again();
+    assert_eq!(open(&attached).unwrap().1.start, Start::Trusted);
+}
+
+#[tokio::test]
+async fn who_vouches_for_a_directory_is_on_record_and_it_is_trusted() {
+    let disk = used().await.crash(Fate::Everything);
+    let (store, opened) = open(&disk).unwrap();
+    let against = Doubt::MachineRestarted;
+    assert_eq!(opened.start, Start::Untrusted { why: against });
+    let vouched = Vouched { against, at_ms: 77 };
+    store.vouch(vouched).await.unwrap();
+    let disk = disk.kill();
+    let (store, opened) = open(&disk).unwrap();
+    assert_eq!(opened.start, Start::Trusted);
+    assert_eq!(store.reader().status().vouched, Some(vouched));
+    // It is known when its segment is closed, too.
+    append(&store, (1..90).map(|index| entry(1, index)).collect()).await.unwrap();
+    store.close().await.unwrap();
+    let (store, _) = open(&disk).unwrap();
+    assert_eq!(store.reader().status().vouched, Some(vouched));
 }
 
 #[tokio::test]

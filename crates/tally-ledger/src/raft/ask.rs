@@ -1,0 +1,143 @@
+//! What one node asks of another beside consensus: how it stands, entries that are committed, and a
+//! signed head.
+//!
+//! Invariant: what is answered is durable and committed, so that it is the same whoever is asked.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::codec::{
+    BadMessage, VERSION, kind_number, kind_of, put_length, take_fields, take_vote, whole,
+};
+use super::{from_vote, to_vote};
+use crate::frame::{Fields, LogId, Vote};
+use crate::store::StoredEntry;
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// The last vote that the node has on its disk.
+    Vote,
+    /// Committed entries from the first index on, as many as go into an answer.
+    Entries(Range<u64>),
+    /// A checkpoint of this size, signed.
+    Head(u64),
+}
+
+pub(super) const ASK_VOTE: u8 = 5;
+pub(super) const ASK_ENTRIES: u8 = 6;
+pub(super) const ASK_HEAD: u8 = 7;
+
+impl Ask {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut bytes = vec![VERSION];
+        match self {
+            Self::Vote => bytes.push(ASK_VOTE),
+            Self::Entries(range) => {
+                bytes.push(ASK_ENTRIES);
+                bytes.extend_from_slice(&range.start.to_be_bytes());
+                bytes.extend_from_slice(&range.end.to_be_bytes());
+            }
+            Self::Head(size) => {
+                bytes.push(ASK_HEAD);
+                bytes.extend_from_slice(&size.to_be_bytes());
+            }
+        }
+        bytes.into()
+    }
+
+    pub(super) fn read(kind: u8, fields: &mut Fields<'_>) -> Option<Self> {
+        match kind {
+            ASK_VOTE => Some(Self::Vote),
+            ASK_ENTRIES => Some(Self::Entries(fields.u64()?..fields.u64()?)),
+            ASK_HEAD => Some(Self::Head(fields.u64()?)),
+            _ => None,
+        }
+    }
+}
+
+/// None, before a first vote, is that of term 0.
+pub(super) fn encode_vote(vote: Option<Vote>) -> Vec<u8> {
+    let none = Vote { term: 0, leader: 0, committed: false };
+    let mut bytes = vec![VERSION];
+    super::codec::put_vote(&mut bytes, &from_vote(vote.unwrap_or(none)));
+    bytes
+}
+
+pub(super) fn decode_vote(bytes: &[u8]) -> Result<Vote, BadMessage> {
+    whole(bytes, |fields| take_vote(fields).map(|vote| to_vote(&vote)))
+}
+
+pub(super) fn encode_entries(entries: &[StoredEntry]) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    put_length(&mut bytes, entries.len());
+    for StoredEntry { log_id, kind, payload } in entries {
+        for number in [log_id.term, log_id.leader, log_id.index] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.push(kind_number(*kind));
+        put_length(&mut bytes, payload.len());
+        bytes.extend_from_slice(payload);
+    }
+    bytes
+}
+
+pub(super) fn decode_entries(bytes: &[u8]) -> Result<Vec<StoredEntry>, BadMessage> {
+    whole(bytes, |fields| {
+        let count = fields.u32()?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let log_id: LogId = take_fields(fields)?;
+            let [kind] = fields.take()?;
+            let length = usize::try_from(fields.u32()?).ok()?;
+            let (payload, rest) = fields.rest().split_at_checked(length)?;
+            *fields = Fields(rest);
+            let (kind, payload) = (kind_of(kind)?, Bytes::copy_from_slice(payload));
+            entries.push(StoredEntry { log_id, kind, payload });
+        }
+        Some(entries)
+    })
+}
+
+/// The note, or nothing if the node has not so many leaves.
+pub(super) fn encode_head(note: Option<&[u8]>) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    bytes.extend_from_slice(note.unwrap_or_default());
+    bytes
+}
+
+pub(super) fn decode_head(bytes: &[u8]) -> Result<Option<Vec<u8>>, BadMessage> {
+    match bytes.split_first() {
+        Some((&VERSION, [])) => Ok(None),
+        Some((&VERSION, note)) => Ok(Some(note.to_vec())),
+        _ => Err(BadMessage),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::EntryKind;
+
+    #[test]
+    fn answers_are_read_as_they_were_written() {
+        let vote = Vote { term: 7, leader: 2, committed: true };
+        assert_eq!(decode_vote(&encode_vote(Some(vote))), Ok(vote));
+        assert_eq!(decode_vote(&encode_vote(None)).map(|vote| vote.term), Ok(0));
+        let entry = |index, payload: &'static [u8]| StoredEntry {
+            log_id: LogId { term: 3, leader: 1, index },
+            kind: if payload.is_empty() { EntryKind::Blank } else { EntryKind::Proposal },
+            payload: Bytes::from_static(payload),
+        };
+        let entries = vec![entry(4, b""), entry(5, b"proposal")];
+        let bytes = encode_entries(&entries);
+        assert_eq!(decode_entries(&bytes), Ok(entries));
+        for length in 0..bytes.len() {
+            assert!(decode_entries(&bytes[..length]).is_err(), "{length}");
+        }
+        assert_eq!(decode_head(&encode_head(Some(b"note"))), Ok(Some(b"note".to_vec())));
+        assert_eq!(decode_head(&encode_head(None)), Ok(None));
+        assert!(decode_head(b"").is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! Looking at a log without changing it: every frame of every segment, whatever the marks say.
+
+use std::any::Any;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::closed::{Closed, closed_name};
+use super::recover::{Belief, Replayed, Segment, doubt_of, judge, open_segment, reader, replay};
+use super::view::View;
+use super::{Corruption, Cut, OpenError, Reader, Settings, Shared};
+use crate::disk::Disk;
+use crate::frame::{FrameKind, LogId};
+use crate::marks::{Doubt, Marks, Position, Record};
+use crate::segment::{Owner, segment_name, segment_number};
+
+/// A log whose frames were all read and are good.
+#[derive(Debug)]
+pub struct Inspected {
+    /// Whose log it is.
+    pub owner: Owner,
+    /// Its entries.
+    pub reader: Reader,
+    /// What Raft had committed when that was last noted.
+    pub committed: Option<LogId>,
+    /// The torn end that the next start will cut, if there is one.
+    pub torn: Option<Cut>,
+    /// What speaks against trusting it.
+    pub doubt: Option<Doubt>,
+    /// Keeps nodes out while it is looked at.
+    _lock: Box<dyn Any + Send>,
+}
+
+/// Reads every frame. `owner` is whose log it must be, if that is known; `progress` is told how many
+/// segments of how many are done.
+///
+/// # Errors
+/// [`OpenError`] names the segment and the offset of the first that is wrong.
+pub fn inspect(
+    disk: Arc<dyn Disk>,
+    owner: Option<Owner>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Inspected, OpenError> {
+    let lock = disk.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse,
+        _ => OpenError::Io(error),
+    })?;
+    let segments = open_all(&*disk, owner)?;
+    let marks = Marks::read(&*disk)?;
+    let mut view = View::default();
+    view.committed = marks.committed;
+    let replayed = replay(&*disk, &segments, &mut view, Belief::Frames, progress)?;
+    let Replayed { tail, end, unmarked, .. } = replayed;
+    let missing = || OpenError::Missing { segment: segment_name(0) };
+    let Segment { header, file } = segments.get(tail).ok_or_else(missing)?;
+    let beyond = reader(header, file).look_beyond(end.offset)?;
+    judge(Position { segment: header.number, offset: end.offset }, &beyond, &marks, view.last)?;
+    check_marks(&*disk, &unmarked)?;
+    let torn = (beyond.data_end > 0).then(|| Cut {
+        segment: segment_name(header.number),
+        offset: end.offset,
+        bytes: beyond.data_end.saturating_sub(end.offset),
+    });
+    let closed = end.last == Some(FrameKind::Close) && torn.is_none();
+    let place = disk.place(&segment_name(0))?;
+    let doubt = doubt_of(Record::read(&*disk)?, &place, closed, end.last.is_none());
+    let (owner, committed) = (header.owner, view.committed_in_log());
+    let settings = Settings { cache_bytes_max: 0, ..Settings::new(owner) };
+    let shared = Shared { disk, settings, view: Mutex::new(view), held: Arc::default() };
+    let reader = Reader(Arc::new(shared));
+    Ok(Inspected { owner, reader, committed, torn, doubt, _lock: lock })
+}
+
+fn open_all(disk: &dyn Disk, owner: Option<Owner>) -> Result<Vec<Segment>, OpenError> {
+    let names = disk.list()?;
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    let mut segments: Vec<Segment> = Vec::with_capacity(numbers.len());
+    for (expected, number) in (0..).zip(&numbers) {
+        if *number != expected {
+            return Err(OpenError::Missing { segment: segment_name(expected) });
+        }
+        let owner = owner.or(segments.first().map(|first| first.header.owner));
+        segments.push(open_segment(disk, owner, *number)?);
+    }
+    if segments.is_empty() {
+        return Err(OpenError::Missing { segment: segment_name(0) });
+    }
+    Ok(segments)
+}
+
+/// A mark that is missing is made again at the next start; one that is wrong would be believed.
+fn check_marks(disk: &dyn Disk, closed: &[Closed]) -> Result<(), OpenError> {
+    for closed in closed {
+        let stored = Closed::stored(disk, closed.segment)?;
+        if stored.is_some_and(|stored| stored.as_ref() != Some(closed)) {
+            let (segment, why) = (closed_name(closed.segment), Corruption::Mark);
+            return Err(OpenError::Corrupt { segment, offset: 0, why });
+        }
+    }
+    Ok(())
+}
