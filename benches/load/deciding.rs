@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tally_core::agreement::{Party, file, plain};
+use tally_core::agreement::{Condition, Party, file, plain};
 use tally_core::consent::{
     Actors, Consent, ConsentParts, Days, Directive, Directives, Effect, Named, Simple,
 };
@@ -55,6 +55,7 @@ pub struct Case {
     items: Vec<Item>,
     registers: Registers,
     people: BTreeMap<Person, PersonFact>,
+    own_policy: Condition,
 }
 
 impl Case {
@@ -107,6 +108,7 @@ impl Case {
             opt_out: OptOutAnswers::Unavailable,
             registers: &self.registers,
             people: &self.people,
+            own_policy: &self.own_policy,
         }
     }
 }
@@ -122,7 +124,8 @@ impl Question {
             Self::Burdened(records) => one_person(records, burden()),
             Self::People(people) => many(people),
         };
-        Case { request: request(list), items, registers: registers(), people }
+        let own_policy = Condition::default();
+        Case { request: request(list), items, registers: registers(), people, own_policy }
     }
 }
 

@@ -173,9 +173,12 @@ async fn an_agreement_that_shows_reasons_shows_each_of_them() {
     verifies(&dev).await;
 }
 
+/// A path, its headers, and the status and the code that come back.
+type Asked = (&'static str, &'static [(&'static str, &'static str)], u16, &'static str);
+
 /// What is about a person is told, and still not recorded on the ledger.
 async fn about_people(dev: &Dev) {
-    let cases: [(&str, &[(&str, &str)], u16, &str); 7] = [
+    let cases: [Asked; 7] = [
         ("Patient/pat-nobody-99", TREAT, 404, "unknown-record"),
         ("Patient/pat-living-73", TREAT, 403, "identifier-not-for-mesh"),
         ("Observation/obs-secret", TREAT, 404, "label-not-released"),

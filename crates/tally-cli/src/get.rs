@@ -70,7 +70,7 @@ async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exi
         return Err(Failure::refused(
             "the record came in an emergency, and the ledger does not have its entry yet"
                 .to_owned(),
-            &format!("ask for the receipt later: tally get {path}"),
+            format!("ask for the receipt later: tally get {path}"),
         ));
     }
     let body = small(answer.into_body()).await?;

@@ -208,8 +208,7 @@ mod tests {
             continues,
             by_provider,
             by_requester: ReviewState::Open,
-            filed: true,
-            sent: true,
+            alerted: true,
         }
     }
 

@@ -60,7 +60,7 @@ enum Input {
     Promised {
         exchange: ExchangeId,
         attempt: u32,
-        promise: Encoded<Promise>,
+        promise: Box<Encoded<Promise>>,
         half: Box<PromisedHalf>,
     },
     /// Nothing else needs to be known.

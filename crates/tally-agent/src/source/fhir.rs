@@ -172,7 +172,7 @@ impl FhirDirectory {
         let offset = rest.kinds.iter().filter(|(kind, _)| leaves(kind)).map(|(_, place)| *place);
         let end = end.and_then(|end| u32::try_from(end).ok());
         let within = end.map(|end| rest.page.offset.saturating_add(end));
-        let Some(offset) = within.or(offset.min()) else { return Ok(None) };
+        let Some(offset) = within.or_else(|| offset.min()) else { return Ok(None) };
         let token = self.pages.seal(&rest.path, &Page { offset, ..rest.page.clone() });
         let token = token.ok_or(Refusal::SourceUnavailable)?;
         Ok(Some(format!("{}/{}?_page={token}", rest.base_url, rest.path)))

@@ -62,10 +62,10 @@ fn table(answer: &Answer) -> String {
     let mut text = String::new();
     for Place { segment, offset, bytes, kept } in &answer.repaired {
         let place = format!("{bytes} bytes of {segment} at offset {offset}");
-        drop(writeln!(text, "repaired {place}; what was there is in log/{kept}"));
+        let _ = writeln!(text, "repaired {place}; what was there is in log/{kept}");
     }
     if let Some(node) = answer.signed_by {
-        drop(writeln!(text, "node {node} signs the root over all {} leaves", answer.size));
+        let _ = writeln!(text, "node {node} signs the root over all {} leaves", answer.size);
     }
     text
 }

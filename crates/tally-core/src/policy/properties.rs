@@ -327,6 +327,7 @@ proptest! {
             opt_out: scenario.opt_out.clone(),
             registers: &scenario.registers,
             people: &scenario.people,
+            own_policy: &scenario.own_policy,
         };
         let mut deciding = Deciding::new(&scenario.request, &scenario.items, &facts);
         let decision = loop {

@@ -17,7 +17,7 @@ impl Registers for ledger::Registers {
         let mut before: Vec<MemberId> = Vec::new();
         let mut ahead = vec![id];
         while let Some(next) = ahead.pop() {
-            let record = ledger::Registers::member(self, next);
+            let record = Self::member(self, next);
             let supersedes = record.map(|record| record.supersedes.as_slice()).unwrap_or_default();
             for member in supersedes.iter().filter(|it| *it != id) {
                 if !before.contains(member) {

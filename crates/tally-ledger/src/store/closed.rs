@@ -165,7 +165,9 @@ impl Closed {
         let none = Vote { term: 0, leader: 0, committed: false };
         bytes.extend_from_slice(&self.vote.unwrap_or(none).encode());
         bytes.push(self.vouched.is_some().into());
-        bytes.extend_from_slice(&self.vouched.map_or(vec![0; VOUCHED_BYTES], |it| it.encode()));
+        bytes.extend_from_slice(
+            &self.vouched.map_or_else(|| vec![0; VOUCHED_BYTES], |it| it.encode()),
+        );
         let count = u32::try_from(self.marks.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&count.to_be_bytes());
         for mark in &self.marks {

@@ -79,7 +79,7 @@ fn open_all(disk: &dyn Disk, owner: Option<Owner>) -> Result<Vec<Segment>, OpenE
         if *number != expected {
             return Err(OpenError::Missing { segment: segment_name(expected) });
         }
-        let owner = owner.or(segments.first().map(|first| first.header.owner));
+        let owner = owner.or_else(|| segments.first().map(|first| first.header.owner));
         segments.push(open_segment(disk, owner, *number)?);
     }
     if segments.is_empty() {

@@ -174,7 +174,7 @@ impl Desk {
             }
             Input::Promised { exchange, attempt, promise, half } => {
                 if let Some(serving) = self.serving.get_mut(&exchange) {
-                    serving.promise = Some(promise);
+                    serving.promise = Some(*promise);
                 }
                 self.handle(Event::Promised { exchange, attempt, promise: half });
             }

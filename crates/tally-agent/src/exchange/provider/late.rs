@@ -37,7 +37,8 @@ impl Desk {
             let input = match (durable, promise) {
                 (Ok(()), Some((promise, half))) => {
                     recorder.late_is_owed();
-                    Input::Promised { exchange, attempt, promise, half: Box::new(half) }
+                    let (promise, half) = (Box::new(promise), Box::new(half));
+                    Input::Promised { exchange, attempt, promise, half }
                 }
                 (error, _) => {
                     tracing::error!(?error, "a late half is not stored");

@@ -205,7 +205,9 @@ pub(super) fn give_up_lost(desk: &Desk<'_>, scope: &Scope) -> Result<usize, Stor
                 give_up(desk, year)?;
                 lost += 1;
             }
-            other => drop(other?),
+            other => {
+                other?;
+            }
         }
     }
     Ok(lost)

@@ -31,7 +31,7 @@ enum Recordable {
         read_set: Vec<RegisterRef>,
         body: Body,
         /// The half to be owed should the ledger be silent, where the agreement allows that.
-        late: Option<Draft>,
+        late: Option<Box<Draft>>,
     },
     Refusal {
         refusal: Refusal,
@@ -97,7 +97,7 @@ impl Provider {
         }
         let Some(it) = self.exchanges.get(&exchange) else { return };
         let half = self.permit_half(exchange, &it.question, &permitted);
-        let late = if emergency { Self::late_half(&half) } else { None };
+        let late = if emergency { Self::late_half(&half).map(Box::new) } else { None };
         let Permitted { permit, opening, body, .. } = permitted;
         let what = Recordable::Permit { read_set: permit.read_set().to_vec(), body, late };
         self.enter_recording(exchange, attempt, what);
@@ -243,7 +243,7 @@ impl Provider {
         }
         let Some(half) = late.take() else { return false };
         let late = Late::new(recording.attempt, recording.stored, std::mem::take(read_set), *body);
-        self.enter_late(exchange, late, half);
+        self.enter_late(exchange, late, *half);
         true
     }
 

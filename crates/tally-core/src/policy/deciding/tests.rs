@@ -86,6 +86,7 @@ fn sliced(scenario: &Scenario, people_max: usize) -> (Decision, Vec<usize>) {
         opt_out: scenario.opt_out.clone(),
         registers: &registers,
         people: &scenario.people,
+        own_policy: &scenario.own_policy,
     };
     let mut deciding = Deciding::new(&scenario.request, &scenario.items, &facts);
     let mut slices = Vec::new();
