@@ -138,7 +138,7 @@ fn entry_of(letter: &Letter, state: &State) -> Entry {
         }
         Says::LateClose { leaf } => how(LeafIndex(leaf), How::Late),
         // It is no batch.
-        Says::NewSession => unreachable!("a session is opened by a leaf of its own"),
+        Says::NewSession => panic!("a session is opened by a leaf of its own"),
         Says::Late { exchange } => {
             let flags = Flags::BREAK_GLASS.with(Flags::LATE);
             provider_half(exchange, number, Some(Facts::FIRST), flags)
