@@ -223,7 +223,8 @@ async fn by_assessment(dev: &Dev) {
 
 /// While one member has all the places that one may have, the others are served.
 async fn more_than_its_share(dev: &Dev) {
-    dev.reconfigure(PROVIDER, "[limits]\nexchanges_per_member_max = 1").await.unwrap();
+    const QUOTA: &str = "[limits]\nexchanges_per_member_max = 1";
+    dev.reconfigure(PROVIDER, QUOTA).await.unwrap();
     let flow = format!("/data/{PROVIDER}/flow");
     let mut arriving = dev.open("GET", COUNCIL, &flow, PLANNING).await.unwrap();
     arriving.next().await.unwrap().unwrap();
@@ -239,6 +240,16 @@ async fn more_than_its_share(dev: &Dev) {
     ended_at_the_provider(dev, &first).await;
     assert_eq!(dev.get(COUNCIL, &path, TREAT).await.unwrap().status, 200);
     dev.entries_of(&first, 3).await.unwrap();
+    take_back(dev, QUOTA);
+}
+
+/// Takes out of the provider's configuration what was added, from its next start on.
+fn take_back(dev: &Dev, added: &str) {
+    let file = dev.dir_of(PROVIDER).join("tally.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let without = text.replace(added, "");
+    assert!(without.len() < text.len());
+    fs::write(file, without).unwrap();
 }
 
 /// It forbids one of those who ask, whatever has been agreed.
@@ -255,10 +266,7 @@ when = '(context.requester != "LZ9" || context.emergency) && context.records < 1
     let flow = format!("/data/{PROVIDER}/flow");
     told(&dev.get(COUNCIL, &flow, PLANNING).await.unwrap(), 404, "not-available");
     assert_eq!(dev.get(TRUST, &flow, PLANNING).await.unwrap().status, 200);
-    let text = fs::read_to_string(dev.dir_of(PROVIDER).join("tally.toml")).unwrap();
-    let without = text.replace(policy, "");
-    assert!(without.len() < text.len());
-    fs::write(dev.dir_of(PROVIDER).join("tally.toml"), without).unwrap();
+    take_back(dev, policy);
     dev.stop(PROVIDER).await.unwrap();
     dev.start_again(PROVIDER).await.unwrap();
     assert_eq!(dev.get(COUNCIL, &path, TREAT).await.unwrap().status, 200);

@@ -61,7 +61,8 @@ fn unlawful(id: &str, bend: fn(&mut Agreement)) -> Agreement {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_agreement_lacks_in_law_is_refused_although_all_have_signed_it() {
     let mesh = Mesh::running().await;
-    let cases: [(&str, fn(&mut Agreement), Refusal); 5] = [
+    type Case = (&'static str, fn(&mut Agreement), Refusal);
+    let cases: [Case; 5] = [
         ("DSA-61", |it| it.shares[0].basis.article_6 = None, Refusal::Article6Missing),
         ("DSA-62", |it| it.shares[0].basis.article_9 = None, Refusal::Article9Missing),
         ("DSA-63", |it| it.shares[0].basis.power.clear(), Refusal::PowerMissing),

@@ -12,7 +12,7 @@ use super::submission::Batch;
 use crate::agreement::{Agreement, DataKind, Party, Share};
 use crate::entry::{AgreementRef, Entry, Flags, Outcome, ProviderHalf, UserKnown};
 use crate::id::MemberId;
-use crate::purpose;
+use crate::purpose::{Class, class_of, covers};
 use crate::register::RegisterName;
 
 /// All late halves of a batch.
@@ -75,11 +75,13 @@ fn share_of<'a>(agreement: &'a Agreement, half: &ProviderHalf) -> Option<&'a Sha
         Party::Member(id) => *id == half.requester,
         Party::Group(_) => true,
     };
+    let breaks_glass = class_of(&half.purpose) == Some(Class::Override);
     agreement.shares.iter().find(|share| {
-        share.offline_emergency
+        breaks_glass
+            && share.offline_emergency
             && share.provider == half.provider
             && share.source == half.source
             && share.requesters.iter().any(asks)
-            && share.purposes.iter().any(|granted| purpose::covers(granted, &half.purpose))
+            && share.purposes.iter().any(|granted| covers(granted, &half.purpose))
     })
 }

@@ -54,7 +54,7 @@ async fn a_late_half_is_held_back_until_the_fate_of_its_permit_is_known() {
     assert_eq!(next(&store).await.0, []);
     store.late_fate(late.commitment, None).await.unwrap();
     let id = OwedId::LateHalf(late.commitment);
-    assert_eq!(next(&store).await.0, [id.clone()]);
+    assert_eq!(next(&store).await.0, std::slice::from_ref(&id));
     store.end_late(late.commitment, late.exchange, How::Sent, 12).await.unwrap();
     store.outbox_done(id, Some(LEAF)).await.unwrap();
     // The half says it all.

@@ -8,7 +8,7 @@ const LATE: Flags = Flags::LATE.with(Flags::BREAK_GLASS);
 
 /// A mesh whose agreement allows emergencies without the ledger, or not.
 fn world(allowed: bool) -> World {
-    let mut world = World::founded();
+    let mut world = World::new();
     world.allow_late(allowed);
     world
 }

@@ -93,7 +93,7 @@ fn two_steps_in_one_batch_are_judged_one_after_the_other() {
 
 #[test]
 fn a_member_that_asks_itself_reviews_once() {
-    let mut world = World::founded();
+    let mut world = World::new();
     world.allow_late(true);
     let flags = Flags::BREAK_GLASS.with(Flags::LATE);
     let (requester, user_known) = (id("RZ9"), UserKnown::Verified);

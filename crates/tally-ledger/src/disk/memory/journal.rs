@@ -189,7 +189,7 @@ fn disk_of(world: &World, units: &[(Unit, Vec<Held>)], choice: &[usize]) -> Memo
             (Unit::Name(name), Held::Inode(None)) => {
                 world.names.remove(name);
             }
-            _ => unreachable!("a part holds what it is made for"),
+            _ => panic!("a part holds what it is made for"),
         }
     }
     for file in world.files.values_mut() {
