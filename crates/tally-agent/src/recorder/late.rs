@@ -68,11 +68,13 @@ impl Recorder {
     /// # Errors
     /// [`PullError`]: the next time may go better.
     pub(crate) async fn take_kept_promises(&self) -> Result<(), PullError> {
+        // One that can't be had must not keep the others from being taken.
+        let mut all = Ok(());
         for awaited in self.0.store.awaited().await? {
-            self.take_kept_promise(awaited).await?;
+            all = all.and(self.take_kept_promise(awaited).await);
         }
         self.wake();
-        Ok(())
+        all
     }
 
     async fn take_kept_promise(&self, awaited: Awaited) -> Result<(), PullError> {

@@ -341,6 +341,23 @@ pub(super) fn registers(desk: &Desk<'_>) -> Result<Registers, StoreError> {
     Ok(rows?.into_iter().collect())
 }
 
+/// Whether something was recorded that may narrow one of these registers, after its version that was
+/// heard of, and that the ledger is not known to have.
+pub(super) fn narrowed_since(
+    desk: &Desk<'_>,
+    which: &[u8],
+    heard: &BTreeMap<u8, u64>,
+) -> Result<bool, StoreError> {
+    for register in which {
+        let heard = heard.get(register).copied().unwrap_or(0);
+        let sql = "SELECT 1 FROM consent_writes WHERE register = ?1 AND version > ?2 AND narrows";
+        if desk.find(sql, (register, number(heard)), |_| Ok(()))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The next version of a register.
 fn intend(desk: &Desk<'_>, register: u8, narrows: bool) -> Result<ConsentWrite, StoreError> {
     let sql = "UPDATE consent_registers SET intended = intended + 1 WHERE register = ?1 \

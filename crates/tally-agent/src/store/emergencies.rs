@@ -5,16 +5,19 @@
 //! before the ledger fell silent may be there in the end: until that is known the half that is owed is
 //! held back, and if it is there, it is that one, and a close says that it was late.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Row;
 use tally_core::entry::{Close, Entry, How};
 use tally_core::exchange::{Draft, OwedId};
 use tally_core::id::{ExchangeId, LeafIndex, MemberId, Salt16};
+use tally_core::register::{RegisterName, RegisterRef};
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 
 use super::schema::{leaf, number, unsigned};
 use super::thread::Desk;
-use super::{Store, StoreError, openings, outbox};
+use super::{Store, StoreError, consents, openings, outbox};
 
 /// Emergencies of one answer at most.
 const LISTED_MAX: u32 = 4096;
@@ -62,17 +65,24 @@ pub struct LateHalf {
     pub at: Timestamp,
     /// The half.
     pub half: Draft,
+    /// The versions of the own consent registers that its decision has heard of.
+    pub heard: BTreeMap<u8, u64>,
 }
 
 impl Store {
     /// Makes durable that a half is owed, marked late. It is held back until
-    /// [`late_fate`](Self::late_fate) has said what became of the submission before it.
+    /// [`late_fate`](Self::late_fate) has said what became of the submission before it. False if somebody
+    /// has said meanwhile what may narrow a register that it rests on: then nothing is owed, and nothing
+    /// may leave. The ledger would have called its permit stale, but can't have heard of it.
     ///
     /// # Errors
     /// [`StoreError`] if it is not durable: then nothing may leave.
-    pub async fn file_late(&self, late: LateHalf) -> Result<(), StoreError> {
+    pub async fn file_late(&self, late: LateHalf) -> Result<bool, StoreError> {
         self.write(move |desk| {
-            let LateHalf { commitment, exchange, requester, at, half } = late;
+            if consents::narrowed_since(desk, &consents_of(desk, &late.half), &late.heard)? {
+                return Ok(false);
+            }
+            let LateHalf { commitment, exchange, requester, at, half, .. } = late;
             let values = (
                 commitment.as_bytes(),
                 exchange.0,
@@ -84,7 +94,8 @@ impl Store {
                        VALUES (1, ?1, ?2, ?3, ?4, ?5) ON CONFLICT (side, commitment) DO UPDATE \
                        SET at = excluded.at, requester = excluded.requester";
             desk.change(sql, values)?;
-            outbox::put(desk, &OwedId::LateHalf(commitment), &half, HELD_BACK)
+            outbox::put(desk, &OwedId::LateHalf(commitment), &half, HELD_BACK)?;
+            Ok(true)
         })
         .await
     }
@@ -201,6 +212,16 @@ impl Store {
         })
         .await
     }
+}
+
+/// The own consent registers that a half rests on.
+fn consents_of(desk: &Desk<'_>, half: &Draft) -> Vec<u8> {
+    let Entry::ProviderHalf(half) = half.entry() else { return Vec::new() };
+    let own = |fact: &RegisterRef| match &fact.name {
+        RegisterName::Consent(member, number) if *member == desk.home.member => Some(*number),
+        _ => None,
+    };
+    half.read_set.iter().filter_map(own).collect()
 }
 
 /// The half of an emergency is on the ledger: the one that was owed (`marked`), or the one before it.

@@ -11,7 +11,7 @@ use super::rejection::Rejection;
 use super::submission::Batch;
 use crate::agreement::{Agreement, DataKind, Party, Share};
 use crate::entry::{AgreementRef, Entry, Flags, Outcome, ProviderHalf, UserKnown};
-use crate::id::MemberId;
+use crate::id::{AgreementId, MemberId};
 use crate::purpose::{Class, class_of, covers};
 use crate::register::RegisterName;
 
@@ -26,19 +26,10 @@ pub(super) fn check_late(registers: &Registers, batch: &Batch) -> Result<(), Rej
 /// Whether the facts that it rests on are still current is not asked: it has happened. They are named
 /// all the same, so that anybody can say how old they were.
 fn check(registers: &Registers, half: &ProviderHalf) -> Result<(), Rejection> {
-    // With the mark of break-glass goes that it is about one person.
-    let emergency = half.outcome == Outcome::Permit
-        && half.flags.has(Flags::BREAK_GLASS)
-        && !half.flags.has(Flags::STREAMED)
-        && half.user_known == UserKnown::Verified;
-    ensure(emergency, Rejection::LateNotAllowed)?;
+    ensure(is_emergency(half), Rejection::LateNotAllowed)?;
     let AgreementRef { id, version } =
         half.agreement.as_ref().ok_or(Rejection::AgreementUnknown)?;
-    let reads = Reads { registers, read_set: &half.read_set };
-    for member in [&half.provider, &half.requester] {
-        ensure(reads.has(&RegisterName::Member(member.clone())), Rejection::ReadSetIncomplete)?;
-    }
-    ensure(reads.has(&RegisterName::Agreement(id.clone())), Rejection::ReadSetIncomplete)?;
+    ensure(names_parties(registers, half, id), Rejection::ReadSetIncomplete)?;
     let (record, _) = registers.agreement(id).ok_or(Rejection::AgreementUnknown)?;
     let agreement = record.document.value();
     ensure(*version <= agreement.version, Rejection::AgreementUnknown)?;
@@ -48,12 +39,36 @@ fn check(registers: &Registers, half: &ProviderHalf) -> Result<(), Rejection> {
         return Ok(());
     }
     let share = share_of(agreement, half).ok_or(Rejection::LateNotAllowed)?;
-    let consents = share.data == DataKind::None || reads.has_consent_of(&half.provider);
-    ensure(consents, Rejection::ReadSetIncomplete)
+    ensure(names_consents(registers, half, share), Rejection::ReadSetIncomplete)
+}
+
+/// A permit that broke the glass for one person, by a user whose sign-in was verified, with a body that
+/// was read before.
+fn is_emergency(half: &ProviderHalf) -> bool {
+    half.outcome == Outcome::Permit
+        && class_of(&half.purpose) == Some(Class::Override)
+        && half.flags.has(Flags::BREAK_GLASS)
+        && !half.flags.has(Flags::STREAMED)
+        && half.digest.is_some()
+        && half.user_known == UserKnown::Verified
+        && half.people == 1
+}
+
+fn names_parties(registers: &Registers, half: &ProviderHalf, agreement: &AgreementId) -> bool {
+    let reads = Reads { registers, read_set: &half.read_set };
+    let member = |member: &MemberId| reads.has(&RegisterName::Member(member.clone()));
+    let parties = member(&half.provider) && member(&half.requester);
+    parties && reads.has(&RegisterName::Agreement(agreement.clone()))
+}
+
+fn names_consents(registers: &Registers, half: &ProviderHalf, share: &Share) -> bool {
+    let reads = Reads { registers, read_set: &half.read_set };
+    share.data == DataKind::None || reads.has_consent_of(&half.provider)
 }
 
 /// Whether an agreement, as these registers have it, lets this half's record leave without the ledger:
-/// for whoever asks and is promised a half.
+/// for whoever asks and is promised a half. A half that the ledger would not take must not do for a
+/// promise: nothing would ever come onto it.
 #[must_use]
 pub fn allows_late(registers: &Registers, half: &ProviderHalf) -> bool {
     let Some(AgreementRef { id, version }) = &half.agreement else { return false };
@@ -63,10 +78,13 @@ pub fn allows_late(registers: &Registers, half: &ProviderHalf) -> bool {
             && !record.suspended_by.contains(member)
     };
     let agreement = record.document.value();
-    agreement.version == *version
+    is_emergency(half)
+        && half.read_set.is_sorted_by(|one, next| one.name < next.name)
+        && names_parties(registers, half, id)
+        && agreement.version == *version
         && binds(&half.provider)
         && binds(&half.requester)
-        && share_of(agreement, half).is_some()
+        && share_of(agreement, half).is_some_and(|share| names_consents(registers, half, share))
 }
 
 /// A share that lets this be released without the ledger. Who is in a group may have changed since.
@@ -75,10 +93,8 @@ fn share_of<'a>(agreement: &'a Agreement, half: &ProviderHalf) -> Option<&'a Sha
         Party::Member(id) => *id == half.requester,
         Party::Group(_) => true,
     };
-    let breaks_glass = class_of(&half.purpose) == Some(Class::Override);
     agreement.shares.iter().find(|share| {
-        breaks_glass
-            && share.offline_emergency
+        share.offline_emergency
             && share.provider == half.provider
             && share.source == half.source
             && share.requesters.iter().any(asks)

@@ -49,6 +49,9 @@ pub(super) struct Prepared {
     pub(super) bulk: bool,
     /// The break-glass episode that it belongs to.
     pub(super) episode: Option<Episode>,
+    /// The versions of the own consent registers that the decision has heard of, whether or not the
+    /// ledger has.
+    pub(super) consents: BTreeMap<u8, u64>,
 }
 
 /// Who reads whose records by breaking the glass, and what that goes on with.
@@ -111,7 +114,9 @@ pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
     let (shared, exchange) = (Arc::clone(shared), case.exchange);
     let judged = tokio::task::spawn_blocking(move || {
         let (facts, tag_keys) = (people.facts, people.tag_keys);
-        case.judge(&shared, &known, (&facts, &tag_keys), (now, opt_out), episode)
+        let decided = case.judge(&shared, &known, (&facts, &tag_keys), (now, opt_out), episode);
+        let consents = people.consent_versions;
+        Decided { prepared: decided.prepared.map(|it| Prepared { consents, ..it }), ..decided }
     });
     judged.await.unwrap_or_else(|_| undecided(exchange, Refusal::SourceMalformed))
 }
@@ -225,6 +230,7 @@ impl Case {
             body: outgoing,
             bulk: permit.people() > PEOPLE_TOGETHER_MAX,
             episode,
+            consents: BTreeMap::new(),
         };
         let same_episode = prepared.episode.as_ref().is_some_and(|it| it.first.is_some());
         let permitted = Permitted { permit, opening: opening.encoded, records, body, same_episode };

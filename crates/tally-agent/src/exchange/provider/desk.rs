@@ -20,6 +20,7 @@ use tokio::time::sleep_until;
 
 use super::asked::{ask_of, said, unread};
 use super::deciding::{Case, Episode, Prepared, decide};
+use super::late::Owing;
 use super::owing::patiently;
 use super::releasing::{Proof, Release};
 use super::{Arrived, Decided, Facts, Input, Say, apart, question_of};
@@ -36,9 +37,9 @@ pub(super) struct Desk {
     pub(super) serving: BTreeMap<ExchangeId, Serving>,
     /// The request that is being handed in.
     incoming: Option<Arrived>,
-    /// Emergencies that went on without the ledger, with what their permits commit to, until it is known
-    /// what became of the submission before.
-    pub(super) late: BTreeMap<ExchangeId, Hash>,
+    /// Emergencies that went on without the ledger, until it is known what became of the submission
+    /// before.
+    pub(super) late: BTreeMap<ExchangeId, Owing>,
     /// Permits whose exchange is over and whose outcome the ledger still owes.
     unanswered: BTreeMap<ExchangeId, Hash>,
     drained: Vec<oneshot::Sender<()>>,
@@ -162,10 +163,11 @@ impl Desk {
                 }
                 self.handle(Event::Recorded { exchange, attempt, receipt: half });
             }
-            Input::Stale { exchange, .. } | Input::NotRecorded { exchange, .. }
-                if self.is_late(exchange, None) => {}
+            Input::NotRecorded { exchange, .. } if self.is_late(exchange, None) => {}
             Input::Stale { exchange, attempt, registers } => {
-                self.not_on_ledger(exchange);
+                if !self.is_late(exchange, None) {
+                    self.not_on_ledger(exchange);
+                }
                 self.handle(Event::Stale { exchange, attempt, registers });
             }
             Input::NotRecorded { exchange, attempt, refusal } => {

@@ -1,5 +1,9 @@
 //! Releases before the ledger had their entry: what is owed, what comes of it, and what a crash leaves.
 
+use std::collections::BTreeMap;
+
+use tally_core::register::RegisterRef;
+
 use super::*;
 
 const AT: Timestamp = Timestamp(1_000);
@@ -17,6 +21,7 @@ fn owed(number: u8) -> (StoreOpening, LateHalf) {
         requester: "LZ9".parse().unwrap(),
         at: AT,
         half,
+        heard: BTreeMap::new(),
     };
     (opening, late)
 }
@@ -24,7 +29,7 @@ fn owed(number: u8) -> (StoreOpening, LateHalf) {
 async fn released(store: &Store) -> LateHalf {
     let (opening, late) = owed(1);
     store.store_opening(opening).await.unwrap();
-    store.file_late(late.clone()).await.unwrap();
+    assert!(store.file_late(late.clone()).await.unwrap());
     late
 }
 
@@ -193,4 +198,28 @@ async fn officers_are_to_hear_of_an_emergency_before_the_ledger_does() {
     }
     assert!(store.late_alerts(9).await.unwrap().is_empty());
     assert_eq!(store.emergencies_owed().await.unwrap().len(), 2);
+}
+
+/// What an emergency rests on has been narrowed here, and no ledger can have heard of it.
+#[tokio::test]
+async fn what_was_narrowed_while_the_ledger_was_silent_lets_nothing_be_owed() {
+    let narrowed = |heard: u64, effect: Effect| async move {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store_in(&directory);
+        let (opening, late) = owed(1);
+        store.store_opening(opening).await.unwrap();
+        store.record(wants(NUMBER, effect, 1)).await.unwrap();
+        let Entry::ProviderHalf(half) = late.half.entry() else { panic!() };
+        let name = "consent/RZ9/0".parse().unwrap();
+        let read_set = vec![RegisterRef { name, version: 1 }];
+        let half = ProviderHalf { read_set, ..(**half).clone() };
+        let half = Draft::stored(Entry::ProviderHalf(Box::new(half)));
+        let late = LateHalf { half, heard: BTreeMap::from([(0, heard)]), ..late };
+        let filed = store.file_late(late).await.unwrap();
+        assert_eq!(store.late_len(), usize::from(filed));
+        !filed
+    };
+    assert!(narrowed(1, Effect::Deny).await);
+    assert!(!narrowed(2, Effect::Deny).await, "the decision has heard of it");
+    assert!(!narrowed(1, Effect::Permit).await, "it narrows nothing");
 }

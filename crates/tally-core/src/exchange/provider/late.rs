@@ -104,6 +104,12 @@ impl Provider {
         self.effects.push_back(Effect::EndLate { exchange, how, bytes });
     }
 
+    /// Whether the half of this attempt is on its way into the store, and nothing has left.
+    pub(super) fn is_late(&self, exchange: ExchangeId, attempt: u32) -> bool {
+        let state = self.exchanges.get(&exchange).map(|it| &it.state);
+        matches!(state, Some(State::Late(late)) if late.attempt == attempt)
+    }
+
     /// Whether the registers were heard lately enough for an emergency.
     pub(super) fn feed_is_recent(&self, view: &impl View) -> bool {
         let max = self.limits.offline_feed_age_max;

@@ -200,6 +200,10 @@ impl Provider {
         if self.waits_for_ledger(exchange, attempt) {
             self.decide(exchange, attempt.saturating_add(1), registers);
         }
+        // A no is an answer: whoever has it is not without the ledger.
+        if self.is_late(exchange, attempt) {
+            self.give_up_late(exchange, Refusal::BasisWithdrawn);
+        }
     }
 
     pub(super) fn not_recorded(&mut self, exchange: ExchangeId, attempt: u32, refusal: Refusal) {

@@ -166,11 +166,21 @@ fn whatever_ends_an_emergency_says_how() {
 #[test]
 fn what_the_ledger_says_of_the_submission_before_moves_nothing_any_more() {
     let (mut it, promise) = owed();
-    for event in [recorded(1), stale(1)] {
-        assert_eq!(it.names(1_501, event), [""; 0]);
-    }
+    assert_eq!(it.names(1_501, recorded(1)), [""; 0]);
     assert_eq!(it.names(1_502, event(promise)), ["release late 1"]);
-    assert_eq!(it.names(1_503, recorded(1)), [""; 0]);
+    for event in [recorded(1), stale(1)] {
+        assert_eq!(it.names(1_503, event), [""; 0]);
+    }
+}
+
+#[test]
+fn what_is_heard_to_be_stale_before_the_first_byte_does_not_go() {
+    let (mut it, promise) = owed();
+    assert_eq!(it.names(1_501, stale(2)), [""; 0]);
+    let effects = it.after(1_502, stale(1));
+    assert_eq!(refusals(&effects), [Refusal::BasisWithdrawn]);
+    assert_eq!(ends(&effects), [(How::NothingSent, 0)]);
+    assert_eq!(it.names(1_503, event(promise)), [""; 0]);
 }
 
 #[test]
