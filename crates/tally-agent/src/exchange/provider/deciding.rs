@@ -270,7 +270,7 @@ impl Case {
             user_known: self.request.user_known,
             relationship,
             user_is_named: self.request.user.is_some(),
-            has_reason: self.request.reason.is_some(),
+            has_reason: policy::is_reason(self.request.reason.as_deref()),
             reason_is_enough: policy::is_reason_enough(
                 self.request.reason.as_deref(),
                 shared.limits.break_glass_reason_chars_min,
