@@ -90,6 +90,10 @@ async fn decided_or_not(dev: &Dev, books: &mut Books) {
     for case in &data {
         refused(dev, books, COUNCIL, &under("data", case), *case).await;
     }
+    for source in ["broken", "large"] {
+        let path = format!("/data/{PROVIDER}/{source}");
+        refused(dev, books, TRUST, &path, ("", TREAT, 403, "no-agreement", ByBoth)).await;
+    }
     let beyond = [PLANNING[0], ("range", "bytes=99999-")];
     let path = format!("/data/{PROVIDER}/beds");
     refused(dev, books, COUNCIL, &path, ("", &beyond, 416, "range-invalid", ByNobody)).await;

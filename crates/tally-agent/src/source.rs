@@ -334,6 +334,29 @@ impl Source {
             Connector::Files(files) => files.read(ask),
         }
     }
+
+    /// Reads it too; and where the source itself is at fault there is still a request to decide about,
+    /// with nothing found. That a record is broken or too large is news of the record: it is told once
+    /// the policy has nothing against who asks, and for what.
+    ///
+    /// # Errors
+    /// [`Unread`] if what is asked can't be understood.
+    pub fn read_to_decide(&self, ask: &Ask) -> Result<Reading, Unread> {
+        self.read(ask).or_else(|unread| match unread.refusal {
+            Refusal::SourceMalformed
+            | Refusal::SourceUnavailable
+            | Refusal::SourceChanged
+            | Refusal::TooLarge => match &self.connector {
+                Connector::Fhir(fhir) => fhir.unread(ask, unread).map(Reading::Whole),
+                Connector::Files(_) => {
+                    let content = reading::Content::Unread(unread);
+                    let whole = Whole::new(None, content, Vec::new(), Vec::new(), Vec::new());
+                    Ok(Reading::Whole(whole))
+                }
+            },
+            _ => Err(unread),
+        })
+    }
 }
 
 impl Unread {

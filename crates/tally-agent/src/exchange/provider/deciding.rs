@@ -17,7 +17,7 @@ use tally_core::policy::{
 };
 use tally_core::purpose::{Class, class_of, is_known};
 use tally_core::record::{Item, Person};
-use tally_core::refusal::Refusal;
+use tally_core::refusal::{Refusal, Scope};
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 use tally_wire::encode_checked;
@@ -141,7 +141,13 @@ impl Case {
         let Some(request) = self.policy_request(shared).ok().filter(|_| known) else {
             return undecided(self.exchange, Refusal::BadQuery);
         };
-        match self.reading.decide(|items| Self::policy(shared, &request, items, &facts)) {
+        let decided = self.reading.decide(|items| Self::policy(shared, &request, items, &facts));
+        if let Some(unread) = self.reading.unread()
+            && !is_about_request(&decided)
+        {
+            return undecided(self.exchange, unread.refusal);
+        }
+        match decided {
             policy::Decision::Permit(permit) => {
                 for warning in permit.warnings() {
                     let Warning::PastReview(review) = warning;
@@ -283,6 +289,11 @@ impl Case {
 
 fn is_about_few(people: &BTreeMap<Person, PersonFact>) -> bool {
     people.len() <= SLICE
+}
+
+/// Whether it is a no to the request as a whole, whatever there is.
+fn is_about_request(decision: &policy::Decision) -> bool {
+    matches!(decision, policy::Decision::Refuse(it) if it.refusal().scope() != Scope::Person)
 }
 
 fn refusing(refused: Refused) -> Decided {
