@@ -229,6 +229,14 @@ impl Sources {
     pub fn names_before(&self, person: &Person) -> BTreeSet<Person> {
         self.sources.values().flat_map(|source| source.names_before(person)).collect()
     }
+
+    /// Everybody who had such names, each with those of one source.
+    pub fn renamed(&self) -> impl Iterator<Item = (Person, Vec<Person>)> {
+        self.sources.values().flat_map(|source| match &source.connector {
+            Connector::Fhir(fhir) => fhir.index().renamed().collect(),
+            Connector::Files(_) => Vec::new(),
+        })
+    }
 }
 
 impl Source {

@@ -358,3 +358,26 @@ async fn an_exchange_whose_opening_was_disposed_of_is_not_closed_again() {
     let stored = store.openings_of(&commitments).await.unwrap();
     assert_eq!(stored[&openings[2].commitment].exchange, exchange(3));
 }
+
+#[tokio::test]
+async fn a_hold_follows_a_person_to_the_name_that_is_learnt_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let local = Person::new("RZ9/Patient|p1").unwrap();
+    store.hold(vec![local.clone()], "inquiry".to_owned()).await.unwrap();
+    let renamed = |before: &[&Person]| {
+        let before = before.iter().map(|it| (*it).clone()).collect();
+        let other = KnownAs { person: person(OTHER_NUMBER), before: Vec::new() };
+        vec![KnownAs { person: person(NUMBER), before }, other]
+    };
+    assert_eq!(store.holds_follow(renamed(&[])).await.unwrap(), 0);
+    assert_eq!(store.plan_disposal(YEAR + 1).await.unwrap().held(), 0);
+    assert_eq!(store.holds_follow(renamed(&[&local])).await.unwrap(), 1);
+    assert_eq!(store.holds_follow(renamed(&[&local])).await.unwrap(), 0);
+    assert_eq!(store.holds_by_reason().await.unwrap(), [("inquiry".to_owned(), 2)]);
+    let held = store.plan_disposal_of(vec![person(NUMBER)]).await.unwrap_err();
+    assert_eq!(held.code(), "disposal-held");
+    dispose_of_years(&store, YEAR + 1).await;
+    assert_eq!(readable(&store, &openings[1]).await, Some(1));
+    assert_eq!(readable(&store, &openings[2]).await, None);
+}
