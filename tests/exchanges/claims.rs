@@ -413,6 +413,16 @@ async fn by_code(dev: &Dev, books: &mut Books) {
 /// A token comes once; keys that are taken away count no more, and new ones do without a restart.
 async fn keys_that_change(dev: &Dev, issuer: &Issuer, books: &mut Books) {
     let token = issuer.token(&flat("RZ8"));
+    // What never got out of the own ingress has not used it up.
+    let bearer = format!("Bearer {token}");
+    for (path, code) in [
+        ("fhir/XX9/Patient/pat-ottilie-71", "unknown-member"),
+        ("data/RZ9/nothing", "unknown-source"),
+    ] {
+        let path = format!("/{path}");
+        let answer = dev.get(TRUST, &path, &[("authorization", bearer.as_str())]).await.unwrap();
+        told(&answer, 404, code);
+    }
     let answer = ask(dev, TRUST, &token, &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.code());
     books.expect(&answer, WHOLE);

@@ -98,6 +98,32 @@ async fn release_and_order(dev: &Dev, subject: &str) {
     accesses(dev, PEOPLE[0].nhs_number, (1, 1, 5, 4)).await;
 }
 
+/// Whoever is on hold under a local id is on hold under the NHS number that is learnt afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_legal_hold_goes_with_a_person_whose_nhs_number_is_learnt() {
+    let dev = running().await;
+    let mut books = Books::default();
+    let hold = ["hold", "--subject", "RZ9/Patient|pat-late", "--reason-code", "public-inquiry"];
+    tally(&dev, &hold).await.done().unwrap();
+    read(&dev, &mut books, PEOPLE[1].id).await;
+    dev.stop(PROVIDER).await.unwrap();
+    let late = json!({
+        "resourceType": "Patient", "id": "pat-late",
+        "identifier": [{ "system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000050" }],
+    });
+    fs::write(dev.files().join("rz9/late.json"), late.to_string()).unwrap();
+    dev.start_again(PROVIDER).await.unwrap();
+    read(&dev, &mut books, "pat-late").await;
+    let plan = tally(&dev, &["plan", "--before", LATER, "--output", "json"]).await;
+    let plan = plan.done().unwrap().json();
+    assert_eq!((&plan["keys"], &plan["held"]), (&json!(1), &json!(1)), "{plan}");
+    dispose(&dev).await;
+    books.also(1);
+    accesses(&dev, "9990000050", (1, 1, 2, 1)).await;
+    accesses(&dev, PEOPLE[1].nhs_number, (0, 1, 2, 1)).await;
+    books.balance(&dev).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_from_before_a_disposal_refuses_and_tells_no_more_than_the_later_one() {
     let dev = running().await;

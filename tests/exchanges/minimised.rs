@@ -3,11 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tally_tests::dev::{Answer, Dev, Files};
+use tally_core::opening::Opening;
+use tally_tests::dev::{Answer, Dev, Files, Ran};
 use tally_tests::mesh::until;
 
 use super::TALLY;
+use super::needles::Needles;
 use super::world::{COUNCIL, PROVIDER, TREAT, care_share, verifies};
 
 const MESH: &str = r#"
@@ -27,6 +31,12 @@ id = "fhir"
 kind = "fhir-directory"
 path = "rz9"
 
+[[member.source]]
+id = "clinic"
+kind = "files"
+path = "clinic.csv"
+person = { column = "nhs_number", system = "nhs-number" }
+
 [[member]]
 id = "LZ9"
 name = "Anytown City Council (fictional)"
@@ -43,6 +53,9 @@ review = 2099-06-30
 end = 2099-12-31
 parties = ["RZ9", "LZ9"]
 "#;
+
+/// Who comes is a column that the agreement leaves out.
+const CLINIC: &str = "nhs_number,clinic\n9990000018,eye\n9990000026,ear\n9990000018,eye\n";
 
 const FIELDS: &str = r#"fields = { Patient = ["active", "address.postalCode", "address.use", "birthDate", "identifier", "name.family", "name.use", "telecom"], Observation = ["*"], Binary = ["*"], DocumentReference = ["content", "status", "subject"] }"#;
 
@@ -96,8 +109,9 @@ fn files() -> Files {
         of_a,
         binary("bin-nobody"),
     ];
-    let care = format!("{CARE}{}", care_share("fhir", COUNCIL, FIELDS));
-    let files = Files::new(MESH).with("care.toml", care);
+    let clinic = care_share("clinic", COUNCIL, r#"columns = ["clinic"]"#);
+    let care = format!("{CARE}{}{clinic}", care_share("fhir", COUNCIL, FIELDS));
+    let files = Files::new(MESH).with("care.toml", care).with("clinic.csv", CLINIC);
     records.iter().enumerate().fold(files, |files, (place, record)| {
         files.with(&format!("rz9/{place}.json"), record.to_string())
     })
@@ -120,6 +134,7 @@ async fn no_more_of_a_record_crosses_than_paths_labels_and_contexts_let() {
     labels_keep_in(&dev).await;
     attachments_and_binaries(&dev).await;
     a_no_tells_nothing(&dev).await;
+    an_opening_names_nobody_whom_its_release_does_not_name(&dev).await;
     answers_go_on(&dev).await;
     verifies(&dev).await;
 }
@@ -165,6 +180,44 @@ async fn attachments_and_binaries(dev: &Dev) {
     let described = json!({ "contentType": "text/plain", "title": "Letter" });
     assert_eq!(letter["content"][0]["attachment"], described);
     assert_eq!(released(dev, "Binary/bin-a").await["data"], "SGk=");
+}
+
+/// What crosses beside a body tells no more of people than the body; the custodian finds them all the same.
+async fn an_opening_names_nobody_whom_its_release_does_not_name(dev: &Dev) {
+    let answer = dev.get(COUNCIL, &format!("/data/{PROVIDER}/clinic"), TREAT).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.code());
+    assert_eq!(answer.body, b"clinic\neye\near\neye\n");
+    let opening = opening_of(dev, &answer).await;
+    let needles = Needles::of(&["9990000018", "9990000026", "row/", "one-time|"]);
+    assert_eq!(needles.in_bytes(&opening), ["one-time|".to_owned()].into());
+    let decoded = tally_wire::decode_value::<Opening>(&opening).unwrap();
+    assert_eq!(decoded.people.len(), 2, "how many there are is no secret");
+
+    // The number of a record that leaves with it stands in the opening, too.
+    let patient = get(dev, "Patient/pat-a").await;
+    let opening = opening_of(dev, &patient).await;
+    let needles = Needles::of(&["9990000018", "Patient/pat-a", "one-time|"]);
+    let named = ["9990000018", "Patient/pat-a"].map(str::to_owned);
+    assert_eq!(needles.in_bytes(&opening), named.into());
+
+    let args = ["audit", "subject", "--subject", "nhs-number|9990000018", "--output", "json"];
+    let exchange = super::world::exchange(&answer);
+    let listed = until("the access at the custodian", Duration::from_secs(20), async || {
+        let ran = dev.tally(PROVIDER, &args).await.and_then(Ran::done);
+        let answer = ran.map_err(|error| error.to_string())?.json();
+        let rows = answer["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["exchange"] == exchange.as_str());
+        row.cloned().ok_or_else(|| answer.to_string())
+    });
+    let listed = listed.await.unwrap();
+    assert_eq!(listed["records"], json!(["row/2", "row/4"]), "{listed}");
+}
+
+/// The opening in the receipt of an answer, as the application gets it.
+async fn opening_of(dev: &Dev, answer: &Answer) -> Vec<u8> {
+    let receipt = dev.get(COUNCIL, answer.header("tally-receipt"), &[]).await.unwrap();
+    assert_eq!(receipt.status, 200, "{}", receipt.code());
+    STANDARD.decode(receipt.json()["opening"].as_str().unwrap()).unwrap()
 }
 
 /// What is kept in is answered as what was never there: to the byte, but for the exchange's id.

@@ -52,11 +52,13 @@ async fn decided_or_not(dev: &Dev, books: &mut Books) {
     let nobody = "Patient?identifier=https%3A%2F%2Ffhir.nhs.uk%2FId%2Fnhs-number%7C9990000395";
     let purpose = |code: &'static str| [("tally-purpose", code), USER];
     let elsewhere = [TREAT[0], USER, ("tally-agreement", "DSA-FIGURES")];
-    let fhir: [Case<'_>; 18] = [
+    let blank = [purpose("ETREAT")[0], USER, ("tally-reason", "%20%C2%A0")];
+    let fhir: [Case<'_>; 19] = [
         (&patient, &purpose("HRESCH"), 403, "purpose-not-in-agreement", ByBoth),
         (&patient, &purpose("HMARKT"), 403, "purpose-forbidden", ByBoth),
         (&patient, &purpose("DONAT"), 403, "purpose-unclassified", ByBoth),
         (&patient, &purpose("ETREAT"), 403, "reason-missing", ByBoth),
+        (&patient, &blank, 403, "reason-missing", ByBoth),
         (&patient, &TREAT[..1], 403, "user-not-known-enough", ByBoth),
         (&patient, &elsewhere, 403, "no-agreement", ByBoth),
         ("Condition/c-1", TREAT, 403, "type-not-in-agreement", ByBoth),
@@ -76,7 +78,10 @@ async fn decided_or_not(dev: &Dev, books: &mut Books) {
     for case in &fhir {
         refused(dev, books, COUNCIL, &under("fhir", case), *case).await;
     }
-    let data: [Case<'_>; 4] = [
+    // That a record can't be read is news of it: nobody hears it who may not ask.
+    let data: [Case<'_>; 6] = [
+        ("broken", PLANNING, 403, "purpose-not-in-agreement", ByBoth),
+        ("large", PLANNING, 403, "purpose-not-in-agreement", ByBoth),
         ("private", PLANNING, 403, "no-agreement", ByBoth),
         ("beds", TREAT, 403, "purpose-not-in-agreement", ByBoth),
         ("broken", TREAT, 502, "source-malformed", ByRequester),
@@ -84,6 +89,10 @@ async fn decided_or_not(dev: &Dev, books: &mut Books) {
     ];
     for case in &data {
         refused(dev, books, COUNCIL, &under("data", case), *case).await;
+    }
+    for source in ["broken", "large"] {
+        let path = format!("/data/{PROVIDER}/{source}");
+        refused(dev, books, TRUST, &path, ("", TREAT, 403, "no-agreement", ByBoth)).await;
     }
     let beyond = [PLANNING[0], ("range", "bytes=99999-")];
     let path = format!("/data/{PROVIDER}/beds");

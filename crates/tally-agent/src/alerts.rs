@@ -17,13 +17,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tally_core::id::{ExchangeId, MemberId};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::clock::wall;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
-use crate::store::{Emergency, GlassCounts, OwedAlert, Store, StoreError};
+use crate::store::{Emergency, GlassCounts, OwedAlert, Store, StoreError, Way};
 use webhook::Caller;
 
 /// The file of alerts in the agent's data directory: JSON lines, only ever added to.
@@ -164,11 +165,10 @@ impl Alerts {
             caller,
             review_wait_max: settings.review_wait_max,
             store,
-            recorder,
             metrics,
             watch: watch.clone(),
         };
-        Ok(Self { task: tokio::spawn(giver.run()), watch })
+        Ok(Self { task: tokio::spawn(giver.run(recorder.alerts())), watch })
     }
 
     pub(crate) fn watch(&self) -> GlassWatch {
@@ -187,16 +187,28 @@ struct Giver {
     caller: Option<Caller>,
     review_wait_max: Duration,
     store: Store,
-    recorder: Recorder,
     metrics: Metrics,
     watch: GlassWatch,
 }
 
 impl Giver {
-    async fn run(self) {
+    /// Two go side by side: a webhook that takes its time keeps nothing from the file.
+    async fn run(self, news: Arc<Notify>) {
+        let filed = Notify::new();
+        let file = self.by_turns(Way::File, &news, &filed);
+        let send = self.by_turns(Way::Webhook, &filed, &filed);
+        tokio::join!(file, send);
+    }
+
+    /// Gives what waits; and again once there is news, or after a pause that grows while it fails.
+    async fn by_turns(&self, way: Way, news: &Notify, filed: &Notify) {
         let mut wait = RETRY_WAIT;
         loop {
-            let all_given = match self.give().await {
+            let given = match way {
+                Way::File => self.file_all(filed).await,
+                Way::Webhook => self.send_all().await,
+            };
+            let all_given = match given {
                 Ok(all_given) => all_given,
                 Err(error) => {
                     tracing::error!(%error, "alerts can't be read or marked as given");
@@ -208,29 +220,43 @@ impl Giver {
             }
             let pause = if all_given { LOOK } else { wait };
             wait = if all_given { RETRY_WAIT } else { wait.saturating_mul(2).min(RETRY_WAIT_MAX) };
-            // A new access is told at once, however long the webhook has been away.
-            drop(timeout(pause, self.recorder.alerted()).await);
+            // A new access is told at once, however long it has been failing.
+            drop(timeout(pause, news.notified()).await);
         }
     }
 
-    /// Whether nothing waits any more.
-    async fn give(&self) -> Result<bool, StoreError> {
+    /// Into the file. Whether nothing waits for it any more.
+    async fn file_all(&self, filed: &Notify) -> Result<bool, StoreError> {
         loop {
-            let late = self.store.late_alerts(TOGETHER_MAX).await?;
-            let waiting = self.store.alerts(TOGETHER_MAX).await?;
+            let late = self.store.late_alerts(Way::File, TOGETHER_MAX).await?;
+            let waiting = self.store.alerts(Way::File, TOGETHER_MAX).await?;
             if waiting.is_empty() && late.is_empty() {
                 return Ok(true);
             }
-            let written = self.write_late(&late).await? & self.write(&waiting).await?;
-            let sent = self.send_late(&late).await? && self.send(&waiting).await?;
-            if !(written && sent) {
+            let written = self.write_late(late).await? & self.write(&waiting).await?;
+            // What the file does not take the webhook may.
+            filed.notify_one();
+            if !written {
                 return Ok(false);
             }
         }
     }
 
-    async fn write_late(&self, waiting: &[Emergency]) -> Result<bool, StoreError> {
-        let new: Vec<_> = waiting.iter().filter(|it| !it.filed).cloned().collect();
+    /// To the webhook. Whether nothing waits for it any more.
+    async fn send_all(&self) -> Result<bool, StoreError> {
+        loop {
+            let late = self.store.late_alerts(Way::Webhook, TOGETHER_MAX).await?;
+            let waiting = self.store.alerts(Way::Webhook, TOGETHER_MAX).await?;
+            if waiting.is_empty() && late.is_empty() {
+                return Ok(true);
+            }
+            if !(self.send_late(&late).await? && self.send(&waiting).await?) {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn write_late(&self, new: Vec<Emergency>) -> Result<bool, StoreError> {
         let line = |it| Alert::of_emergency(self.store.member(), it).line();
         let lines: Vec<u8> = new.iter().flat_map(line).collect();
         if new.is_empty() {
@@ -244,7 +270,7 @@ impl Giver {
     }
 
     async fn send_late(&self, waiting: &[Emergency]) -> Result<bool, StoreError> {
-        for emergency in waiting.iter().filter(|it| !it.sent) {
+        for emergency in waiting {
             let alert = Alert::of_emergency(self.store.member(), emergency);
             if !self.post(&alert, emergency.exchange).await {
                 return Ok(false);
@@ -256,14 +282,13 @@ impl Giver {
     }
 
     /// Into the file: all of them, whatever the webhook does.
-    async fn write(&self, waiting: &[OwedAlert]) -> Result<bool, StoreError> {
-        let new = waiting.iter().filter(|access| !access.filed);
-        let leaves: Vec<_> = new.clone().map(|access| access.leaf).collect();
+    async fn write(&self, new: &[OwedAlert]) -> Result<bool, StoreError> {
+        let leaves: Vec<_> = new.iter().map(|access| access.leaf).collect();
         if leaves.is_empty() {
             return Ok(true);
         }
-        let lines: Vec<u8> =
-            new.flat_map(|access| Alert::of(self.store.member(), access).line()).collect();
+        let line = |access| Alert::of(self.store.member(), access).line();
+        let lines: Vec<u8> = new.iter().flat_map(line).collect();
         let written = self.append(lines).await;
         if written {
             self.store.alerts_filed(leaves).await?;
@@ -284,7 +309,7 @@ impl Giver {
 
     /// To the webhook, one after another. The first that it does not take is tried again first.
     async fn send(&self, waiting: &[OwedAlert]) -> Result<bool, StoreError> {
-        for access in waiting.iter().filter(|access| !access.sent) {
+        for access in waiting {
             let alert = Alert::of(self.store.member(), access);
             if !self.post(&alert, access.exchange).await {
                 return Ok(false);

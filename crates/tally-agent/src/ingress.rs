@@ -177,10 +177,12 @@ impl Ingress {
         offset: u64,
         headers: &HeaderMap,
     ) -> Result<Ask, Unfit> {
-        let token = |text: &str, purpose: &Purpose| self.user_of(text, purpose);
-        let said = Said::read(headers, &self.0.settings, token)?;
+        // Before the headers: a token is used up by being looked at, and whoever wrote the path wrong is
+        // to ask again with the same.
         let provider = self.member(member)?;
         self.known_source(&provider, &source)?;
+        let token = |text: &str, purpose: &Purpose| self.user_of(text, purpose);
+        let said = Said::read(headers, &self.0.settings, token)?;
         Ok(Ask {
             provider,
             source,

@@ -49,7 +49,7 @@ struct Shared {
     /// Something was put into the outbox.
     owed: Notify,
     /// The mirror has something about break-glass that it had not.
-    alerts: Notify,
+    alerts: Arc<Notify>,
     /// A half is owed late: nothing else is filed.
     late: watch::Sender<bool>,
     /// The outbox is filed from here on: not before an earlier life is settled.
@@ -91,7 +91,7 @@ impl Recorder {
             key,
             asker,
             owed: Notify::new(),
-            alerts: Notify::new(),
+            alerts: Arc::default(),
             late,
             open: watch::Sender::new(false),
             pulling: Mutex::new(()),

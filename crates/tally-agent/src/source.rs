@@ -229,6 +229,14 @@ impl Sources {
     pub fn names_before(&self, person: &Person) -> BTreeSet<Person> {
         self.sources.values().flat_map(|source| source.names_before(person)).collect()
     }
+
+    /// Everybody who had such names, each with those of one source.
+    pub fn renamed(&self) -> impl Iterator<Item = (Person, Vec<Person>)> {
+        self.sources.values().flat_map(|source| match &source.connector {
+            Connector::Fhir(fhir) => fhir.index().renamed().collect(),
+            Connector::Files(_) => Vec::new(),
+        })
+    }
 }
 
 impl Source {
@@ -333,6 +341,29 @@ impl Source {
             Connector::Fhir(fhir) => fhir.read(ask).map(Reading::Whole),
             Connector::Files(files) => files.read(ask),
         }
+    }
+
+    /// Reads it too; and where the source itself is at fault there is still a request to decide about,
+    /// with nothing found. That a record is broken or too large is news of the record: it is told once
+    /// the policy has nothing against who asks, and for what.
+    ///
+    /// # Errors
+    /// [`Unread`] if what is asked can't be understood.
+    pub fn read_to_decide(&self, ask: &Ask) -> Result<Reading, Unread> {
+        self.read(ask).or_else(|unread| match unread.refusal {
+            Refusal::SourceMalformed
+            | Refusal::SourceUnavailable
+            | Refusal::SourceChanged
+            | Refusal::TooLarge => match &self.connector {
+                Connector::Fhir(fhir) => fhir.unread(ask, unread).map(Reading::Whole),
+                Connector::Files(_) => {
+                    let content = reading::Content::Unread(unread);
+                    let whole = Whole::new(None, content, Vec::new(), Vec::new(), Vec::new());
+                    Ok(Reading::Whole(whole))
+                }
+            },
+            _ => Err(unread),
+        })
     }
 }
 

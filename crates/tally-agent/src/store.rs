@@ -33,7 +33,7 @@ mod tests;
 mod thread;
 mod years;
 
-pub use alerts::{AlertKind, OwedAlert};
+pub use alerts::{AlertKind, OwedAlert, Way};
 pub use consents::{
     Consent, ConsentWrite, DirectiveId, IMPORT_MAX, NewDirective, RecordedDirective,
 };

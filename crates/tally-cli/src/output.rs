@@ -48,6 +48,18 @@ pub(crate) fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Shows what somebody has to see before what follows, on standard error: an answer stays one document.
+///
+/// # Errors
+/// [`Failure`] if it can't be shown: then nobody has seen it.
+pub(crate) fn show(text: &str) -> Result<(), Failure> {
+    let mut shown = io::stderr().lock();
+    let written = write!(shown, "{text}").and_then(|()| shown.flush());
+    written.map_err(|why| {
+        Failure::environment(format!("standard error: {why}"), "check where it goes to")
+    })
+}
+
 /// Prints what went wrong, on standard error.
 pub(crate) fn fail(failure: &Failure) {
     // If standard error is closed, the exit code has to say it all.

@@ -23,7 +23,7 @@ pub use facts::{
     AgreementFact, Facts, MemberFact, OptOutAnswers, PersonFact, Registers, Snapshot,
     SnapshotAgreement,
 };
-pub use glass::is_reason_enough;
+pub use glass::{is_reason, is_reason_enough};
 pub use reason::{About, Reason};
 
 use crate::entry::{Action, UserKnown};
@@ -54,7 +54,7 @@ pub struct Request {
     pub relationship: Option<Relationship>,
     /// Whether the request names a user.
     pub user_is_named: bool,
-    /// Whether a reason in words was given.
+    /// Whether a reason in words was given: see [`is_reason`].
     pub has_reason: bool,
     /// Whether it has as many characters as breaking the glass takes: see [`is_reason_enough`].
     pub reason_is_enough: bool,

@@ -106,6 +106,11 @@ impl Subjects {
         self.numbers.get(patient_id).into_iter().flatten().copied()
     }
 
+    /// Every NHS number that some Patient has, ascending.
+    pub fn numbers(&self) -> impl Iterator<Item = &NhsNumber> {
+        self.patients.keys()
+    }
+
     /// The Patients who have an NHS number, ascending.
     pub fn patients_of(&self, number: &NhsNumber) -> impl Iterator<Item = &str> {
         self.patients.get(number).into_iter().flatten().map(String::as_str)

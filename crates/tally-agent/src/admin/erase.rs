@@ -5,6 +5,7 @@
 //! outlives a request to be erased (UK GDPR Art 17(3)): one person goes before the end of retention only
 //! where a court or a statute demands it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -15,6 +16,7 @@ use tally_core::ledger::check_disposal;
 use tally_core::record::Person;
 use tally_core::time::Date;
 use tally_log::{Signature, VerifyingKey, sha256};
+use tokio::task::spawn_blocking;
 use tracing::info;
 
 use super::agreements::fixed;
@@ -24,13 +26,14 @@ use super::api::{
 };
 use super::{Admin, No, answer, person, question};
 use crate::clock::wall;
-use crate::store::{DisposalOrder, DisposalPlan, StoreError, YearPlan};
+use crate::store::{DisposalOrder, DisposalPlan, KnownAs, StoreError, YearPlan};
 
 /// How long an answer waits for the entry to be on the ledger.
 const ENTRY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub(super) async fn plan(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<PlanErasure>(request).await?;
+    admin.follow_holds().await?;
     let plan = admin.0.store.plan_disposal(asked.before).await?;
     Ok(answer(&ErasurePlan {
         before: asked.before,
@@ -135,6 +138,24 @@ impl Admin {
         Ok(self.known_as(person(subject)?).into_iter().collect())
     }
 
+    /// Who was put on hold under a local id is on hold under the NHS number that was learnt since.
+    /// Looked at whenever something would go, as nothing else tells that a number was learnt.
+    async fn follow_holds(&self) -> Result<(), No> {
+        if self.0.store.holds_by_reason().await?.is_empty() {
+            return Ok(());
+        }
+        let sources = Arc::clone(&self.0.sources);
+        let renamed = spawn_blocking(move || {
+            sources.renamed().map(|(person, before)| KnownAs { person, before }).collect::<Vec<_>>()
+        });
+        let renamed = renamed.await.map_err(|why| No::ours(why.to_string(), "report this"))?;
+        let followed = self.0.store.holds_follow(renamed).await?;
+        if followed > 0 {
+            info!(followed, "legal holds go on under NHS numbers");
+        }
+        Ok(())
+    }
+
     /// What would go, and the year before which it does.
     async fn counted(
         &self,
@@ -142,6 +163,7 @@ impl Admin {
         before: Option<u16>,
         names: Vec<Person>,
     ) -> Result<(DisposalPlan, u16), No> {
+        self.follow_holds().await?;
         let whole_years = basis == DisposalBasis::RetentionEnded;
         match before {
             Some(before) if whole_years && names.is_empty() => {

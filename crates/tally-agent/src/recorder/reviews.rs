@@ -1,9 +1,12 @@
 //! Break-glass: what officers have to hear of at once, and what they say of it.
 
+use std::sync::Arc;
+
 use tally_core::entry::{Entry, Review, ReviewState};
 use tally_core::id::{LeafIndex, OfficerRole, Salt16};
 use tally_core::ledger::Rejection;
 use tally_net::ledger::{AppendError, Travel};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::late::Sent;
@@ -70,8 +73,8 @@ impl Recorder {
         });
     }
 
-    /// Waits until the mirror has something that officers are to hear of.
-    pub(crate) async fn alerted(&self) {
-        self.0.alerts.notified().await;
+    /// Tells that the mirror has something that officers are to hear of.
+    pub(crate) fn alerts(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.alerts)
     }
 }

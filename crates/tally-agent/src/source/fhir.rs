@@ -99,17 +99,7 @@ impl FhirDirectory {
 
     fn page(self: &Arc<Self>, ask: &Ask, target: &Target, query: Query) -> Result<Whole, Unread> {
         let path = target.path();
-        let page = match query.page {
-            Some(token) => self.pages.open(&path, &token).ok_or_else(|| {
-                let detail =
-                    "The page is not one of this search, or of an older index: search again.";
-                Unread::new(Refusal::BadQuery, detail)
-            })?,
-            None => {
-                let count = query.count.unwrap_or(COUNT_DEFAULT);
-                Page { offset: 0, count, criteria: query.criteria }
-            }
-        };
+        let page = self.page_of(&path, query)?;
         let kind = target.kind();
         let found = match target {
             Target::Everything { id } => self.index.everything(id).map_err(malformed)?,
@@ -138,6 +128,26 @@ impl FhirDirectory {
         let asked = if ask.query.is_empty() { String::new() } else { format!("?{}", ask.query) };
         let own = format!("{}/{path}{asked}", ask.base_url);
         Ok(self.whole(Content::Page { body, own, rest }, items, kind, queried))
+    }
+
+    /// Which page is asked for.
+    fn page_of(&self, path: &str, query: Query) -> Result<Page, Unread> {
+        let Some(token) = query.page else {
+            let count = query.count.unwrap_or(COUNT_DEFAULT);
+            return Ok(Page { offset: 0, count, criteria: query.criteria });
+        };
+        self.pages.open(path, &token).ok_or_else(|| {
+            let detail = "The page is not one of this search, or of an older index: search again.";
+            Unread::new(Refusal::BadQuery, detail)
+        })
+    }
+
+    /// What is asked for, without what can't be read of it.
+    pub(super) fn unread(self: &Arc<Self>, ask: &Ask, unread: Unread) -> Result<Whole, Unread> {
+        let target = Target::of(&ask.path)?;
+        let page = self.page_of(&target.path(), Query::of(&target, &ask.query)?)?;
+        let queried = self.queried(target.kind(), &page.criteria);
+        Ok(self.whole(Content::Unread(unread), Vec::new(), target.kind(), queried))
     }
 
     /// Where what is left of a search has the first record of each type.

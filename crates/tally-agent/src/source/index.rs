@@ -214,7 +214,17 @@ impl Index {
     pub(super) fn names_before(&self, person: &Person) -> Vec<Person> {
         let number = person.reveal().strip_prefix("nhs-number|");
         let number = number.and_then(|it| NhsNumber::parse(it, CheckDigit::Skipped).ok());
-        let ids = number.iter().flat_map(|number| self.subjects.patients_of(number));
+        number.map(|number| self.local_names(&number)).unwrap_or_default()
+    }
+
+    /// Everybody who had names here before their NHS number was known, each with these.
+    pub(super) fn renamed(&self) -> impl Iterator<Item = (Person, Vec<Person>)> {
+        let numbers = self.subjects.numbers();
+        numbers.map(|number| (Person::with_number(number), self.local_names(number)))
+    }
+
+    fn local_names(&self, number: &NhsNumber) -> Vec<Person> {
+        let ids = self.subjects.patients_of(number);
         let named = ids.map(|id| Person::new(&format!("{}/Patient|{id}", self.member)));
         named.flatten().collect()
     }

@@ -15,6 +15,7 @@ use tally_log::sha256;
 use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, RowPerson};
 use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
+use super::Unread;
 use super::fhir::{FhirDirectory, Rest};
 use super::naming::named_in;
 use super::place::Stamp;
@@ -41,6 +42,8 @@ pub struct Whole {
 pub(super) enum Content {
     /// No such record.
     Nothing,
+    /// It can't be read: for who may not ask at all this is no different from nothing.
+    Unread(Unread),
     /// One FHIR resource.
     Record(Vec<u8>),
     /// A page of a search.
@@ -116,6 +119,15 @@ impl Reading {
         !self.items().is_empty()
     }
 
+    /// Why it can't be read, if it can't: to be told to nobody whom the policy refuses without it.
+    #[must_use]
+    pub const fn unread(&self) -> Option<&Unread> {
+        match self {
+            Self::Whole(Whole { content: Content::Unread(unread), .. }) => Some(unread),
+            Self::Whole(_) | Self::Stream(_) => None,
+        }
+    }
+
     /// Resource types that the request itself names: for the policy's `Request::kinds`.
     #[must_use]
     pub fn kinds(&self) -> &[String] {
@@ -140,9 +152,7 @@ impl Reading {
     pub fn people_and_record_ids(&self) -> BTreeMap<Person, Vec<String>> {
         people_of(self.items().iter())
     }
-}
 
-impl Reading {
     /// Decides about what is on the page. More is read than a page has room for, so that what stays
     /// makes it no shorter, and leads nobody to a page of which nothing leaves; what then waits for the
     /// next page is not part of this decision.
@@ -203,6 +213,7 @@ impl Whole {
     pub fn cut(&self, permit: &Permit) -> Result<Cut, Refusal> {
         let cut = match &self.content {
             Content::Nothing => return Err(Refusal::UnknownRecord),
+            Content::Unread(unread) => return Err(unread.refusal),
             Content::Record(body) => self.cut_fhir(permit, body, &Links::default())?,
             Content::Page { body, own, rest } => {
                 let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;

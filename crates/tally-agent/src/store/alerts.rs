@@ -22,6 +22,25 @@ pub enum AlertKind {
     SelfClaimed,
 }
 
+/// By which way officers get an alert: each, one independent of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The file beside the store.
+    File,
+    /// The webhook.
+    Webhook,
+}
+
+impl Way {
+    /// What says in a row that it was given.
+    pub(super) const fn column(self) -> &'static str {
+        match self {
+            Self::File => "filed",
+            Self::Webhook => "sent",
+        }
+    }
+}
+
 /// An alert that is not given yet: a reference and no person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwedAlert {
@@ -55,21 +74,21 @@ impl AlertKind {
 }
 
 impl Store {
-    /// Alerts that are not given: those that are in no file first, then the oldest. A webhook that is
-    /// away keeps none from the file.
+    /// Alerts that are not given by this way, the oldest first.
     ///
     /// # Errors
     /// [`StoreError`] if the store can't be read.
-    pub async fn alerts(&self, max: u32) -> Result<Vec<OwedAlert>, StoreError> {
+    pub async fn alerts(&self, way: Way, max: u32) -> Result<Vec<OwedAlert>, StoreError> {
         self.read(move |desk| {
             let of = |table: &str, claimed: u8| {
                 format!(
                     "SELECT leaf, exchange, at, provider, requester, {claimed}, filed, sent \
-                     FROM {table} WHERE filed = 0 OR sent = 0"
+                     FROM {table} WHERE {} = 0",
+                    way.column()
                 )
             };
             let (glass, claimed) = (of("glass", 0), of("claimed", 1));
-            let sql = format!("{glass} UNION ALL {claimed} ORDER BY 7, 1 LIMIT ?1");
+            let sql = format!("{glass} UNION ALL {claimed} ORDER BY 1 LIMIT ?1");
             desk.list(&sql, [max], columns)?.into_iter().map(parse).collect()
         })
         .await

@@ -15,6 +15,7 @@ use tally_core::register::{RegisterName, RegisterRef};
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 
+use super::alerts::Way;
 use super::schema::{leaf, number, unsigned};
 use super::thread::Desk;
 use super::{Store, StoreError, consents, openings, outbox};
@@ -178,12 +179,12 @@ impl Store {
         self.read(|desk| list(desk, "leaf IS NULL AND at > 0", LISTED_MAX)).await
     }
 
-    /// Emergencies whose alerts are not given, those that are in no file first.
+    /// Emergencies whose alerts are not given by this way, the oldest first.
     ///
     /// # Errors
     /// [`StoreError`] if the store can't be read.
-    pub async fn late_alerts(&self, max: u32) -> Result<Vec<Emergency>, StoreError> {
-        self.read(move |desk| list(desk, "filed = 0 OR sent = 0", max)).await
+    pub async fn late_alerts(&self, way: Way, max: u32) -> Result<Vec<Emergency>, StoreError> {
+        self.read(move |desk| list(desk, &format!("{} = 0", way.column()), max)).await
     }
 
     /// These alerts are in the file.
@@ -267,7 +268,7 @@ fn settle(desk: &mut Desk<'_>, commitment: &Hash) -> Result<(), StoreError> {
 fn list(desk: &Desk<'_>, which: &str, max: u32) -> Result<Vec<Emergency>, StoreError> {
     let sql = format!(
         "SELECT side, commitment, exchange, at, provider, requester, filed, sent FROM emergencies \
-         WHERE {which} ORDER BY filed, at LIMIT ?1"
+         WHERE {which} ORDER BY at LIMIT ?1"
     );
     desk.list(&sql, [max], columns)?.into_iter().map(parse).collect()
 }

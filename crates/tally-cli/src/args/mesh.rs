@@ -53,7 +53,8 @@ pub(crate) struct GroupProposeArgs {
 
 /// Approve who is to be in a group, as the member's officer.
 ///
-/// The signature is added to the file. Once more than half of the members have approved, it is put on
+/// Who would be in it, who is new and who would be no longer, is shown on standard error first. The
+/// signature is added to the file. Once more than half of the members have approved, it is put on
 /// the ledger.
 #[derive(Debug, clap::Args)]
 #[command(

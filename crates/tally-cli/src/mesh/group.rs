@@ -14,7 +14,7 @@ use tally_core::register::{GroupRecord, RegisterBody};
 use crate::acting::Acting;
 use crate::args::{GroupApproveArgs, GroupProposeArgs};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, columns, pairs, print};
+use crate::output::{Output, columns, pairs, print, show};
 use crate::paper::{Paper, What, read_group};
 
 /// Where a group's next version stands.
@@ -77,9 +77,13 @@ pub(crate) fn approve(
         let remedy = "it is an accession: tally agreement accept FILE";
         return Err(Failure::usage("the file is about no group", remedy));
     };
+    let known: GroupRows = acting.ask("/groups/list", &json!({}))?;
+    let needed = known.approvals_needed;
+    // The file came from somebody else: who signs sees first what it says, and what it would change.
+    let (_, group) = read_group(&body)?;
+    show(&to_be_signed(&group, version, &known))?;
     paper.sign(&acting)?;
     paper.write(&args.file)?;
-    let needed = acting.ask::<_, GroupRows>("/groups/list", &json!({}))?.approvals_needed;
     if paper.approvals.len() < needed {
         return tell(&paper, needed, None, output);
     }
@@ -109,6 +113,27 @@ pub(crate) fn list(config: Option<&Path>, output: Output) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
+/// Who would be in a group, and who of them is not yet, and who is and would not be.
+fn to_be_signed(group: &GroupRecord, version: u64, known: &GroupRows) -> String {
+    let name = group.id.to_string();
+    let members: Vec<_> = group.members.iter().map(ToString::to_string).collect();
+    let row = known.rows.iter().find(|row| row.id == name);
+    let now = row.map(|row| row.members.as_slice()).unwrap_or_default();
+    let joins = members.iter().filter(|it| !now.contains(it)).cloned();
+    let leaves = now.iter().filter(|it| !members.contains(it)).cloned();
+    let or_nobody = |names: Vec<String>| match names.as_slice() {
+        [] => "nobody".to_owned(),
+        names => names.join(" "),
+    };
+    let (joins, leaves) = (or_nobody(joins.collect()), or_nobody(leaves.collect()));
+    pairs(&[
+        ("to be signed", format!("group {name}, version {version}")),
+        ("members", or_nobody(members)),
+        ("new", joins),
+        ("no longer", leaves),
+    ])
+}
+
 fn tell(paper: &Paper, needed: usize, leaf: Option<u64>, output: Output) -> Result<Exit, Failure> {
     let What::Group { version, body, .. } = &paper.what else {
         return Err(Failure::usage("the file is about no group", "see: tally help mesh group"));
@@ -133,4 +158,37 @@ fn tell(paper: &Paper, needed: usize, leaf: Option<u64>, output: Output) -> Resu
         ])
     })?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_agent::admin::api::GroupRow;
+
+    use super::*;
+
+    #[test]
+    fn who_signs_sees_who_joins_and_who_leaves() {
+        let members = ["LZ8", "LZ9"].map(|it| it.parse().unwrap()).to_vec();
+        let group = GroupRecord { id: "councils".parse().unwrap(), members };
+        let none = GroupRows { rows: Vec::new(), approvals_needed: 2 };
+        let fresh = to_be_signed(&group, 1, &none);
+        assert!(fresh.contains("group councils, version 1"), "{fresh}");
+        let line = |text: &str, head: &str| {
+            let line = text.lines().find(|line| line.starts_with(head)).unwrap();
+            line.trim_start_matches(head).trim().to_owned()
+        };
+        assert_eq!(
+            (line(&fresh, "new"), line(&fresh, "no longer")),
+            ("LZ8 LZ9".into(), "nobody".into())
+        );
+        let row = GroupRow {
+            id: "councils".to_owned(),
+            members: vec!["LZ9".to_owned(), "RZ9".to_owned()],
+            version: 1,
+            leaf: 7,
+        };
+        let next = to_be_signed(&group, 2, &GroupRows { rows: vec![row], approvals_needed: 2 });
+        assert_eq!(line(&next, "members"), "LZ8 LZ9");
+        assert_eq!((line(&next, "new"), line(&next, "no longer")), ("LZ8".into(), "RZ9".into()));
+    }
 }

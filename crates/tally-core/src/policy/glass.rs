@@ -16,6 +16,12 @@ use crate::refusal::Refusal;
 
 use super::Request;
 
+/// Whether a reason was given: blanks are none.
+#[must_use]
+pub fn is_reason(reason: Option<&str>) -> bool {
+    is_reason_enough(reason, 1)
+}
+
 /// Whether a reason has at least so many characters, without the blanks around it. What it says is
 /// for the privacy officers to judge.
 #[must_use]

@@ -17,7 +17,7 @@ use tally_core::policy::{
 };
 use tally_core::purpose::{Class, class_of, is_known};
 use tally_core::record::{Item, Person};
-use tally_core::refusal::Refusal;
+use tally_core::refusal::{Refusal, Scope};
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 use tally_wire::encode_checked;
@@ -146,7 +146,13 @@ impl Case {
         let Some(request) = self.policy_request(shared).ok().filter(|_| known) else {
             return undecided(self.exchange, Refusal::BadQuery);
         };
-        match self.reading.decide(|items| Self::policy(shared, &request, items, &facts)) {
+        let decided = self.reading.decide(|items| Self::policy(shared, &request, items, &facts));
+        if let Some(unread) = self.reading.unread()
+            && !is_about_request(&decided)
+        {
+            return undecided(self.exchange, unread.refusal);
+        }
+        match decided {
             policy::Decision::Permit(permit) => {
                 for warning in permit.warnings() {
                     let Warning::PastReview(review) = warning;
@@ -276,7 +282,7 @@ impl Case {
             user_known: self.request.user_known,
             relationship,
             user_is_named: self.request.user.is_some(),
-            has_reason: self.request.reason.is_some(),
+            has_reason: policy::is_reason(self.request.reason.as_deref()),
             reason_is_enough: policy::is_reason_enough(
                 self.request.reason.as_deref(),
                 shared.limits.break_glass_reason_chars_min,
@@ -289,6 +295,11 @@ impl Case {
 
 fn is_about_few(people: &BTreeMap<Person, PersonFact>) -> bool {
     people.len() <= SLICE
+}
+
+/// Whether it is a no to the request as a whole, whatever there is.
+fn is_about_request(decision: &policy::Decision) -> bool {
+    matches!(decision, policy::Decision::Refuse(it) if it.refusal().scope() != Scope::Person)
 }
 
 fn refusing(refused: Refused) -> Decided {

@@ -323,7 +323,7 @@ impl Desk {
         tokio::spawn(async move {
             let read = match source {
                 Some(source) => {
-                    let read = tokio::task::spawn_blocking(move || source.read(&ask));
+                    let read = tokio::task::spawn_blocking(move || source.read_to_decide(&ask));
                     read.await.unwrap_or_else(|_| Err(unread(Refusal::SourceMalformed)))
                 }
                 None => Err(unread(Refusal::UnknownSource)),
@@ -449,7 +449,9 @@ impl Desk {
         };
         let member = &self.shared.member;
         let agreement = serving.agreement.as_ref();
-        let detail = serving.detail.take();
+        let unread = serving.reading.as_ref().and_then(|reading| reading.unread());
+        let unread = unread.filter(|unread| unread.refusal == refusal);
+        let detail = serving.detail.take().or_else(|| unread.map(|unread| unread.detail.clone()));
         let detail =
             detail.unwrap_or_else(|| said(member, exchange, &serving.request, refusal, agreement));
         let counted = matches!(proof, Shown::Counted);

@@ -31,6 +31,14 @@ fn numbers_come_from_the_subjects_file_and_from_patients_of_any_file() {
     assert_eq!(before("nhs-number|9990000026"), ["RZ9/Patient|p2"]);
     assert_eq!(before("nhs-number|9990000034"), Vec::<String>::new());
     assert_eq!(before("RZ9/Patient|p3"), Vec::<String>::new());
+    let Connector::Fhir(fhir) = &source.connector else { panic!("no records") };
+    let renamed: Vec<_> = fhir.index().renamed().collect();
+    let text = |it: &Person| it.reveal().to_owned();
+    let renamed =
+        renamed.iter().map(|(now, before)| (text(now), before.iter().map(text).collect()));
+    let expected = ["nhs-number|9990000018", "nhs-number|9990000026"];
+    let expected = expected.map(|number| (number.to_owned(), before(number)));
+    assert_eq!(renamed.collect::<Vec<(String, Vec<String>)>>(), expected);
 }
 
 #[test]

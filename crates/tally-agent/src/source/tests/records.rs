@@ -186,6 +186,28 @@ fn a_record_over_the_limit_is_too_large() {
 }
 
 #[test]
+fn what_can_not_be_read_is_still_decided_about() {
+    let mut desk = Desk::new().with("records/a.json", &patient("p1", Some("9990000018")));
+    desk.limits.body_bytes_max = 10;
+    let source = desk.fhir().unwrap();
+    for path in [
+        "Patient/p1",
+        "Patient?identifier=https%3A%2F%2Ffhir.nhs.uk%2FId%2Fnhs-number%7C9990000018",
+    ] {
+        let reading = source.read_to_decide(&ask(path)).ok().unwrap();
+        assert_eq!(reading.unread().map(|unread| unread.refusal), Some(Refusal::TooLarge));
+        // Nothing of it: what a gate says is what it says of nobody.
+        assert_eq!((reading.items().len(), reading.kinds()), (0, &["Patient".to_owned()][..]));
+        assert_eq!(reading.queried().len(), if path.contains('?') { 2 } else { 0 });
+    }
+    let found = source.read_to_decide(&ask("Patient/p2")).ok().unwrap();
+    assert!(found.unread().is_none());
+    // What is wrong with the request is told by itself.
+    let wrong = source.read_to_decide(&ask("Patient?birthdate=1")).err().unwrap();
+    assert_eq!(wrong.refusal, Refusal::UnsupportedParameter);
+}
+
+#[test]
 fn a_file_that_changed_is_not_read() {
     let desk = Desk::new().with("records/a.json", &patient("p1", None));
     let source = desk.fhir().unwrap();

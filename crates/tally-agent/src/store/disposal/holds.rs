@@ -1,10 +1,11 @@
 //! Legal holds: what is known of a person's access history stays, whatever year has ended and whoever
 //! asks. An inquiry can freeze disposal (NHS Records Management Code of Practice, 2021).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tally_core::record::Person;
 
+use super::super::people::KnownAs;
 use super::super::secrets::Key;
 use super::super::thread::Desk;
 use super::super::{Store, StoreError};
@@ -46,6 +47,39 @@ impl Store {
             Ok(ended > 0)
         })
         .await
+    }
+
+    /// Puts whoever is on hold under a name of before on hold under the present one, for the same reason:
+    /// a hold is about a person, whatever became known of them since. Says for how many that was news.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not durable.
+    pub async fn holds_follow(&self, renamed: Vec<KnownAs>) -> Result<usize, StoreError> {
+        let found = self.read(move |desk| {
+            let held = desk.list("SELECT blind, reason FROM holds", [], |row| {
+                Ok((row.get::<_, Key>(0)?, row.get::<_, String>(1)?))
+            })?;
+            let held: BTreeMap<_, _> = held.into_iter().collect();
+            let blind = |person: &Person| desk.home.secrets.blind(person);
+            let known = renamed.iter().filter(|_| !held.is_empty());
+            let found = known.filter_map(|KnownAs { person, before }| {
+                let reason = before.iter().find_map(|it| held.get(&blind(it)))?;
+                let now = blind(person);
+                (!held.contains_key(&now)).then(|| (now, reason.clone()))
+            });
+            Ok(found.collect::<Vec<_>>())
+        });
+        let found = found.await?;
+        let news = found.len();
+        if news > 0 {
+            self.write(move |desk| {
+                let sql =
+                    "INSERT INTO holds (blind, reason) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+                found.iter().try_for_each(|held| desk.change(sql, (held.0, &held.1)).map(drop))
+            })
+            .await?;
+        }
+        Ok(news)
     }
 
     /// How many names are on hold, by reason.

@@ -358,3 +358,125 @@ async fn an_exchange_whose_opening_was_disposed_of_is_not_closed_again() {
     let stored = store.openings_of(&commitments).await.unwrap();
     assert_eq!(stored[&openings[2].commitment].exchange, exchange(3));
 }
+
+#[tokio::test]
+async fn a_hold_follows_a_person_to_the_name_that_is_learnt_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let local = Person::new("RZ9/Patient|p1").unwrap();
+    store.hold(vec![local.clone()], "inquiry".to_owned()).await.unwrap();
+    let renamed = |before: &[&Person]| {
+        let before = before.iter().map(|it| (*it).clone()).collect();
+        let other = KnownAs { person: person(OTHER_NUMBER), before: Vec::new() };
+        vec![KnownAs { person: person(NUMBER), before }, other]
+    };
+    assert_eq!(store.holds_follow(renamed(&[])).await.unwrap(), 0);
+    assert_eq!(store.plan_disposal(YEAR + 1).await.unwrap().held(), 0);
+    assert_eq!(store.holds_follow(renamed(&[&local])).await.unwrap(), 1);
+    assert_eq!(store.holds_follow(renamed(&[&local])).await.unwrap(), 0);
+    assert_eq!(store.holds_by_reason().await.unwrap(), [("inquiry".to_owned(), 2)]);
+    let held = store.plan_disposal_of(vec![person(NUMBER)]).await.unwrap_err();
+    assert_eq!(held.code(), "disposal-held");
+    dispose_of_years(&store, YEAR + 1).await;
+    assert_eq!(readable(&store, &openings[1]).await, Some(1));
+    assert_eq!(readable(&store, &openings[2]).await, None);
+}
+
+/// Where somebody stands in the indexes that outlive years.
+async fn blinds(store: &Store, people: Vec<Person>) -> Vec<[u8; 32]> {
+    let blinds = store.read(move |desk| {
+        Ok(people.iter().map(|person| desk.home.secrets.blind(person)).collect())
+    });
+    blinds.await.unwrap()
+}
+
+/// How many of these stand in some file below a directory, whole or but for their first bytes.
+fn left_in(directory: &TempDir, blinds: &[[u8; 32]]) -> usize {
+    let files = fs::read_dir(directory.path()).unwrap();
+    let bytes: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    let mut windows = std::collections::HashSet::new();
+    windows.extend(bytes.iter().flat_map(|bytes| bytes.windows(24)));
+    blinds.iter().filter(|blind| windows.contains(&blind[8..])).count()
+}
+
+#[tokio::test]
+async fn no_byte_in_the_directory_tells_who_was_disposed_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let everybody: Vec<_> = (0..600).map(|number| person(&format!("9{number:09}"))).collect();
+    // Few go: where a page stays, what was moved away from it is not written over.
+    let (gone, stay): (Vec<_>, Vec<_>) =
+        everybody.iter().cloned().enumerate().partition(|(place, _)| place % 10 == 0);
+    let of = |some: Vec<(usize, Person)>| some.into_iter().map(|(_, it)| it).collect::<Vec<_>>();
+    let (gone, stay) = (of(gone), of(stay));
+    // One after another, so that rows move from page to page.
+    for some in everybody.chunks(7) {
+        store.people(some.to_vec(), YEAR).await.unwrap();
+    }
+    store.people(stay.clone(), YEAR + 1).await.unwrap();
+    let (gone, stay) = (blinds(&store, gone).await, blinds(&store, stay).await);
+    let left = || (left_in(&directory, &gone), left_in(&directory, &stay));
+    assert_eq!(left(), (60, 540));
+    let order = years_order(&store, YEAR + 1).await;
+    store.dispose(order).await.unwrap();
+    // While it is open: what a killed process, or a copy of the directory, holds.
+    assert_eq!(left(), (0, 540));
+    store.finish_disposals().await.unwrap();
+    assert_eq!(left(), (0, 540));
+    store.close();
+    assert_eq!(left(), (0, 540));
+}
+
+#[tokio::test]
+async fn a_log_that_could_not_be_emptied_at_once_is_when_the_disposal_is_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = filled(&directory).await;
+    let gone = blinds(&store, vec![person(OTHER_NUMBER)]).await;
+    let order = years_order(&store, YEAR + 1).await;
+    // A backup that is being made: what it reads must stay where it is until then.
+    let backup = Connection::open(directory.path().join("store.sqlite")).unwrap();
+    backup.execute_batch("BEGIN; SELECT count(*) FROM subjects").unwrap();
+    store.dispose(order).await.unwrap();
+    assert_eq!(left_in(&directory, &gone), 1);
+    backup.execute_batch("COMMIT").unwrap();
+    drop(backup);
+    store.finish_disposals().await.unwrap();
+    assert_eq!(left_in(&directory, &gone), 0);
+}
+
+/// Leaves a copy of bytes where SQLite leaves those of rows that it has moved to another page: in the gap
+/// between a page's pointers and its cells (its file format, section 1.6).
+fn leave_a_copy(directory: &TempDir, table: &str, bytes: &[u8]) {
+    let path = directory.path().join("store.sqlite");
+    let db = Connection::open(&path).unwrap();
+    let sql = "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = ?1";
+    let place = db.query_row(sql, [table], |row| Ok((row.get(0)?, row.get(1)?)));
+    let (root, size): (u32, u32) = place.unwrap();
+    let (root, size) = (usize::try_from(root).unwrap(), usize::try_from(size).unwrap());
+    db.close().unwrap();
+    let mut file = fs::read(&path).unwrap();
+    let page = &mut file[(root - 1) * size..root * size];
+    let number = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
+    let (leaf, cells, content) = (page[0], number(3), number(5));
+    assert_eq!(leaf, 10, "few rows: the root is a leaf");
+    let gap = 8 + 2 * cells..content;
+    let middle = gap.start + gap.len() / 2;
+    assert!(middle + bytes.len() < gap.end);
+    page[middle..middle + bytes.len()].copy_from_slice(bytes);
+    fs::write(path, file).unwrap();
+}
+
+#[tokio::test]
+async fn what_the_database_left_of_a_row_that_it_moved_goes_with_the_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, openings) = filled(&directory).await;
+    let gone = blinds(&store, vec![person(OTHER_NUMBER)]).await;
+    let stays = blinds(&store, vec![person(NUMBER)]).await;
+    store.close();
+    leave_a_copy(&directory, "subjects", &gone[0]);
+    let store = store_in(&directory);
+    dispose_of_years(&store, YEAR + 1).await;
+    store.close();
+    assert_eq!((left_in(&directory, &gone), left_in(&directory, &stays)), (0, 1));
+    assert_eq!(readable(&store_in(&directory), &openings[3]).await, Some(1));
+}

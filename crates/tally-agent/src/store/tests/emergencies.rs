@@ -187,7 +187,7 @@ async fn officers_are_to_hear_of_an_emergency_before_the_ledger_does() {
     let store = store_in(&directory);
     released(&store).await;
     promised(&store).await;
-    let alerts = store.late_alerts(9).await.unwrap();
+    let alerts = store.late_alerts(Way::File, 9).await.unwrap();
     let sides: Vec<_> = alerts.iter().map(|alert| alert.side).collect();
     assert_eq!(sides, [EmergencySide::Provider, EmergencySide::Requester]);
     let counts = store.glass_counts(AT).await.unwrap();
@@ -196,7 +196,9 @@ async fn officers_are_to_hear_of_an_emergency_before_the_ledger_does() {
     for alert in &alerts {
         store.late_alert_sent(alert).await.unwrap();
     }
-    assert!(store.late_alerts(9).await.unwrap().is_empty());
+    for way in [Way::File, Way::Webhook] {
+        assert!(store.late_alerts(way, 9).await.unwrap().is_empty());
+    }
     assert_eq!(store.emergencies_owed().await.unwrap().len(), 2);
 }
 

@@ -77,17 +77,18 @@ async fn an_alert_waits_from_the_moment_that_the_ledger_has_it_until_it_is_given
     mirror(&store, 12, NOW.0, going_on).await;
     mirror(&store, 14, NOW.0, leaf_of(refusal(3, Hash::from_bytes([3; 32])))).await;
     let waiting = async |store: &Store| {
-        let alerts = store.alerts(9).await.unwrap();
+        let mut alerts = store.alerts(Way::File, 9).await.unwrap();
+        alerts.extend(store.alerts(Way::Webhook, 9).await.unwrap());
         alerts.iter().map(|it| (it.leaf.0, it.filed, it.sent)).collect::<Vec<_>>()
     };
-    assert_eq!(waiting(&store).await, [(10, false, false)]);
+    assert_eq!(waiting(&store).await, [(10, false, false); 2]);
     store.alerts_filed(vec![LeafIndex(10)]).await.unwrap();
     store.close();
     let store = store_in(&directory);
     assert_eq!(waiting(&store).await, [(10, true, false)]);
     // However many wait for the webhook, a new one goes into the file at once.
     mirror(&store, 16, NOW.0, half(4, Hash::from_bytes([4; 32]), Flags::NONE)).await;
-    assert_eq!(store.alerts(1).await.unwrap()[0].leaf, LeafIndex(16));
+    assert_eq!(store.alerts(Way::File, 1).await.unwrap()[0].leaf, LeafIndex(16));
     store.alerts_filed(vec![LeafIndex(16)]).await.unwrap();
     store.alert_sent(LeafIndex(16)).await.unwrap();
     // Hearing of the same leaf again makes no second alert.
@@ -111,18 +112,24 @@ async fn an_alert_of_a_self_claimed_relationship_waits_beside_those_of_break_gla
     mirror(&store, 12, NOW.0, claimed(2, Flags::NONE)).await;
     // What also broke the glass is one alert, of that.
     mirror(&store, 14, NOW.0, half(3, Hash::from_bytes([3; 32]), Flags::SELF_CLAIMED)).await;
-    let waiting = async || {
-        let alerts = store.alerts(9).await.unwrap();
+    let waiting = async |way: Way| {
+        let alerts = store.alerts(way, 9).await.unwrap();
         alerts.iter().map(|it| (it.leaf.0, it.kind.word(), it.filed)).collect::<Vec<_>>()
     };
-    assert_eq!(waiting().await, [(10, "self-claimed", false), (14, "break-glass", false)]);
+    let both = [(10, "self-claimed", false), (14, "break-glass", false)];
+    assert_eq!(
+        (waiting(Way::File).await, waiting(Way::Webhook).await),
+        (both.to_vec(), both.to_vec())
+    );
     assert_eq!(store.glass_counts(Timestamp(0)).await.unwrap().alerts_waiting, 2);
     assert_eq!(store.glass_counts(Timestamp(0)).await.unwrap().open, 1, "it has no review");
     store.alerts_filed(vec![LeafIndex(10)]).await.unwrap();
-    assert_eq!(waiting().await, [(14, "break-glass", false), (10, "self-claimed", true)]);
+    assert_eq!(waiting(Way::File).await, [(14, "break-glass", false)]);
+    let unsent = [(10, "self-claimed", true), (14, "break-glass", false)];
+    assert_eq!(waiting(Way::Webhook).await, unsent);
     store.alert_sent(LeafIndex(10)).await.unwrap();
     mirror(&store, 10, NOW.0, claimed(1, Flags::SELF_CLAIMED)).await;
-    assert_eq!(waiting().await, [(14, "break-glass", false)]);
+    assert_eq!(waiting(Way::Webhook).await, [(14, "break-glass", false)]);
 }
 
 #[tokio::test]

@@ -133,6 +133,11 @@ fn a_reason_has_to_say_something() {
     assert!(!is_reason_enough(Some("help"), 10));
     assert!(!is_reason_enough(Some("   .      "), 10));
     assert!(!is_reason_enough(None, 0));
+    // Blanks say nothing, wherever a reason is needed.
+    for none in [None, Some(""), Some(" "), Some("\u{a0}\t\u{2003}")] {
+        assert!(!is_reason(none) && !is_reason_enough(none, 0), "{none:?}");
+    }
+    assert!(is_reason(Some(" x ")));
     // Letters count, not bytes.
     assert!(is_reason_enough(Some("éééééééééé"), 10));
     assert!(!is_reason_enough(Some("ééééééééé"), 10));
