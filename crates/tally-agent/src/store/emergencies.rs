@@ -109,6 +109,7 @@ impl Store {
     pub async fn late_fate(
         &self,
         commitment: Hash,
+        exchange: ExchangeId,
         submitted: Option<LeafIndex>,
     ) -> Result<(), StoreError> {
         self.write(move |desk| {
@@ -116,6 +117,12 @@ impl Store {
             match submitted {
                 Some(at) => {
                     outbox::take_back(desk, &owed)?;
+                    // Should nothing have come to be owed, its end may not be noted yet.
+                    let sql = "INSERT INTO emergencies (side, commitment, exchange, at, provider, \
+                               requester, filed, sent) VALUES (1, ?1, ?2, 0, ?3, ?3, 1, 1) \
+                               ON CONFLICT (side, commitment) DO NOTHING";
+                    let member = desk.home.member.as_str().to_owned();
+                    desk.change(sql, (commitment.as_bytes(), exchange.0, member))?;
                     recorded(desk, &commitment, at, false)
                 }
                 None => outbox::let_go(desk, &owed),

@@ -29,6 +29,7 @@ pub(super) struct Owing {
 /// it all that goes after it.
 async fn settle_fate(
     store: &Store,
+    exchange: ExchangeId,
     Owing { commitment, filing }: Owing,
     submitted: Option<LeafIndex>,
 ) {
@@ -36,7 +37,7 @@ async fn settle_fate(
     drop(filing.await);
     patiently(|| {
         let store = store.clone();
-        async move { store.late_fate(commitment, submitted).await }
+        async move { store.late_fate(commitment, exchange, submitted).await }
     })
     .await;
 }
@@ -90,7 +91,7 @@ impl Desk {
             if let Some(leaf) = submitted {
                 recorder.hear_of_access(leaf);
             }
-            settle_fate(&store, owing, submitted).await;
+            settle_fate(&store, exchange, owing, submitted).await;
             recorder.wake();
         });
         true
@@ -174,7 +175,8 @@ mod tests {
             });
             let fated = store.clone();
             let fate = tokio::spawn(async move {
-                settle_fate(&fated, Owing { commitment, filing }, submitted).await;
+                let exchange = ExchangeId([1; 16]);
+                settle_fate(&fated, exchange, Owing { commitment, filing }, submitted).await;
             });
             // Either the fate is there before the half, or it waits for it.
             for _ in 0..100 {

@@ -57,7 +57,7 @@ async fn a_late_half_is_held_back_until_the_fate_of_its_permit_is_known() {
     store.owe(OwedId::Close(LeafIndex(9)), close(9), None).await.unwrap();
     assert_eq!((store.late_len(), store.outbox_len()), (1, 2));
     assert_eq!(next(&store).await.0, []);
-    store.late_fate(late.commitment, None).await.unwrap();
+    store.late_fate(late.commitment, late.exchange, None).await.unwrap();
     let id = OwedId::LateHalf(late.commitment);
     assert_eq!(next(&store).await.0, std::slice::from_ref(&id));
     store.end_late(late.commitment, late.exchange, How::Sent, 12).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_permit_that_came_onto_the_ledger_after_all_is_the_half_and_its_close_
         let directory = tempfile::tempdir().unwrap();
         let store = store_in(&directory);
         let late = released(&store).await;
-        store.late_fate(late.commitment, Some(LEAF)).await.unwrap();
+        store.late_fate(late.commitment, late.exchange, Some(LEAF)).await.unwrap();
         assert_eq!(store.late_len(), 0);
         store.end_late(late.commitment, late.exchange, how, 12).await.unwrap();
         let (late, others) = next(&store).await;
@@ -90,7 +90,7 @@ async fn a_late_release_that_broke_off_or_never_began_gets_its_close() {
         let store = store_in(&directory);
         let late = released(&store).await;
         store.end_late(late.commitment, late.exchange, how, bytes).await.unwrap();
-        store.late_fate(late.commitment, None).await.unwrap();
+        store.late_fate(late.commitment, late.exchange, None).await.unwrap();
         let id = next(&store).await.0.remove(0);
         store.outbox_done(id, Some(LEAF)).await.unwrap();
         assert_eq!(closes(&next(&store).await.1), [(LEAF, how, bytes)]);
@@ -224,4 +224,25 @@ async fn what_was_narrowed_while_the_ledger_was_silent_lets_nothing_be_owed() {
     assert!(narrowed(1, Effect::Deny).await);
     assert!(!narrowed(2, Effect::Deny).await, "the decision has heard of it");
     assert!(!narrowed(1, Effect::Permit).await, "it narrows nothing");
+}
+
+#[tokio::test]
+async fn a_permit_that_is_there_although_nothing_was_owed_gets_its_close_in_either_order() {
+    for end_first in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store_in(&directory);
+        let (opening, late) = owed(1);
+        store.store_opening(opening).await.unwrap();
+        let end = || store.end_late(late.commitment, late.exchange, How::NothingSent, 0);
+        if end_first {
+            end().await.unwrap();
+        }
+        store.late_fate(late.commitment, late.exchange, Some(LEAF)).await.unwrap();
+        if !end_first {
+            end().await.unwrap();
+        }
+        assert_eq!(closes(&next(&store).await.1), [(LEAF, How::NothingSent, 0)], "{end_first}");
+        assert!(store.emergencies_owed().await.unwrap().is_empty());
+        assert!(store.late_alerts(9).await.unwrap().is_empty(), "nothing has left");
+    }
 }
