@@ -243,6 +243,6 @@ async fn a_permit_that_is_there_although_nothing_was_owed_gets_its_close_in_eith
         }
         assert_eq!(closes(&next(&store).await.1), [(LEAF, How::NothingSent, 0)], "{end_first}");
         assert!(store.emergencies_owed().await.unwrap().is_empty());
-        assert!(store.late_alerts(9).await.unwrap().is_empty(), "nothing has left");
+        assert!(store.late_alerts(Way::File, 9).await.unwrap().is_empty(), "nothing has left");
     }
 }
