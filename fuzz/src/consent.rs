@@ -100,7 +100,7 @@ fn answers(directives: &[Directive]) -> Vec<Answer> {
     for requester in REQUESTERS.iter() {
         for purpose in LINEAGES.iter() {
             for today in DAYS.iter().copied() {
-                let asked = Asked { requester, purpose, today };
+                let asked = Asked { requester, before: &[], purpose, today };
                 answers.extend(ITEMS.iter().map(|item| directives.answer(&asked, item)));
             }
         }
