@@ -88,12 +88,15 @@ impl Recorder {
         let answered = self.start.elapsed();
         let answer = match outcome {
             Ok(recorded) => Answer::Acknowledged(Acknowledged::from(recorded)),
-            Err(AppendError::Unanswered(_) | AppendError::SessionEnded) => Answer::Unknown,
+            Err(AppendError::Unanswered(_) | AppendError::SessionEnded { sent: Some(_) }) => {
+                Answer::Unknown
+            }
             Err(
                 AppendError::Rejected { .. }
                 | AppendError::TooBusy
                 | AppendError::Unfit(_)
-                | AppendError::NotNoted(_),
+                | AppendError::NotNoted(_)
+                | AppendError::SessionEnded { sent: None },
             ) => Answer::Rejected,
         };
         let append = Append { caller, salt, invoked, answered, answer };

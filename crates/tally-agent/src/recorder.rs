@@ -23,10 +23,13 @@ pub use reviews::ReviewError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tally_core::entry::Entry;
 use tally_core::id::SessionId;
 use tally_core::ledger::Rejection;
 use tally_core::refusal::Refusal;
-use tally_net::ledger::{AgentKey, Client, Journal, LedgerConfig, NotNoted, Noting};
+use tally_net::ledger::{
+    AgentKey, AppendError, Client, Journal, LedgerConfig, NotNoted, Noting, Recorded, Travel,
+};
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 
 use crate::clock::Clock;
@@ -107,6 +110,15 @@ impl Recorder {
         self.0.client.session()
     }
 
+    /// Has the client send an entry, and waits for its answer however long it takes: it is never
+    /// [`Unanswered`](AppendError::Unanswered).
+    async fn hand_in(&self, entry: Entry, travel: Travel) -> Result<Recorded, AppendError> {
+        match self.0.client.append(entry, travel, UNTIL_ANSWERED).await {
+            Err(AppendError::Unanswered(late)) => late.wait().await,
+            other => other,
+        }
+    }
+
     /// Lets the outbox be filed: what an earlier life left in it is settled.
     pub fn open(&self) {
         self.0.open.send_replace(true);
@@ -129,6 +141,15 @@ impl Recorder {
         // What is left lies in the store, and is filed at the next start.
         drop(tokio::time::timeout(wait_max, empty).await);
     }
+}
+
+/// The session that is open once what was sent in that one is final; none when the client has ended.
+/// Sessions are named by leaves, so a later one has a greater name.
+async fn session_after(
+    sessions: &mut watch::Receiver<Option<SessionId>>,
+    sent: Option<SessionId>,
+) -> Option<SessionId> {
+    sessions.wait_for(|now| *now > sent).await.ok().and_then(|session| *session)
 }
 
 /// What a permit that the ledger rejects for another reason than staleness is refused with; none if
@@ -155,5 +176,26 @@ struct StoreJournal(Store);
 impl Journal for StoreJournal {
     fn note(&self, session: SessionId, number: u64) -> Noting<'_> {
         Box::pin(async move { self.0.journal(session, number).await.map_err(|_| NotNoted) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::id::LeafIndex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_sent_in_the_session_that_is_open_is_not_final_before_the_next() {
+        let [first, second, third] = [3, 9, 14].map(|leaf| SessionId(LeafIndex(leaf)));
+        let (told, mut sessions) = watch::channel(Some(second));
+        assert_eq!(session_after(&mut sessions, Some(first)).await, Some(second));
+        let mut others = told.subscribe();
+        let mut waits = Box::pin(session_after(&mut others, Some(second)));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        told.send_replace(Some(third));
+        assert_eq!(waits.await, Some(third));
+        drop(told);
+        assert_eq!(session_after(&mut sessions, Some(third)).await, None);
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::permits::proof;
-use super::{Filed, RETRY_WAIT, Recorder, UNTIL_ANSWERED};
+use super::{Filed, RETRY_WAIT, Recorder, session_after};
 use crate::random;
 
 /// Entries that are filed together: as many as a batch holds.
@@ -118,7 +118,6 @@ async fn append(
     id: &OwedId,
     draft: Draft,
 ) -> Outcome {
-    let session = *recorder.session().borrow();
     let answer = match send(recorder, &draft, Travel::Together).await {
         // One entry that the ledger will not have costs its whole batch: this one may be good.
         Err(AppendError::Rejected { .. }) => send(recorder, &draft, Travel::Alone).await,
@@ -140,8 +139,8 @@ async fn append(
             tracing::error!(code, "an entry that is owed can't be a leaf");
             Outcome::Settled(None)
         }
-        Err(AppendError::SessionEnded | AppendError::Unanswered(_)) => {
-            look_for(recorder, session, id, draft).await
+        Err(AppendError::SessionEnded { sent: sent @ Some(_) }) => {
+            look_for(recorder, sent, id, draft).await
         }
         Err(error) => {
             tracing::warn!(%error, "an entry that is owed has to wait");
@@ -154,21 +153,19 @@ async fn send(recorder: &Recorder, draft: &Draft, travel: Travel) -> Result<Reco
     // Without randomness nothing can be recorded; the outbox tries again.
     let salt = random::bytes().map(Salt16).ok_or(AppendError::TooBusy)?;
     let entry = draft.clone().numbered(salt, 0);
-    recorder.0.client.append(entry, travel, UNTIL_ANSWERED).await
+    recorder.hand_in(entry, travel).await
 }
 
-/// The session ended: the ledger has it, or never will.
+/// The session in which it was sent ended: the ledger has it, or never will.
 async fn look_for(
     recorder: &Recorder,
-    ended: Option<SessionId>,
+    sent: Option<SessionId>,
     id: &OwedId,
     draft: Draft,
 ) -> Outcome {
-    let mut sessions = recorder.session();
-    let next = sessions.wait_for(|now| now.is_some() && *now != ended).await;
-    let Ok(next) = next.map(|session| *session) else { return Outcome::Again };
-    let session = next.map_or(0, |session| session.0.0);
-    if let Err(error) = recorder.pull(session).await {
+    let next = session_after(&mut recorder.session(), sent).await;
+    let Some(next) = next else { return Outcome::Again };
+    if let Err(error) = recorder.pull(next.0.0).await {
         tracing::warn!(%error, "what the ledger has of the last session is not known yet");
         return Outcome::Again;
     }

@@ -3,24 +3,31 @@
 //! Invariant: while a half is owed late, nothing else of this agent is filed. What had been handed in
 //! before is taken back: a session that ends is final, so what it left on the ledger can be known.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tally_core::Encoded;
 use tally_core::entry::{Entry, ProviderHalf};
 use tally_core::exchange::{Draft, Promise, PromisedHalf};
-use tally_core::id::{LeafIndex, Salt16, SessionId};
+use tally_core::id::{LeafIndex, Salt16};
 use tally_core::receipt::Trust;
 use tally_core::time::Timestamp;
 use tally_net::ledger::{AppendError, Recorded, Travel};
 use tally_wire::{decode, decode_entry, encode, encode_checked};
 
 use super::permits::half_of;
-use super::{PullError, Recorder, UNTIL_ANSWERED};
+use super::{PullError, Recorder};
 use crate::random;
 use crate::store::{Awaited, Received};
 
-/// What an entry on its way to the ledger was sent in, if it was sent.
-pub(super) type Sent = OnceLock<Option<SessionId>>;
+/// Whether an entry on its way to the ledger was given to the client, which may have sent it then.
+#[derive(Default)]
+pub(super) struct HandedIn(AtomicBool);
+
+impl HandedIn {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl Recorder {
     /// The word of this agent that a half will be on the ledger.
@@ -53,14 +60,13 @@ impl Recorder {
         &self,
         entry: Entry,
         travel: Travel,
-        sent: &Sent,
+        handed_in: &HandedIn,
     ) -> Result<Recorded, AppendError> {
         let mut late = self.0.late.subscribe();
         // The recorder itself holds the other end.
         drop(late.wait_for(|late| !late).await);
-        // Nobody else sets it.
-        let _ = sent.set(*self.session().borrow());
-        self.0.client.append(entry, travel, UNTIL_ANSWERED).await
+        handed_in.0.store(true, Ordering::Relaxed);
+        self.hand_in(entry, travel).await
     }
 
     /// Fetches the receipts of the promised halves that are on the ledger, and lets the own halves go.

@@ -10,8 +10,8 @@ use tally_core::register::RegisterName;
 use tally_log::Hash;
 use tally_net::ledger::{AppendError, Recorded, Travel};
 
-use super::late::Sent;
-use super::{RETRY_WAIT, Recorder, refusal_of};
+use super::late::HandedIn;
+use super::{RETRY_WAIT, Recorder, refusal_of, session_after};
 use crate::random;
 
 /// That an own half is on the ledger, for the machine and for the requester.
@@ -61,12 +61,12 @@ impl Recorder {
         let commitment = half_of(draft.entry()).map(|half| half.commitment);
         // The client counts: only it knows which number comes next.
         let entry = draft.numbered(salt, 0);
-        let sent = Sent::new();
+        let handed_in = HandedIn::default();
         let answer = tokio::select! {
             biased;
-            answer = self.append(entry, travel, &sent) => answer,
+            answer = self.append(entry, travel, &handed_in) => answer,
             () = withdrawn => {
-                if sent.get().is_none() {
+                if !handed_in.is_so() {
                     return PermitOutcome::NotRecorded(Refusal::LedgerUnavailable);
                 }
                 let ended = self.0.client.abandon().await;
@@ -76,7 +76,6 @@ impl Recorder {
                 };
             }
         };
-        let session = sent.get().copied().flatten();
         match answer {
             Ok(recorded) => proof(&recorded).map_or(
                 PermitOutcome::NotRecorded(Refusal::LedgerUnavailable),
@@ -95,24 +94,25 @@ impl Recorder {
             Err(AppendError::TooBusy) => PermitOutcome::NotRecorded(Refusal::TooBusy),
             Err(AppendError::NotNoted(_)) => PermitOutcome::NotRecorded(Refusal::StoreUnavailable),
             Err(AppendError::Unfit(_)) => PermitOutcome::NotRecorded(Refusal::TooLarge),
-            Err(AppendError::SessionEnded | AppendError::Unanswered(_)) => match commitment {
-                Some(commitment) => self.look_for(session, commitment).await,
-                None => PermitOutcome::NotRecorded(Refusal::LedgerUnavailable),
+            Err(AppendError::SessionEnded { sent }) => match (sent, commitment) {
+                (Some(_), Some(commitment)) => self.look_for(sent, commitment).await,
+                (None, _) | (_, None) => PermitOutcome::NotRecorded(Refusal::LedgerUnavailable),
             },
+            // Never: it was waited for until there was an answer.
+            Err(AppendError::Unanswered(_)) => {
+                PermitOutcome::NotRecorded(Refusal::LedgerUnavailable)
+            }
         }
     }
 
-    /// The session ended without an answer: once there is another, what the ledger has of it is all
-    /// that it will ever have.
-    async fn look_for(&self, ended: Option<SessionId>, commitment: Hash) -> PermitOutcome {
-        let mut sessions = self.session();
+    /// The session in which it was sent ended without an answer: once there is another, what the ledger
+    /// has of it is all that it will ever have.
+    async fn look_for(&self, sent: Option<SessionId>, commitment: Hash) -> PermitOutcome {
         loop {
-            let next = sessions.wait_for(|now| now.is_some() && *now != ended).await;
-            let Ok(next) = next.map(|session| *session) else {
+            let Some(next) = session_after(&mut self.session(), sent).await else {
                 return PermitOutcome::NotRecorded(Refusal::LedgerUnavailable);
             };
-            let until = next.map_or(0, |session| session.0.0);
-            match self.find_own(until, commitment).await {
+            match self.find_own(next.0.0, commitment).await {
                 Ok(Some(proof)) => return PermitOutcome::Recorded(Box::new(proof)),
                 Ok(None) => return PermitOutcome::NotRecorded(Refusal::LedgerUnavailable),
                 Err(_) => tokio::time::sleep(RETRY_WAIT).await,

@@ -11,7 +11,7 @@ use tally_net::ledger::{AppendError, Travel};
 use tokio::time::timeout;
 
 use super::Recorder;
-use super::late::Sent;
+use super::late::HandedIn;
 use crate::random;
 
 /// How long the replica may take to hear of a write.
@@ -72,7 +72,7 @@ impl Recorder {
             approvals,
         };
         let entry = Entry::Register(Box::new(write));
-        match self.append(entry, Travel::Together, &Sent::new()).await {
+        match self.append(entry, Travel::Together, &HandedIn::default()).await {
             Ok(recorded) => {
                 self.hear_of(name, version).await;
                 Ok(Written { leaf: recorded.leaf(), version })
@@ -81,7 +81,7 @@ impl Recorder {
                 Rejection::RegisterMoved | Rejection::VersionWrong => Err(WriteError::Moved),
                 other => Err(WriteError::Rejected(other)),
             },
-            Err(AppendError::SessionEnded | AppendError::Unanswered(_)) => {
+            Err(AppendError::SessionEnded { sent: Some(_) } | AppendError::Unanswered(_)) => {
                 Err(WriteError::Unanswered)
             }
             Err(error) => Err(WriteError::NotSent(error.to_string())),

@@ -9,7 +9,7 @@ use tally_net::ledger::{AppendError, Travel};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::late::Sent;
+use super::late::HandedIn;
 use super::{RETRY_WAIT, Recorder};
 use crate::random;
 
@@ -46,10 +46,10 @@ impl Recorder {
         let member = self.0.store.member().clone();
         let review = Review { salt, counter: 0, member, role, provider_leaf, state };
         // Alone: what the ledger will not have costs its whole batch.
-        match self.append(Entry::Review(review), Travel::Alone, &Sent::new()).await {
+        match self.append(Entry::Review(review), Travel::Alone, &HandedIn::default()).await {
             Ok(recorded) => Ok(recorded.leaf()),
             Err(AppendError::Rejected { rejection }) => Err(ReviewError::Rejected(rejection)),
-            Err(AppendError::SessionEnded | AppendError::Unanswered(_)) => {
+            Err(AppendError::SessionEnded { sent: Some(_) } | AppendError::Unanswered(_)) => {
                 Err(ReviewError::Unanswered)
             }
             Err(error) => Err(ReviewError::NotSent(error.to_string())),

@@ -81,14 +81,22 @@ pub enum AppendError {
     /// The caller's fault: the entry can't be a leaf. Nothing was sent.
     #[error("the entry can't be a leaf of the ledger ({0})")]
     Unfit(&'static str),
-    /// The session ended with the batch unanswered: the ledger itself must be asked.
+    /// The session ended without an answer: if the entry was sent, the ledger itself must be asked.
     #[error("the session ended before the ledger answered")]
-    SessionEnded,
+    SessionEnded {
+        /// In which session it was sent, which need not be the one that was open when it was handed in:
+        /// once there is a later one, what the ledger has is final. None if it was never sent: it is not
+        /// there, and won't be.
+        sent: Option<SessionId>,
+    },
 }
 
 /// The definite answer to an entry that its caller no longer waits for.
 #[derive(Debug)]
-pub struct LateAnswer(oneshot::Receiver<Result<Recorded, AppendError>>);
+pub struct LateAnswer {
+    answer: oneshot::Receiver<Result<Recorded, AppendError>>,
+    session: watch::Receiver<Option<SessionId>>,
+}
 
 /// Where it is told which session has ended.
 pub(super) type Abandon = oneshot::Sender<Option<SessionId>>;
@@ -160,12 +168,15 @@ impl Client {
         let job = Job { entry, travel, reply };
         self.jobs.try_send(job).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => AppendError::TooBusy,
-            mpsc::error::TrySendError::Closed(_) => AppendError::SessionEnded,
+            mpsc::error::TrySendError::Closed(_) => AppendError::SessionEnded { sent: None },
         })?;
         match timeout(wait_max, &mut answer).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(AppendError::SessionEnded),
-            Err(_) => Err(AppendError::Unanswered(LateAnswer(answer))),
+            Ok(Err(_)) => Err(stopped(&self.session)),
+            Err(_) => {
+                let session = self.session.clone();
+                Err(AppendError::Unanswered(LateAnswer { answer, session }))
+            }
         }
     }
 }
@@ -176,8 +187,13 @@ impl LateAnswer {
     /// # Errors
     /// [`AppendError`] if the entry is not on the ledger, or its session ended.
     pub async fn wait(self) -> Result<Recorded, AppendError> {
-        self.0.await.unwrap_or(Err(AppendError::SessionEnded))
+        self.answer.await.unwrap_or_else(|_| Err(stopped(&self.session)))
     }
+}
+
+/// The client's task ended without an answer: the entry was sent in its last session at the latest.
+fn stopped(session: &watch::Receiver<Option<SessionId>>) -> AppendError {
+    AppendError::SessionEnded { sent: *session.borrow() }
 }
 
 impl Recorded {

@@ -401,7 +401,7 @@ impl Driver {
         self.start = None;
         for batch in self.under_way.drain(..) {
             for reply in batch.replies {
-                answer(reply, AppendError::SessionEnded);
+                answer(reply, AppendError::SessionEnded { sent: Some(batch.session) });
             }
         }
     }

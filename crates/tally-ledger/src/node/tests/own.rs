@@ -118,3 +118,18 @@ async fn what_can_not_be_noted_is_not_sent_and_uses_up_no_number() {
     assert_eq!(*notes.noted.lock().unwrap(), [(session, 0), (session, 1)]);
     assert_eq!(last.seal().number, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_session_ended_unanswered_is_told_in_which_session_the_entry_was_sent() {
+    let mesh = Mesh::running().await;
+    let client = mesh.client(0);
+    let first = append(&client, 0, 0).await.seal().session;
+    // The same agent, started once more: its session ends the other.
+    let other = mesh.client(0);
+    let second = append(&other, 0, 1).await.seal().session;
+    assert!(second > first);
+    let ended = client.append(entry(0, 2), Travel::Together, LONG).await;
+    let Err(AppendError::SessionEnded { sent }) = ended else { panic!("{ended:?}") };
+    assert_eq!(sent, Some(first));
+    assert!(append(&client, 0, 3).await.seal().session > second);
+}
