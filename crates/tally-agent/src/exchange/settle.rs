@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tally_core::exchange::{Promise, PromisedHalf, provider, requester};
-use tally_core::id::SessionId;
+use tally_core::exchange::requester::Intent;
+use tally_core::exchange::{Draft, Promise, PromisedHalf, provider, requester};
+use tally_core::id::{ExchangeId, MemberId, SessionId};
 use tally_core::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -124,13 +125,11 @@ async fn settle_intents(shared: &Shared) -> Result<(), SettleError> {
     let mut intents = shared.store.intents().await?;
     for (exchange, promise) in shared.store.unfinished_promises().await? {
         // What came before the crash is what a promise was for.
-        let Some(intent) = intents.remove(&exchange) else { continue };
-        let Ok(promise) = tally_wire::decode::<Promise>(&promise) else { continue };
-        let Some(promised) = PromisedHalf::owed(promise.value()) else { continue };
-        let (member, question) = (&shared.member, &intent.question);
-        let half = promised.half();
-        let half = requester::broken_off_late(member, exchange, question, half, intent.bytes);
-        shared.store.owe_late(exchange, half).await?;
+        let intent = intents.remove(&exchange);
+        match broken_off(&shared.member, exchange, intent.as_ref(), &promise) {
+            Some(half) => shared.store.owe_late(exchange, half).await?,
+            None => tracing::error!(%exchange, "a promise in the store can't be read"),
+        }
     }
     let peers = shared.store.unanswered_peers().await?;
     let answered = shared.store.answered().await?;
@@ -141,6 +140,18 @@ async fn settle_intents(shared: &Shared) -> Result<(), SettleError> {
         shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half).await?;
     }
     Ok(())
+}
+
+/// The own half of an exchange whose half is promised; its intent may not have become durable.
+fn broken_off(
+    member: &MemberId,
+    exchange: ExchangeId,
+    intent: Option<&Intent>,
+    promise: &[u8],
+) -> Option<Draft> {
+    let promise = tally_wire::decode::<Promise>(promise).ok()?;
+    let promised = PromisedHalf::owed(promise.value())?;
+    Some(requester::broken_off_late(member, exchange, intent, promised.half()))
 }
 
 /// A provider's half may come after a start, in answer to a question that a crash made us forget.

@@ -102,15 +102,17 @@ fn half_of(
 }
 
 /// What is known of an exchange whose half is promised, if the process died on the way: it broke off.
+/// Without an intent the promise says what was asked.
 #[must_use]
 pub fn broken_off_late(
     member: &MemberId,
     exchange: ExchangeId,
-    question: &Question,
+    intent: Option<&Intent>,
     promised: &ProviderHalf,
-    bytes: u64,
 ) -> Draft {
-    let bare = half::bare(member, exchange, question, Outcome::Refuse(Refusal::BrokenOff));
+    let question = intent.map_or_else(|| asked_by(promised), |intent| intent.question.clone());
+    let bytes = intent.map_or(0, |intent| intent.bytes);
+    let bare = half::bare(member, exchange, &question, Outcome::Refuse(Refusal::BrokenOff));
     Draft(Entry::RequesterHalf(Box::new(crate::entry::RequesterHalf {
         agreement: promised.agreement.clone(),
         commitment: Some(promised.commitment),

@@ -45,6 +45,23 @@ fn late_owed(effects: &[Effect]) -> RequesterHalf {
 }
 
 #[test]
+fn a_promise_says_what_was_asked_if_the_crash_left_no_intent() {
+    let intent = Intent { question: question(), bytes: 12 };
+    let member = "LZ9".parse().unwrap();
+    for (intent, purpose, bytes) in
+        [(Some(&intent), question().purpose, 12), (None, late().purpose, 0)]
+    {
+        let draft = broken_off_late(&member, ASK, intent, &late());
+        let Entry::RequesterHalf(half) = draft.entry() else { panic!("{draft:?}") };
+        assert_eq!(half.outcome, Outcome::Refuse(Refusal::BrokenOff));
+        assert_eq!((&half.purpose, half.bytes_arrived), (&purpose, bytes));
+        assert_eq!((&half.provider, &half.requester), (&late().provider, &member));
+        assert_eq!(half.commitment, Some(late().commitment));
+        assert_eq!(half.flags, Flags::LATE.with(Flags::BREAK_GLASS));
+    }
+}
+
+#[test]
 fn a_promise_is_durable_before_anything_is_handed_on_and_its_half_waits() {
     let mut it = waiting("BTG");
     let keep = Effect::KeepPromise { exchange: ASK };
