@@ -14,6 +14,9 @@ const REFERENCE: &[u8] = b"Patient/";
 /// Those of the people whom the body names: by their NHS number, or by the id of their Patient, as the
 /// record's own or in a reference.
 pub(super) fn named_in(body: &[u8], people: &BTreeMap<Person, Vec<String>>) -> BTreeSet<Person> {
+    if people.is_empty() {
+        return BTreeSet::new();
+    }
     let numbers: BTreeSet<&[u8]> = body
         .split(|byte| !byte.is_ascii_alphanumeric())
         .filter(|word| word.len() == NHS_NUMBER_LEN)
