@@ -53,7 +53,7 @@ async fn nothing_acknowledged_is_lost_while_leaders_are_killed_and_a_node_is_fro
 }
 
 /// Waits until so many entries are answered.
-async fn progress(load: &Load, wanted: u64) {
+pub(crate) async fn progress(load: &Load, wanted: u64) {
     let what = format!("{wanted} answers");
     let answered = until(&what, Duration::from_secs(60), async || {
         let done = load.done();
@@ -78,7 +78,7 @@ async fn others_accept(mesh: &Mesh, size: u64) {
 }
 
 /// The history is true, all nodes hold the same, and nothing is missing.
-async fn judge(mesh: &mut Mesh, recorder: &Recorder, all: u64) {
+pub(crate) async fn judge(mesh: &mut Mesh, recorder: &Recorder, all: u64) {
     let appends = recorder.appends();
     assert_eq!(appends.len() as u64, all);
     let acknowledged = appends.iter().filter(|it| matches!(it.answer, Answer::Acknowledged(_)));

@@ -1,5 +1,6 @@
 //! Clients that append and record what they were told.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -70,12 +71,17 @@ pub(crate) struct Load {
 impl Load {
     /// Starts a client for each member, each of which appends so many entries.
     pub(crate) fn start(mesh: &Mesh, recorder: &Recorder, each: u64) -> Self {
+        Self::numbered(mesh, recorder, 0..each)
+    }
+
+    /// The same with entries of these numbers: those of one number are the same entry.
+    pub(crate) fn numbered(mesh: &Mesh, recorder: &Recorder, numbers: Range<u64>) -> Self {
         let done = Arc::new(AtomicU64::new(0));
         let mut workers = JoinSet::new();
         for member in 0..mesh.members.len() {
             let client = mesh.client(member);
             for caller in 0..CALLERS {
-                let numbers = (0..each).filter(|number| number % CALLERS == caller);
+                let numbers = numbers.clone().filter(|number| number % CALLERS == caller);
                 let entries = numbers.map(|number| entry(mesh, member, number));
                 let entries = entries.collect::<Vec<_>>();
                 let (client, recorder, done) = (client.clone(), recorder.clone(), done.clone());

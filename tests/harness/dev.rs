@@ -4,7 +4,7 @@
 //! Nothing here waits for time to pass: it waits for facts, each with a limit, and says which one did
 //! not come true. What the processes said is printed when a test fails.
 
-mod http;
+pub(crate) mod http;
 mod ledger;
 mod parts;
 mod run;

@@ -7,7 +7,9 @@
 mod auditor;
 mod directory;
 mod facts;
+mod faults;
 mod node;
+mod wires;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -30,6 +32,7 @@ pub use facts::{Waited, until};
 pub use node::Exit;
 
 use node::NodeProcess;
+use wires::Wires;
 
 /// The mesh's name.
 pub const MESH: &str = "dev.example";
@@ -64,6 +67,7 @@ pub struct Mesh {
     /// Leaf 0.
     pub genesis: Encoded<Genesis>,
     log_keys: Vec<SigningKey>,
+    wires: Option<Wires>,
     dir: TempDir,
 }
 
@@ -79,7 +83,15 @@ impl Mesh {
     /// # Errors
     /// [`io::Error`] if the directory can't be written.
     pub fn new(binary: &str, plan: Plan) -> io::Result<Self> {
-        directory::make(binary, plan)
+        directory::make(binary, plan, false)
+    }
+
+    /// The same, and nodes reach each other by wires that a test can cut.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the directory can't be written, or a socket is not to be had.
+    pub fn new_wired(binary: &str, plan: Plan) -> io::Result<Self> {
+        directory::make(binary, plan, true)
     }
 
     /// Makes a mesh, starts all its nodes and waits until they have founded a ledger.
@@ -88,11 +100,19 @@ impl Mesh {
     /// [`Waited`] if they don't.
     pub async fn running(binary: &str, plan: Plan) -> Result<Self, Waited> {
         let mut mesh = Self::new(binary, plan).map_err(|error| Waited::of("a directory", error))?;
-        for node in 0..plan.nodes {
-            mesh.start(node)?;
-        }
-        mesh.reach(1).await?;
+        mesh.start_all().await?;
         Ok(mesh)
+    }
+
+    /// Starts all nodes and waits until they have founded a ledger.
+    ///
+    /// # Errors
+    /// [`Waited`] if they don't.
+    pub async fn start_all(&mut self) -> Result<(), Waited> {
+        for node in 0..self.node_count() {
+            self.start(node)?;
+        }
+        self.reach(1).await.map(drop)
     }
 
     /// The mesh's id.
@@ -125,10 +145,16 @@ impl Mesh {
         self.node(node).raft
     }
 
+    /// Where a ledger node reaches another.
+    fn peer_address(&self, node: usize, peer: usize) -> SocketAddr {
+        let wires = self.wires.as_ref();
+        wires.map_or_else(|| self.raft_address(peer), |wires| wires.address(node, peer))
+    }
+
     /// A certificate of a member's workload that holds now.
     #[must_use]
     pub fn identity(&self, member: usize, role: Role, name: &str) -> Identity {
-        let validity = Validity { from_s: now_s() - 60, until_s: now_s() + 3600 };
+        let validity = validity();
         self.identity_within(member, role, name, validity)
     }
 
@@ -212,6 +238,11 @@ impl Mesh {
 #[must_use]
 pub const fn node_id(node: usize) -> NodeId {
     NodeId(node as u64 + 1)
+}
+
+/// Long enough for a clock that is an hour ahead or behind.
+fn validity() -> Validity {
+    Validity { from_s: now_s() - 2 * 3600, until_s: now_s() + 2 * 3600 }
 }
 
 /// A loopback address that no other mesh uses, here or in another process of tests: so ports stay free

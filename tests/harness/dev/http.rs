@@ -165,7 +165,7 @@ impl Drop for Arriving {
     }
 }
 
-async fn ask(
+pub(crate) async fn ask(
     at: &str,
     method: &str,
     path: &str,

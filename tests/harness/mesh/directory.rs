@@ -16,7 +16,8 @@ use tally_net::keyfile::{self, KeyUse};
 use tally_net::{Authority, Role, SpiffeId};
 
 use super::node::NodeProcess;
-use super::{MESH, Member, Mesh, Plan, node_id, own_loopback};
+use super::wires::Wires;
+use super::{MESH, Member, Mesh, Plan, node_id, own_loopback, validity};
 
 const MEMBERS: [&str; 8] = ["RA1", "RB2", "RC3", "RD4", "RE5", "RF6", "RG7", "RH8"];
 
@@ -24,7 +25,7 @@ const MEMBERS: [&str; 8] = ["RA1", "RB2", "RC3", "RD4", "RE5", "RF6", "RG7", "RH
 const AGENTS_PORT: u16 = 7610;
 const PORTS_APART: u16 = 10;
 
-pub(super) fn make(binary: &str, plan: Plan) -> io::Result<Mesh> {
+pub(super) fn make(binary: &str, plan: Plan, wired: bool) -> io::Result<Mesh> {
     let dir = tempfile::tempdir()?;
     let host = own_loopback();
     let ports = (AGENTS_PORT..).step_by(usize::from(PORTS_APART)).take(plan.nodes);
@@ -37,9 +38,12 @@ pub(super) fn make(binary: &str, plan: Plan) -> io::Result<Mesh> {
         raft: SocketAddr::new(host, port + 3),
         child: None,
         stdin: None,
+        faults: None,
     });
     let nodes = nodes.collect::<Vec<_>>();
-    let validity = Validity { from_s: now_s() - 3600, until_s: now_s() + 24 * 3600 };
+    let raft = nodes.iter().map(|node| node.raft).collect::<Vec<_>>();
+    let wires = wired.then(|| Wires::lay(host, &raft)).transpose()?;
+    let validity = Validity { from_s: now_s() - 3 * 3600, until_s: now_s() + 24 * 3600 };
     let members = MEMBERS.iter().take(plan.members).map(|name| Member {
         id: name.parse().unwrap(),
         authority: Authority::create(name, validity).unwrap(),
@@ -50,7 +54,7 @@ pub(super) fn make(binary: &str, plan: Plan) -> io::Result<Mesh> {
     let log_keys = (0..plan.nodes).map(|node| key("log", &node.to_string())).collect::<Vec<_>>();
     let genesis = genesis(&members, &nodes, &log_keys);
     let genesis = tally_wire::encode_checked(genesis).map_err(io::Error::other)?;
-    let mesh = Mesh { nodes, members, genesis, log_keys, dir };
+    let mesh = Mesh { nodes, members, genesis, log_keys, wires, dir };
     for node in 0..plan.nodes {
         write_node(&mesh, node)?;
     }
@@ -109,8 +113,7 @@ fn write_node(mesh: &Mesh, node: usize) -> io::Result<()> {
         role: Role::Ledger,
         name,
     };
-    let validity = Validity { from_s: now_s() - 60, until_s: now_s() + 3600 };
-    let issued = member.authority.issue(&id, &[process.https.ip()], validity);
+    let issued = member.authority.issue(&id, &[process.https.ip()], validity());
     let issued = issued.map_err(io::Error::other)?;
     fs::write(dir.join("node.pem"), &issued.certificate_pem)?;
     write_secret(&dir.join("node.key"), &issued.key_pem)?;
@@ -137,7 +140,7 @@ fn config(mesh: &Mesh, node: usize) -> String {
         raft = process.raft,
     );
     for peer in (0..mesh.node_count()).filter(|peer| *peer != node) {
-        let address = mesh.raft_address(peer);
+        let address = mesh.peer_address(node, peer);
         let id = node_id(peer);
         write!(text, "\n[[raft.peer]]\nnode_id = {id}\naddress = \"{address}\"\n").unwrap();
     }

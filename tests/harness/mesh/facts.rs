@@ -14,6 +14,7 @@ use tally_wire::message::ledger::{EntriesQuery, Query, QueryAnswer, Status, Stat
 use tokio::time::{Instant, interval, timeout};
 
 use super::Mesh;
+use crate::dev::http::ask;
 
 /// Longer than anything takes, on a machine that is busy with other things.
 const FACT_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -73,6 +74,20 @@ impl Mesh {
             QueryAnswer::Status(status) => Ok(status),
             other => Err(format!("{other:?}")),
         }
+    }
+
+    /// A gauge or counter of a node's that has no labels.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub async fn metric(&self, node: usize, name: &str) -> Result<u64, String> {
+        let at = format!("http://{}", self.node(node).health);
+        let answer = ask(&at, "GET", "/metrics", &[]).await.map_err(|error| error.to_string())?;
+        let answer = answer.all().await.map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.ok_or_else(|| format!("no {name}"))?;
+        value.parse().map_err(|_| format!("{name} is {value}"))
     }
 
     /// Waits until every node that runs has so many leaves, and says how many each has.

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
+use super::faults::Faults;
 use super::{Mesh, Waited};
 
 /// A node takes this long to end in good order at most, on a machine that is busy.
@@ -31,6 +32,8 @@ pub(super) struct NodeProcess {
     pub(super) child: Option<Child>,
     /// The other end of its standard input, if it ends with that.
     pub(super) stdin: Option<ChildStdin>,
+    /// Of its machine, if it may have any.
+    pub(super) faults: Option<Faults>,
 }
 
 /// How a process ended, and what it said.
@@ -209,6 +212,9 @@ impl NodeProcess {
         let mut command = Command::new(&self.binary);
         command.args(["ledger", "--config"]).arg(self.dir.join("tally.toml"));
         command.stdin(Stdio::null()).stdout(output).stderr(errors).kill_on_drop(true);
+        if let Some(faults) = &self.faults {
+            faults.arrange(&mut command);
+        }
         command
     }
 
