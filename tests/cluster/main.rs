@@ -9,6 +9,7 @@ mod damage;
 mod history;
 mod load;
 mod long;
+mod machines;
 mod partitions;
 mod peers;
 mod quorum;

@@ -3,6 +3,8 @@
 //! Invariant: an answer that decides is given only after the entry was applied here. Everything else
 //! says that nothing was decided, and the same bytes may be sent again, to any node.
 
+mod clocks;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,9 +23,12 @@ use tally_wire::message::ledger::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use clocks::Clocks;
+
+use crate::applied::Ledger;
 use crate::clock::{LeaderClock, Leap};
 use crate::metrics::Metrics;
-use crate::raft::{Consensus, Outcome, Payload, Prepared, Standing};
+use crate::raft::{Consensus, Links, Outcome, Payload, Prepared, Standing};
 use crate::signer::LogSigner;
 
 /// Limits of what waits.
@@ -79,6 +84,10 @@ struct Worker {
     term: u64,
     /// How often it was tried to hand over in this term.
     hand_overs: usize,
+    links: Links,
+    ledger: Ledger,
+    /// How the other nodes' clocks stood when this term began.
+    clocks: Clocks,
 }
 
 /// A leader that was not heard for four heartbeats is not named to others any more.
@@ -90,12 +99,18 @@ const PROPOSAL_HEAD_LEN: usize = 64;
 impl Sequencer {
     /// Starts the work, in a task of the present runtime.
     #[must_use]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a node that it works with, one by one"
+    )]
     pub fn start(
         consensus: Consensus,
         standing: Arc<Standing>,
         prepared: Prepared,
         signer: Arc<LogSigner>,
         metrics: Metrics,
+        links: Links,
+        ledger: Ledger,
         limits: SequencerLimits,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(limits.submissions_max.max(1));
@@ -111,6 +126,9 @@ impl Sequencer {
             clock: LeaderClock::new(SystemTime::now(), Instant::now()),
             term: 0,
             hand_overs: 0,
+            links,
+            ledger,
+            clocks: Clocks::default(),
         };
         tokio::spawn(worker.run());
         let bytes = Arc::new(Semaphore::new(limits.bytes_max));
@@ -184,7 +202,7 @@ impl Worker {
         if !self.consensus.is_leader() {
             return Err((jobs, Box::new(not_leader)));
         }
-        let Ok(time) = self.read_clock() else {
+        let Ok(time) = self.read_clock().await else {
             self.hand_over().await;
             return Err((jobs, nobody()));
         };
@@ -254,28 +272,33 @@ impl Worker {
         leader_of(&self.consensus, &self.standing)
     }
 
-    /// The clock is set anew by each leader, and must then run on.
-    fn read_clock(&mut self) -> Result<Timestamp, Leap> {
-        let (wall, at) = (SystemTime::now(), Instant::now());
+    /// The clock is set anew by each leader, held against those of the others, and must then run on.
+    async fn read_clock(&mut self) -> Result<Timestamp, Leap> {
         let term = term_of(&self.consensus);
         if term != self.term {
-            (self.term, self.clock) = (term, LeaderClock::new(wall, at));
-            self.hand_overs = 0;
+            self.clocks = Clocks::hear(&self.links, self.ledger.head().time).await;
+            (self.term, self.hand_overs) = (term, 0);
+            self.clock = LeaderClock::new(SystemTime::now(), Instant::now());
         }
-        self.clock.read(wall, at)
+        let time = self.clock.read(SystemTime::now(), Instant::now())?;
+        self.clocks.check()?;
+        Ok(time)
     }
 
     /// Lets another node lead, whose clock was not moved. Where there is none, time goes on from
     /// the clock as it is: ledger time never goes back.
     async fn hand_over(&mut self) {
-        let successors = successors(&self.consensus);
+        let successors = self.clocks.prefer(successors(&self.consensus));
         let next = in_turn(&successors, self.hand_overs);
         self.hand_overs = self.hand_overs.wrapping_add(1);
         match next {
             // If that fails, the next submission finds the clock as it is and tries the next one:
             // a node that is down must not keep the others from leading.
             Some(next) => drop(self.consensus.trigger().transfer_leader(next).await),
-            None => self.clock = LeaderClock::new(SystemTime::now(), Instant::now()),
+            None => {
+                self.clock = LeaderClock::new(SystemTime::now(), Instant::now());
+                self.clocks = Clocks::default();
+            }
         }
     }
 }

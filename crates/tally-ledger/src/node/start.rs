@@ -140,6 +140,8 @@ fn serve(
         prepared,
         Arc::clone(&signer),
         node.metrics.clone(),
+        links.clone(),
+        node.ledger.clone(),
         tuning.sequencer,
     );
     let server = Server::new(ServerParts {

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use tally_core::time::Timestamp;
 
 use super::codec::{
     BadMessage, VERSION, kind_number, kind_of, put_length, take_fields, take_vote, whole,
@@ -23,11 +24,14 @@ pub(super) enum Ask {
     Entries(Range<u64>),
     /// A checkpoint of this size, signed.
     Head(u64),
+    /// What its wall clock says.
+    Clock,
 }
 
 pub(super) const ASK_VOTE: u8 = 5;
 pub(super) const ASK_ENTRIES: u8 = 6;
 pub(super) const ASK_HEAD: u8 = 7;
+pub(super) const ASK_CLOCK: u8 = 12;
 
 impl Ask {
     pub(super) fn encode(&self) -> Bytes {
@@ -43,6 +47,7 @@ impl Ask {
                 bytes.push(ASK_HEAD);
                 bytes.extend_from_slice(&size.to_be_bytes());
             }
+            Self::Clock => bytes.push(ASK_CLOCK),
         }
         bytes.into()
     }
@@ -52,6 +57,7 @@ impl Ask {
             ASK_VOTE => Some(Self::Vote),
             ASK_ENTRIES => Some(Self::Entries(fields.u64()?..fields.u64()?)),
             ASK_HEAD => Some(Self::Head(fields.u64()?)),
+            ASK_CLOCK => Some(Self::Clock),
             _ => None,
         }
     }
@@ -115,6 +121,16 @@ pub(super) fn decode_head(bytes: &[u8]) -> Result<Option<Vec<u8>>, BadMessage> {
     }
 }
 
+pub(super) fn encode_clock(clock: Timestamp) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    bytes.extend_from_slice(&clock.0.to_be_bytes());
+    bytes
+}
+
+pub(super) fn decode_clock(bytes: &[u8]) -> Result<Timestamp, BadMessage> {
+    whole(bytes, |fields| fields.u64().map(Timestamp))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +155,7 @@ mod tests {
         assert_eq!(decode_head(&encode_head(Some(b"note"))), Ok(Some(b"note".to_vec())));
         assert_eq!(decode_head(&encode_head(None)), Ok(None));
         assert!(decode_head(b"").is_err());
+        assert_eq!(decode_clock(&encode_clock(Timestamp(9))), Ok(Timestamp(9)));
+        assert!(decode_clock(b"").is_err());
     }
 }

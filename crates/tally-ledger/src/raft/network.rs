@@ -24,6 +24,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
+use tally_core::time::Timestamp;
 use tally_net::endpoint::{ConnectionLimits, client_config, connect};
 use tally_net::frame::{FrameLimits, read_frame, write_frame};
 use tally_net::quinn::{Connection, Endpoint, RecvStream, SendStream};
@@ -183,6 +184,15 @@ impl Links {
     pub async fn head_of(&self, target: u64, size: u64) -> Result<Option<Vec<u8>>, AskError> {
         let answer = self.ask(target, Ask::Head(size)).await?;
         ask::decode_head(&answer).map_err(|error| AskError(error.to_string()))
+    }
+
+    /// What a node's wall clock says.
+    ///
+    /// # Errors
+    /// [`AskError`] if it did not say.
+    pub async fn clock_of(&self, target: u64) -> Result<Timestamp, AskError> {
+        let answer = self.ask(target, Ask::Clock).await?;
+        ask::decode_clock(&answer).map_err(|error| AskError(error.to_string()))
     }
 
     async fn ask(&self, target: u64, ask: Ask) -> Result<Vec<u8>, AskError> {

@@ -4,7 +4,7 @@
 //! member. Nobody gets a vote from a node that may have forgotten one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -23,6 +23,7 @@ use super::codec::{BadMessage, Request, encode_appended, encode_transferred, enc
 use super::network::{ANSWERS, REQUESTS};
 use super::{Consensus, Standing, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
+use crate::clock::wall_clock;
 use crate::signer::LogSigner;
 use crate::store::Reader;
 use crate::tiles::TileReader;
@@ -193,6 +194,7 @@ async fn respond(
 /// Answers what is asked beside consensus.
 async fn tell(ask: Ask, server: &Server) -> Result<Vec<u8>, ServeError> {
     match ask {
+        Ask::Clock => Ok(ask::encode_clock(wall_clock(SystemTime::now()))),
         Ask::Vote => Ok(ask::encode_vote(server.log.status().vote)),
         Ask::Entries(range) => {
             let committed =
