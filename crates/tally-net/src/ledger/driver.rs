@@ -5,6 +5,8 @@
 //! way travel together in the next one.
 
 mod abandoning;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -340,7 +342,7 @@ impl Driver {
         repeated: &BatchRepeated,
         link: &Link,
     ) -> Result<Option<Left>, LinkError> {
-        let mut leaf = repeated.first_leaf;
+        let mut leaf = batch.next_leaf(repeated.first_leaf);
         while let Some(entry) = batch.entries.first() {
             let asked = link.ask(&Query::Receipt(ReceiptQuery { leaf })).await;
             let receipt = match asked {
@@ -471,27 +473,4 @@ fn is_first(under_way: &VecDeque<Signed>, number: u64) -> bool {
 
 async fn send(stream: &mut Submitting, frame: &[u8]) -> Result<(), LinkError> {
     stream.link.send(&mut stream.send, frame).await
-}
-
-#[cfg(test)]
-mod tests {
-    use tally_core::entry::Lane;
-    use tally_core::id::{LeafIndex, MeshId};
-    use tally_log::{SigningKey, sha256};
-
-    use super::*;
-    use crate::ledger::batch::sign;
-
-    #[test]
-    fn a_gap_before_the_first_unanswered_batch_is_for_good() {
-        let (key, mesh_id) = (SigningKey::from_seed(&[4; 32]), MeshId(sha256(&[b"mesh"])));
-        let session = SessionId(LeafIndex(3));
-        let mut numbering = Numbering { session, next_batch: 7, next_counter: 0 };
-        let mut batch =
-            || sign(vec![], vec![], Lane::Unconditional, &mut numbering, &mesh_id, 0, &key);
-        let under_way = VecDeque::from([batch(), batch()]);
-        assert!(is_first(&under_way, 7));
-        assert!(!is_first(&under_way, 8), "batch 7 may still fill it");
-        assert!(!is_first(&VecDeque::new(), 7), "it was answered meanwhile");
-    }
 }
