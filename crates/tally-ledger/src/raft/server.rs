@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::ask::{self, Ask};
 use super::codec::{BadMessage, Request, encode_appended, encode_transferred, encode_voted};
 use super::network::{ANSWERS, REQUESTS};
-use super::{Consensus, Standing, TypeConfig, to_log_id, to_vote};
+use super::{Consensus, Links, Standing, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
 use crate::signer::LogSigner;
 use crate::store::Reader;
@@ -44,6 +44,8 @@ pub struct Server {
     pub tiles: TileReader,
     /// What it signs with.
     pub signer: Arc<LogSigner>,
+    /// Which nodes its own file names.
+    pub links: Links,
 }
 
 /// Why a stream ended early.
@@ -119,12 +121,15 @@ fn refuse(hello: &Hello, peer: &SpiffeId, server: &Server) -> Option<NotWelcome>
     let is_itself = hello.member == peer.member && hello.node == peer.node();
     let is_node = |node: NodeId| {
         server.ledger.with_state(|state| {
-            let member = state.registers().member(&peer.member);
-            // Before the genesis is applied, TLS alone vouches: the trust comes from the file.
-            match member {
-                Some(member) => member.nodes.iter().any(|it| it.id == node),
-                None => state.size() == 0,
-            }
+            let registers = state.registers();
+            let member = registers.member(&peer.member);
+            let named = member.is_some_and(|it| it.nodes.iter().any(|it| it.id == node));
+            // Before the genesis is applied, TLS alone vouches: the trust comes from the file. A
+            // node that is catching up may hear from one that joined after what it has applied: for
+            // that one its own file vouches, unless the registers say that its number is gone.
+            let fresh = state.size() == 0;
+            let vouched = server.links.is_configured(node.0) && !registers.was_used(node);
+            named || fresh || vouched
         })
     };
     if !speaks {
@@ -200,6 +205,11 @@ async fn tell(ask: Ask, server: &Server) -> Result<Vec<u8>, ServeError> {
             let range = range.start..range.end.min(committed);
             let entries = server.log.fetch(range, TOLD_BYTES_MAX).await;
             Ok(ask::encode_entries(&entries.map_err(|_| ServeError::Unreadable)?))
+        }
+        Ask::Stand => {
+            let membership = server.ledger.membership();
+            let trusted = server.standing.is_trusted();
+            Ok(ask::encode_stand(&ask::Stand { trusted, membership }))
         }
         Ask::Head(size) => {
             let (tiles, signer) = (server.tiles.clone(), Arc::clone(&server.signer));
