@@ -9,6 +9,7 @@ mod damage;
 mod history;
 mod load;
 mod long;
+mod membership;
 mod peers;
 mod quorum;
 mod start;
