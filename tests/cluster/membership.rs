@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::TALLY;
 use super::crashes::{judge_of, progress};
 use super::history::Recorder;
-use super::load::Load;
+use super::load::{Load, append, entry};
 
 /// Entries of each member.
 const ENTRIES_EACH: u64 = 800;
@@ -54,6 +54,28 @@ async fn a_fourth_node_joins_empty_under_load_votes_leads_and_has_the_same_tiles
     progress(&load, (load.done() + all / 8).min(all)).await;
     load.finish().await;
     judge_of(&mut mesh, &recorder, all + 1, &[0, 1, 2, 3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_catches_up_with_a_leader_that_joined_meanwhile() {
+    let mut mesh = Mesh::running(TALLY, Plan { members: 4, nodes: 3 }).await.unwrap();
+    let (client, recorder) = (mesh.client(3), Recorder::new());
+    let away = (mesh.leader().await.unwrap() + 1) % 3;
+    mesh.stop(away).await.unwrap();
+    let new = mesh.join().await.unwrap();
+    let node = mesh.ledger_node(new);
+    write(&mut mesh, &recorder, &client, 3, |it| it.nodes.push(node)).await.unwrap();
+    mesh.start(new).unwrap();
+    let address = mesh.raft_address(new).to_string();
+    done(mesh.operate(3, &["add", "4", "--raft-address", &address, "--promote"]).await.unwrap());
+    done(mesh.operate(3, &["transfer", "4"]).await.unwrap());
+    let client = mesh.client(3);
+    let leaf = append(&recorder, &client, 3, entry(&mesh, 3, 0)).await.unwrap().leaf();
+    assert_eq!(mesh.leader().await.unwrap(), new);
+    // Its file does not name the new node, and neither do its registers.
+    mesh.start(away).unwrap();
+    mesh.reach(leaf.0 + 1).await.unwrap();
+    assert_eq!(mesh.leader().await.unwrap(), new);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

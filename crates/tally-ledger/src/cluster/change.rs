@@ -114,12 +114,24 @@ impl Cluster {
         }
     }
 
+    /// Lets a voter lead, if this node leads without a vote: it has finished a change that took its own.
+    pub(crate) async fn yield_to_voters(&self) -> Result<(), Refused> {
+        let membership = self.decided().await?;
+        let own = NodeId(*self.consensus.node_id());
+        if self.consensus.is_leader() && !has_vote(membership.membership(), own) {
+            self.must_not_be_self(own).await?;
+        }
+        Ok(())
+    }
+
     /// Nothing is sent any more to a node that has no vote, once it had time to hear that.
     async fn let_go(&self, node: NodeId) -> Result<(), Refused> {
         let membership = self.decided().await?;
         if membership.membership().get_node(&node.0).is_none() {
             return Ok(());
         }
+        // A change that was left half made may have been finished by the one that goes.
+        self.must_not_be_self(node).await?;
         let heard = async {
             let mut metrics = self.consensus.metrics();
             let at = made_by(&membership).map(|id| id.index);

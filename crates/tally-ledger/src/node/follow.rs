@@ -92,6 +92,10 @@ pub(super) async fn mind(followed: Followed, cluster: Cluster) {
             (at, _) => half_done = at.map(|at| (at, Instant::now())),
         }
         let leads = now.state == ServerState::Leader;
+        if leads {
+            // If that fails, the next look tries again.
+            let _ = cluster.yield_to_voters().await;
+        }
         if leads || standing.heard_within(SILENCE_MAX) {
             if standing.is_removed() {
                 standing.remove(false);

@@ -15,7 +15,7 @@ use tally_net::quinn::{Connection, RecvStream, SendStream};
 use tally_net::{Accepted, FrameError, Listener, SpiffeId};
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::{decode_value, encode};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::ask::{self, Ask};
@@ -65,6 +65,8 @@ enum ServeError {
 
 /// The peer had its say within this time, or the connection ends.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A peer that is to vouch for another answers within this time, or does not.
+const VOUCH_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Stream code: the bytes were no request.
 const STREAM_MALFORMED: u32 = 1;
 /// Stream code: there is no answer now.
@@ -101,7 +103,10 @@ async fn greet(connection: &Connection, peer: &SpiffeId, server: &Server) -> Opt
     let (mut send, mut receive) = connection.accept_bi().await.ok()?;
     let hello = read_frame(&mut receive, ANSWERS).await.ok()??;
     let hello = decode_value::<Hello>(&hello).ok()?;
-    let refusal = refuse(&hello, peer, server);
+    let refusal = match refuse(&hello, peer, server) {
+        Some(NotWelcome::NotAMember) if is_newcomer(&hello, peer, server).await => None,
+        other => other,
+    };
     let answer = match refusal {
         None => HelloAnswer::Welcome(server.welcome.clone()),
         Some(why) => HelloAnswer::Unwelcome(Unwelcome { why }),
@@ -124,12 +129,8 @@ fn refuse(hello: &Hello, peer: &SpiffeId, server: &Server) -> Option<NotWelcome>
             let registers = state.registers();
             let member = registers.member(&peer.member);
             let named = member.is_some_and(|it| it.nodes.iter().any(|it| it.id == node));
-            // Before the genesis is applied, TLS alone vouches: the trust comes from the file. A
-            // node that is catching up may hear from one that joined after what it has applied: for
-            // that one its own file vouches, unless the registers say that its number is gone.
-            let fresh = state.size() == 0;
-            let vouched = server.links.is_configured(node.0) && !registers.was_used(node);
-            named || fresh || vouched
+            // Before the genesis is applied, TLS alone vouches: the trust comes from the file.
+            named || state.size() == 0
         })
     };
     if !speaks {
@@ -143,6 +144,33 @@ fn refuse(hello: &Hello, peer: &SpiffeId, server: &Server) -> Option<NotWelcome>
     } else {
         None
     }
+}
+
+/// Whether a node that the registers do not name, as far as they are applied here, joined after that:
+/// who was away meanwhile, or catches up, must hear from a leader that came later. Its own file vouches
+/// for it, or a peer that has it in the cluster; not if its number was used before.
+async fn is_newcomer(hello: &Hello, peer: &SpiffeId, server: &Server) -> bool {
+    let Some(node) = peer.node().filter(|node| hello.node == Some(*node)) else { return false };
+    let used = server.ledger.with_state(|state| state.registers().was_used(node));
+    if used || hello.member != peer.member {
+        return false;
+    }
+    if server.links.is_configured(node.0) {
+        return true;
+    }
+    let mut asked = JoinSet::new();
+    for target in server.links.targets().into_iter().filter(|target| *target != node.0) {
+        let links = server.links.clone();
+        asked.spawn(async move { timeout(VOUCH_WAIT_MAX, links.stand_of(target)).await });
+    }
+    while let Some(answered) = asked.join_next().await {
+        if let Ok(Ok(Ok(stand))) = answered
+            && stand.membership.membership().get_node(&node.0).is_some()
+        {
+            return true;
+        }
+    }
+    false
 }
 
 async fn answer(mut send: SendStream, receive: RecvStream, server: Server) {
