@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tally_core::entry::{Action, Entry, Flags, Outcome, RequesterHalf};
-use tally_core::id::{ExchangeId, Salt16};
+use tally_core::id::{ExchangeId, LeafIndex, Salt16};
 use tally_core::refusal::Refusal;
 use tally_log::sha256;
-use tally_net::ledger::{AppendError, Client, Recorded, Travel};
+use tally_net::ledger::{AgentKey, AppendError, Client, Feed, Recorded, Travel};
 use tally_tests::mesh::Mesh;
 use tokio::task::JoinSet;
 
@@ -65,6 +65,9 @@ pub(crate) async fn append(
 /// Work that goes on beside a test.
 pub(crate) struct Load {
     workers: JoinSet<()>,
+    clients: Vec<Client>,
+    /// Lets the clients hear of nodes that join.
+    feeds: JoinSet<()>,
     done: Arc<AtomicU64>,
 }
 
@@ -77,9 +80,16 @@ impl Load {
     /// The same with entries of these numbers: those of one number are the same entry.
     pub(crate) fn numbered(mesh: &Mesh, recorder: &Recorder, numbers: Range<u64>) -> Self {
         let done = Arc::new(AtomicU64::new(0));
-        let mut workers = JoinSet::new();
+        let (mut workers, mut feeds) = (JoinSet::new(), JoinSet::new());
+        let mut clients = Vec::new();
         for member in 0..mesh.members.len() {
-            let client = mesh.client(member);
+            // What the feed hears of members, the client knows: they share their trust.
+            let config = mesh.config(member);
+            let mut feed = Feed::follow(config.clone(), LeafIndex(0));
+            feeds.spawn(async move { while feed.next().await.is_some() {} });
+            let key = AgentKey::new(mesh.members[member].agent_key.clone());
+            let client = Client::start(config, key);
+            clients.push(client.clone());
             for caller in 0..CALLERS {
                 let numbers = numbers.clone().filter(|number| number % CALLERS == caller);
                 let entries = numbers.map(|number| entry(mesh, member, number));
@@ -94,7 +104,12 @@ impl Load {
                 });
             }
         }
-        Self { workers, done }
+        Self { workers, clients, feeds, done }
+    }
+
+    /// The client of a member: one agent has one session.
+    pub(crate) fn client(&self, member: usize) -> Client {
+        self.clients[member].clone()
     }
 
     /// How many entries were answered.
@@ -107,5 +122,6 @@ impl Load {
         while let Some(ended) = self.workers.join_next().await {
             ended.unwrap();
         }
+        self.feeds.shutdown().await;
     }
 }

@@ -10,6 +10,7 @@ mod history;
 mod load;
 mod long;
 mod machines;
+mod membership;
 mod partitions;
 mod peers;
 mod quorum;

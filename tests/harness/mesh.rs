@@ -8,9 +8,11 @@ mod auditor;
 mod directory;
 mod facts;
 mod faults;
+mod joining;
 mod node;
 mod wires;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,7 +20,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
-use tally_core::id::{MemberId, MeshId, NodeId};
+use tally_core::id::{LeafIndex, MemberId, MeshId, NodeId};
 use tally_core::register::MemberRecord;
 use tally_log::note::KeyName;
 use tally_log::{NoteKey, SigningKey};
@@ -29,6 +31,7 @@ use tempfile::TempDir;
 
 pub use directory::now_s;
 pub use facts::{Waited, until};
+pub use joining::ClusterSeen;
 pub use node::Exit;
 
 use node::NodeProcess;
@@ -68,6 +71,8 @@ pub struct Mesh {
     pub genesis: Encoded<Genesis>,
     log_keys: Vec<SigningKey>,
     wires: Option<Wires>,
+    /// Members' registers that were written since: record, version and leaf.
+    records: BTreeMap<usize, (MemberRecord, u64, LeafIndex)>,
     dir: TempDir,
 }
 

@@ -5,6 +5,7 @@ mod breakglass;
 mod erase;
 mod member;
 mod mesh;
+mod nodes;
 mod opt_out;
 mod parts;
 
@@ -29,6 +30,10 @@ pub(crate) use member::{
 pub(crate) use mesh::{
     GroupApproveArgs, GroupCommand, GroupProposeArgs, IdentityArgs, IdentityCommand,
     IdentityIssueArgs, IdentityShowArgs, MeshArgs, MeshCommand, MeshInitArgs,
+};
+pub(crate) use nodes::{
+    AddNodeArgs, ExpectedArgs, ExpectedId, JoinArgs, PromoteArgs, RemoveArgs, ReplaceArgs,
+    TransferArgs,
 };
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{

@@ -232,6 +232,7 @@ fn ledger_json(config: &LedgerConfig) -> Json {
         "identity.key": config.identity_key.display().to_string(),
         "log.key": config.log_key.display().to_string(),
         "raft.listen": config.raft_listen.to_string(),
+        "raft.address": config.raft_address.as_ref().map(ToString::to_string),
         "agents.listen": config.agents_listen.to_string(),
         "https.listen": config.https_listen.to_string(),
         "health.listen": config.health_listen.to_string(),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use tally_core::ledger::Rejection;
 use tally_core::refusal::{Fault, Refusal};
 use tally_core::register::RegisterName;
+use tally_ledger::cluster::{self, ClusterRefusal};
 use tally_net::IdentityError;
 
 use crate::args::ExplainArgs;
@@ -45,7 +46,22 @@ fn all() -> Vec<Explained> {
     let refusals = Refusal::ALL.iter().map(|it| of_refusal(*it));
     let rejections = Rejection::CODES.iter().filter_map(|(number, _)| of_rejection(*number));
     let identities = IdentityError::ALL.iter().map(|it| of_identity(*it));
-    refusals.chain(rejections).chain(identities).collect()
+    let changes = ClusterRefusal::ALL.iter().map(|it| of_change(*it));
+    refusals.chain(rejections).chain(identities).chain(changes).collect()
+}
+
+fn of_change(refusal: ClusterRefusal) -> Explained {
+    Explained {
+        code: refusal.code(),
+        kind: "refusal of a change of the ledger's cluster",
+        meaning: refusal.text().to_owned(),
+        fault: match refusal.fault() {
+            cluster::Fault::Caller => fault(Fault::Caller),
+            cluster::Fault::Environment => fault(Fault::Environment),
+        },
+        remedy: refusal.remedy().to_owned(),
+        ask: None,
+    }
 }
 
 fn of_refusal(refusal: Refusal) -> Explained {
@@ -146,7 +162,7 @@ mod tests {
         let all = all();
         let codes = all.iter().map(|it| it.code).collect::<BTreeSet<_>>();
         let expected = Refusal::ALL.len() + Rejection::CODES.len() + IdentityError::ALL.len();
-        assert_eq!(all.len(), expected);
+        assert_eq!(all.len(), expected + ClusterRefusal::ALL.len());
         assert!(codes.contains("stale") && codes.contains("certificate-expired"));
         for it in &all {
             assert!(it.meaning.ends_with('.') && it.remedy.ends_with('.'), "{}", it.code);

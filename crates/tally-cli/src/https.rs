@@ -7,10 +7,10 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::HOST;
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -39,7 +39,7 @@ pub(crate) struct Https {
     /// `HOST:PORT` of each.
     nodes: Vec<String>,
     tls: TlsConnector,
-    open: Option<(usize, SendRequest<Empty<Bytes>>)>,
+    open: Option<(usize, SendRequest<Full<Bytes>>)>,
 }
 
 /// Why a node gave no answer.
@@ -62,6 +62,10 @@ pub(crate) enum HttpsError {
         code: String,
         /// What it said.
         text: String,
+        /// What to do, if it said so.
+        remedy: Option<String>,
+        /// Who leads, if it said so.
+        leader: Option<u64>,
     },
     /// What it says can't be.
     #[error("{node}: {why}")]
@@ -78,6 +82,16 @@ pub(crate) enum HttpsError {
 struct Said {
     code: String,
     text: String,
+    remedy: Option<String>,
+    leader: Option<u64>,
+}
+
+/// What is asked: a path, and what is sent there if something is to change.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    path: &'a str,
+    body: Option<&'a Bytes>,
+    len_max: usize,
 }
 
 impl Https {
@@ -121,16 +135,37 @@ impl Https {
         path: &str,
         len_max: usize,
     ) -> Result<Option<Vec<u8>>, HttpsError> {
+        self.ask(node, Asked { path, body: None, len_max })
+    }
+
+    /// Asks one node to change something. Whatever is asked so may be asked twice.
+    ///
+    /// # Errors
+    /// [`HttpsError`] if it does not answer, or says no.
+    pub(crate) fn post(
+        &mut self,
+        node: usize,
+        path: &str,
+        json: &serde_json::Value,
+        len_max: usize,
+    ) -> Result<Vec<u8>, HttpsError> {
+        let body = Bytes::from(json.to_string());
+        let answer = self.ask(node, Asked { path, body: Some(&body), len_max })?;
+        let name = self.nodes.get(node).cloned().unwrap_or_default();
+        answer.ok_or_else(|| wrong(&name, "it does not know this request: is it older?".to_owned()))
+    }
+
+    fn ask(&mut self, node: usize, asked: Asked<'_>) -> Result<Option<Vec<u8>>, HttpsError> {
         let name = self.nodes.get(node).cloned().unwrap_or_default();
         let connection =
             self.open.take().filter(|(open, sender)| *open == node && !sender.is_closed());
         let kept = connection.is_some();
         let (tls, connection) = (self.tls.clone(), connection.map(|(_, sender)| sender));
-        let first = self.runtime.block_on(ask(&tls, &name, connection, path, len_max));
+        let first = self.runtime.block_on(ask(&tls, &name, connection, asked));
         let answer = match first {
             // A connection that was kept may have been closed meanwhile: that says nothing yet.
             Err(HttpsError::Unreachable { .. }) if kept => {
-                self.runtime.block_on(ask(&tls, &name, None, path, len_max))
+                self.runtime.block_on(ask(&tls, &name, None, asked))
             }
             other => other,
         };
@@ -169,14 +204,13 @@ impl Https {
     }
 }
 
-type Answer = (SendRequest<Empty<Bytes>>, Option<Vec<u8>>);
+type Answer = (SendRequest<Full<Bytes>>, Option<Vec<u8>>);
 
 async fn ask(
     tls: &TlsConnector,
     node: &str,
-    open: Option<SendRequest<Empty<Bytes>>>,
-    path: &str,
-    len_max: usize,
+    open: Option<SendRequest<Full<Bytes>>>,
+    asked: Asked<'_>,
 ) -> Result<Answer, HttpsError> {
     let mut sender = match open {
         Some(sender) => sender,
@@ -185,12 +219,12 @@ async fn ask(
             connected.map_err(|_| unreachable(node, "no connection within 5 s"))??
         }
     };
-    let asked = timeout(REQUEST_WAIT_MAX, send(&mut sender, node, path, len_max)).await;
-    let body = asked.map_err(|_| unreachable(node, "no answer within 30 s"))??;
+    let answered = timeout(REQUEST_WAIT_MAX, send(&mut sender, node, asked)).await;
+    let body = answered.map_err(|_| unreachable(node, "no answer within 30 s"))??;
     Ok((sender, body))
 }
 
-async fn connect(tls: &TlsConnector, node: &str) -> Result<SendRequest<Empty<Bytes>>, HttpsError> {
+async fn connect(tls: &TlsConnector, node: &str) -> Result<SendRequest<Full<Bytes>>, HttpsError> {
     let stream = TcpStream::connect(node).await.map_err(|why| unreachable(node, why))?;
     let name = ServerName::try_from(tls::SERVER_NAME).map_err(|why| unreachable(node, why))?;
     let stream = tls.connect(name, stream).await.map_err(|why| refused_by_tls(node, &why))?;
@@ -202,28 +236,34 @@ async fn connect(tls: &TlsConnector, node: &str) -> Result<SendRequest<Empty<Byt
 }
 
 async fn send(
-    sender: &mut SendRequest<Empty<Bytes>>,
+    sender: &mut SendRequest<Full<Bytes>>,
     node: &str,
-    path: &str,
-    len_max: usize,
+    asked: Asked<'_>,
 ) -> Result<Option<Vec<u8>>, HttpsError> {
-    let request = Request::get(path).header(HOST, node).body(Empty::new());
+    let Asked { path, body, len_max } = asked;
+    let request = match body {
+        None => Request::get(path),
+        Some(_) => Request::post(path).header(CONTENT_TYPE, "application/json"),
+    };
+    let request = request.header(HOST, node).body(Full::new(body.cloned().unwrap_or_default()));
     let request = request.map_err(|why| unreachable(node, why))?;
     sender.ready().await.map_err(|why| broken(node, &why))?;
     let response = sender.send_request(request).await.map_err(|why| broken(node, &why))?;
     let status = response.status();
-    let len_max = if status == StatusCode::OK { len_max } else { ERROR_LEN_MAX };
+    let len_max = if status.is_success() { len_max } else { ERROR_LEN_MAX };
     let body = Limited::new(response.into_body(), len_max).collect().await;
     let body = body.map_err(|why| wrong(node, format!("the answer can't be read: {why}")))?;
     let body = body.to_bytes().to_vec();
     match status {
-        StatusCode::OK => Ok(Some(body)),
+        StatusCode::OK | StatusCode::ACCEPTED => Ok(Some(body)),
         StatusCode::NOT_FOUND => Ok(None),
         _ => {
             let said = serde_json::from_slice::<Said>(&body).ok();
             let code = said.as_ref().map_or_else(|| status.to_string(), |said| said.code.clone());
+            let leader = said.as_ref().and_then(|said| said.leader);
+            let remedy = said.as_ref().and_then(|said| said.remedy.clone());
             let text = said.map(|said| said.text).unwrap_or_default();
-            Err(HttpsError::Refused { node: node.to_owned(), code, text })
+            Err(HttpsError::Refused { node: node.to_owned(), code, text, remedy, leader })
         }
     }
 }
@@ -250,6 +290,8 @@ fn refused_by_tls(node: &str, why: &std::io::Error) -> HttpsError {
             code: error.code().to_owned(),
             text: "this is not a ledger node of the mesh, as far as its certificate says"
                 .to_owned(),
+            remedy: None,
+            leader: None,
         },
         (None, Some(rustls::Error::AlertReceived(alert))) => HttpsError::Refused {
             node: node.to_owned(),
@@ -257,6 +299,8 @@ fn refused_by_tls(node: &str, why: &std::io::Error) -> HttpsError {
             text: format!(
                 "the node does not take our certificate ({alert:?}): tally identity show"
             ),
+            remedy: None,
+            leader: None,
         },
         (None, _) => unreachable(node, why),
     }
@@ -275,6 +319,9 @@ impl From<HttpsError> for Failure {
         match &error {
             HttpsError::Unreachable { .. } => {
                 Self::unreachable(&error, "see whether the ledger nodes run: tally ledger status")
+            }
+            HttpsError::Refused { remedy: Some(remedy), .. } => {
+                Self::refused_as(&error, remedy.clone())
             }
             HttpsError::Refused { code, .. } => {
                 Self::refused(&error, format!("see what it means: tally explain {code}"))

@@ -1,13 +1,19 @@
-//! `tally ledger`: a ledger node as a process, how the nodes of a mesh are, and what is done to a
-//! node's directory while it does not run.
+//! `tally ledger`: a ledger node as a process, how the nodes of a mesh are and who is in their
+//! cluster, and what is done to a node's directory while it does not run.
 
+mod change;
+mod cluster;
 mod fsck;
+mod join;
 mod repair;
 mod run;
 mod status;
 mod trust;
 
+pub(crate) use change::{add, promote, remove, replace, transfer};
+pub(crate) use cluster::nodes;
 pub(crate) use fsck::fsck;
+pub(crate) use join::join;
 pub(crate) use repair::repair;
 pub(crate) use run::{bound_path, run};
 pub(crate) use status::status;

@@ -123,6 +123,13 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             Some(LedgerCommand::Fsck(fsck)) => ledger::fsck(fsck, config, args.output),
             Some(LedgerCommand::Repair) => ledger::repair(config, args.output),
             Some(LedgerCommand::Trust(trust)) => ledger::trust(trust, config, args.output),
+            Some(LedgerCommand::Join(join)) => ledger::join(join, config, args.output),
+            Some(LedgerCommand::Nodes) => ledger::nodes(config, args.output),
+            Some(LedgerCommand::Add(add)) => ledger::add(add, config, args.output),
+            Some(LedgerCommand::Promote(it)) => ledger::promote(it, config, args.output),
+            Some(LedgerCommand::Remove(it)) => ledger::remove(it, config, args.output),
+            Some(LedgerCommand::Replace(it)) => ledger::replace(it, config, args.output),
+            Some(LedgerCommand::Transfer(it)) => ledger::transfer(it, config, args.output),
         },
         Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),
         Command::Identity(identity) => match &identity.command {

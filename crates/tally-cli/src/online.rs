@@ -1,5 +1,7 @@
 //! The ledger as an auditor reads it from its nodes.
 
+mod nodes;
+
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub(crate) struct Online {
     pub(crate) https: Https,
     pub(crate) genesis: Encoded<Genesis>,
     pub(crate) policy: Option<Policy>,
+    /// The keys of ledger nodes, once they were asked for.
+    keys: Option<Vec<NoteKey>>,
 }
 
 impl Online {
@@ -49,7 +53,7 @@ impl Online {
             .map_err(|why| Failure::configuration(why, "issue one: tally identity issue"))?;
         let policy = config.policy.as_deref().map(read_policy).transpose()?;
         let https = Https::new(&config.https, genesis.value(), identity)?;
-        Ok(Self { https, genesis, policy })
+        Ok(Self { https, genesis, policy, keys: None })
     }
 
     /// The mesh.
@@ -57,14 +61,19 @@ impl Online {
         MeshId(self.genesis.leaf_hash())
     }
 
-    /// The keys of the founders' ledger nodes.
+    /// The keys of the founders' ledger nodes, and of those that registers have named since.
     ///
     /// # Errors
     /// [`Failure`] if the mesh's name is none for a log.
-    pub(crate) fn log_keys(&self) -> Result<Vec<NoteKey>, Failure> {
-        let genesis = self.genesis.value();
-        let nodes = genesis.members.iter().flat_map(|member| &member.nodes);
-        nodes.map(|node| note_key(&genesis.mesh, node)).collect()
+    pub(crate) fn log_keys(&mut self) -> Result<Vec<NoteKey>, Failure> {
+        if let Some(keys) = &self.keys {
+            return Ok(keys.clone());
+        }
+        let nodes = nodes::named(self);
+        let mesh = &self.genesis.value().mesh;
+        let keys = nodes.iter().map(|node| note_key(mesh, node)).collect::<Result<Vec<_>, _>>()?;
+        self.keys = Some(keys.clone());
+        Ok(keys)
     }
 
     /// A checkpoint that as many nodes as possible have signed: while the ledger grows, each has

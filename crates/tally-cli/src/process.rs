@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Waits until the process is to end: by SIGTERM, by Ctrl-C or, if so asked, when standard input ends.
 pub(crate) async fn shutdown(end_with_stdin: bool) {
@@ -43,9 +46,14 @@ pub(crate) fn log(part: &str, text: &str) {
 }
 
 /// Lets what happens in this process be written to standard error, a line for each event, from this
-/// level on.
+/// level on. What a ledger node says of its cluster is always written: it is seldom, and is asked for
+/// when it is too late.
 pub(crate) fn write_events(level: tracing::Level) {
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
+    let cluster = Targets::new().with_target("tally_ledger", tracing::Level::INFO);
+    let lines = tracing_subscriber::registry()
+        .with(lines.with_writer(io::stderr))
+        .with(cluster.with_default(level));
     // Only a test could have said it before.
-    drop(lines.with_writer(io::stderr).try_init());
+    drop(lines.try_init());
 }

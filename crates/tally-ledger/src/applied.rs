@@ -79,6 +79,12 @@ impl Ledger {
         self.replica().clone()
     }
 
+    /// The last set of nodes that was applied: what is applied is decided.
+    #[must_use]
+    pub fn membership(&self) -> StoredMembershipOf<TypeConfig> {
+        self.replica().membership.clone()
+    }
+
     /// How far the node has applied.
     #[must_use]
     pub fn head(&self) -> AppliedHead {

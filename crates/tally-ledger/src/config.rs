@@ -21,7 +21,8 @@
 //!
 //! [raft]
 //! listen = "0.0.0.0:7613"          # UDP; this and the next three are the defaults
-//! [[raft.peer]]                    # one for each other node
+//! address = "ledger.rz9.example:7613"   # optional: where the founding node is reached by later ones
+//! [[raft.peer]]                    # one for each other node that founded the mesh
 //! node_id = 2
 //! address = "ledger.rz8.example:7613"
 //! [agents]
@@ -66,6 +67,7 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("identity.ca", OverrideKind::Text),
     ("log.key", OverrideKind::Text),
     ("raft.listen", OverrideKind::Text),
+    ("raft.address", OverrideKind::Text),
     ("agents.listen", OverrideKind::Text),
     ("https.listen", OverrideKind::Text),
     ("health.listen", OverrideKind::Text),
@@ -101,6 +103,8 @@ pub struct LedgerConfig {
     pub raft_listen: SocketAddr,
     /// Where the other nodes are reached by their peers.
     pub raft_peers: BTreeMap<NodeId, Address>,
+    /// Where the others reach it, if nodes that join later are to know.
+    pub raft_address: Option<Address>,
     /// Where agents reach it, over UDP. Default port 7610.
     pub agents_listen: SocketAddr,
     /// Where it is read, over TCP. Default port 7611.
@@ -190,6 +194,10 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
 
     let mut raft = section.table(&mut keys, "raft");
     let raft_listen = section.listen_in(&mut raft, everywhere(7613));
+    let raft_address = match section.reader.optional(&mut raft, "address") {
+        None => Some(None),
+        Some(value) => section.reader.parsed(&value).map(Some),
+    };
     let raft_peers = peers(section, &mut raft, node_id);
     section.reader.close(raft);
     let agents_listen = section.listen(&mut keys, "agents", everywhere(7610));
@@ -212,6 +220,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
         log_key: log_key?,
         raft_listen: raft_listen?,
         raft_peers: raft_peers?,
+        raft_address: raft_address?,
         agents_listen: agents_listen?,
         https_listen: https_listen?,
         health_listen: health_listen?,

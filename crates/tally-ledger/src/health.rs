@@ -28,6 +28,8 @@ pub enum Readiness {
     Ready,
     /// It does not know who leads.
     NoLeader,
+    /// The others have gone on without it.
+    Removed,
     /// It has applied less than it knows to be committed.
     CatchingUp,
     /// It has stopped, or is about to.
@@ -88,6 +90,7 @@ impl Readiness {
         match self {
             Self::Ready => "ready",
             Self::NoLeader => "no-leader",
+            Self::Removed => "removed",
             Self::CatchingUp => "catching-up",
             Self::Stopped => "stopped",
         }

@@ -2,10 +2,11 @@
 //! registers for members, its state for those who run it.
 //!
 //! Invariant: checkpoints and hash tiles are public; nothing else is read without a certificate of
-//! the mesh. Nothing is written over HTTPS.
+//! the mesh. Nothing of the ledger is written over HTTPS: what operators change is who replicates it.
 //!
 //! The server speaks HTTP/1.1 only: every published client does, and it has fewer limits to set.
 
+mod admin;
 mod body;
 mod error;
 mod idle;
@@ -25,8 +26,9 @@ use tokio::sync::Semaphore;
 
 pub use error::HttpError;
 pub use serve::{HttpLimits, HttpServer};
-pub use status::{DiskUse, NodeRole, NodeStatus, NodeTrust, StatusSource};
+pub use status::{DiskUse, Learner, NodeRole, NodeStatus, NodeTrust, Place, StatusSource};
 
+use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::published::Checkpoints;
 use crate::tiles::TileReader;
@@ -45,6 +47,8 @@ pub struct Reads {
     pub trust: TrustStore,
     /// Where requests are counted.
     pub metrics: Metrics,
+    /// What changes the cluster; none where there is none.
+    pub cluster: Option<Cluster>,
 }
 
 /// Starts to answer on this socket. Anyone may connect; who has a certificate of the mesh is known by

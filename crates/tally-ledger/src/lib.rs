@@ -2,6 +2,7 @@
 
 pub mod applied;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod disk;
 pub mod frame;

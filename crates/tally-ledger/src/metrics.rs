@@ -1,5 +1,5 @@
-//! A ledger node's metrics: all their names are in this file. Labels are words of closed enums, so
-//! that no caller can make a new series.
+//! A ledger node's metrics: all their names are in this file. Labels are words of closed enums, or
+//! numbers of the cluster's nodes, so that no caller can make a new series.
 
 use std::fmt;
 use std::sync::Arc;
@@ -75,6 +75,14 @@ metrics! {
         "1 if this node votes; 0 while it has to catch up first.";
     vouched: IntGauge, "tally_ledger_vouched_seconds", &[],
         "When somebody vouched for this node's directory last, in seconds since 1970; 0 if nobody did.";
+    voters: IntGauge, "tally_ledger_voters", &[],
+        "Nodes that vote, as this node knows.";
+    learners: IntGauge, "tally_ledger_learners", &[],
+        "Nodes that replicate without a vote, as this node knows.";
+    peer_lag: IntGaugeVec, "tally_ledger_peer_lag_entries", &["node"],
+        "Raft entries that each other node lacks; only the leader knows.";
+    leader_changes: IntCounter, "tally_ledger_leader_changes_total", &[],
+        "How often this node has seen another leader than before.";
     disk: IntGaugeVec, "tally_ledger_disk_bytes", &["what"],
         "Bytes on the disk: of the log, and free.";
     batches: IntCounterVec, "tally_ledger_batches_total", &["lane", "verdict"],
@@ -125,6 +133,13 @@ impl Metrics {
             all.role.with_label_values(&[role.as_str()]).set(has);
         }
         all.trusted.set(i64::from(status.trust == NodeTrust::Trusted));
+        all.voters.set(gauge(status.voters.len() as u64));
+        all.learners.set(gauge(status.learners.len() as u64));
+        // A node that is gone, or a leader that is none any more, leaves no figure behind.
+        all.peer_lag.reset();
+        for (node, behind) in &status.peer_lags {
+            all.peer_lag.with_label_values(&[&node.to_string()]).set(gauge(*behind));
+        }
         let disk = &status.disk;
         for (what, bytes) in [("log", disk.log_bytes), ("free", disk.free_bytes)] {
             all.disk.with_label_values(&[what]).set(gauge(bytes));
@@ -145,6 +160,11 @@ impl Metrics {
             let counter = self.0.agents.with_label_values(&[what]);
             counter.inc_by(count.load(Ordering::Relaxed).saturating_sub(counter.get()));
         }
+    }
+
+    /// Counts that somebody else leads than before.
+    pub fn leader_changed(&self) {
+        self.0.leader_changes.inc();
     }
 
     /// Takes over who vouched for the directory last.
@@ -281,7 +301,7 @@ fn gauge(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use tally_core::entry::Algorithm;
-    use tally_core::id::{LeafIndex, SessionId};
+    use tally_core::id::{LeafIndex, NodeId, SessionId};
     use tally_core::ledger::Batch;
     use tally_core::time::Timestamp;
     use tally_log::{Hash, Signature};
@@ -313,6 +333,25 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_gone_leaves_no_figure_behind() {
+        let metrics = Metrics::new().unwrap();
+        let lags = |lags: &[(u64, u64)]| {
+            let peer_lags = lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
+            let status = NodeStatus { peer_lags, ..crate::https::tests::status() };
+            metrics.observe(&status, 5, None);
+            let text = String::from_utf8(metrics.to_text().unwrap()).unwrap();
+            let lines = text.lines().filter(|line| line.starts_with("tally_ledger_peer_lag"));
+            let voters = text.lines().any(|line| line == "tally_ledger_voters 3");
+            (lines.map(str::to_owned).collect::<Vec<_>>(), voters)
+        };
+        let line =
+            |node: u64, lag: u64| format!("tally_ledger_peer_lag_entries{{node=\"{node}\"}} {lag}");
+        assert_eq!(lags(&[(2, 0), (4, 700)]), (vec![line(2, 0), line(4, 700)], true));
+        assert_eq!(lags(&[(2, 9)]), (vec![line(2, 9)], true));
+        assert_eq!(lags(&[]), (vec![], true));
+    }
+
+    #[test]
     fn what_was_counted_is_in_the_text() {
         let metrics = Metrics::new().unwrap();
         metrics.applied(&proposal(), &applied());
@@ -322,6 +361,7 @@ mod tests {
             counters.stalled.store(count, Ordering::Relaxed);
             metrics.observe_agents(&counters);
         }
+        metrics.leader_changed();
         metrics.refused(IdentityError::Expired);
         metrics.request(Route::of("/tile/entries/000"), StatusCode::FORBIDDEN);
         metrics.request(Route::of("/tile/0/000"), StatusCode::OK);
@@ -331,6 +371,7 @@ mod tests {
             "tally_ledger_batches_total{lane=\"conditional\",verdict=\"stale\"} 1",
             "tally_ledger_batches_total{lane=\"register\",verdict=\"rejected\"} 1",
             "tally_ledger_entries_total 3",
+            "tally_ledger_leader_changes_total 1",
             "tally_ledger_agents_total{what=\"stalled\"} 5",
             "tally_ledger_commit_seconds_bucket{le=\"0.005\"} 1",
             "tally_ledger_commit_seconds_bucket{le=\"0.002\"} 0",

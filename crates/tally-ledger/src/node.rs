@@ -4,6 +4,7 @@
 //! no other hands. A node that can't be sure of its disk ends; it does not go on with what it has.
 
 mod error;
+mod follow;
 mod reads;
 mod start;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, NodeId};
+use tally_core::register::Address;
 use tally_log::SigningKey;
 use tally_net::quinn::Endpoint;
 use tally_net::{Identity, ListenerLimits, TrustStore};
@@ -27,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::applied::Ledger;
+use crate::cluster::Cluster;
 use crate::frame::Vouched;
 use crate::marks::Start;
 use crate::metrics::Metrics;
@@ -59,8 +62,10 @@ pub struct Settings {
     pub log_key: SigningKey,
     /// Where it listens for its peers.
     pub raft_listen: SocketAddr,
-    /// Where its peers listen.
+    /// Where its peers listen, as its own file says: that goes before what the cluster says.
     pub peers: Peers,
+    /// Where its peers reach it, if that is to be known in the cluster.
+    pub raft_address: Option<Address>,
     /// Where it listens for agents.
     pub agents_listen: SocketAddr,
     /// Called when the disk failed: ends the process, but for tests.
@@ -107,6 +112,7 @@ pub struct Node {
     trust: TrustStore,
     consensus: Consensus,
     standing: Arc<Standing>,
+    cluster: Cluster,
     counters: Arc<Counters>,
     metrics: Metrics,
     shown: Shown,
@@ -217,6 +223,13 @@ impl Node {
                  elected, see `tally ledger trust`"
             ));
         }
+        if self.cluster.view().nodes.is_empty() {
+            said.push(
+                "is not in the cluster yet: waits until its member's operator adds it, see \
+                 `tally ledger add`"
+                    .to_owned(),
+            );
+        }
         if let Some(Vouched { against, at_ms }) = self.store.reader().status().vouched {
             said.push(format!("was trusted by hand at {at_ms} ms since 1970, although {against}"));
         }
@@ -233,6 +246,12 @@ impl Node {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.consensus.server_metrics().borrow_watched().vote.leader_id.term
+    }
+
+    /// Who is in the cluster.
+    #[must_use]
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Consensus, for those who look at its figures.

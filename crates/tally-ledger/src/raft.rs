@@ -6,6 +6,7 @@
 mod ask;
 mod codec;
 mod machine;
+mod membership;
 mod network;
 mod server;
 mod standing;
@@ -13,21 +14,23 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openraft::EntryPayload;
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::impls::leader_id_adv::LeaderId;
-use openraft::{EmptyNode, EntryPayload};
 
-use crate::frame::{EntryKind, Fields, LogId, Vote};
+use crate::frame::{EntryKind, LogId, Vote};
 use crate::store::StoredEntry;
 
 pub use machine::{Machine, MachineParts, Outcome, Prepared};
+pub use membership::{
+    Membership, RaftNode, StoredMembership, decode_membership, encode_membership,
+};
 pub(crate) use network::CONNECTION;
-pub use network::{AskError, Links, Peers};
+pub use network::{AskError, Links, Peers, Stand};
 pub use server::{Server as RaftServer, serve};
 pub use standing::Standing;
 pub use storage::{LogReader, LogStorage};
@@ -36,20 +39,17 @@ pub use storage::{LogReader, LogStorage};
 pub type Consensus = openraft::Raft<TypeConfig, Machine>;
 
 openraft::declare_raft_types!(
-    /// How the ledger uses openraft. A node is only its number: addresses and keys are in the member
-    /// registers.
+    /// How the ledger uses openraft. A node is its number, and where its peers reach it: keys are in
+    /// the member registers.
     pub TypeConfig:
         D = Payload,
         R = Response,
         NodeId = u64,
-        Node = EmptyNode,
+        Node = RaftNode,
 );
 
 /// An entry as openraft has it.
 pub type RaftEntry = EntryOf<TypeConfig>;
-
-/// The set of nodes as openraft has it.
-pub type Membership = openraft::Membership<u64, EmptyNode>;
 
 /// A proposal, encoded once by its leader and never again.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,48 +107,6 @@ fn to_vote(vote: &VoteOf<TypeConfig>) -> Vote {
 fn from_vote(vote: Vote) -> VoteOf<TypeConfig> {
     let leader_id = LeaderId { term: vote.term, node_id: vote.leader };
     openraft::Vote { leader_id, committed: vote.committed }
-}
-
-/// Each configuration of the voters, then all nodes: a u32 that says how many, then each as a u64.
-#[must_use]
-pub fn encode_membership(membership: &Membership) -> Vec<u8> {
-    let configurations = membership.get_joint_config();
-    let mut bytes = Vec::new();
-    put_count(&mut bytes, configurations.len());
-    for voters in configurations {
-        put_count(&mut bytes, voters.len());
-        voters.iter().for_each(|id| bytes.extend_from_slice(&id.to_be_bytes()));
-    }
-    let nodes: Vec<_> = membership.nodes().collect();
-    put_count(&mut bytes, nodes.len());
-    nodes.iter().for_each(|(id, _)| bytes.extend_from_slice(&id.to_be_bytes()));
-    bytes
-}
-
-/// Reads [`encode_membership`]; `None` if the bytes are not exactly what it writes.
-#[must_use]
-pub fn decode_membership(bytes: &[u8]) -> Option<Membership> {
-    let mut fields = Fields(bytes);
-    let mut configurations = Vec::new();
-    for _ in 0..fields.u32()? {
-        configurations.push(take_ids(&mut fields)?);
-    }
-    let nodes = take_ids(&mut fields)?;
-    let nodes: BTreeMap<_, _> = nodes.into_iter().map(|id| (id, EmptyNode {})).collect();
-    let membership = Membership::new(configurations, nodes).ok()?;
-    (encode_membership(&membership) == bytes).then_some(membership)
-}
-
-fn put_count(bytes: &mut Vec<u8>, count: usize) {
-    bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
-}
-
-fn take_ids(fields: &mut Fields<'_>) -> Option<BTreeSet<u64>> {
-    let mut ids = BTreeSet::new();
-    for _ in 0..fields.u32()? {
-        ids.insert(fields.u64()?);
-    }
-    Some(ids)
 }
 
 impl fmt::Debug for Payload {

@@ -233,16 +233,15 @@ fn take_id(fields: &mut Fields<'_>) -> Option<LogId> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use openraft::EmptyNode;
     use tally_core::id::MeshId;
     use tally_core::ledger::State;
     use tally_log::Hash;
 
     use super::*;
-    use crate::raft::Membership;
+    use crate::raft::{Membership, RaftNode};
 
     fn replica() -> Replica {
-        let nodes: BTreeMap<_, _> = (1..=3).map(|id| (id, EmptyNode {})).collect();
+        let nodes: BTreeMap<_, _> = (1..=3).map(|id| (id, RaftNode::default())).collect();
         let membership = Membership::new(vec![BTreeSet::from([1, 2, 3])], nodes).unwrap();
         let id = LogId { term: 0, leader: 0, index: 0 };
         Replica {

@@ -330,8 +330,11 @@ type Undecided = Box<dyn Fn(Option<u64>) -> SubmitAnswer + Send>;
 /// sent there only loses time.
 pub(crate) fn leader_of(consensus: &Consensus, standing: &Standing) -> Option<NodeId> {
     let leader = consensus.server_metrics().borrow_watched().current_leader?;
-    let leads = leader == *consensus.node_id();
-    (leads || standing.heard_within(LEADER_SILENT_MAX)).then_some(NodeId(leader))
+    // A leader that was removed is none any more, and hears of no other.
+    let leads = consensus.is_leader();
+    let is_own = leader == *consensus.node_id();
+    let known = if is_own { leads } else { standing.heard_within(LEADER_SILENT_MAX) };
+    known.then_some(NodeId(leader))
 }
 
 fn term_of(consensus: &Consensus) -> u64 {

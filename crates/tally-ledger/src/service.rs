@@ -85,6 +85,7 @@ impl Service {
             log_key: log_key.clone(),
             raft_listen: config.raft_listen,
             peers: peers.collect(),
+            raft_address: config.raft_address.clone(),
             agents_listen: config.agents_listen,
             fatal: node::end_process(),
             tuning: tuning(&config.limits),

@@ -10,6 +10,7 @@ mod batch;
 mod driver;
 mod feed;
 mod link;
+mod nodes;
 mod session;
 
 pub use append::{AppendError, Client, Journal, LateAnswer, NotNoted, Noting, Recorded, Travel};
@@ -39,13 +40,15 @@ pub struct LedgerConfig {
     pub mesh_id: MeshId,
     /// The ledger's epoch.
     pub epoch: u64,
-    /// The ledger nodes, in the order in which they are tried.
+    /// The ledger nodes, in the order in which they are tried. Those that registers name beside them,
+    /// as `trust` has heard, are tried after these.
     pub nodes: Vec<LedgerAddress>,
     /// The agent's certificate and key.
     pub identity: Identity,
     /// Members' CAs.
     pub trust: TrustStore,
-    /// The nodes' log keys, each named like the origin.
+    /// The nodes' log keys, each named like the origin; those that registers name beside them count
+    /// too.
     pub log_keys: Vec<NoteKey>,
     /// Limits.
     pub limits: ClientLimits,

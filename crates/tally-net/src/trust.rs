@@ -1,12 +1,12 @@
 //! What the registers say of members' CAs, as TLS needs it: looked up anew for each handshake, so that
 //! a change of trust is a change of one register and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::CertificateDer;
-use tally_core::id::{MemberId, MeshName, NodeId};
-use tally_core::register::{MemberRecord, MemberStatus};
+use tally_core::id::{MemberId, MeshName};
+use tally_core::register::{LedgerNode, MemberRecord, MemberStatus};
 use tokio::sync::watch;
 
 use crate::identity::{IdentityError, Role, SpiffeId};
@@ -26,7 +26,7 @@ struct Inner {
 struct Trusted {
     ca: CertificateDer<'static>,
     status: MemberStatus,
-    nodes: BTreeSet<NodeId>,
+    nodes: Vec<LedgerNode>,
     audits: bool,
 }
 
@@ -49,7 +49,7 @@ impl TrustStore {
         let trusted = Trusted {
             ca: CertificateDer::from(member.ca.clone()),
             status: member.status,
-            nodes: member.nodes.iter().map(|node| node.id).collect(),
+            nodes: member.nodes.clone(),
             audits: member.audits(),
         };
         let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,17 @@ impl TrustStore {
     pub fn is_node(&self, id: &SpiffeId) -> bool {
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
         let trusted = members.get(&id.member);
-        trusted.zip(id.node()).is_some_and(|(trusted, node)| trusted.nodes.contains(&node))
+        let named = |(trusted, node): (&Trusted, _)| trusted.nodes.iter().any(|it| it.id == node);
+        trusted.zip(id.node()).is_some_and(named)
+    }
+
+    /// The ledger nodes of all members that take part, or may again: where they are, and what they
+    /// sign with.
+    #[must_use]
+    pub fn ledger_nodes(&self) -> Vec<LedgerNode> {
+        let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
+        let present = members.values().filter(|trusted| trusted.status != MemberStatus::Removed);
+        present.flat_map(|trusted| &trusted.nodes).cloned().collect()
     }
 
     /// Whether this is an auditor of a member that the members let audit the mesh. A certificate alone

@@ -1,5 +1,6 @@
 //! The files of a mesh: what its founders would have made before their nodes first start.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -54,7 +55,8 @@ pub(super) fn make(binary: &str, plan: Plan, wired: bool) -> io::Result<Mesh> {
     let log_keys = (0..plan.nodes).map(|node| key("log", &node.to_string())).collect::<Vec<_>>();
     let genesis = genesis(&members, &nodes, &log_keys);
     let genesis = tally_wire::encode_checked(genesis).map_err(io::Error::other)?;
-    let mesh = Mesh { nodes, members, genesis, log_keys, wires, dir };
+    let records = BTreeMap::new();
+    let mesh = Mesh { nodes, members, genesis, log_keys, records, wires, dir };
     for node in 0..plan.nodes {
         write_node(&mesh, node)?;
     }
@@ -147,7 +149,7 @@ fn config(mesh: &Mesh, node: usize) -> String {
     text
 }
 
-fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;

@@ -243,7 +243,7 @@ pub(super) async fn run(command: Command) -> Result<Exit, Waited> {
     run_within(command, END_WAIT_MAX).await
 }
 
-async fn run_within(mut command: Command, wait_max: Duration) -> Result<Exit, Waited> {
+pub(super) async fn run_within(mut command: Command, wait_max: Duration) -> Result<Exit, Waited> {
     let output = timeout(wait_max, command.output()).await;
     let output = output.map_err(|_| Waited::of("the end of a process", "it goes on"))?;
     let output = output.map_err(|error| Waited::of("a process", error))?;

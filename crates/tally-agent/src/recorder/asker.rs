@@ -35,7 +35,7 @@ impl Asker {
     pub(super) async fn ask(&self, query: &Query) -> Result<QueryAnswer, LinkError> {
         let mut line = self.line.lock().await;
         let mut last = LinkError::Unusable("no ledger node is configured".into());
-        for _ in 0..=self.config.nodes.len() {
+        for _ in 0..=self.config.node_count() {
             let link = match line.link.take() {
                 Some(link) => link,
                 None => match self.dial(&mut line).await {
@@ -64,10 +64,11 @@ impl Asker {
 
     /// The receipt of an own entry, checked; none if no node has a good one.
     pub(super) async fn receipt(&self, leaf: LeafIndex, entry: &Encoded<Entry>) -> Option<Receipt> {
+        let log_keys = self.config.all_log_keys();
         let trust = Trust {
             mesh_id: &self.config.mesh_id,
             epoch: self.config.epoch,
-            log_keys: &self.config.log_keys,
+            log_keys: &log_keys,
             member: &self.config.member,
             agent_keys: std::slice::from_ref(&self.agent_key),
         };
@@ -88,12 +89,11 @@ impl Asker {
     }
 
     async fn dial(&self, line: &mut Line) -> Result<Link, LinkError> {
-        let nodes = &self.config.nodes;
-        let turn = line.turn.checked_rem(nodes.len()).unwrap_or_default();
+        let turn = line.turn.checked_rem(self.config.node_count()).unwrap_or_default();
         line.turn = turn.saturating_add(1);
-        match nodes.get(turn) {
-            Some(node) => Link::dial(&self.config, *node).await,
-            None => Err(LinkError::Unusable("no ledger node is configured".into())),
+        match self.config.node_in_turn(turn).await {
+            Some(node) => Link::dial(&self.config, node).await,
+            None => Err(LinkError::Unusable("no ledger node is known there".into())),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// A ledger node: run it, ask how the nodes are, or look after the directory of one that is stopped.
+use super::nodes::{AddNodeArgs, JoinArgs, PromoteArgs, RemoveArgs, ReplaceArgs, TransferArgs};
+
+/// A ledger node: run it, ask how the nodes are, change who is in the cluster, or look after the
+/// directory of one that is stopped.
 ///
 /// Without a subcommand it runs the node of --config until SIGTERM or Ctrl-C, and then hands over,
 /// saves and ends. Once it serves, bound.json in its data directory says where.
@@ -43,6 +46,21 @@ pub(crate) enum LedgerCommand {
     #[command(after_long_help = "Example:\n  tally ledger repair --config ledger-1/tally.toml")]
     Repair,
     Trust(TrustArgs),
+    Join(JoinArgs),
+    /// Show who is in the cluster: who votes, who only replicates, how far each is behind, who is
+    /// trusted to vote, and where its peers reach it.
+    ///
+    /// How far nodes are behind only the leader knows. Nodes of the configuration that are not in the
+    /// cluster, or do not answer, are shown too.
+    #[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=operator.toml tally ledger nodes\n  \
+tally ledger nodes --config operator.toml --output json")]
+    Nodes,
+    Add(AddNodeArgs),
+    Promote(PromoteArgs),
+    Remove(RemoveArgs),
+    Replace(ReplaceArgs),
+    Transfer(TransferArgs),
 }
 
 /// Check the directory of a node that does not run: everything is computed again from its log.

@@ -39,6 +39,7 @@ macro_rules! http_errors {
 
 http_errors! {
     BadRequest, BAD_REQUEST, "bad-request", "The query can't be read.";
+    RequestUnreadable, BAD_REQUEST, "bad-request", "The request can't be read: see docs/ledger.md for its keys.";
     CertificateMissing, UNAUTHORIZED, "certificate-missing",
         "This is for members of the mesh. Present a certificate that your member's CA has issued.";
     RoleRefused, FORBIDDEN, "identity-role-refused",
@@ -47,7 +48,7 @@ http_errors! {
         "The member is suspended: it may record what it owes, and reads what is its own elsewhere.";
     NotFound, NOT_FOUND, "not-found",
         "There is nothing here, or the ledger has not grown so far.";
-    MethodRefused, METHOD_NOT_ALLOWED, "method-refused", "Only GET and HEAD are answered here.";
+    MethodRefused, METHOD_NOT_ALLOWED, "method-refused", "This is not asked with this method: reads are GET and HEAD, changes of the cluster POST.";
     TilesUnreadable, INTERNAL_SERVER_ERROR, "tiles-unreadable",
         "A file of this node is missing or damaged. Ask another node, and tell who runs this one.";
     NotPublished, SERVICE_UNAVAILABLE, "not-published",

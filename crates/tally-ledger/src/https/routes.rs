@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Reads;
+use super::admin;
 use super::body::large_body;
 use super::error::HttpError;
 use super::registers;
@@ -28,18 +29,19 @@ use crate::tiles::TileError;
 /// A tile and its beginnings never change.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 /// What is not for everyone is for nobody to keep.
-const NEVER: &str = "no-store";
+pub(super) const NEVER: &str = "no-store";
 const REVALIDATE: &str = "no-cache";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 const CBOR: &str = "application/cbor";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// Who reads entries.
 const ENTRY_READERS: &[Role] = &[Role::Auditor, Role::Ledger];
 /// Who sees how a node is.
-const STATUS_READERS: &[Role] = &[Role::Operator, Role::Auditor, Role::Officer, Role::Ledger];
+pub(super) const STATUS_READERS: &[Role] =
+    &[Role::Operator, Role::Auditor, Role::Officer, Role::Ledger];
 
 /// What the routes share.
 #[derive(Clone)]
@@ -56,6 +58,7 @@ pub(super) fn router(served: Served) -> Router {
         .route("/tile/{*rest}", get(tile))
         .route("/registers", get(register_leaves))
         .route("/admin/status", get(status))
+        .merge(admin::routes())
         .fallback(async || HttpError::NotFound)
         .method_not_allowed_fallback(method_refused)
         .layer(counted)
@@ -114,9 +117,10 @@ async fn status(
     Ok(answer(Body::from(status.to_string()), JSON, NEVER))
 }
 
-async fn method_refused() -> Response {
+async fn method_refused(uri: Uri) -> Response {
     let mut response = HttpError::MethodRefused.into_response();
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let allowed = if admin::is_change(uri.path()) { "POST" } else { "GET, HEAD" };
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
@@ -130,7 +134,7 @@ async fn count(State(served): State<Served>, request: Request, next: Next) -> Re
 
 impl Served {
     /// Whether this caller, of an active member, has one of these roles.
-    fn check(&self, caller: &Caller, roles: &[Role]) -> Result<(), HttpError> {
+    pub(super) fn check(&self, caller: &Caller, roles: &[Role]) -> Result<(), HttpError> {
         let peer = caller.0.as_ref().ok_or(HttpError::CertificateMissing)?;
         if !roles.contains(&peer.role) {
             return Err(HttpError::RoleRefused);
@@ -173,7 +177,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn answer(body: Body, kind: &'static str, cache: &'static str) -> Response {
+pub(super) fn answer(body: Body, kind: &'static str, cache: &'static str) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

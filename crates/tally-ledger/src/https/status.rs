@@ -33,6 +33,12 @@ pub struct NodeStatus {
     pub leader: Option<NodeId>,
     /// Who votes, ascending.
     pub voters: Vec<NodeId>,
+    /// Who replicates without a vote, ascending.
+    pub learners: Vec<Learner>,
+    /// Entries that each other node lacks; only the leader knows.
+    pub peer_lags: Vec<(NodeId, u64)>,
+    /// Where the node stands in the cluster.
+    pub place: Place,
     /// The last entry in its Raft log.
     pub last_log_index: Option<u64>,
     /// The last entry that it applied.
@@ -68,6 +74,30 @@ pub enum NodeRole {
     Stopped,
 }
 
+/// A node that replicates without a vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learner {
+    /// Its number.
+    pub node: NodeId,
+    /// The last entry that it has; only the leader knows.
+    pub matched: Option<u64>,
+    /// Entries that it lacks; only the leader knows.
+    pub behind: Option<u64>,
+}
+
+/// Where a node stands in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It has a vote.
+    Voter,
+    /// It replicates without one.
+    Learner,
+    /// It waits to be added.
+    Outside,
+    /// It was removed, and is sent nothing any more.
+    Removed,
+}
+
 /// Whether a node's disk is known to hold all that it promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeTrust {
@@ -100,6 +130,12 @@ impl NodeStatus {
             "term": self.term,
             "leader": self.leader.map(|node| node.0),
             "voters": self.voters.iter().map(|node| node.0).collect::<Vec<u64>>(),
+            "learners": self.learners.iter().map(|it| json!({
+                "node": it.node.0,
+                "matched": it.matched,
+                "behind": it.behind,
+            })).collect::<Vec<_>>(),
+            "place": self.place.as_str(),
             "last_log_index": self.last_log_index,
             "applied_index": self.applied_index,
             "time_ms": self.time.0,
@@ -131,6 +167,19 @@ impl NodeRole {
             Self::Candidate => "candidate",
             Self::Learner => "learner",
             Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl Place {
+    /// The word in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Voter => "voter",
+            Self::Learner => "learner",
+            Self::Outside => "outside",
+            Self::Removed => "removed",
         }
     }
 }

@@ -61,6 +61,7 @@ impl Node {
             status: Arc::new(status),
             trust: trust.clone(),
             metrics: Metrics::new().unwrap(),
+            cluster: None,
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let identity = issue(&rz9, "RZ9/ledger/1", always());
@@ -230,6 +231,35 @@ async fn the_state_of_a_node_is_for_those_who_run_or_check_it() {
 }
 
 #[tokio::test]
+async fn the_cluster_is_changed_by_operators_of_active_members_alone() {
+    let node = Node::start(&leaves(0, 3), head(3)).await;
+    let post = async |identity: Option<Identity>, path: &str| {
+        let mut stream = node.dial(identity).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+        );
+        ask(&mut stream, &request).await
+    };
+    let operator = || Some(issue(&node.lz9, "LZ9/operator/a", always()));
+    for path in ["nodes/add", "nodes/promote", "nodes/remove", "nodes/replace", "transfer"] {
+        let path = format!("/admin/{path}");
+        assert_eq!(post(None, &path).await.status, 401, "{path}");
+        for id in ["LZ9/agent/a", "LZ9/officer/ig-lead", "LZ9/auditor/a", "LZ9/sidecar/a"] {
+            let refused = post(Some(issue(&node.lz9, id, always())), &path).await;
+            let told = (refused.status, refused.code());
+            assert_eq!(told, (403, "identity-role-refused".to_owned()), "{id} {path}");
+        }
+        let refused = node.get(operator(), &path).await;
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")), "{path}");
+        // An operator is let in as far as there is a cluster.
+        assert_eq!(post(operator(), &path).await.status, 404, "{path}");
+    }
+    node.trust.update(&member("LZ9", &node.lz9, MemberStatus::Suspended));
+    let refused = post(operator(), "/admin/nodes/remove").await;
+    assert_eq!((refused.status, refused.code().as_str()), (403, "member-suspended"));
+}
+
+#[tokio::test]
 async fn a_member_pages_through_the_registers() {
     let entries: Vec<Vec<u8>> = ["genesis", "seal", "register-consent"].map(vector).to_vec();
     let leaves: Vec<Leaf> = (0..40)
@@ -387,6 +417,9 @@ pub(crate) fn status() -> NodeStatus {
         term: 3,
         leader: None,
         voters: vec![NodeId(1), NodeId(2), NodeId(3)],
+        learners: Vec::new(),
+        peer_lags: Vec::new(),
+        place: Place::Voter,
         last_log_index: Some(9),
         applied_index: Some(8),
         time: Timestamp(1_700_000_000_000),

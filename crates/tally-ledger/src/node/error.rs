@@ -18,8 +18,17 @@ use crate::tiles::{TileError, TilesStopped};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The genesis has no such node.
-    #[error("the genesis names no ledger node {0}: check node_id, and the genesis file")]
+    #[error(
+        "the genesis names no ledger node {0}: check node_id, log key and the genesis file; a node \
+         that joins later has a key of its own and names the others in [[raft.peer]]"
+    )]
     UnknownNode(NodeId),
+    /// The node's number is used up.
+    #[error(
+        "the registers name ledger node {0} no more, and its number is never used again: join with a \
+         new number and an empty directory, see `tally ledger join`"
+    )]
+    NodeGone(NodeId),
     /// The node is another member's.
     #[error("ledger node {node} is {owner}'s, not {member}'s: check member and node_id")]
     OtherMember {

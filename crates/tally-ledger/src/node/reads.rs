@@ -15,9 +15,11 @@ use tokio::net::TcpListener;
 
 use super::{Node, Settings, StartError};
 use crate::applied::Ledger;
+use crate::cluster::{Cluster, ClusterView};
 use crate::health::{self, Health, Readiness, ReadySource};
 use crate::https::{
-    self, DiskUse, HttpLimits, HttpServer, NodeRole, NodeStatus, NodeTrust, Reads, StatusSource,
+    self, DiskUse, HttpLimits, HttpServer, Learner, NodeRole, NodeStatus, NodeTrust, Place, Reads,
+    StatusSource,
 };
 use crate::published::{Checkpoints, PublishError, Publisher, PublisherSettings};
 use crate::raft::{Consensus, Standing};
@@ -88,6 +90,7 @@ impl Node {
             status: Arc::clone(&status),
             trust: self.trust.clone(),
             metrics: self.metrics.clone(),
+            cluster: Some(self.cluster.clone()),
         };
         let https = https::start(https, settings.identity, reads, settings.limits)
             .map_err(|error| StartError::Tls(error.to_string()))?;
@@ -108,7 +111,8 @@ impl Node {
     pub fn status_source(&self) -> StatusSource {
         let (consensus, standing) = (self.consensus.clone(), Arc::clone(&self.standing));
         let (ledger, shown) = (self.ledger.clone(), self.shown.clone());
-        Arc::new(move || status(&consensus, &standing, &ledger, &shown))
+        let cluster = self.cluster.clone();
+        Arc::new(move || status(&consensus, &standing, &ledger, &shown, &cluster))
     }
 
     /// Says whether the node can do its work whenever it is called.
@@ -162,11 +166,11 @@ fn status(
     standing: &Standing,
     ledger: &Ledger,
     shown: &Shown,
+    cluster: &Cluster,
 ) -> NodeStatus {
     let metrics = consensus.metrics().borrow_watched().clone();
     let head = ledger.head();
-    let mut voters: Vec<NodeId> = consensus.voter_ids().map(NodeId).collect();
-    voters.sort_unstable();
+    let view = cluster.view();
     let (mesh_id, epoch, protocol, registers, sessions) = ledger.with_state(|state| {
         let (registers, sessions) = (state.registers(), state.sessions());
         let protocol = registers.protocol().unwrap_or_default();
@@ -182,7 +186,10 @@ fn status(
         role: role(metrics.state, metrics.running_state.is_err()),
         term: metrics.current_term,
         leader: metrics.current_leader.map(NodeId),
-        voters,
+        voters: view.nodes.iter().filter(|it| it.votes).map(|it| it.node).collect(),
+        learners: learners(&view),
+        peer_lags: peer_lags(&view),
+        place: place(&view, standing),
         last_log_index: metrics.last_log_index,
         applied_index: head.log_id.map(|id| id.index),
         time: head.time,
@@ -192,6 +199,26 @@ fn status(
         sessions: sessions as u64,
         trust: if standing.is_trusted() { NodeTrust::Trusted } else { NodeTrust::Untrusted },
         disk: disk_use(&shown.data_dir),
+    }
+}
+
+fn learners(view: &ClusterView) -> Vec<Learner> {
+    let learners = view.nodes.iter().filter(|node| !node.votes);
+    learners.map(|it| Learner { node: it.node, matched: it.matched, behind: it.behind }).collect()
+}
+
+fn peer_lags(view: &ClusterView) -> Vec<(NodeId, u64)> {
+    let others = view.nodes.iter().filter(|node| node.node != view.node);
+    others.filter_map(|node| Some((node.node, node.behind?))).collect()
+}
+
+fn place(view: &ClusterView, standing: &Standing) -> Place {
+    let own = view.nodes.iter().find(|node| node.node == view.node);
+    match own {
+        _ if standing.is_removed() => Place::Removed,
+        Some(own) if own.votes => Place::Voter,
+        Some(_) => Place::Learner,
+        None => Place::Outside,
     }
 }
 
@@ -210,6 +237,9 @@ fn readiness(consensus: &Consensus, standing: &Standing) -> Readiness {
     let metrics = consensus.metrics().borrow_watched().clone();
     if metrics.running_state.is_err() {
         return Readiness::Stopped;
+    }
+    if standing.is_removed() {
+        return Readiness::Removed;
     }
     let leads = metrics.state == ServerState::Leader;
     let follows = metrics.current_leader.is_some() && standing.heard_within(LEADER_WAIT_MAX);

@@ -1,11 +1,11 @@
 //! Starting a node: checks first, then the directory, then consensus, then whoever calls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use openraft::{Config, EmptyNode, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
 use tally_core::id::{MeshId, NodeId};
@@ -21,13 +21,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::reads::Shown;
-use super::{Bound, Node, Settings, StartError, Threads, watch};
+use super::{Bound, Node, Settings, StartError, Threads, follow, watch};
 use crate::applied::{Ledger, Replica};
+use crate::cluster::Cluster;
 use crate::disk::RealDisk;
 use crate::marks::Start;
 use crate::metrics::Metrics;
 use crate::raft::{
-    CONNECTION, Consensus, Links, LogStorage, Machine, MachineParts, Prepared, RaftServer, Standing,
+    CONNECTION, Consensus, Links, LogStorage, Machine, MachineParts, Prepared, RaftNode,
+    RaftServer, Standing,
 };
 use crate::saved::{Saver, load};
 use crate::segment::Owner;
@@ -62,6 +64,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let signer = LogSigner::new(&settings.genesis.value().mesh, EPOCH, settings.log_key.clone())?;
     let signer = Arc::new(signer);
     let directory = open(&settings, mesh_id)?;
+    check_registers(&settings, &directory.ledger)?;
     let trust = trust_of(&settings.genesis, &directory.ledger);
     let (agents, bound_agents) = listen_agents(&settings, &trust)?;
     let OpenDirectory { store, opened, ledger, tiles } = directory;
@@ -100,12 +103,15 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let threads = Threads::start().map_err(StartError::Thread)?;
     let joined = threads.spawn(join(joining)).await?;
     let Joined { consensus, links, endpoint: raft, address } = joined?;
+    let cluster =
+        Cluster::new(consensus.clone(), ledger.clone(), Arc::clone(&standing), links.clone());
     let mut node = Node {
         bound: Bound { agents: bound_agents, raft: address },
         ledger,
         trust,
         consensus,
         standing,
+        cluster,
         counters: Arc::new(Counters::default()),
         metrics,
         shown: Shown::of(&settings),
@@ -162,33 +168,53 @@ fn serve(
     let (ledger, genesis) = (node.ledger.clone(), genesis.clone());
     node.tasks.spawn(watch::found(consensus.clone(), ledger, sequencer, genesis));
     let (standing, store) = (Arc::clone(&node.standing), node.store.clone());
-    node.tasks.spawn(watch::regain_trust(consensus, standing, store, links));
+    node.tasks.spawn(watch::regain_trust(consensus.clone(), standing, store, links.clone()));
+    let (standing, metrics) = (Arc::clone(&node.standing), node.metrics.clone());
+    let followed = follow::Followed { consensus, standing, links, metrics };
+    node.tasks.spawn(follow::tell(followed.clone()));
+    node.tasks.spawn(follow::mind(followed, node.cluster.clone()));
 }
 
 /// All first voters, if this is the first of them, and has nothing yet: it begins, once.
-fn founders(settings: &Settings, store: &Store) -> Option<BTreeSet<u64>> {
+fn founders(settings: &Settings, store: &Store) -> Option<BTreeMap<u64, RaftNode>> {
     let status = store.reader().status();
     let voters = &settings.genesis.value().voters;
     let fresh = status.last.is_none() && status.vote.is_none();
     let begins = fresh && voters.first() == Some(&settings.node_id);
-    begins.then(|| voters.iter().map(|id| id.0).collect())
+    let at = |id: NodeId| {
+        let configured = settings.peers.get(&id.0).and_then(|address| address.parse().ok());
+        let own = settings.raft_address.clone().filter(|_| id == settings.node_id);
+        (id.0, RaftNode { address: configured.or(own) })
+    };
+    begins.then(|| voters.iter().map(|id| at(*id)).collect())
 }
 
 /// What can be known to be wrong before anything is opened.
 fn check(settings: &Settings) -> Result<(), StartError> {
-    let Settings { node_id, member, genesis, identity, log_key, peers, .. } = settings;
+    let Settings { node_id, member, genesis, identity, log_key, .. } = settings;
     let genesis = genesis.value();
     if genesis.voters.is_empty() {
         return Err(StartError::Genesis("it names no voters"));
     }
-    let (owner, node) =
-        node_of(&genesis.members, *node_id).ok_or(StartError::UnknownNode(*node_id))?;
-    if owner.id != *member {
-        let (owner, member) = (owner.id.clone(), member.clone());
-        return Err(StartError::OtherMember { node: *node_id, owner, member });
-    }
-    if node.log_key != log_key.verifying_key() {
-        return Err(StartError::OtherLogKey(*node_id));
+    match node_of(&genesis.members, *node_id) {
+        Some((owner, _)) if owner.id != *member => {
+            let (owner, member) = (owner.id.clone(), member.clone());
+            return Err(StartError::OtherMember { node: *node_id, owner, member });
+        }
+        Some((_, node)) if node.log_key != log_key.verifying_key() => {
+            return Err(StartError::OtherLogKey(*node_id));
+        }
+        Some(_) => {}
+        // One that joins later: the registers will name it. Somebody has to say where the others
+        // are, and a founder's key is no newcomer's.
+        None => {
+            let mut founders = genesis.members.iter().flat_map(|member| &member.nodes);
+            let is_founder = founders.any(|node| node.log_key == log_key.verifying_key());
+            let knows_nobody = settings.peers.is_empty() && !knows_cluster(settings);
+            if is_founder || knows_nobody {
+                return Err(StartError::UnknownNode(*node_id));
+            }
+        }
     }
     let found = identity.id()?;
     let wanted = SpiffeId {
@@ -201,11 +227,36 @@ fn check(settings: &Settings) -> Result<(), StartError> {
         let (found, wanted) = (Box::new(found), Box::new(wanted));
         return Err(StartError::OtherIdentity { found, wanted });
     }
+    // Where the others are is known from the log, once there is one.
+    if knows_cluster(settings) || !genesis.voters.contains(node_id) {
+        return Ok(());
+    }
     let others = genesis.voters.iter().filter(|id| *id != node_id);
-    match others.map(|id| id.0).find(|id| !peers.contains_key(id)) {
+    match others.map(|id| id.0).find(|id| !settings.peers.contains_key(id)) {
         Some(missing) => Err(StartError::PeerMissing(missing)),
         None => Ok(()),
     }
+}
+
+/// Whether there is a log already, which says who is in the cluster.
+fn knows_cluster(settings: &Settings) -> bool {
+    settings.data_dir.join("log").exists()
+}
+
+/// What the registers that were applied say of this node.
+fn check_registers(settings: &Settings, ledger: &Ledger) -> Result<(), StartError> {
+    let (id, key) = (settings.node_id, settings.log_key.verifying_key());
+    let (named, used) = ledger.with_state(|state| {
+        let registers = state.registers();
+        let mut nodes = registers.members().flat_map(|member| &member.nodes);
+        (nodes.find(|node| node.id == id).map(|node| node.log_key), registers.was_used(id))
+    });
+    match named {
+        None if used => return Err(StartError::NodeGone(id)),
+        Some(known) if known != key => return Err(StartError::OtherLogKey(id)),
+        _ => {}
+    }
+    Ok(())
 }
 
 fn node_of(members: &[MemberRecord], id: NodeId) -> Option<(&MemberRecord, &LedgerNode)> {
@@ -306,7 +357,7 @@ struct Joining {
     hello: Hello,
     welcome: Welcome,
     peers: BTreeMap<u64, String>,
-    founders: Option<BTreeSet<u64>>,
+    founders: Option<BTreeMap<u64, RaftNode>>,
     machine: Machine,
     store: Store,
     ledger: Ledger,
@@ -342,13 +393,12 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         log: reader,
         tiles: with.tiles,
         signer: with.signer,
+        links: links.clone(),
     };
     tokio::spawn(crate::raft::serve(listener, server));
     if let Some(founders) = with.founders {
-        let nodes: BTreeMap<u64, EmptyNode> =
-            founders.into_iter().map(|id| (id, EmptyNode {})).collect();
         // Another node may have begun meanwhile: then there is nothing to begin.
-        drop(consensus.initialize(nodes).await);
+        drop(consensus.initialize(founders).await);
     }
     Ok(Joined { consensus, links, endpoint, address })
 }

@@ -1,5 +1,6 @@
 //! Three nodes in one process, with real sockets, TLS and disks.
 
+mod cluster;
 mod directory;
 mod failures;
 mod fsck;

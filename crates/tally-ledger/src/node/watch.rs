@@ -74,7 +74,7 @@ pub(super) async fn regain_trust(
 async fn latest_term(consensus: &Consensus, links: &Links) -> Option<u64> {
     let own = *consensus.node_id();
     let mut asked = JoinSet::new();
-    for target in links.targets().filter(|target| *target != own) {
+    for target in links.targets() {
         let links = links.clone();
         asked.spawn(async move { (target, links.vote_of(target).await) });
     }

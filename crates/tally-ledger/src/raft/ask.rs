@@ -9,9 +9,10 @@ use bytes::Bytes;
 use tally_core::time::Timestamp;
 
 use super::codec::{
-    BadMessage, VERSION, kind_number, kind_of, put_length, take_fields, take_vote, whole,
+    BadMessage, VERSION, kind_number, kind_of, put_id, put_length, take_bool, take_fields, take_id,
+    take_vote, whole,
 };
-use super::{from_vote, to_vote};
+use super::{StoredMembership, decode_membership, encode_membership, from_vote, to_vote};
 use crate::frame::{Fields, LogId, Vote};
 use crate::store::StoredEntry;
 
@@ -24,14 +25,26 @@ pub(super) enum Ask {
     Entries(Range<u64>),
     /// A checkpoint of this size, signed.
     Head(u64),
+    /// How the node stands in the cluster.
+    Stand,
     /// What its wall clock says.
     Clock,
+}
+
+/// How a node stands in the cluster, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stand {
+    /// Whether it votes, if it has a vote.
+    pub trusted: bool,
+    /// The last set of nodes that it knows to be decided.
+    pub membership: StoredMembership,
 }
 
 pub(super) const ASK_VOTE: u8 = 5;
 pub(super) const ASK_ENTRIES: u8 = 6;
 pub(super) const ASK_HEAD: u8 = 7;
-pub(super) const ASK_CLOCK: u8 = 12;
+pub(super) const ASK_CLOCK: u8 = 9;
+pub(super) const ASK_STAND: u8 = 8;
 
 impl Ask {
     pub(super) fn encode(&self) -> Bytes {
@@ -48,6 +61,7 @@ impl Ask {
                 bytes.extend_from_slice(&size.to_be_bytes());
             }
             Self::Clock => bytes.push(ASK_CLOCK),
+            Self::Stand => bytes.push(ASK_STAND),
         }
         bytes.into()
     }
@@ -58,6 +72,7 @@ impl Ask {
             ASK_ENTRIES => Some(Self::Entries(fields.u64()?..fields.u64()?)),
             ASK_HEAD => Some(Self::Head(fields.u64()?)),
             ASK_CLOCK => Some(Self::Clock),
+            ASK_STAND => Some(Self::Stand),
             _ => None,
         }
     }
@@ -131,10 +146,49 @@ pub(super) fn decode_clock(bytes: &[u8]) -> Result<Timestamp, BadMessage> {
     whole(bytes, |fields| fields.u64().map(Timestamp))
 }
 
+pub(super) fn encode_stand(stand: &Stand) -> Vec<u8> {
+    let mut bytes = vec![VERSION, u8::from(stand.trusted)];
+    put_id(&mut bytes, stand.membership.log_id().as_ref());
+    let membership = encode_membership(stand.membership.membership());
+    put_length(&mut bytes, membership.len());
+    bytes.extend_from_slice(&membership);
+    bytes
+}
+
+pub(super) fn decode_stand(bytes: &[u8]) -> Result<Stand, BadMessage> {
+    whole(bytes, |fields| {
+        let (trusted, log_id) = (take_bool(fields)?, take_id(fields)?);
+        let length = usize::try_from(fields.u32()?).ok()?;
+        let (membership, rest) = fields.rest().split_at_checked(length)?;
+        *fields = Fields(rest);
+        let membership = StoredMembership::new(log_id, decode_membership(membership)?);
+        Some(Stand { trusted, membership })
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::super::{Membership, RaftNode, from_log_id};
     use super::*;
     use crate::frame::EntryKind;
+
+    #[test]
+    fn how_a_node_stands_is_read_as_it_was_written() {
+        let node = |id: u64| (id, RaftNode { address: format!("n{id}.example:1").parse().ok() });
+        let nodes = BTreeMap::from([node(1), node(2)]);
+        let membership = Membership::new(vec![BTreeSet::from([1])], nodes).unwrap();
+        let log_id = from_log_id(LogId { term: 3, leader: 1, index: 9 });
+        for membership in
+            [StoredMembership::default(), StoredMembership::new(Some(log_id), membership)]
+        {
+            let stand = Stand { trusted: true, membership };
+            let bytes = encode_stand(&stand);
+            assert_eq!(decode_stand(&bytes), Ok(stand));
+            assert!(decode_stand(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
 
     #[test]
     fn answers_are_read_as_they_were_written() {

@@ -253,7 +253,7 @@ pub(super) fn take_vote(fields: &mut Fields<'_>) -> Option<VoteOf<TypeConfig>> {
     Some(from_vote(Vote { term, leader, committed: take_bool(fields)? }))
 }
 
-fn put_id(bytes: &mut Vec<u8>, id: Option<&LogIdOf<TypeConfig>>) {
+pub(super) fn put_id(bytes: &mut Vec<u8>, id: Option<&LogIdOf<TypeConfig>>) {
     bytes.push(u8::from(id.is_some()));
     if let Some(id) = id {
         put_fields(bytes, to_log_id(id));
@@ -261,7 +261,7 @@ fn put_id(bytes: &mut Vec<u8>, id: Option<&LogIdOf<TypeConfig>>) {
 }
 
 #[allow(clippy::option_option, reason = "no message, and a message that names no entry")]
-fn take_id(fields: &mut Fields<'_>) -> Option<Option<LogIdOf<TypeConfig>>> {
+pub(super) fn take_id(fields: &mut Fields<'_>) -> Option<Option<LogIdOf<TypeConfig>>> {
     if take_bool(fields)? {
         take_fields(fields).map(|id| Some(from_log_id(id)))
     } else {
@@ -283,7 +283,7 @@ pub(super) fn put_length(bytes: &mut Vec<u8>, length: usize) {
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
 }
 
-fn take_bool(fields: &mut Fields<'_>) -> Option<bool> {
+pub(super) fn take_bool(fields: &mut Fields<'_>) -> Option<bool> {
     match fields.take()? {
         [0] => Some(false),
         [1] => Some(true),
@@ -312,10 +312,9 @@ pub(super) const fn kind_of(number: u8) -> Option<EntryKind> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use openraft::EmptyNode;
     use openraft::entry::RaftEntry as _;
 
-    use super::super::{Membership, Payload, RaftEntry};
+    use super::super::{Membership, Payload, RaftEntry, RaftNode};
     use super::*;
 
     fn id(term: u64, index: u64) -> LogIdOf<TypeConfig> {
@@ -324,7 +323,7 @@ mod tests {
 
     fn requests() -> Vec<Request> {
         let vote = openraft::Vote::new_committed(4, 3);
-        let nodes: BTreeMap<_, _> = (1..=3).map(|id| (id, EmptyNode {})).collect();
+        let nodes: BTreeMap<_, _> = (1..=3).map(|id| (id, RaftNode::default())).collect();
         let membership = Membership::new(vec![BTreeSet::from([1, 2, 3])], nodes).unwrap();
         let payload = Payload { bytes: Bytes::from_static(b"proposal") };
         let append = AppendEntriesRequest {
@@ -347,6 +346,7 @@ mod tests {
             Request::Ask(Ask::Vote),
             Request::Ask(Ask::Entries(4..9)),
             Request::Ask(Ask::Head(77)),
+            Request::Ask(Ask::Stand),
         ]
     }
 

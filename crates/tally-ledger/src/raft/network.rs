@@ -4,6 +4,8 @@
 //! a full pipe does not cost an election. Whom a connection reached is known from the certificate.
 //! Every stream is for one call; replication keeps its own for as long as it goes on.
 
+mod book;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use openraft::OptionalSend;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
@@ -23,7 +26,7 @@ use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{EmptyNode, OptionalSend};
+use tally_core::register::Address;
 use tally_core::time::Timestamp;
 use tally_net::endpoint::{ConnectionLimits, client_config, connect};
 use tally_net::frame::{FrameLimits, read_frame, write_frame};
@@ -32,19 +35,23 @@ use tally_net::tls::{self, Expect};
 use tally_net::{ConnectError, FrameError, Identity, Role, TrustStore, alpn};
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome};
 use tally_wire::{decode_value, encode};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::TypeConfig;
 use super::ask::{self, Ask};
 use super::codec::{
     ANSWER_LEN_MAX, BadMessage, REQUEST_LEN_MAX, Request, decode_appended, decode_transferred,
     decode_voted,
 };
+use super::{RaftNode, TypeConfig};
+
+use book::Book;
 
 use crate::frame::Vote;
 use crate::store::StoredEntry;
+
+pub use super::ask::Stand;
 
 /// Where each other node listens for its peers: `host:port` by number.
 pub type Peers = BTreeMap<u64, String>;
@@ -59,13 +66,7 @@ struct Shared {
     trust: TrustStore,
     hello: Hello,
     node: u64,
-    peers: BTreeMap<u64, Peer>,
-}
-
-struct Peer {
-    address: String,
-    replication: Mutex<Option<Connection>>,
-    urgent: Mutex<Option<Connection>>,
+    book: Book,
 }
 
 /// What a connection is for.
@@ -108,13 +109,29 @@ const ASK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Why a peer did not answer, in words.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct AskError(String);
+#[error("{text}")]
+pub struct AskError {
+    text: String,
+    /// It does not take us for a node of the mesh.
+    stranger: bool,
+}
+
+impl AskError {
+    fn of(error: &impl std::fmt::Display) -> Self {
+        Self { text: error.to_string(), stranger: false }
+    }
+
+    /// Whether the peer said that no register names this node.
+    #[must_use]
+    pub const fn is_stranger(&self) -> bool {
+        self.stranger
+    }
+}
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
-    #[error("no address of node {0} is configured")]
+    #[error("no address of node {0} is known: name it in a [[raft.peer]]")]
     Unknown(u64),
     #[error("{address} can't be resolved: {why}")]
     Unresolved { address: String, why: String },
@@ -143,15 +160,40 @@ impl Links {
         peers: Peers,
     ) -> Self {
         let node = hello.node.map_or(0, |node| node.0);
-        let peer =
-            |address| Peer { address, replication: Mutex::new(None), urgent: Mutex::new(None) };
-        let peers = peers.into_iter().map(|(id, address)| (id, peer(address))).collect();
-        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, peers }))
+        let book = Book::new(peers);
+        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, book }))
     }
 
-    /// The other nodes.
-    pub fn targets(&self) -> impl Iterator<Item = u64> {
-        self.0.peers.keys().copied()
+    /// The other nodes that this one knows how to reach.
+    #[must_use]
+    pub fn targets(&self) -> Vec<u64> {
+        self.0.book.nodes().into_iter().filter(|node| *node != self.0.node).collect()
+    }
+
+    /// Takes what the cluster says of where a node is. What this node's own file says goes before.
+    pub fn learn(&self, node: u64, address: Option<&Address>) {
+        self.0.book.learn(node, address);
+    }
+
+    /// Where a node is reached; none if nobody has said.
+    #[must_use]
+    pub fn address_of(&self, node: u64) -> Option<String> {
+        self.0.book.peer(node).map(|peer| peer.address.clone())
+    }
+
+    /// Whether this node's own file names the node: whoever runs this one vouches for it.
+    #[must_use]
+    pub fn is_configured(&self, node: u64) -> bool {
+        self.0.book.is_configured(node)
+    }
+
+    /// How a node stands in the cluster.
+    ///
+    /// # Errors
+    /// [`AskError`] if it did not say.
+    pub async fn stand_of(&self, target: u64) -> Result<Stand, AskError> {
+        let answer = self.ask(target, Ask::Stand).await?;
+        ask::decode_stand(&answer).map_err(|error| AskError::of(&error))
     }
 
     /// The last vote that a node has on its disk.
@@ -160,7 +202,7 @@ impl Links {
     /// [`AskError`] if it did not say.
     pub async fn vote_of(&self, target: u64) -> Result<Vote, AskError> {
         let answer = self.ask(target, Ask::Vote).await?;
-        ask::decode_vote(&answer).map_err(|error| AskError(error.to_string()))
+        ask::decode_vote(&answer).map_err(|error| AskError::of(&error))
     }
 
     /// Entries that a node knows to be committed, from the first of these on: not all of them, if they
@@ -174,7 +216,7 @@ impl Links {
         range: Range<u64>,
     ) -> Result<Vec<StoredEntry>, AskError> {
         let answer = self.ask(target, Ask::Entries(range)).await?;
-        ask::decode_entries(&answer).map_err(|error| AskError(error.to_string()))
+        ask::decode_entries(&answer).map_err(|error| AskError::of(&error))
     }
 
     /// A checkpoint of this size as a node signs it; none if it has not so many leaves.
@@ -183,7 +225,7 @@ impl Links {
     /// [`AskError`] if it did not say.
     pub async fn head_of(&self, target: u64, size: u64) -> Result<Option<Vec<u8>>, AskError> {
         let answer = self.ask(target, Ask::Head(size)).await?;
-        ask::decode_head(&answer).map_err(|error| AskError(error.to_string()))
+        ask::decode_head(&answer).map_err(|error| AskError::of(&error))
     }
 
     /// What a node's wall clock says.
@@ -192,7 +234,7 @@ impl Links {
     /// [`AskError`] if it did not say.
     pub async fn clock_of(&self, target: u64) -> Result<Timestamp, AskError> {
         let answer = self.ask(target, Ask::Clock).await?;
-        ask::decode_clock(&answer).map_err(|error| AskError(error.to_string()))
+        ask::decode_clock(&answer).map_err(|error| AskError::of(&error))
     }
 
     async fn ask(&self, target: u64, ask: Ask) -> Result<Vec<u8>, AskError> {
@@ -205,12 +247,15 @@ impl Links {
         };
         let answer = timeout(ASK_WAIT_MAX, exchange).await;
         let answer = answer.unwrap_or(Err(CallError::Late(ASK_WAIT_MAX)));
-        answer.map_err(|error| AskError(format!("node {target}: {error}")))
+        answer.map_err(|error| AskError {
+            stranger: matches!(error, CallError::Unwelcome(NotWelcome::NotAMember)),
+            text: format!("node {target}: {error}"),
+        })
     }
 
     /// A connection to the node, dialled anew if there is none that works.
     async fn connection(&self, target: u64, lane: Lane) -> Result<Connection, CallError> {
-        let peer = self.0.peers.get(&target).ok_or(CallError::Unknown(target))?;
+        let peer = self.0.book.peer(target).ok_or(CallError::Unknown(target))?;
         let slot = match lane {
             Lane::Replication => &peer.replication,
             Lane::Urgent => &peer.urgent,
@@ -284,11 +329,13 @@ impl Link {
 impl RaftNetworkFactory<TypeConfig> for Links {
     type Network = Link;
 
-    async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Link {
+    async fn new_client(&mut self, target: u64, node: &RaftNode) -> Link {
+        self.learn(target, node.address.as_ref());
         Link { links: self.clone(), target, lane: Lane::Replication }
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, _: &EmptyNode) -> Link {
+    async fn new_heartbeat_client(&mut self, target: u64, node: &RaftNode) -> Link {
+        self.learn(target, node.address.as_ref());
         Link { links: self.clone(), target, lane: Lane::Urgent }
     }
 }

@@ -15,13 +15,13 @@ use tally_net::quinn::{Connection, RecvStream, SendStream};
 use tally_net::{Accepted, FrameError, Listener, SpiffeId};
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::{decode_value, encode};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::ask::{self, Ask};
 use super::codec::{BadMessage, Request, encode_appended, encode_transferred, encode_voted};
 use super::network::{ANSWERS, REQUESTS};
-use super::{Consensus, Standing, TypeConfig, to_log_id, to_vote};
+use super::{Consensus, Links, Standing, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
 use crate::clock::wall_clock;
 use crate::signer::LogSigner;
@@ -45,6 +45,8 @@ pub struct Server {
     pub tiles: TileReader,
     /// What it signs with.
     pub signer: Arc<LogSigner>,
+    /// Which nodes its own file names.
+    pub links: Links,
 }
 
 /// Why a stream ended early.
@@ -64,6 +66,8 @@ enum ServeError {
 
 /// The peer had its say within this time, or the connection ends.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A peer that is to vouch for another answers within this time, or does not.
+const VOUCH_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Stream code: the bytes were no request.
 const STREAM_MALFORMED: u32 = 1;
 /// Stream code: there is no answer now.
@@ -100,7 +104,10 @@ async fn greet(connection: &Connection, peer: &SpiffeId, server: &Server) -> Opt
     let (mut send, mut receive) = connection.accept_bi().await.ok()?;
     let hello = read_frame(&mut receive, ANSWERS).await.ok()??;
     let hello = decode_value::<Hello>(&hello).ok()?;
-    let refusal = refuse(&hello, peer, server);
+    let refusal = match refuse(&hello, peer, server) {
+        Some(NotWelcome::NotAMember) if is_newcomer(&hello, peer, server).await => None,
+        other => other,
+    };
     let answer = match refusal {
         None => HelloAnswer::Welcome(server.welcome.clone()),
         Some(why) => HelloAnswer::Unwelcome(Unwelcome { why }),
@@ -120,12 +127,11 @@ fn refuse(hello: &Hello, peer: &SpiffeId, server: &Server) -> Option<NotWelcome>
     let is_itself = hello.member == peer.member && hello.node == peer.node();
     let is_node = |node: NodeId| {
         server.ledger.with_state(|state| {
-            let member = state.registers().member(&peer.member);
+            let registers = state.registers();
+            let member = registers.member(&peer.member);
+            let named = member.is_some_and(|it| it.nodes.iter().any(|it| it.id == node));
             // Before the genesis is applied, TLS alone vouches: the trust comes from the file.
-            match member {
-                Some(member) => member.nodes.iter().any(|it| it.id == node),
-                None => state.size() == 0,
-            }
+            named || state.size() == 0
         })
     };
     if !speaks {
@@ -139,6 +145,33 @@ fn refuse(hello: &Hello, peer: &SpiffeId, server: &Server) -> Option<NotWelcome>
     } else {
         None
     }
+}
+
+/// Whether a node that the registers do not name, as far as they are applied here, joined after that:
+/// who was away meanwhile, or catches up, must hear from a leader that came later. Its own file vouches
+/// for it, or a peer that has it in the cluster; not if its number was used before.
+async fn is_newcomer(hello: &Hello, peer: &SpiffeId, server: &Server) -> bool {
+    let Some(node) = peer.node().filter(|node| hello.node == Some(*node)) else { return false };
+    let used = server.ledger.with_state(|state| state.registers().was_used(node));
+    if used || hello.member != peer.member {
+        return false;
+    }
+    if server.links.is_configured(node.0) {
+        return true;
+    }
+    let mut asked = JoinSet::new();
+    for target in server.links.targets().into_iter().filter(|target| *target != node.0) {
+        let links = server.links.clone();
+        asked.spawn(async move { timeout(VOUCH_WAIT_MAX, links.stand_of(target)).await });
+    }
+    while let Some(answered) = asked.join_next().await {
+        if let Ok(Ok(Ok(stand))) = answered
+            && stand.membership.membership().get_node(&node.0).is_some()
+        {
+            return true;
+        }
+    }
+    false
 }
 
 async fn answer(mut send: SendStream, receive: RecvStream, server: Server) {
@@ -202,6 +235,11 @@ async fn tell(ask: Ask, server: &Server) -> Result<Vec<u8>, ServeError> {
             let range = range.start..range.end.min(committed);
             let entries = server.log.fetch(range, TOLD_BYTES_MAX).await;
             Ok(ask::encode_entries(&entries.map_err(|_| ServeError::Unreadable)?))
+        }
+        Ask::Stand => {
+            let membership = server.ledger.membership();
+            let trusted = server.standing.is_trusted();
+            Ok(ask::encode_stand(&ask::Stand { trusted, membership }))
         }
         Ask::Head(size) => {
             let (tiles, signer) = (server.tiles.clone(), Arc::clone(&server.signer));

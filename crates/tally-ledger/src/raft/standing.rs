@@ -23,6 +23,8 @@ use crate::frame::{LogId, Vote};
 pub struct Standing {
     started: Instant,
     trusted: AtomicBool,
+    /// The others have gone on without it.
+    removed: AtomicBool,
     /// 1 more than the latest term that the others know of; 0 while that is not known.
     latest: AtomicU64,
     heard: Mutex<Option<Heard>>,
@@ -45,7 +47,8 @@ impl Standing {
     #[must_use]
     pub fn new(trusted: bool) -> Self {
         let (trusted, latest) = (AtomicBool::new(trusted), AtomicU64::new(0));
-        Self { started: Instant::now(), trusted, latest, heard: Mutex::new(None) }
+        let removed = AtomicBool::new(false);
+        Self { started: Instant::now(), trusted, removed, latest, heard: Mutex::new(None) }
     }
 
     /// Whether the node may vote and campaign.
@@ -81,6 +84,17 @@ impl Standing {
     /// From now on it may.
     pub fn trust(&self) {
         self.trusted.store(true, Ordering::Release);
+    }
+
+    /// Whether the others have gone on without it.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    /// They have, or have taken it in again.
+    pub(crate) fn remove(&self, removed: bool) {
+        self.removed.store(removed, Ordering::Release);
     }
 
     /// A leader's entries or its heartbeat were taken.

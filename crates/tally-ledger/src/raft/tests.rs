@@ -9,6 +9,7 @@
 
 mod machine;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
@@ -58,7 +59,7 @@ async fn every_kind_of_entry_comes_back_from_disk() {
     let store = open(&disk);
     let mut log = LogStorage::new(store.clone());
     let voters = BTreeSet::from([1, 2, 3]);
-    let nodes: BTreeMap<_, _> = (1..=4).map(|id| (id, EmptyNode {})).collect();
+    let nodes: BTreeMap<_, _> = (1..=4).map(|id| (id, RaftNode::default())).collect();
     let joint = vec![voters, BTreeSet::from([2, 3, 4])];
     let membership = Membership::new(joint, nodes).unwrap();
     let entries = vec![
@@ -132,24 +133,6 @@ async fn a_callback_comes_after_the_sync() {
     assert!((&mut receiver).now_or_never().is_none());
     disk.release_syncs();
     receiver.await.unwrap().unwrap();
-}
-
-#[test]
-fn a_membership_is_read_only_from_the_bytes_that_say_it() {
-    let voters = vec![BTreeSet::from([1, 2])];
-    let membership = Membership::new(voters, BTreeSet::from([1, 2, 3])).unwrap();
-    let bytes = encode_membership(&membership);
-    assert_eq!(decode_membership(&bytes), Some(membership));
-    for length in 0..bytes.len() {
-        assert_eq!(decode_membership(&bytes[..length]), None);
-    }
-    assert_eq!(decode_membership(&[&bytes[..], &[0]].concat()), None);
-    let mut unordered = bytes.clone();
-    unordered[8..24].rotate_left(8);
-    assert_eq!(decode_membership(&unordered), None);
-    let mut huge = bytes;
-    huge[..4].fill(0xFF);
-    assert_eq!(decode_membership(&huge), None);
 }
 
 fn open(disk: &MemoryDisk) -> Store {

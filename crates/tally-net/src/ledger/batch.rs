@@ -6,7 +6,7 @@ use tally_core::Encoded;
 use tally_core::entry::{
     Algorithm, BATCH_ENTRIES_MAX, BATCH_LEN_MAX, Entry, Lane, Seal, batch_preimage,
 };
-use tally_core::id::{MeshId, SessionId};
+use tally_core::id::{LeafIndex, MeshId, SessionId};
 use tally_core::ledger::{Batch, Submission, lane_of};
 use tally_log::{Signature, SigningKey, root_of};
 use tally_wire::{encode, encode_checked};
@@ -21,6 +21,9 @@ pub(super) struct Signed {
     pub(super) lane: Lane,
     pub(super) signature: Signature,
     pub(super) frame: Vec<u8>,
+    /// Entries that it was signed with.
+    count: usize,
+    /// Those whose callers wait.
     pub(super) entries: Vec<Encoded<Entry>>,
     pub(super) replies: Vec<oneshot::Sender<Result<Recorded, AppendError>>>,
 }
@@ -32,6 +35,13 @@ impl Signed {
         let Self { session, number, lane, signature, .. } = self;
         (seal.session, seal.number, seal.lane) == (*session, *number, *lane)
             && seal.signature == *signature
+    }
+
+    /// Where the first entry is whose caller waits, if the first of all is at this leaf: some may have
+    /// been told before their node was gone.
+    pub(super) fn next_leaf(&self, first: LeafIndex) -> LeafIndex {
+        let told = self.count.saturating_sub(self.entries.len());
+        LeafIndex(first.0.saturating_add(told as u64))
     }
 }
 
@@ -120,7 +130,8 @@ pub(super) fn sign(
         Submission::Batch(batch) => batch.entries,
         Submission::Genesis(_) | Submission::SessionStart(_) => Vec::new(),
     };
-    Signed { session, number, lane, signature, frame, entries, replies }
+    let count = entries.len();
+    Signed { session, number, lane, signature, frame, count, entries, replies }
 }
 
 /// A register write has no counter: it is alone in its batch.

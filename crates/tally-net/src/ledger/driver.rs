@@ -5,6 +5,8 @@
 //! way travel together in the next one.
 
 mod abandoning;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use quinn::SendStream;
 use tally_core::ledger::Rejection;
 use tally_core::receipt::{BatchAnswer, Trust};
-use tally_log::SignedCheckpoint;
+use tally_log::{NoteKey, SignedCheckpoint};
 use tally_wire::message::ledger::{
     BatchRepeated, Query, QueryAnswer, ReceiptQuery, SubmissionRejected, SubmitAnswer,
 };
@@ -23,8 +25,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::append::{Abandon, AppendError, Job, Journal, Recorded};
 use super::batch::{Numbering, Signed, answer, gather};
 use super::link::{Link, LinkError};
+use super::nodes::{Reached, is_signed};
 use super::session::{self, Start};
-use super::{AgentKey, LedgerAddress, LedgerConfig};
+use super::{AgentKey, LedgerConfig};
 use tally_core::id::{NodeId, SessionId};
 
 pub(super) struct Driver {
@@ -129,12 +132,14 @@ impl Driver {
 
     /// Dials the leader, or the next node in turn.
     async fn reach(&mut self) -> Option<Submitting> {
-        let nodes = &self.config.nodes;
-        let hinted = self.leader.take().and_then(|id| nodes.iter().find(|node| node.node == id));
+        let nodes = self.config.reached();
+        let leader = self.leader.take();
+        let hinted = nodes.iter().find(|node| Some(node.node()) == leader);
         let to = match hinted {
-            Some(address) => *address,
-            None => self.next_in_turn()?,
+            Some(node) => node.clone(),
+            None => self.next_in_turn(&nodes)?,
         };
+        let to = to.resolve().await?;
         // A node that is dialled in vain is silent, too.
         self.silent = Some((to.node, Instant::now()));
         let link = Link::dial(&self.config, to).await.ok()?;
@@ -159,18 +164,17 @@ impl Driver {
     }
 
     /// The next node in turn, but not the one that was silent just now if there is another.
-    fn next_in_turn(&mut self) -> Option<LedgerAddress> {
-        let nodes = &self.config.nodes;
+    fn next_in_turn(&mut self, nodes: &[Reached]) -> Option<Reached> {
         let silent = self.silent.filter(|(_, at)| at.elapsed() < AVOIDED);
         for _ in 0..nodes.len() {
             let turn = self.next_node.checked_rem(nodes.len())?;
             self.next_node = turn + 1;
-            let node = *nodes.get(turn)?;
-            if silent.is_none_or(|(silent, _)| silent != node.node) || nodes.len() == 1 {
-                return Some(node);
+            let node = nodes.get(turn)?;
+            if silent.is_none_or(|(silent, _)| silent != node.node()) || nodes.len() == 1 {
+                return Some(node.clone());
             }
         }
-        nodes.first().copied()
+        nodes.first().cloned()
     }
 
     /// Opens the session if there is none, sends again what is under way, then goes on until the
@@ -329,8 +333,7 @@ impl Driver {
     }
 
     fn believes(&self, checkpoint: &[u8]) -> bool {
-        SignedCheckpoint::parse(checkpoint)
-            .is_ok_and(|signed| signed.verify_log(&self.config.log_keys).is_ok())
+        SignedCheckpoint::parse(checkpoint).is_ok_and(|signed| is_signed(&self.config, &signed))
     }
 
     /// Asks for the receipts of a batch that was on the ledger before, one by one.
@@ -340,7 +343,8 @@ impl Driver {
         repeated: &BatchRepeated,
         link: &Link,
     ) -> Result<Option<Left>, LinkError> {
-        let mut leaf = repeated.first_leaf;
+        let mut leaf = batch.next_leaf(repeated.first_leaf);
+        let log_keys = self.config.all_log_keys();
         while let Some(entry) = batch.entries.first() {
             let asked = link.ask(&Query::Receipt(ReceiptQuery { leaf })).await;
             let receipt = match asked {
@@ -348,7 +352,7 @@ impl Driver {
                 Ok(_) | Err(_) => None,
             };
             let fits = |receipt: &tally_core::receipt::Receipt| {
-                receipt.entry == *entry && receipt.check(&self.trust()).is_ok()
+                receipt.entry == *entry && receipt.check(&self.trust(&log_keys)).is_ok()
             };
             let Some(receipt) = receipt.filter(fits) else {
                 self.put_back(batch);
@@ -406,11 +410,11 @@ impl Driver {
         }
     }
 
-    fn trust(&self) -> Trust<'_> {
+    fn trust<'a>(&'a self, log_keys: &'a [NoteKey]) -> Trust<'a> {
         Trust {
             mesh_id: &self.config.mesh_id,
             epoch: self.config.epoch,
-            log_keys: &self.config.log_keys,
+            log_keys,
             member: &self.config.member,
             agent_keys: std::slice::from_ref(&self.key.public),
         }
@@ -471,27 +475,4 @@ fn is_first(under_way: &VecDeque<Signed>, number: u64) -> bool {
 
 async fn send(stream: &mut Submitting, frame: &[u8]) -> Result<(), LinkError> {
     stream.link.send(&mut stream.send, frame).await
-}
-
-#[cfg(test)]
-mod tests {
-    use tally_core::entry::Lane;
-    use tally_core::id::{LeafIndex, MeshId};
-    use tally_log::{SigningKey, sha256};
-
-    use super::*;
-    use crate::ledger::batch::sign;
-
-    #[test]
-    fn a_gap_before_the_first_unanswered_batch_is_for_good() {
-        let (key, mesh_id) = (SigningKey::from_seed(&[4; 32]), MeshId(sha256(&[b"mesh"])));
-        let session = SessionId(LeafIndex(3));
-        let mut numbering = Numbering { session, next_batch: 7, next_counter: 0 };
-        let mut batch =
-            || sign(vec![], vec![], Lane::Unconditional, &mut numbering, &mesh_id, 0, &key);
-        let under_way = VecDeque::from([batch(), batch()]);
-        assert!(is_first(&under_way, 7));
-        assert!(!is_first(&under_way, 8), "batch 7 may still fill it");
-        assert!(!is_first(&VecDeque::new(), 7), "it was answered meanwhile");
-    }
 }

@@ -95,9 +95,11 @@ async fn follow_one(
     known: &mut Option<Known>,
     told: &mpsc::Sender<FeedEvent>,
 ) -> Result<(), LinkError> {
-    let nodes = config.nodes.len().max(1);
-    let Some(address) = config.nodes.get(turn % nodes) else { return Ok(()) };
-    let link = Link::dial(config, *address).await?;
+    let nodes = config.reached();
+    let node = turn.checked_rem(nodes.len()).and_then(|turn| nodes.get(turn));
+    let Some(node) = node else { return Ok(()) };
+    let Some(address) = node.resolve().await else { return Ok(()) };
+    let link = Link::dial(config, address).await?;
     let (mut send, mut receive) = link.open().await?;
     link.write(&mut send, &FeedStart { from: *next }).await?;
     loop {

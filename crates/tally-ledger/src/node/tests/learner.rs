@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
+use openraft::RaftLogReader;
 use openraft::network::{NetStreamAppend, RPCOption, RaftNetworkFactory};
 use openraft::raft::AppendEntriesRequest;
-use openraft::{EmptyNode, RaftLogReader};
 use tally_core::id::{MeshId, NodeId};
 use tally_core::ledger::PROTOCOL_MAX;
 use tally_net::endpoint::{endpoint, server_config};
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::mesh::*;
 use crate::disk::RealDisk;
 use crate::frame::{EntryKind, LogId};
-use crate::raft::{CONNECTION, Links, LogReader};
+use crate::raft::{CONNECTION, Links, LogReader, RaftNode};
 use crate::segment::Owner;
 use crate::store::{Settings as StoreSettings, Store, StoredEntry};
 
@@ -108,7 +108,7 @@ async fn a_learner_costs_its_leader_less_than_half_of_64_mebibytes_however_long_
     let own = endpoint("127.0.0.1:0".parse().unwrap(), None).unwrap();
     let peers = [(2, address.to_string())].into_iter().collect();
     let mut links = Links::new(own, identity, trust, hello, peers);
-    let mut link = links.new_client(2, &EmptyNode {}).await;
+    let mut link = links.new_client(2, &RaftNode::default()).await;
     let log = LogReader::over(reader.clone());
     let requests = Box::pin(stream::unfold((log, 0), |(mut log, next)| async move {
         let entries = log.limited_get_log_entries(next, u64::MAX).await.unwrap();
