@@ -30,6 +30,8 @@ pub enum Readiness {
     NoLeader,
     /// It has applied less than it knows to be committed.
     CatchingUp,
+    /// The rules were raised beyond what it knows: it applies nothing more before it is upgraded.
+    Halted,
     /// It has stopped, or is about to.
     Stopped,
 }
@@ -89,6 +91,7 @@ impl Readiness {
             Self::Ready => "ready",
             Self::NoLeader => "no-leader",
             Self::CatchingUp => "catching-up",
+            Self::Halted => "halted",
             Self::Stopped => "stopped",
         }
     }

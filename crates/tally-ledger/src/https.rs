@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 
 pub use error::HttpError;
 pub use serve::{HttpLimits, HttpServer};
-pub use status::{DiskUse, NodeRole, NodeStatus, NodeTrust, StatusSource};
+pub use status::{DiskUse, NodeRole, NodeStatus, NodeTrust, RulesKnown, StatusSource};
 
 use crate::metrics::Metrics;
 use crate::published::Checkpoints;

@@ -24,6 +24,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
+use tally_core::id::NodeId;
 use tally_core::time::Timestamp;
 use tally_net::endpoint::{ConnectionLimits, client_config, connect};
 use tally_net::frame::{FrameLimits, read_frame, write_frame};
@@ -36,12 +37,12 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::TypeConfig;
 use super::ask::{self, Ask};
 use super::codec::{
     ANSWER_LEN_MAX, BadMessage, REQUEST_LEN_MAX, Request, decode_appended, decode_transferred,
     decode_voted,
 };
+use super::{Support, TypeConfig};
 
 use crate::frame::Vote;
 use crate::store::StoredEntry;
@@ -60,6 +61,7 @@ struct Shared {
     hello: Hello,
     node: u64,
     peers: BTreeMap<u64, Peer>,
+    support: Support,
 }
 
 struct Peer {
@@ -146,7 +148,15 @@ impl Links {
         let peer =
             |address| Peer { address, replication: Mutex::new(None), urgent: Mutex::new(None) };
         let peers = peers.into_iter().map(|(id, address)| (id, peer(address))).collect();
-        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, peers }))
+        let support = Support::default();
+        support.note(NodeId(node), hello.protocol);
+        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, peers, support }))
+    }
+
+    /// Which rules the nodes know, as they have said.
+    #[must_use]
+    pub fn support(&self) -> Support {
+        self.0.support.clone()
     }
 
     /// The other nodes.
@@ -241,6 +251,7 @@ impl Links {
         let answer = decode_value(&answer.ok_or(CallError::NoAnswer)?).map_err(|_| BadMessage)?;
         match answer {
             HelloAnswer::Welcome(welcome) if welcome.node.map(|node| node.0) == Some(target) => {
+                self.0.support.note(NodeId(target), welcome.protocol);
                 Ok(connection)
             }
             HelloAnswer::Welcome(_) => Err(CallError::Unwelcome(NotWelcome::NotAMember)),

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::ask::{self, Ask};
 use super::codec::{BadMessage, Request, encode_appended, encode_transferred, encode_voted};
 use super::network::{ANSWERS, REQUESTS};
-use super::{Consensus, Standing, TypeConfig, to_log_id, to_vote};
+use super::{Consensus, Standing, Support, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
 use crate::clock::wall_clock;
 use crate::signer::LogSigner;
@@ -45,6 +45,8 @@ pub struct Server {
     pub tiles: TileReader,
     /// What it signs with.
     pub signer: Arc<LogSigner>,
+    /// Where it is kept which rules the peers know.
+    pub support: Support,
 }
 
 /// Why a stream ended early.
@@ -111,6 +113,9 @@ async fn greet(connection: &Connection, peer: &SpiffeId, server: &Server) -> Opt
         // The answer must arrive before the close does.
         drop(send.stopped().await);
         return None;
+    }
+    if let Some(node) = hello.node {
+        server.support.note(node, hello.protocol);
     }
     Some(())
 }
