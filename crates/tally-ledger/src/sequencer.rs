@@ -131,7 +131,8 @@ impl Sequencer {
     #[must_use]
     pub(crate) fn start(parts: SequencerParts, limits: SequencerLimits) -> Self {
         let queues = Arc::new(Queues::new(limits));
-        let SequencerParts { consensus, standing, prepared, signer, links, ledger, metrics } = parts;
+        let SequencerParts { consensus, standing, prepared, signer, links, ledger, metrics } =
+            parts;
         let entrance =
             Entrance { queues: Arc::clone(&queues), metrics: metrics.clone(), retry: limits.retry };
         let worker = Worker {
