@@ -74,15 +74,25 @@ pub(crate) struct Load {
 impl Load {
     /// Starts a client for each member, each of which appends so many entries.
     pub(crate) fn start(mesh: &Mesh, recorder: &Recorder, each: u64) -> Self {
-        Self::numbered(mesh, recorder, 0..each)
+        Self::start_for(mesh, recorder, mesh.members.len(), 0..each)
     }
 
     /// The same with entries of these numbers: those of one number are the same entry.
     pub(crate) fn numbered(mesh: &Mesh, recorder: &Recorder, numbers: Range<u64>) -> Self {
+        Self::start_for(mesh, recorder, mesh.members.len(), numbers)
+    }
+
+    /// The same for the first so many members alone.
+    pub(crate) fn start_for(
+        mesh: &Mesh,
+        recorder: &Recorder,
+        members: usize,
+        numbers: Range<u64>,
+    ) -> Self {
         let done = Arc::new(AtomicU64::new(0));
         let (mut workers, mut feeds) = (JoinSet::new(), JoinSet::new());
         let mut clients = Vec::new();
-        for member in 0..mesh.members.len() {
+        for member in 0..members {
             // What the feed hears of members, the client knows: they share their trust.
             let config = mesh.config(member);
             let mut feed = Feed::follow(config.clone(), LeafIndex(0));

@@ -6,6 +6,7 @@
 
 mod crashes;
 mod damage;
+mod flood;
 mod history;
 mod load;
 mod long;
@@ -16,6 +17,10 @@ mod peers;
 mod quorum;
 mod start;
 mod strace;
+mod upgrade;
 
 /// The binary `tally`, built beside these tests.
 const TALLY: &str = env!("CARGO_BIN_EXE_tally-under-test");
+
+/// The same of a version to come, which knows the next version of the rules.
+const NEXT: &str = env!("CARGO_BIN_EXE_tally-next-under-test");

@@ -21,6 +21,7 @@ mod opt_out;
 mod outcome;
 mod privacy;
 mod refusals;
+mod registers;
 mod silence;
 mod withdrawal;
 mod world;

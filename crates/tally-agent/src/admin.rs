@@ -12,6 +12,7 @@ mod erase;
 mod glass;
 mod groups;
 mod opt_out;
+mod registers;
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -146,6 +147,10 @@ impl AdminSocket {
             .route("/agreements/list", post(agreements::list))
             .route("/groups/write", post(groups::write))
             .route("/groups/list", post(groups::list))
+            .route("/registers/list", post(registers::list))
+            .route("/registers/check", post(registers::check))
+            .route("/registers/write", post(registers::write))
+            .route("/rules", post(registers::rules))
             .route("/ledger/own", post(audit::own))
             .route("/subject", post(audit::subject))
             .route("/breakglass/list", post(glass::list))
@@ -317,6 +322,7 @@ async fn status(State(admin): State<Admin>, request: Request) -> Result<Response
         member: admin.0.member.to_string(),
         mesh: admin.0.genesis.value().mesh.to_string(),
         mesh_id: admin.mesh_id().to_string(),
+        epoch: admin.0.recorder.epoch(),
         ready: (admin.0.ready)(),
         ledger_size: known.size,
         outbox_entries: admin.0.store.outbox_len() as u64,

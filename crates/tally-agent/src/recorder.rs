@@ -13,6 +13,7 @@ mod permits;
 mod reading;
 mod registers;
 mod reviews;
+mod rules;
 
 pub use consents::ConsentError;
 pub use mirror::PullError;

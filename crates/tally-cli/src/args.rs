@@ -8,6 +8,7 @@ mod mesh;
 mod nodes;
 mod opt_out;
 mod parts;
+mod registers;
 
 pub(crate) use audit::{
     AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs,
@@ -38,6 +39,11 @@ pub(crate) use nodes::{
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{
     AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, TrustArgs,
+};
+
+pub(crate) use registers::{
+    MemberAdmitArgs, MemberArgs, MemberCommand, MemberKeyArgs, MemberNewArgs, MemberProposeArgs,
+    MemberStatusArgs, ProtocolCommand, ProtocolProposeArgs, WitnessesCommand, WitnessesProposeArgs,
 };
 
 use std::path::PathBuf;
@@ -87,8 +93,10 @@ pub(crate) enum Command {
     Dev(DevArgs),
     Agent(AgentArgs),
     Ledger(LedgerArgs),
-    /// How a mesh begins.
+    /// How a mesh begins, and what its members decide together.
     Mesh(MeshArgs),
+    /// Members of the mesh: admit one, change its keys or ledger nodes, suspend it.
+    Member(MemberArgs),
     /// Certificates of a member's own workloads.
     Identity(IdentityArgs),
     Config(ConfigArgs),

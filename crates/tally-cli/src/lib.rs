@@ -29,12 +29,14 @@ mod identity;
 mod leaves;
 mod ledger;
 mod manual;
+mod member;
 mod mesh;
 mod online;
 mod opt_out;
 mod output;
 mod paper;
 mod process;
+mod registers;
 mod subject;
 mod system;
 mod verify;
@@ -43,14 +45,24 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tally_agent::admin::api::RegisterKind;
+use tally_core::register::MemberStatus;
 
 use args::{
     AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
-    ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerCommand, MeshCommand,
-    OptOutCommand,
+    ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerCommand, MemberCommand,
+    MeshCommand, OptOutCommand, ProtocolCommand, WitnessesCommand,
 };
 use failure::{Exit, Failure};
 use output::Output;
+
+/// Does what the command line says, as a later version would that knows this version of the ledger's
+/// rules. For tests of upgrades alone: that version is applied as the newest real one is.
+#[must_use]
+pub fn run_next(rules: u64) -> ExitCode {
+    tally_net::rules::raise_for_tests(rules);
+    run()
+}
 
 /// Does what the command line says.
 #[must_use]
@@ -132,6 +144,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             Some(LedgerCommand::Transfer(it)) => ledger::transfer(it, config, args.output),
         },
         Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),
+        Command::Member(member) => of_member(&member.command, config, args.output),
         Command::Identity(identity) => match &identity.command {
             IdentityCommand::Issue(issue) => identity::issue(issue, args.output),
             IdentityCommand::Show(show) => identity::show(show, args.output),
@@ -164,9 +177,45 @@ fn of_agreement(
     }
 }
 
+fn of_member(
+    command: &MemberCommand,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let set = |it, status| member::set_status(it, status, config, output);
+    match command {
+        MemberCommand::List => member::list(config, output),
+        MemberCommand::New(it) => member::new(it, output),
+        MemberCommand::Key(it) => member::key(it, output),
+        MemberCommand::Admit(it) => member::admit(it, config, output),
+        MemberCommand::Propose(it) => member::propose(it, config, output),
+        MemberCommand::Suspend(it) => set(it, MemberStatus::Suspended),
+        MemberCommand::Resume(it) => set(it, MemberStatus::Active),
+        MemberCommand::Remove(it) => set(it, MemberStatus::Removed),
+        MemberCommand::Approve(it) => {
+            registers::approve(&it.file, RegisterKind::Member, config, output)
+        }
+    }
+}
+
 fn of_mesh(command: &MeshCommand, config: Option<&Path>, output: Output) -> Result<Exit, Failure> {
     match command {
         MeshCommand::Init(init) => mesh::init(init, output),
+        MeshCommand::Show => mesh::show::show(config, output),
+        MeshCommand::Witnesses(witnesses) => match &witnesses.command {
+            WitnessesCommand::List => mesh::witnesses::list(config, output),
+            WitnessesCommand::Propose(it) => mesh::witnesses::propose(it, config, output),
+            WitnessesCommand::Approve(it) => {
+                registers::approve(&it.file, RegisterKind::Witnesses, config, output)
+            }
+        },
+        MeshCommand::Protocol(protocol) => match &protocol.command {
+            ProtocolCommand::Show => mesh::protocol::show(config, output),
+            ProtocolCommand::Propose(it) => mesh::protocol::propose(it, config, output),
+            ProtocolCommand::Approve(it) => {
+                registers::approve(&it.file, RegisterKind::Protocol, config, output)
+            }
+        },
         MeshCommand::Group(group) => match &group.command {
             GroupCommand::Propose(it) => mesh::group::propose(it, config, output),
             GroupCommand::Approve(it) => mesh::group::approve(it, config, output),

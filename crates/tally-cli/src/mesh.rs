@@ -1,8 +1,11 @@
-//! `tally mesh`: how a mesh begins.
+//! `tally mesh`: how a mesh begins, and what its members decide together.
 
 pub(crate) mod file;
 pub(crate) mod group;
 pub(crate) mod layout;
+pub(crate) mod protocol;
+pub(crate) mod show;
+pub(crate) mod witnesses;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

@@ -53,6 +53,17 @@ pub(crate) enum What {
         /// The register's body, in base64.
         body: String,
     },
+    /// The next version of a member, of the witnesses or of the rules.
+    Register {
+        /// The register's name.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// The leaf of the version before.
+        previous: Option<u64>,
+        /// Its body, in base64.
+        body: String,
+    },
 }
 
 impl Paper {
@@ -112,6 +123,12 @@ impl Paper {
                 let previous = previous.map(LeafIndex);
                 register_preimage(mesh_id, &name, *version, previous, true, group.0.bytes())
             }
+            What::Register { name, version, previous, body } => {
+                let name: RegisterName = name.parse().map_err(unreadable)?;
+                let body = read_body(body)?;
+                let previous = previous.map(LeafIndex);
+                register_preimage(mesh_id, &name, *version, previous, true, body.bytes())
+            }
         };
         let (member, role) = (acting.config.member.to_string(), officer.role.to_string());
         self.approvals.retain(|it| (&it.member, &it.role) != (&member, &role));
@@ -144,8 +161,7 @@ pub(crate) fn read_document(text: &str) -> Result<Encoded<Agreement>, Failure> {
 /// # Errors
 /// [`Failure`] if it is none.
 pub(crate) fn read_group(text: &str) -> Result<(Encoded<RegisterBody>, GroupRecord), Failure> {
-    let bytes = bytes(text)?;
-    let body = tally_wire::decode::<RegisterBody>(&bytes).map_err(unreadable)?;
+    let body = read_body(text)?;
     match body.value() {
         RegisterBody::Group(group) => {
             let group = group.clone();
@@ -153,6 +169,15 @@ pub(crate) fn read_group(text: &str) -> Result<(Encoded<RegisterBody>, GroupReco
         }
         _ => Err(unreadable("it is no group")),
     }
+}
+
+/// The body of a register.
+///
+/// # Errors
+/// [`Failure`] if it is none.
+pub(crate) fn read_body(text: &str) -> Result<Encoded<RegisterBody>, Failure> {
+    let bytes = bytes(text)?;
+    tally_wire::decode::<RegisterBody>(&bytes).map_err(unreadable)
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>, Failure> {

@@ -107,6 +107,10 @@ impl Surroundings for Rules {
     fn encode_seal(&self, seal: &Seal) -> Vec<u8> {
         tally_wire::encode(seal)
     }
+
+    fn protocol_max(&self) -> u64 {
+        tally_net::rules::newest()
+    }
 }
 
 /// Checks everything up to the checkpoint. `progress` is told how many leaves were checked.

@@ -31,6 +31,7 @@ mod submission;
 mod write;
 
 pub use applied::{Accepted, Applied, LeafValue, NewLeaf, Verdict};
+pub use batch::raises_to;
 pub use disposal::check_disposal;
 pub use entries::lane_of;
 pub use founding::Founding;
@@ -42,7 +43,7 @@ pub use replay::{BadLeaf, Misfit, Replay, Sealed};
 pub use reviews::{OpenReview, REVIEWS_OPEN_MAX, Reviews, opens_review};
 pub use session::{Answer, LastSession, Outcome, RING_LEN_MAX, Session, Sessions};
 pub use submission::{Batch, Proposal, Submission, Surroundings};
-pub use write::{is_approved_now, is_lawful_now};
+pub use write::{check_content, is_approved_now, is_lawful_now};
 
 use std::time::Duration;
 

@@ -126,13 +126,17 @@ impl Ledger {
         (applied, seen)
     }
 
-    /// Applies an entry that holds no proposal.
+    /// Applies an entry that holds no proposal. Not behind one that could not be applied: all from there
+    /// on is applied by newer code.
     pub(crate) fn advance(
         &self,
         log_id: LogId,
         membership: Option<StoredMembershipOf<TypeConfig>>,
     ) {
         let mut replica = self.replica();
+        if replica.state.halted().is_some() {
+            return;
+        }
         replica.log_id = Some(log_id);
         if let Some(membership) = membership {
             replica.membership = membership;
@@ -169,5 +173,9 @@ impl Replica {
 impl Surroundings for Codec {
     fn encode_seal(&self, seal: &Seal) -> Vec<u8> {
         tally_wire::encode(seal)
+    }
+
+    fn protocol_max(&self) -> u64 {
+        tally_net::rules::newest()
     }
 }

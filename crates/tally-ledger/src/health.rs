@@ -32,6 +32,8 @@ pub enum Readiness {
     Removed,
     /// It has applied less than it knows to be committed.
     CatchingUp,
+    /// The rules were raised beyond what it knows: it applies nothing more before it is upgraded.
+    Halted,
     /// It has stopped, or is about to.
     Stopped,
 }
@@ -92,6 +94,7 @@ impl Readiness {
             Self::NoLeader => "no-leader",
             Self::Removed => "removed",
             Self::CatchingUp => "catching-up",
+            Self::Halted => "halted",
             Self::Stopped => "stopped",
         }
     }

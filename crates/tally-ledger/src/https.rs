@@ -26,7 +26,9 @@ use tokio::sync::Semaphore;
 
 pub use error::HttpError;
 pub use serve::{HttpLimits, HttpServer};
-pub use status::{DiskUse, Learner, NodeRole, NodeStatus, NodeTrust, Place, StatusSource};
+pub use status::{
+    DiskUse, Learner, NodeRole, NodeStatus, NodeTrust, Place, RulesKnown, StatusSource,
+};
 
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use prometheus::core::Collector;
@@ -12,17 +11,22 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
-use tally_core::entry::Lane;
-use tally_core::ledger::{Applied, Proposal, Rejection, Submission, Verdict};
 use tally_net::IdentityError;
 
 use crate::frame::Vouched;
 use crate::https::{NodeRole, NodeStatus, NodeTrust};
 use crate::server::Counters;
+use counted::Counts;
+
+mod counted;
+
+pub use counted::TurnedAway;
 
 /// Seconds: from a fast disk's sync to a lost quorum.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+/// Counts: from one to the most that a batch or a proposal holds.
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
 macro_rules! metrics {
     ($($field:ident: $type:ident, $name:literal, $labels:expr, $help:literal;)*) => {
@@ -34,6 +38,9 @@ macro_rules! metrics {
             registry: Registry,
             $($field: $type,)*
         }
+
+        /// Name, labels and meaning of each: what the page about them is made of.
+        pub const METRICS: &[(&str, &[&str], &str)] = &[$(($name, $labels, $help),)*];
 
         impl Metrics {
             /// All metrics, at nothing.
@@ -81,16 +88,36 @@ metrics! {
         "Nodes that replicate without a vote, as this node knows.";
     peer_lag: IntGaugeVec, "tally_ledger_peer_lag_entries", &["node"],
         "Raft entries that each other node lacks; only the leader knows.";
-    leader_changes: IntCounter, "tally_ledger_leader_changes_total", &[],
-        "How often this node has seen another leader than before.";
     disk: IntGaugeVec, "tally_ledger_disk_bytes", &["what"],
         "Bytes on the disk: of the log, and free.";
     batches: IntCounterVec, "tally_ledger_batches_total", &["lane", "verdict"],
         "Batches that this node has applied, by lane and verdict.";
     entries: IntCounter, "tally_ledger_entries_total", &[],
         "Leaves that this node has applied since it started.";
-    commit: Histogram, "tally_ledger_commit_seconds", &[],
+    stale: IntCounterVec, "tally_ledger_stale_batches_total", &["kind"],
+        "Batches that rested on a register which had moved, by the kind of register; one that rested on several kinds counts for each.";
+    rejected: IntCounterVec, "tally_ledger_rejected_total", &["code"],
+        "Submissions that the rules rejected, by code.";
+    turned_away: IntCounterVec, "tally_ledger_turned_away_total", &["why"],
+        "Submissions that this node did not propose: too much of their member waited, they were another member's, or they raise the rules beyond what most nodes know.";
+    batch_leaves: Counts, "tally_ledger_batch_leaves", &[],
+        "Entries in a batch that was accepted.";
+    proposal_submissions: Counts, "tally_ledger_proposal_submissions", &[],
+        "Submissions in a Raft entry, batches and session starts.";
+    commit: Seconds, "tally_ledger_commit_seconds", &[],
         "Seconds from a proposal of this node, as leader, until it is committed and applied.";
+    fsync: Seconds, "tally_ledger_fsync_seconds", &[],
+        "Seconds that a sync of the log took.";
+    segments: IntGauge, "tally_ledger_segments", &[],
+        "Segments of the log.";
+    segment_bytes: IntGauge, "tally_ledger_segment_bytes", &[],
+        "Bytes in the segment that is written, durable ones: it is closed when it is full.";
+    held: IntGauge, "tally_ledger_held_bytes", &[],
+        "Bytes that were read back from the log and that somebody still has: a peer that is being sent them, or whoever applies them.";
+    leader_changes: IntCounter, "tally_ledger_leader_changes_total", &[],
+        "How often this node has learnt of another leader than before.";
+    protocol: IntGaugeVec, "tally_ledger_protocol_version", &["what"],
+        "Versions of the rules: in force, the newest that this node knows, and the one that it met and does not know, 0 if it met none.";
     agents: IntCounterVec, "tally_ledger_agents_total", &["what"],
         "What happened at the endpoint for agents.";
     requests: IntCounterVec, "tally_ledger_https_requests_total", &["route", "status"],
@@ -140,6 +167,17 @@ impl Metrics {
         for (node, behind) in &status.peer_lags {
             all.peer_lag.with_label_values(&[&node.to_string()]).set(gauge(*behind));
         }
+        all.segments.set(gauge(status.disk.segments));
+        all.segment_bytes.set(gauge(status.disk.segment_bytes));
+        all.held.set(gauge(status.disk.held_bytes));
+        let rules = &status.rules;
+        for (what, version) in [
+            ("in-force", status.protocol),
+            ("known", rules.known),
+            ("halted-at", rules.halted_at.unwrap_or_default()),
+        ] {
+            all.protocol.with_label_values(&[what]).set(gauge(version));
+        }
         let disk = &status.disk;
         for (what, bytes) in [("log", disk.log_bytes), ("free", disk.free_bytes)] {
             all.disk.with_label_values(&[what]).set(gauge(bytes));
@@ -170,26 +208,6 @@ impl Metrics {
     /// Takes over who vouched for the directory last.
     pub fn vouched(&self, vouched: Option<Vouched>) {
         self.0.vouched.set(gauge(vouched.map_or(0, |vouched| vouched.at_ms / 1000)));
-    }
-
-    /// Counts what came of a proposal.
-    pub fn applied(&self, proposal: &Proposal, applied: &Applied) {
-        self.0.entries.inc_by(applied.hashes.len() as u64);
-        for (submission, verdict) in proposal.submissions.iter().zip(&applied.verdicts) {
-            let Submission::Batch(batch) = submission else { continue };
-            let verdict = match verdict {
-                Verdict::Accepted(_) => "accepted",
-                Verdict::Rejected(Rejection::Stale(_)) => "stale",
-                Verdict::Rejected(_) => "rejected",
-                Verdict::Founded | Verdict::SessionStarted(_) | Verdict::Halted => continue,
-            };
-            self.0.batches.with_label_values(&[lane_text(batch.lane), verdict]).inc();
-        }
-    }
-
-    /// A proposal of this node was applied after this time.
-    pub fn committed(&self, after: Duration) {
-        self.0.commit.observe(after.as_secs_f64());
     }
 
     /// Counts a peer whose certificate was refused.
@@ -251,6 +269,9 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// How long something took.
+type Seconds = Histogram;
+
 /// Makes a metric of its kind.
 trait Make: Collector + Clone + Sized {
     fn make(name: &str, help: &str, labels: &[&str]) -> Result<Self, prometheus::Error>;
@@ -280,17 +301,9 @@ impl Make for IntCounterVec {
     }
 }
 
-impl Make for Histogram {
+impl Make for Seconds {
     fn make(name: &str, help: &str, _: &[&str]) -> Result<Self, prometheus::Error> {
         Self::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()))
-    }
-}
-
-const fn lane_text(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Conditional => "conditional",
-        Lane::Unconditional => "unconditional",
-        Lane::Register => "register",
     }
 }
 
@@ -300,37 +313,9 @@ fn gauge(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use tally_core::entry::Algorithm;
-    use tally_core::id::{LeafIndex, NodeId, SessionId};
-    use tally_core::ledger::Batch;
-    use tally_core::time::Timestamp;
-    use tally_log::{Hash, Signature};
+    use tally_core::id::NodeId;
 
     use super::*;
-
-    fn proposal() -> Proposal {
-        let batch = |lane| {
-            Submission::Batch(Batch {
-                session: SessionId(LeafIndex(4)),
-                number: 1,
-                lane,
-                entries: Vec::new(),
-                algorithm: Algorithm::EdDsa,
-                signature: Signature::from_bytes([0; 64]),
-            })
-        };
-        let submissions = vec![batch(Lane::Conditional), batch(Lane::Register)];
-        Proposal { time: Timestamp(1), submissions }
-    }
-
-    fn applied() -> Applied {
-        let rejections = [Rejection::Stale(Vec::new()), Rejection::WrongEpoch];
-        Applied {
-            first_leaf: LeafIndex(7),
-            verdicts: rejections.map(Verdict::Rejected).to_vec(),
-            hashes: vec![Hash::default(); 3],
-        }
-    }
 
     #[test]
     fn a_node_that_is_gone_leaves_no_figure_behind() {
@@ -354,8 +339,6 @@ mod tests {
     #[test]
     fn what_was_counted_is_in_the_text() {
         let metrics = Metrics::new().unwrap();
-        metrics.applied(&proposal(), &applied());
-        metrics.committed(Duration::from_millis(3));
         let counters = Counters::default();
         for count in [2, 5] {
             counters.stalled.store(count, Ordering::Relaxed);
@@ -368,13 +351,8 @@ mod tests {
         metrics.request(Route::of("/who/knows"), StatusCode::NOT_FOUND);
         let text = String::from_utf8(metrics.to_text().unwrap()).unwrap();
         for line in [
-            "tally_ledger_batches_total{lane=\"conditional\",verdict=\"stale\"} 1",
-            "tally_ledger_batches_total{lane=\"register\",verdict=\"rejected\"} 1",
-            "tally_ledger_entries_total 3",
             "tally_ledger_leader_changes_total 1",
             "tally_ledger_agents_total{what=\"stalled\"} 5",
-            "tally_ledger_commit_seconds_bucket{le=\"0.005\"} 1",
-            "tally_ledger_commit_seconds_bucket{le=\"0.002\"} 0",
             "tally_ledger_connections_refused_total{code=\"certificate-expired\"} 1",
             "tally_ledger_https_requests_total{route=\"entries\",status=\"4xx\"} 1",
             "tally_ledger_https_requests_total{route=\"tile\",status=\"2xx\"} 1",

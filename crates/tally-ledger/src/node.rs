@@ -6,6 +6,7 @@
 mod error;
 mod follow;
 mod reads;
+mod roles;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,7 @@ use crate::cluster::Cluster;
 use crate::frame::Vouched;
 use crate::marks::Start;
 use crate::metrics::Metrics;
-use crate::raft::{Consensus, Peers, Standing};
+use crate::raft::{Consensus, Peers, Standing, Support};
 use crate::saved::{SavePolicy, Saver};
 use crate::segment::SEGMENT_BYTES;
 use crate::sequencer::SequencerLimits;
@@ -115,6 +116,7 @@ pub struct Node {
     cluster: Cluster,
     counters: Arc<Counters>,
     metrics: Metrics,
+    support: Support,
     shown: Shown,
     /// What was found in the directory.
     opened: Opened,
@@ -293,11 +295,14 @@ impl Node {
                 Ok(()) => "consensus has ended".to_owned(),
             }
         };
+        let mut heads = self.ledger.heads();
         tokio::select! {
-            why = stopped => match self.ledger.head().halted {
-                Some(version) => NodeError::Halted { version },
-                None => NodeError::Consensus(why),
-            },
+            biased;
+            halted = heads.wait_for(|head| head.halted.is_some()) => {
+                let version = halted.ok().and_then(|head| head.halted);
+                NodeError::Halted { version: version.unwrap_or_default() }
+            }
+            why = stopped => NodeError::Consensus(why),
             stopped = self.tiles.stopped() => stopped.into(),
         }
     }

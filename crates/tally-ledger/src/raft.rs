@@ -11,6 +11,7 @@ mod network;
 mod server;
 mod standing;
 mod storage;
+mod support;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use network::{AskError, Links, Peers, Stand};
 pub use server::{Server as RaftServer, serve};
 pub use standing::Standing;
 pub use storage::{LogReader, LogStorage};
+pub use support::{Backing, Support};
 
 /// Consensus, running: openraft over our log, our machine and our network.
 pub type Consensus = openraft::Raft<TypeConfig, Machine>;

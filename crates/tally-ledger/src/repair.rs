@@ -246,7 +246,7 @@ fn links(
         epoch: EPOCH,
         member: config.member.clone(),
         node: Some(config.node_id),
-        protocol: tally_core::ledger::PROTOCOL_MAX,
+        protocol: tally_net::rules::newest(),
         frame_len_max: u64::try_from(LEDGER_FRAME_LEN_MAX).unwrap_or(u64::MAX),
     };
     let peers = config.raft_peers.iter().map(|(id, at)| (id.0, at.to_string()));

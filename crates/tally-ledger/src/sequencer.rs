@@ -1,9 +1,12 @@
-//! Puts submissions in order: while one Raft entry is on its way, others gather for the next.
+//! Puts submissions in order: while one Raft entry is on its way, others gather for the next, and each
+//! member has its turn.
 //!
 //! Invariant: an answer that decides is given only after the entry was applied here. Everything else
 //! says that nothing was decided, and the same bytes may be sent again, to any node.
 
 mod clocks;
+mod queue;
+mod raise;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -11,25 +14,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use tally_core::id::NodeId;
+use tally_core::id::{MemberId, NodeId};
 use tally_core::ledger::{Proposal, Rejection, Submission, Verdict};
 use tally_core::receipt::{BatchAnswer, hashes_after};
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 use tally_wire::encode;
-use tally_wire::ledger::{PROPOSAL_LEN_MAX, SUBMISSIONS_MAX};
 use tally_wire::message::ledger::{
     BatchAccepted, BatchRepeated, Busy, NotLeader, SessionStarted, SubmissionRejected, SubmitAnswer,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use clocks::Clocks;
 
 use crate::applied::Ledger;
 use crate::clock::{LeaderClock, Leap};
-use crate::metrics::Metrics;
-use crate::raft::{Consensus, Links, Outcome, Payload, Prepared, Standing};
+use crate::metrics::{Metrics, TurnedAway};
+use crate::raft::{Consensus, Links, Outcome, Payload, Prepared, Standing, Support};
 use crate::signer::LogSigner;
+use queue::{Measured, Queues};
 
 /// Limits of what waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,22 +41,36 @@ pub struct SequencerLimits {
     pub submissions_max: usize,
     /// Bytes of submissions. Default 64 MiB.
     pub bytes_max: usize,
+    /// Submissions of one member. Default 2,048.
+    pub member_submissions_max: usize,
+    /// Bytes of one member's submissions. Default 16 MiB.
+    pub member_bytes_max: usize,
     /// When to ask again if too much waits. Default 50 ms.
     pub retry: Duration,
 }
 
 impl Default for SequencerLimits {
     fn default() -> Self {
-        Self { submissions_max: 16 * 1024, bytes_max: 64 << 20, retry: Duration::from_millis(50) }
+        Self {
+            submissions_max: 16 * 1024,
+            bytes_max: 64 << 20,
+            member_submissions_max: 2048,
+            member_bytes_max: 16 << 20,
+            retry: Duration::from_millis(50),
+        }
     }
 }
 
 /// Takes submissions. Cheap to clone; when all clones are gone the work ends.
 #[derive(Debug, Clone)]
-pub struct Sequencer {
-    queue: mpsc::Sender<Job>,
-    bytes: Arc<Semaphore>,
-    limits: SequencerLimits,
+pub struct Sequencer(Arc<Entrance>);
+
+/// The way in. With the last clone of it the work ends.
+#[derive(Debug)]
+struct Entrance {
+    queues: Arc<Queues<Job>>,
+    metrics: Metrics,
+    retry: Duration,
 }
 
 /// Where the answer to a submission goes. Bounded by what its owner lets be in flight.
@@ -65,18 +82,34 @@ struct Job {
     length: usize,
     number: Option<u64>,
     answers: Option<Answers>,
-    _place: OwnedSemaphorePermit,
+}
+
+/// What a sequencer is made of.
+pub(crate) struct SequencerParts {
+    /// Consensus.
+    pub(crate) consensus: Consensus,
+    /// When a leader was last heard.
+    pub(crate) standing: Arc<Standing>,
+    /// Where proposals are kept until they are applied.
+    pub(crate) prepared: Prepared,
+    /// Signs checkpoints in receipts.
+    pub(crate) signer: Arc<LogSigner>,
+    /// The way to the other nodes.
+    pub(crate) links: Links,
+    /// The applied state.
+    pub(crate) ledger: Ledger,
+    /// Counts.
+    pub(crate) metrics: Metrics,
 }
 
 /// Gathers, proposes, answers.
 struct Worker {
-    jobs: mpsc::Receiver<Job>,
-    /// The next job, which did not fit any more.
-    left: Option<Job>,
+    queues: Arc<Queues<Job>>,
     consensus: Consensus,
     standing: Arc<Standing>,
     prepared: Prepared,
     signer: Arc<LogSigner>,
+    support: Support,
     metrics: Metrics,
     retry_ms: u64,
     clock: LeaderClock,
@@ -93,34 +126,22 @@ struct Worker {
 /// A leader that was not heard for four heartbeats is not named to others any more.
 const LEADER_SILENT_MAX: Duration = Duration::from_millis(400);
 
-/// What a proposal takes besides its submissions.
-const PROPOSAL_HEAD_LEN: usize = 64;
-
 impl Sequencer {
     /// Starts the work, in a task of the present runtime.
     #[must_use]
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of a node that it works with, one by one"
-    )]
-    pub fn start(
-        consensus: Consensus,
-        standing: Arc<Standing>,
-        prepared: Prepared,
-        signer: Arc<LogSigner>,
-        metrics: Metrics,
-        links: Links,
-        ledger: Ledger,
-        limits: SequencerLimits,
-    ) -> Self {
-        let (queue, jobs) = mpsc::channel(limits.submissions_max.max(1));
+    pub(crate) fn start(parts: SequencerParts, limits: SequencerLimits) -> Self {
+        let queues = Arc::new(Queues::new(limits));
+        let SequencerParts { consensus, standing, prepared, signer, links, ledger, metrics } =
+            parts;
+        let entrance =
+            Entrance { queues: Arc::clone(&queues), metrics: metrics.clone(), retry: limits.retry };
         let worker = Worker {
-            jobs,
-            left: None,
+            queues,
             consensus,
             standing,
             prepared,
             signer,
+            support: links.support(),
             metrics,
             retry_ms: limits.retry_ms(),
             clock: LeaderClock::new(SystemTime::now(), Instant::now()),
@@ -131,24 +152,40 @@ impl Sequencer {
             clocks: Clocks::default(),
         };
         tokio::spawn(worker.run());
-        let bytes = Arc::new(Semaphore::new(limits.bytes_max));
-        Self { queue, bytes, limits }
+        Self(Arc::new(entrance))
     }
 
-    /// Takes a submission whose encoding has this length. Its answer goes to `answers`, if anybody
-    /// wants it: that it has to wait too long, at once.
-    pub(crate) fn submit(&self, submission: Submission, length: usize, answers: Option<Answers>) {
+    /// Takes a member's submission, or the node's own, whose encoding has this length. Its answer goes
+    /// to `answers`, if anybody wants it. If too much waits, that is the answer, and after how long to
+    /// go on is told here.
+    pub(crate) fn submit(
+        &self,
+        member: Option<&MemberId>,
+        submission: Submission,
+        length: usize,
+        answers: Option<Answers>,
+    ) -> Result<(), Duration> {
+        let Entrance { queues, metrics, retry } = &*self.0;
         let number = number_of(&submission);
-        let busy = Busy { number, retry_ms: self.limits.retry_ms() };
-        let wanted = u32::try_from(length).unwrap_or(u32::MAX);
-        let taken = Arc::clone(&self.bytes).try_acquire_many_owned(wanted);
-        let taken = taken.ok().zip(self.queue.try_reserve().ok());
-        match taken {
-            Some((place, slot)) => {
-                slot.send(Job { submission, length, number, answers, _place: place });
-            }
-            None => tell(answers.as_ref(), SubmitAnswer::Busy(busy)),
-        }
+        let job = Job { submission, length, number, answers };
+        queues.push(member.cloned(), job).map_err(|job| {
+            metrics.turned_away(TurnedAway::TooBusy);
+            let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+            tell(job.answers.as_ref(), SubmitAnswer::Busy(Busy { number, retry_ms }));
+            *retry
+        })
+    }
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.queues.close();
+    }
+}
+
+impl Measured for Job {
+    fn length(&self) -> usize {
+        self.length
     }
 }
 
@@ -160,39 +197,19 @@ impl SequencerLimits {
 
 impl Worker {
     async fn run(mut self) {
-        while let Some(jobs) = self.gather().await {
-            match self.propose(jobs).await {
-                Ok(()) => {}
-                Err((jobs, answer)) => {
-                    for job in jobs {
-                        tell(job.answers.as_ref(), answer(job.number));
-                    }
+        while self.queues.wait().await {
+            // Callers that were just answered get to submit what comes next.
+            tokio::task::yield_now().await;
+            let jobs = self.sift(self.queues.take()).await;
+            if jobs.is_empty() {
+                continue;
+            }
+            if let Err((jobs, answer)) = self.propose(jobs).await {
+                for job in jobs {
+                    tell(job.answers.as_ref(), answer(job.number));
                 }
             }
         }
-    }
-
-    /// All that waits, up to the size of a proposal. None once nobody can submit any more.
-    async fn gather(&mut self) -> Option<Vec<Job>> {
-        let first = match self.left.take() {
-            Some(left) => left,
-            None => self.jobs.recv().await?,
-        };
-        // Callers that were just answered get to submit what comes next.
-        tokio::task::yield_now().await;
-        let mut length = PROPOSAL_HEAD_LEN.saturating_add(first.length);
-        let mut jobs = vec![first];
-        while jobs.len() < SUBMISSIONS_MAX
-            && let Ok(job) = self.jobs.try_recv()
-        {
-            length = length.saturating_add(job.length);
-            if length > PROPOSAL_LEN_MAX {
-                self.left = Some(job);
-                break;
-            }
-            jobs.push(job);
-        }
-        Some(jobs)
     }
 
     /// Has the jobs decided and answers them, or says what to answer because they were not.

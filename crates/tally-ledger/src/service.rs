@@ -125,20 +125,31 @@ impl Service {
         self.node.said_at_start()
     }
 
-    /// Runs until `shutdown` is done, and then stops in good order.
+    /// Runs until `shutdown` is done, and then stops in good order. A node whose rules were raised
+    /// beyond what it knows stops at once, but for its health and metrics: they say so until then.
     ///
     /// # Errors
     /// [`ServiceEnded`] if it can't go on, or can't stop in good order.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServiceEnded> {
         let Self { node, mut reads } = self;
+        let mut shutdown = std::pin::pin!(shutdown);
         let mut failed = None;
         let stop = async {
             tokio::select! {
-                () = shutdown => {}
+                () = &mut shutdown => {}
                 ended = reads.ended() => failed = ended.err(),
             }
         };
         let ended = node.run_until(stop).await;
+        if let Err(halted @ NodeError::Halted { .. }) = ended {
+            tracing::error!(
+                "{halted}: this node neither votes nor serves, and waits to be upgraded"
+            );
+            let health = reads.keep_health().await;
+            shutdown.await;
+            health.stop().await;
+            return Err(halted.into());
+        }
         reads.stop().await;
         match failed {
             Some(error) => Err(error.into()),

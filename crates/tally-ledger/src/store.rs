@@ -24,9 +24,11 @@ mod writer;
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::disk::Disk;
@@ -104,6 +106,8 @@ pub struct Status {
     pub committed: Option<LogId>,
     /// How many segments hold entries.
     pub segments: usize,
+    /// Durable bytes in the last of them.
+    pub segment_bytes: u64,
 }
 
 /// Ends the process. In a test it only notes that it was called.
@@ -127,6 +131,10 @@ struct Shared {
     view: Mutex<View>,
     /// What was read from the disk and is still in use.
     held: Arc<Held>,
+    /// Durable bytes in the segment that is written.
+    segment_bytes: AtomicU64,
+    /// What measures how long syncs take, once somebody does.
+    syncs: OnceLock<Histogram>,
 }
 
 impl Settings {
@@ -157,8 +165,14 @@ impl Store {
     ) -> Result<(Self, Opened), OpenError> {
         let found = recover::recover(&*disk, &settings)?;
         let (last, committed) = (found.view.last, found.view.committed);
-        let shared = Shared { disk, settings, view: Mutex::new(found.view), held: Arc::default() };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            disk,
+            settings,
+            view: Mutex::new(found.view),
+            held: Arc::default(),
+            segment_bytes: AtomicU64::new(found.end.offset),
+            syncs: OnceLock::new(),
+        });
         let writer = Writer {
             shared: Arc::clone(&shared),
             fatal,
@@ -182,6 +196,12 @@ impl Store {
         let thread = std::thread::Builder::new().name("tally-log-io".to_owned());
         thread.spawn(move || writer.run(queue))?;
         Ok((Self { reader: Reader(shared), jobs }, found.opened))
+    }
+
+    /// Has the time that each sync takes measured from now on.
+    pub(crate) fn measure_syncs(&self, seconds: Histogram) {
+        // Whoever measures already goes on.
+        drop(self.reader.0.syncs.set(seconds));
     }
 
     /// Takes entries in: readable when this returns, durable when `done` is called without an error,
@@ -359,6 +379,7 @@ impl Reader {
             vouched: view.vouched,
             committed: view.committed_in_log(),
             segments: view.segments.len(),
+            segment_bytes: self.0.segment_bytes.load(Ordering::Relaxed),
         }
     }
 

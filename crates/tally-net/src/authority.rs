@@ -50,6 +50,14 @@ pub struct Validity {
     pub until_s: i64,
 }
 
+/// The certificate of an authority in a text in PEM, in DER; none if there is none that can be read.
+#[must_use]
+pub fn certificate_of(pem: &str) -> Option<Vec<u8>> {
+    use rustls::pki_types::pem::PemObject;
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    webpki::anchor_from_trusted_cert(&der).is_ok().then(|| der.to_vec())
+}
+
 impl Authority {
     /// Makes a new CA for a member: P-256, one level deep.
     ///

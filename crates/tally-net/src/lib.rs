@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keyfile;
 pub mod ledger;
 pub mod listener;
+pub mod rules;
 pub mod tls;
 pub mod trust;
 

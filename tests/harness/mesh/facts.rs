@@ -168,6 +168,24 @@ impl Mesh {
         found
     }
 
+    /// What a node answers at a path of its health: the status, and the body.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    pub async fn health(&self, node: usize, path: &str) -> Result<(u16, String), String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let words = |error: std::io::Error| error.to_string();
+        let address = self.node(node).health;
+        let mut stream = tokio::net::TcpStream::connect(address).await.map_err(words)?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(words)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(words)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.ok_or("no status")?, body.to_owned()))
+    }
+
     async fn link(&self, node: usize) -> Result<Link, String> {
         let config = self.config_as(0, self.identity(0, Role::Auditor, "tests"));
         let link = Link::dial(&config, self.ledger_address(node)).await;

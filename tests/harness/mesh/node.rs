@@ -57,6 +57,11 @@ impl Mesh {
         Ok(())
     }
 
+    /// Has a node that does not run be another binary from its next start on.
+    pub fn run_as(&mut self, node: usize, binary: &str) {
+        binary.clone_into(&mut self.nodes[node].binary);
+    }
+
     /// Starts a node under strace, which lets some of its calls fail. It ends when the test does.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod breakglass;
 mod erasure;
 mod fhir_consents;
 mod opt_out;
+mod registers;
 
 pub use breakglass::{
     BreakGlassNote, BreakGlassRead, BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass,
@@ -22,6 +23,10 @@ pub use fhir_consents::{
     RecordText,
 };
 pub use opt_out::{ImportOptOut, OptOutCheckRow, OptOutCheckRows, OptOutRequest, RequestOptOut};
+pub use registers::{
+    CheckRegister, ListRegisters, NodeRules, RegisterDone, RegisterFits, RegisterKind, RegisterRow,
+    RegisterRows, RulesShown, WriteRegister,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +44,8 @@ pub struct Status {
     pub mesh: String,
     /// Its id.
     pub mesh_id: String,
+    /// The ledger's epoch.
+    pub epoch: u64,
     /// Whether it serves.
     pub ready: bool,
     /// Leaves on the ledger, as far as is known.

@@ -43,7 +43,7 @@ impl Peers {
             epoch: settings.epoch,
             member: settings.member.clone(),
             node: None,
-            protocol: tally_core::ledger::PROTOCOL_MAX,
+            protocol: tally_net::rules::newest(),
             frame_len_max: u64::try_from(AGENT_FRAME_LEN_MAX).unwrap_or(u64::MAX),
         };
         write_frame(&mut send, &encode(&hello), FRAMES).await.map_err(|_| Unreached::Silent)?;
@@ -81,7 +81,7 @@ impl Peers {
                 epoch: settings.epoch,
                 member: settings.member.clone(),
                 node: None,
-                protocol: tally_core::ledger::PROTOCOL_MAX,
+                protocol: tally_net::rules::newest(),
                 frame_len_max: u64::try_from(AGENT_FRAME_LEN_MAX).unwrap_or(u64::MAX),
             }),
         };

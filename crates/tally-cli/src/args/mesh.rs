@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::registers::{ProtocolArgs, WitnessesArgs};
 use crate::system::parse_seconds;
 
 #[derive(Debug, clap::Args)]
@@ -15,8 +16,15 @@ pub(crate) struct MeshArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum MeshCommand {
     Init(MeshInitArgs),
+    /// Show the mesh: its id, its members and ledger nodes, its rules, and who cosigns.
+    #[command(after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally mesh show")]
+    Show,
     /// Groups of members, which agreements may name instead of listing them.
     Group(GroupArgs),
+    /// Who cosigns the ledger's checkpoints.
+    Witnesses(WitnessesArgs),
+    /// The version of the ledger's rules.
+    Protocol(ProtocolArgs),
 }
 
 #[derive(Debug, clap::Args)]

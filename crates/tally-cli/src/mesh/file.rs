@@ -173,7 +173,7 @@ fn read_member(reader: &mut Reader, value: &Value<'_>, folder: &Path) -> Option<
     })
 }
 
-fn read_supersedes(
+pub(crate) fn read_supersedes(
     reader: &mut Reader,
     value: &Value<'_>,
     id: Option<&MemberId>,
@@ -190,7 +190,7 @@ fn read_supersedes(
 }
 
 /// `{ status = "met", published_on = 2026-06-30 }`.
-fn read_assessment(reader: &mut Reader, value: &Value<'_>) -> Option<Assessment> {
+pub(crate) fn read_assessment(reader: &mut Reader, value: &Value<'_>) -> Option<Assessment> {
     let mut keys = reader.table(value)?;
     let status = reader.required(&mut keys, "status");
     let status = status.and_then(|it| reader.word(&it, AssessmentStatus::WORDS));
@@ -200,7 +200,7 @@ fn read_assessment(reader: &mut Reader, value: &Value<'_>) -> Option<Assessment>
     Some(Assessment { status: status?, published_on: published_on? })
 }
 
-fn read_name(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
+pub(crate) fn read_name(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
     let name = reader.text(value, 200)?;
     if name.is_empty() {
         reader.complain(value, "an organisation has a name");
@@ -209,7 +209,7 @@ fn read_name(reader: &mut Reader, value: &Value<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn read_codes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<OrganisationCode>> {
+pub(crate) fn read_codes(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<OrganisationCode>> {
     let keys = reader.table(value)?;
     let values = keys.into_values(reader);
     let mut codes = Vec::new();

@@ -93,8 +93,9 @@ pub(crate) struct Layout<'a> {
 }
 
 /// A founder with its secrets.
-struct Founder {
-    record: MemberRecord,
+pub(crate) struct Founder {
+    /// What its register says.
+    pub(crate) record: MemberRecord,
     authority: Authority,
 }
 
@@ -301,7 +302,10 @@ pub(crate) fn note_key(mesh: &MeshName, node: &LedgerNode) -> Result<NoteKey, Fa
 }
 
 /// Makes a member's CA and keys in a directory. `audits`: whether it audits the mesh.
-fn make_member(dir: &Path, id: &MemberId, audits: bool) -> Result<Founder, Failure> {
+///
+/// # Errors
+/// [`Failure`] if something can't be made.
+pub(crate) fn make_member(dir: &Path, id: &MemberId, audits: bool) -> Result<Founder, Failure> {
     create_dir(&dir.join("officers"))?;
     let from_s = now_s().saturating_sub(BEFORE_S);
     let validity = Validity { from_s, until_s: from_s.saturating_add(CA_VALID_S) };

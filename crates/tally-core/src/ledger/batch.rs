@@ -44,13 +44,13 @@ pub(super) fn may_halt(state: &State, proposal: &Proposal, with: &impl Surroundi
             _ => None,
         })
     };
-    let raises = writes().any(|write| newer(raises_to(write)));
+    let raises = writes().any(|write| newer(raised(write)));
     if state.founding.is_none() {
         // There is nothing yet that would be costly to copy.
         return raises || proposal.submissions.iter().any(founds);
     }
-    // Who may raise the rules depends on members and rules alone. So if a raise is accepted, the
-    // first accepted write of this proposal to either is in order as they stand now.
+    // Who may raise the rules depends on members, witnesses and rules alone. So if a raise is accepted,
+    // the first accepted write of this proposal to any of them is in order as they stand now.
     let first = |write| is_approved_now(&state.registers, &state.mesh_id, write, with);
     raises && writes().any(first)
 }
@@ -144,7 +144,7 @@ impl State {
                 let write = register_write(batch).ok_or(Rejection::WrongLane)?;
                 let filing = Filing { registers: &self.registers, mesh_id: &self.mesh_id, member };
                 check_write(&filing, write, with)?;
-                let protocol = raises_to(write);
+                let protocol = raised(write);
                 if protocol > with.protocol_max() {
                     return Ok(Judged::Halt { protocol });
                 }
@@ -280,8 +280,15 @@ fn register_write(batch: &Batch) -> Option<&RegisterWrite> {
     }
 }
 
+/// The version of the rules that a batch asks for; none if it is about something else.
+#[must_use]
+pub fn raises_to(batch: &Batch) -> Option<u64> {
+    let write = register_write(batch).filter(|_| batch.lane == Lane::Register)?;
+    Some(raised(write)).filter(|version| *version > 0)
+}
+
 /// The version of the rules that a write raises to; 0 if it is about something else.
-fn raises_to(write: &RegisterWrite) -> u64 {
+fn raised(write: &RegisterWrite) -> u64 {
     match (&write.name, write.body.value()) {
         (RegisterName::Protocol, RegisterBody::Protocol(version)) => *version,
         _ => 0,

@@ -12,12 +12,13 @@ use super::rejection::Rejection;
 use super::submission::Surroundings;
 use crate::id::{KeyId, MemberId, MeshId};
 use crate::register::{
-    Approval, GroupRecord, MemberStatus, RegisterBody, RegisterName, RegisterWrite, Witness,
-    register_preimage,
+    Approval, GroupRecord, MemberRecord, MemberStatus, RegisterBody, RegisterName, RegisterWrite,
+    Witness, register_preimage,
 };
 
-/// Witnesses at most: with the voters, no more than 16 cosign.
-const WITNESSES_MAX: usize = 16;
+/// Who signs a checkpoint, at most: the members' ledger nodes and the witnesses together. Checkpoints
+/// carry all of their signatures, and the body of an add-checkpoint request must stay small.
+const COSIGNERS_MAX: usize = 16;
 
 /// The role whose approval binds an organisation.
 const APPROVING_ROLE: &str = "ig-lead";
@@ -47,8 +48,9 @@ pub(super) fn check_write(
     check_body(filing, current, write, with)
 }
 
-/// Whether a write to a member or to the rules is approved by a majority of the members as they are.
-/// Who files it does not matter for those.
+/// Whether a write to a member, to the witnesses or to the rules is approved by a majority of the
+/// members as they are. Who files it does not matter for those, and whether it is in order depends on
+/// these registers alone.
 #[must_use]
 pub fn is_approved_now(
     registers: &Registers,
@@ -56,7 +58,10 @@ pub fn is_approved_now(
     write: &RegisterWrite,
     with: &impl Surroundings,
 ) -> bool {
-    let by_majority = matches!(write.name, RegisterName::Member(_) | RegisterName::Protocol);
+    let by_majority = matches!(
+        write.name,
+        RegisterName::Member(_) | RegisterName::Protocol | RegisterName::Witnesses
+    );
     let Some(first) = write.approvals.first().filter(|_| by_majority) else { return false };
     let filing = Filing { registers, mesh_id, member: &first.member };
     check_write(&filing, write, with).is_ok()
@@ -93,23 +98,37 @@ fn check_body(
             ensure(record.document.value().id == *id, Rejection::BodyMismatch)?;
             agreement::check(filing, current, record, &write.approvals, with)
         }
+        _ => {
+            check_content(filing.registers, &write.name, write.body.value())?;
+            check_majority(filing, write, with)
+        }
+    }
+}
+
+/// Whether a register may hold this, as the registers stand and whoever approves it. What only its
+/// custodian or its parties write, consent registers and agreements, is not looked at here.
+///
+/// # Errors
+/// [`Rejection`] as the ledger would give it.
+pub fn check_content(
+    registers: &Registers,
+    name: &RegisterName,
+    body: &RegisterBody,
+) -> Result<(), Rejection> {
+    match (name, body) {
         (RegisterName::Member(id), RegisterBody::Member(record)) => {
             ensure(record.id == *id, Rejection::BodyMismatch)?;
-            member::check_record(filing.registers, record)?;
-            check_majority(filing, write, with)
+            member::check_record(registers, record)
         }
         (RegisterName::Group(id), RegisterBody::Group(record)) => {
             ensure(record.id == *id, Rejection::BodyMismatch)?;
-            check_group(filing.registers, record)?;
-            check_majority(filing, write, with)
+            check_group(registers, record)
         }
         (RegisterName::Protocol, RegisterBody::Protocol(version)) => {
-            check_protocol(current, *version)?;
-            check_majority(filing, write, with)
+            check_protocol(registers.get(name), *version)
         }
         (RegisterName::Witnesses, RegisterBody::Witnesses(witnesses)) => {
-            check_witnesses(filing.registers, witnesses)?;
-            check_majority(filing, write, with)
+            check_witnesses(registers, witnesses)
         }
         _ => Err(Rejection::BodyMismatch),
     }
@@ -168,6 +187,23 @@ fn check_witnesses(registers: &Registers, witnesses: &[Witness]) -> Result<(), R
     };
     let vkeys = witnesses.iter().map(|witness| &witness.vkey);
     let distinct = vkeys.collect::<std::collections::BTreeSet<_>>().len() == witnesses.len();
-    let few = witnesses.len() <= WITNESSES_MAX;
-    ensure(few && distinct && witnesses.iter().all(known), Rejection::WitnessesMalformed)
+    let whole = witnesses.len() <= COSIGNERS_MAX && distinct && witnesses.iter().all(known);
+    ensure(whole, Rejection::WitnessesMalformed)?;
+    let nodes = registers.members().map(nodes_of).sum();
+    check_cosigners(registers.witnesses().len(), witnesses.len(), nodes)
+}
+
+/// Whether no more sign a checkpoint than can. What takes some away is always let through, so that a
+/// mesh which has too many gets out of it.
+fn check_cosigners(before: usize, after: usize, others: usize) -> Result<(), Rejection> {
+    let fits = after <= before || after.saturating_add(others) <= COSIGNERS_MAX;
+    ensure(fits, Rejection::CosignersTooMany)
+}
+
+/// A member's nodes that may sign: none any more once it was removed.
+const fn nodes_of(member: &MemberRecord) -> usize {
+    match member.status {
+        MemberStatus::Active | MemberStatus::Suspended => member.nodes.len(),
+        MemberStatus::Removed => 0,
+    }
 }

@@ -57,6 +57,19 @@ pub struct NodeStatus {
     pub trust: NodeTrust,
     /// What it uses of its disk.
     pub disk: DiskUse,
+    /// Which rules it and its peers know.
+    pub rules: RulesKnown,
+}
+
+/// Which versions of the rules are known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RulesKnown {
+    /// The newest that this node knows.
+    pub known: u64,
+    /// The one that it met and does not know: it applies nothing more.
+    pub halted_at: Option<u64>,
+    /// The newest that each node, this one too, has said it knows.
+    pub said: Vec<(NodeId, u64)>,
 }
 
 /// What a node does in the cluster.
@@ -114,6 +127,12 @@ pub struct DiskUse {
     pub log_bytes: u64,
     /// Free on the file system.
     pub free_bytes: u64,
+    /// Segments of the log.
+    pub segments: u64,
+    /// In the segment that is written.
+    pub segment_bytes: u64,
+    /// Read back from the log, and still held by somebody.
+    pub held_bytes: u64,
 }
 
 impl NodeStatus {
@@ -148,6 +167,16 @@ impl NodeStatus {
             "disk": {
                 "log_bytes": self.disk.log_bytes,
                 "free_bytes": self.disk.free_bytes,
+                "segments": self.disk.segments,
+                "segment_bytes": self.disk.segment_bytes,
+                "held_bytes": self.disk.held_bytes,
+            },
+            "rules": {
+                "known": self.rules.known,
+                "halted_at": self.rules.halted_at,
+                "said": self.rules.said.iter().map(|(node, version)| {
+                    json!({ "node": node.0, "known": version })
+                }).collect::<Vec<_>>(),
             },
         })
     }

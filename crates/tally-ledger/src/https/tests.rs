@@ -429,6 +429,7 @@ pub(crate) fn status() -> NodeStatus {
         sessions: 2,
         trust: NodeTrust::Trusted,
         disk: DiskUse::default(),
+        rules: RulesKnown::default(),
     }
 }
 

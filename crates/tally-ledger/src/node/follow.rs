@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::metrics::RaftServerMetrics;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
 
 use crate::cluster::Cluster;
 use crate::frame::LogId;
-use crate::metrics::Metrics;
 use crate::raft::{Consensus, Links, Standing, StoredMembership, TypeConfig, to_log_id};
 
 /// What is followed, and where what is seen goes.
@@ -21,7 +20,6 @@ pub(super) struct Followed {
     pub(super) consensus: Consensus,
     pub(super) standing: Arc<Standing>,
     pub(super) links: Links,
-    pub(super) metrics: Metrics,
 }
 
 /// How often it is looked whether there is something to do.
@@ -31,38 +29,28 @@ const FINISH_WAIT: Duration = Duration::from_secs(3);
 /// Who heard no leader for longer asks the others what became of it: several elections.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
-/// Says each change of role, leader and membership once, in the log and in the metrics.
+/// Says each change of who is in the cluster once, and learns where they are.
 pub(super) async fn tell(followed: Followed) {
-    let Followed { consensus, links, metrics, .. } = followed;
+    let Followed { consensus, links, .. } = followed;
     let mut changes = consensus.server_metrics();
-    let mut seen: Option<RaftServerMetrics<TypeConfig>> = None;
-    let mut leader = None;
+    let mut before: Option<StoredMembership> = None;
     loop {
-        let now = changes.borrow_watched().clone();
-        let before = seen.as_ref();
-        let node = now.id;
-        if before.is_none_or(|before| before.state != now.state) {
-            tracing::info!(node, role = role(now.state), "ledger node: role");
-        }
-        if now.current_leader.is_some() && now.current_leader != leader {
-            if leader.is_some() {
-                metrics.leader_changed();
-            }
-            leader = now.current_leader;
-            let term = now.vote.leader_id.term;
-            tracing::info!(node, leader, term, "ledger node: somebody else leads");
-        }
-        if before.is_none_or(|before| before.membership_config != now.membership_config) {
-            let membership = now.membership_config.membership();
+        let (node, now) = {
+            let seen = changes.borrow_watched();
+            (seen.id, (*seen.membership_config).clone())
+        };
+        if before.as_ref() != Some(&now) {
+            let membership = now.membership();
             for (id, at) in membership.nodes() {
                 links.learn(*id, at.address.as_ref());
             }
             let voters = membership.get_joint_config();
             let learners: BTreeSet<u64> = membership.learner_ids().collect();
-            let entry = now.membership_config.log_id().as_ref().map(|id| id.index);
-            tracing::info!(node, entry, ?voters, ?learners, "ledger node: who is in the cluster");
+            let entry = now.log_id().as_ref().map(|id| id.index);
+            // At this level because everything below it is left out of a node's log.
+            warn!(node, entry, ?voters, ?learners, "who is in the cluster has changed");
         }
-        seen = Some(now);
+        before = Some(now);
         if changes.changed().await.is_err() {
             return;
         }
@@ -100,7 +88,7 @@ pub(super) async fn mind(followed: Followed, cluster: Cluster) {
             if standing.is_removed() {
                 standing.remove(false);
                 consensus.runtime_config().elect(standing.is_trusted());
-                tracing::info!(node = now.id, "ledger node: it is in the cluster again");
+                warn!(node = now.id, "it is in the cluster again");
             }
             continue;
         }
@@ -108,17 +96,17 @@ pub(super) async fn mind(followed: Followed, cluster: Cluster) {
             Found::Removed if !standing.is_removed() => {
                 standing.remove(true);
                 consensus.runtime_config().elect(false);
-                tracing::warn!(
+                warn!(
                     node = now.id,
-                    "ledger node: it was removed from the cluster: it takes no writes, and may be \
+                    "it was removed from the cluster: it takes no writes, and may be \
                      switched off. Its number is never used again"
                 );
             }
             Found::Stranger if !told_stranger => {
                 told_stranger = true;
-                tracing::warn!(
+                warn!(
                     node = now.id,
-                    "ledger node: the others do not know it: its member's register must name it \
+                    "the others do not know it: its member's register must name it \
                      first, and then its operator adds it: tally ledger add"
                 );
             }
@@ -157,16 +145,6 @@ async fn outcast(followed: &Followed, own: u64, membership: &StoredMembership) -
 /// Whether a set of nodes that is decided came later than this one, and leaves the node out.
 fn goes_on_without(theirs: &StoredMembership, node: u64, own: &StoredMembership) -> bool {
     theirs.log_id() > own.log_id() && theirs.membership().get_node(&node).is_none()
-}
-
-const fn role(state: ServerState) -> &'static str {
-    match state {
-        ServerState::Learner => "learner",
-        ServerState::Follower => "follower",
-        ServerState::Candidate => "candidate",
-        ServerState::Leader => "leader",
-        ServerState::Shutdown => "stopped",
-    }
 }
 
 #[cfg(test)]

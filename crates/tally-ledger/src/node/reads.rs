@@ -19,11 +19,12 @@ use crate::cluster::{Cluster, ClusterView};
 use crate::health::{self, Health, Readiness, ReadySource};
 use crate::https::{
     self, DiskUse, HttpLimits, HttpServer, Learner, NodeRole, NodeStatus, NodeTrust, Place, Reads,
-    StatusSource,
+    RulesKnown, StatusSource,
 };
 use crate::published::{Checkpoints, PublishError, Publisher, PublisherSettings};
-use crate::raft::{Consensus, Standing};
+use crate::raft::{Consensus, Standing, Support};
 use crate::signer::LogSigner;
+use crate::store::Reader;
 
 /// Raft entries that a node which is ready may still have to apply.
 const BEHIND_MAX: u64 = 4096;
@@ -109,17 +110,27 @@ impl Node {
     /// Says how the node is whenever it is called.
     #[must_use]
     pub fn status_source(&self) -> StatusSource {
-        let (consensus, standing) = (self.consensus.clone(), Arc::clone(&self.standing));
-        let (ledger, shown) = (self.ledger.clone(), self.shown.clone());
-        let cluster = self.cluster.clone();
-        Arc::new(move || status(&consensus, &standing, &ledger, &shown, &cluster))
+        let looked_at = LookedAt {
+            consensus: self.consensus.clone(),
+            standing: Arc::clone(&self.standing),
+            ledger: self.ledger.clone(),
+            cluster: self.cluster.clone(),
+            support: self.support.clone(),
+            log: self.store.reader().clone(),
+            shown: self.shown.clone(),
+        };
+        Arc::new(move || looked_at.status())
     }
 
     /// Says whether the node can do its work whenever it is called.
     #[must_use]
     pub fn ready_source(&self) -> ReadySource {
         let (consensus, standing) = (self.consensus.clone(), Arc::clone(&self.standing));
-        Arc::new(move || readiness(&consensus, &standing))
+        let ledger = self.ledger.clone();
+        Arc::new(move || match ledger.head().halted {
+            Some(_) => Readiness::Halted,
+            None => readiness(&consensus, &standing),
+        })
     }
 }
 
@@ -150,6 +161,12 @@ impl ReadServers {
         self.publisher.ended().await
     }
 
+    /// Ends all but health and metrics: what is left says why the node does nothing more.
+    pub async fn keep_health(self) -> HttpServer {
+        self.https.stop().await;
+        self.health
+    }
+
     /// Lets the answers in flight arrive, and ends.
     pub async fn stop(self) {
         tokio::join!(self.https.stop(), self.health.stop());
@@ -161,44 +178,57 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, 
     listener.map_err(|source| StartError::Listen { what, address, source })
 }
 
-fn status(
-    consensus: &Consensus,
-    standing: &Standing,
-    ledger: &Ledger,
-    shown: &Shown,
-    cluster: &Cluster,
-) -> NodeStatus {
-    let metrics = consensus.metrics().borrow_watched().clone();
-    let head = ledger.head();
-    let view = cluster.view();
-    let (mesh_id, epoch, protocol, registers, sessions) = ledger.with_state(|state| {
-        let (registers, sessions) = (state.registers(), state.sessions());
-        let protocol = registers.protocol().unwrap_or_default();
-        (*state.mesh_id(), state.epoch(), protocol, registers.count(), sessions.count_open())
-    });
-    NodeStatus {
-        node: NodeId(metrics.id),
-        member: shown.member.clone(),
-        mesh: shown.mesh.clone(),
-        mesh_id,
-        epoch,
-        protocol,
-        role: role(metrics.state, metrics.running_state.is_err()),
-        term: metrics.current_term,
-        leader: metrics.current_leader.map(NodeId),
-        voters: view.nodes.iter().filter(|it| it.votes).map(|it| it.node).collect(),
-        learners: learners(&view),
-        peer_lags: peer_lags(&view),
-        place: place(&view, standing),
-        last_log_index: metrics.last_log_index,
-        applied_index: head.log_id.map(|id| id.index),
-        time: head.time,
-        size: head.size,
-        root: head.root,
-        registers: registers as u64,
-        sessions: sessions as u64,
-        trust: if standing.is_trusted() { NodeTrust::Trusted } else { NodeTrust::Untrusted },
-        disk: disk_use(&shown.data_dir),
+/// What a node's status is told from.
+struct LookedAt {
+    consensus: Consensus,
+    standing: Arc<Standing>,
+    ledger: Ledger,
+    cluster: Cluster,
+    support: Support,
+    log: Reader,
+    shown: Shown,
+}
+
+impl LookedAt {
+    fn status(&self) -> NodeStatus {
+        let Self { consensus, standing, ledger, cluster, support, log, shown } = self;
+        let metrics = consensus.metrics().borrow_watched().clone();
+        let head = ledger.head();
+        let view = cluster.view();
+        let (mesh_id, epoch, protocol, registers, sessions) = ledger.with_state(|state| {
+            let (registers, sessions) = (state.registers(), state.sessions());
+            let protocol = registers.protocol().unwrap_or_default();
+            (*state.mesh_id(), state.epoch(), protocol, registers.count(), sessions.count_open())
+        });
+        NodeStatus {
+            node: NodeId(metrics.id),
+            member: shown.member.clone(),
+            mesh: shown.mesh.clone(),
+            mesh_id,
+            epoch,
+            protocol,
+            role: role(metrics.state, metrics.running_state.is_err()),
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(NodeId),
+            voters: view.nodes.iter().filter(|it| it.votes).map(|it| it.node).collect(),
+            learners: learners(&view),
+            peer_lags: peer_lags(&view),
+            place: place(&view, standing),
+            last_log_index: metrics.last_log_index,
+            applied_index: head.log_id.map(|id| id.index),
+            time: head.time,
+            size: head.size,
+            root: head.root,
+            registers: registers as u64,
+            sessions: sessions as u64,
+            trust: if standing.is_trusted() { NodeTrust::Trusted } else { NodeTrust::Untrusted },
+            disk: disk_use(&shown.data_dir, log),
+            rules: RulesKnown {
+                known: tally_net::rules::newest(),
+                halted_at: head.halted,
+                said: support.all(),
+            },
+        }
     }
 }
 
@@ -256,12 +286,16 @@ fn readiness(consensus: &Consensus, standing: &Standing) -> Readiness {
 }
 
 /// A few segments to look at, and one call: quick enough to be asked on the way.
-fn disk_use(data_dir: &Path) -> DiskUse {
+fn disk_use(data_dir: &Path, log: &Reader) -> DiskUse {
     let segments = fs::read_dir(data_dir.join("log")).into_iter().flatten();
     let lengths = segments.filter_map(|segment| Some(segment.ok()?.metadata().ok()?.len()));
     let free = rustix::fs::statvfs(data_dir);
+    let status = log.status();
     DiskUse {
         log_bytes: lengths.sum(),
         free_bytes: free.map_or(0, |free| free.f_bavail.saturating_mul(free.f_frsize)),
+        segments: status.segments as u64,
+        segment_bytes: status.segment_bytes,
+        held_bytes: log.held_bytes(),
     }
 }

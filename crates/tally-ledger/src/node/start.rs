@@ -9,7 +9,7 @@ use openraft::{Config, SnapshotPolicy};
 use tally_core::Encoded;
 use tally_core::entry::Genesis;
 use tally_core::id::{MeshId, NodeId};
-use tally_core::ledger::{PROTOCOL_MAX, State};
+use tally_core::ledger::State;
 use tally_core::register::{LedgerNode, MemberRecord};
 use tally_net::endpoint::{ConnectionLimits, endpoint, server_config};
 use tally_net::quinn::Endpoint;
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::reads::Shown;
-use super::{Bound, Node, Settings, StartError, Threads, follow, watch};
+use super::{Bound, Node, Settings, StartError, Threads, follow, roles, watch};
 use crate::applied::{Ledger, Replica};
 use crate::cluster::Cluster;
 use crate::disk::RealDisk;
@@ -33,7 +33,7 @@ use crate::raft::{
 };
 use crate::saved::{Saver, load};
 use crate::segment::Owner;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Sequencer, SequencerParts};
 use crate::server::{CALLERS, Counters, Server, ServerParts};
 use crate::signer::LogSigner;
 use crate::store::{FatalHook, Opened, Settings as StoreSettings, Store};
@@ -72,6 +72,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let prepared = Prepared::default();
     let metrics = Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     metrics.vouched(store.reader().status().vouched);
+    store.measure_syncs(metrics.syncs());
     let policy = settings.tuning.save;
     let (of, with) = (ledger.clone(), Arc::clone(&tiles));
     let saver = Saver::new(&settings.data_dir, policy, of, with, store.clone());
@@ -114,6 +115,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         cluster,
         counters: Arc::new(Counters::default()),
         metrics,
+        support: links.support(),
         shown: Shown::of(&settings),
         opened,
         store,
@@ -140,16 +142,16 @@ fn serve(
 ) {
     let Settings { tuning, genesis, .. } = settings;
     let consensus = node.consensus.clone();
-    let sequencer = Sequencer::start(
-        consensus.clone(),
-        Arc::clone(&node.standing),
+    let sequencing = SequencerParts {
+        consensus: consensus.clone(),
+        standing: Arc::clone(&node.standing),
         prepared,
-        Arc::clone(&signer),
-        node.metrics.clone(),
-        links.clone(),
-        node.ledger.clone(),
-        tuning.sequencer,
-    );
+        signer: Arc::clone(&signer),
+        links: links.clone(),
+        ledger: node.ledger.clone(),
+        metrics: node.metrics.clone(),
+    };
+    let sequencer = Sequencer::start(sequencing, tuning.sequencer);
     let server = Server::new(ServerParts {
         ledger: node.ledger.clone(),
         consensus: consensus.clone(),
@@ -167,10 +169,11 @@ fn serve(
     node.tasks.spawn(server.run(listener));
     let (ledger, genesis) = (node.ledger.clone(), genesis.clone());
     node.tasks.spawn(watch::found(consensus.clone(), ledger, sequencer, genesis));
+    node.tasks.spawn(roles::tell(consensus.clone(), node.metrics.clone()));
     let (standing, store) = (Arc::clone(&node.standing), node.store.clone());
     node.tasks.spawn(watch::regain_trust(consensus.clone(), standing, store, links.clone()));
-    let (standing, metrics) = (Arc::clone(&node.standing), node.metrics.clone());
-    let followed = follow::Followed { consensus, standing, links, metrics };
+    let standing = Arc::clone(&node.standing);
+    let followed = follow::Followed { consensus, standing, links };
     node.tasks.spawn(follow::tell(followed.clone()));
     node.tasks.spawn(follow::mind(followed, node.cluster.clone()));
 }
@@ -330,7 +333,7 @@ fn welcome(settings: &Settings) -> Welcome {
         epoch: EPOCH,
         member: settings.member.clone(),
         node: Some(settings.node_id),
-        protocol: PROTOCOL_MAX,
+        protocol: tally_net::rules::newest(),
         frame_len_max: u64::try_from(LEDGER_FRAME_LEN_MAX).unwrap_or(u64::MAX),
     }
 }
@@ -393,6 +396,7 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         log: reader,
         tiles: with.tiles,
         signer: with.signer,
+        support: links.support(),
         links: links.clone(),
     };
     tokio::spawn(crate::raft::serve(listener, server));

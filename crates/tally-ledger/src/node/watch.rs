@@ -35,7 +35,9 @@ pub(super) async fn found(
             let submission = Submission::Genesis(genesis.clone());
             let length = encode(&submission).len();
             // Twice the same genesis is one leaf.
-            sequencer.submit(submission, length, None);
+            if let Err(wait) = sequencer.submit(None, submission, length, None) {
+                tokio::time::sleep(wait).await;
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tally_core::id::NodeId;
 use tally_core::register::Address;
 use tally_core::time::Timestamp;
 use tally_net::endpoint::{ConnectionLimits, client_config, connect};
@@ -44,7 +45,7 @@ use super::codec::{
     ANSWER_LEN_MAX, BadMessage, REQUEST_LEN_MAX, Request, decode_appended, decode_transferred,
     decode_voted,
 };
-use super::{RaftNode, TypeConfig};
+use super::{RaftNode, Support, TypeConfig};
 
 use book::Book;
 
@@ -67,6 +68,7 @@ struct Shared {
     hello: Hello,
     node: u64,
     book: Book,
+    support: Support,
 }
 
 /// What a connection is for.
@@ -161,7 +163,15 @@ impl Links {
     ) -> Self {
         let node = hello.node.map_or(0, |node| node.0);
         let book = Book::new(peers);
-        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, book }))
+        let support = Support::default();
+        support.note(NodeId(node), hello.protocol);
+        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, book, support }))
+    }
+
+    /// Which rules the nodes know, as they have said.
+    #[must_use]
+    pub fn support(&self) -> Support {
+        self.0.support.clone()
     }
 
     /// The other nodes that this one knows how to reach.
@@ -286,6 +296,7 @@ impl Links {
         let answer = decode_value(&answer.ok_or(CallError::NoAnswer)?).map_err(|_| BadMessage)?;
         match answer {
             HelloAnswer::Welcome(welcome) if welcome.node.map(|node| node.0) == Some(target) => {
+                self.0.support.note(NodeId(target), welcome.protocol);
                 Ok(connection)
             }
             HelloAnswer::Welcome(_) => Err(CallError::Unwelcome(NotWelcome::NotAMember)),

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::ask::{self, Ask};
 use super::codec::{BadMessage, Request, encode_appended, encode_transferred, encode_voted};
 use super::network::{ANSWERS, REQUESTS};
-use super::{Consensus, Links, Standing, TypeConfig, to_log_id, to_vote};
+use super::{Consensus, Links, Standing, Support, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
 use crate::clock::wall_clock;
 use crate::signer::LogSigner;
@@ -47,6 +47,8 @@ pub struct Server {
     pub signer: Arc<LogSigner>,
     /// Which nodes its own file names.
     pub links: Links,
+    /// Where it is kept which rules the peers know.
+    pub support: Support,
 }
 
 /// Why a stream ended early.
@@ -118,6 +120,9 @@ async fn greet(connection: &Connection, peer: &SpiffeId, server: &Server) -> Opt
         // The answer must arrive before the close does.
         drop(send.stopped().await);
         return None;
+    }
+    if let Some(node) = hello.node {
+        server.support.note(node, hello.protocol);
     }
     Some(())
 }

@@ -61,7 +61,7 @@ impl Clocks {
 
 /// The clocks of those who say so soon.
 async fn ask(links: &Links) -> Vec<(u64, Timestamp)> {
-    let targets: Vec<_> = links.targets().collect();
+    let targets = links.targets();
     // With this node's own, a majority.
     let majority = targets.len().div_ceil(2);
     let asked = targets.into_iter().map(|node| async move { (node, links.clock_of(node).await) });

@@ -1,6 +1,7 @@
 //! Submissions: many in flight, answered in any order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_core::ledger::{Rejection, Submission};
 use tally_net::SpiffeId;
@@ -10,6 +11,7 @@ use tally_wire::message::ledger::SubmitAnswer;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{FRAMES, ServerParts, StreamError, count, read_submission, write};
+use crate::metrics::TurnedAway;
 use crate::sequencer::{Answers, number_of, rejected};
 
 /// Takes submissions until the agent ends the stream and all are answered.
@@ -28,7 +30,11 @@ pub(super) async fn take(
             // While too many wait, nothing more is read: the agent feels it.
             let Ok(place) = places.acquire().await else { break };
             place.forget();
-            forward(parts, &frame, peer, &answers)?;
+            if let Err(wait) = forward(parts, &frame, peer, &answers)? {
+                // Too much of this member waits. That was its answer; nothing more is read meanwhile,
+                // so that whoever does not care about answers costs others nothing.
+                tokio::time::sleep(wait).await;
+            }
             next = read_frame(receive, FRAMES).await?;
         }
         drop(answers);
@@ -50,17 +56,21 @@ fn forward(
     frame: &[u8],
     peer: &SpiffeId,
     answers: &Answers,
-) -> Result<(), StreamError> {
+) -> Result<Result<(), Duration>, StreamError> {
     count(&parts.counters.submissions);
     let submission = read_submission(frame)?;
     match refuse(parts, &submission, peer) {
         Some(rejection) => {
             // Nobody reads it if the stream has gone.
             drop(answers.send(rejected(number_of(&submission), rejection)));
+            parts.metrics.turned_away(TurnedAway::NotOwn);
+            Ok(Ok(()))
         }
-        None => parts.sequencer.submit(submission, frame.len(), Some(answers.clone())),
+        None => {
+            let (member, answers) = (Some(&peer.member), Some(answers.clone()));
+            Ok(parts.sequencer.submit(member, submission, frame.len(), answers))
+        }
     }
-    Ok(())
 }
 
 /// An agent submits for its own member. What the ledger judges anyway is left to it.

@@ -2,7 +2,8 @@
 
 use std::any::Any;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::closed::{Closed, closed_name};
 use super::recover::{Belief, Replayed, Segment, doubt_of, judge, open_segment, reader, replay};
@@ -65,7 +66,14 @@ pub fn inspect(
     let doubt = doubt_of(Record::read(&*disk)?, &place, closed, end.last.is_none());
     let (owner, committed) = (header.owner, view.committed_in_log());
     let settings = Settings { cache_bytes_max: 0, ..Settings::new(owner) };
-    let shared = Shared { disk, settings, view: Mutex::new(view), held: Arc::default() };
+    let shared = Shared {
+        disk,
+        settings,
+        view: Mutex::new(view),
+        held: Arc::default(),
+        segment_bytes: AtomicU64::new(0),
+        syncs: OnceLock::new(),
+    };
     let reader = Reader(Arc::new(shared));
     Ok(Inspected { owner, reader, committed, torn, doubt, _lock: lock })
 }

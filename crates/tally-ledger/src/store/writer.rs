@@ -8,6 +8,8 @@
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tokio::sync::mpsc::Receiver;
 
@@ -228,8 +230,13 @@ impl Writer {
         let segment = self.header.number;
         let written = self.file.write_at(&self.buffer, self.synced);
         written.map_err(|source| Fatal::Write { segment, source })?;
+        let began = self.shared.syncs.get().map(|seconds| (seconds, Instant::now()));
         self.file.sync().map_err(|source| Fatal::Sync { segment, source })?;
+        if let Some((seconds, began)) = began {
+            seconds.observe(began.elapsed().as_secs_f64());
+        }
         self.synced = self.offset();
+        self.shared.segment_bytes.store(self.synced, Ordering::Relaxed);
         self.buffer.clear();
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::alpn;
 use crate::endpoint::{ConnectError, client_config, connect, endpoint};
 use crate::frame::{FrameError, FrameLimits, read_frame, write_frame};
 use crate::identity::Role;
+use crate::rules;
 use crate::tls::{self, Expect};
 
 /// Frames to and from a ledger node.
@@ -27,6 +28,7 @@ pub(super) const FRAMES: FrameLimits =
 pub struct Link {
     connection: Connection,
     node: NodeId,
+    protocol: u64,
     answer_wait_max: Duration,
     // Dropped last: the connection lives on the endpoint's socket.
     _endpoint: Endpoint,
@@ -97,9 +99,15 @@ impl Link {
             .await
             .map_err(|error| LinkError::Connect { node, error })?;
         let answer_wait_max = config.limits.query_wait_max;
-        let link = Self { connection, node, answer_wait_max, _endpoint: local };
-        link.greet(config).await?;
+        let mut link = Self { connection, node, protocol: 0, answer_wait_max, _endpoint: local };
+        link.protocol = link.greet(config).await?;
         Ok(link)
+    }
+
+    /// The newest version of the rules that the node says it knows.
+    #[must_use]
+    pub const fn protocol(&self) -> u64 {
+        self.protocol
     }
 
     /// Which node it is.
@@ -180,7 +188,7 @@ impl Link {
         read?.ok_or_else(silent)
     }
 
-    async fn greet(&self, config: &LedgerConfig) -> Result<(), LinkError> {
+    async fn greet(&self, config: &LedgerConfig) -> Result<u64, LinkError> {
         let (mut send, mut receive) = self.open().await?;
         let hello = Hello {
             version_min: 1,
@@ -189,13 +197,13 @@ impl Link {
             epoch: config.epoch,
             member: config.member.clone(),
             node: None,
-            protocol: tally_core::ledger::PROTOCOL_MAX,
+            protocol: rules::newest(),
             frame_len_max: u64::try_from(LEDGER_FRAME_LEN_MAX).unwrap_or(u64::MAX),
         };
         self.write(&mut send, &hello).await?;
         drop(send.finish());
         match self.read_within(&mut receive).await? {
-            HelloAnswer::Welcome(_) => Ok(()),
+            HelloAnswer::Welcome(welcome) => Ok(welcome.protocol),
             HelloAnswer::Unwelcome(answer) => {
                 Err(LinkError::Unwelcome { node: self.node, why: answer.why })
             }

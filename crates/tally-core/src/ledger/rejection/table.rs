@@ -260,6 +260,12 @@ rejections! {
     WitnessesMalformed = 78, "witnesses-malformed", Caller;
         "There are more than 16 witnesses, one is named twice, or one's member is unknown."
         "Name at most 16 witnesses, each once."
+    CosignersTooMany = 79, "cosigners-too-many", Caller;
+        "There would be more than 16 ledger nodes and witnesses, who all sign checkpoints."
+        "Take a witness or a ledger node away first."
+    ProtocolUnsupported = 80, "protocol-unsupported", Environment;
+        "Most of the ledger nodes that vote have not said that they know this version of the rules."
+        "Upgrade a majority of them first: tally mesh protocol show says which know it."
     // disposals
     DisposalUnauthorised = 87, "disposal-unauthorised", Caller;
         "The disposal is not signed by the member's present Caldicott Guardian or IG lead."

@@ -178,7 +178,7 @@ fn witnesses_are_few_distinct_and_known() {
         ((0..17).map(|number| witness(number, None)).collect(), false),
         (vec![witness(1, None), witness(1, None)], false),
         (vec![witness(1, Some("XX1"))], false),
-        ((0..16).map(|number| witness(number, Some("RZ9"))).collect::<Vec<_>>(), true),
+        ((0..13).map(|number| witness(number, Some("RZ9"))).collect::<Vec<_>>(), true),
     ];
     for (witnesses, fits) in cases {
         let write = world.next_write(name("witnesses"), RegisterBody::Witnesses(witnesses));
@@ -186,4 +186,33 @@ fn witnesses_are_few_distinct_and_known() {
         let expected = if fits { Ok(()) } else { Err(Rejection::WitnessesMalformed) };
         assert_eq!(written(&mut world, write), expected);
     }
+}
+
+#[test]
+fn no_more_than_sixteen_sign_a_checkpoint() {
+    let witness = |number: usize| Witness {
+        member: None,
+        vkey: format!("witness.example/{number}+00000000+AA=="),
+        url: String::new(),
+    };
+    let mut world = World::new();
+    let put = |world: &mut World, count: usize| {
+        let witnesses = (0..count).map(witness).collect();
+        let write = world.next_write(name("witnesses"), RegisterBody::Witnesses(witnesses));
+        let write = world.approved(write, &["LZ9", "QX1"]);
+        written(world, write)
+    };
+    // Three ledger nodes sign, too.
+    assert_eq!(put(&mut world, 14), Err(Rejection::CosignersTooMany));
+    assert_eq!(put(&mut world, 13), Ok(()));
+    let grown = member("NEW", 4);
+    let write = world.member_write(grown.clone());
+    assert_eq!(written(&mut world, write), Err(Rejection::CosignersTooMany));
+    // What takes nobody on is let through.
+    let renamed = MemberRecord { name: "Renamed".to_owned(), ..member("LZ9", 1) };
+    let write = world.member_write(renamed);
+    assert_eq!(written(&mut world, write), Ok(()));
+    assert_eq!(put(&mut world, 12), Ok(()));
+    let write = world.member_write(grown);
+    assert_eq!(written(&mut world, write), Ok(()));
 }

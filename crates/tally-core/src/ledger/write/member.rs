@@ -3,6 +3,7 @@
 use super::super::founding::ensure;
 use super::super::registers::Registers;
 use super::super::rejection::Rejection;
+use super::{check_cosigners, nodes_of};
 use crate::register::{MemberRecord, OrganisationCode, may_supersede};
 use tally_log::VerifyingKey;
 
@@ -34,7 +35,11 @@ pub(in super::super) fn check_record(
     let whole = nodes && officers && codes && supersedes;
     ensure(whole, Rejection::MemberMalformed)?;
     check_nodes(registers, record)?;
-    check_keys(registers, record)
+    check_keys(registers, record)?;
+    let old = registers.member(&record.id).map_or(0, nodes_of);
+    let others = registers.members().filter(|other| other.id != record.id).map(nodes_of);
+    let others = others.sum::<usize>().saturating_add(registers.witnesses().len());
+    check_cosigners(old, nodes_of(record), others)
 }
 
 /// A code of the shape that its system has, written as it is compared, that does not end before it

@@ -1,0 +1,60 @@
+//! A raise of the rules, before it is proposed: only once a majority of the voters have said that they
+//! know the new version. Whoever does not know it stops when it is applied; were that a majority, the
+//! ledger would stop.
+//!
+//! That they have said so is no fact of the log, so it is no part of `apply`: a leader that lies about
+//! it could stop the ledger, as it can by not leading.
+
+use openraft::async_runtime::watch::WatchReceiver;
+use tally_core::id::NodeId;
+use tally_core::ledger::{Rejection, Submission, raises_to};
+use tally_wire::message::ledger::{NotLeader, SubmitAnswer};
+use tracing::warn;
+
+use super::{Job, Worker, rejected, tell};
+use crate::metrics::TurnedAway;
+use crate::raft::Backing;
+
+impl Worker {
+    /// What of the jobs can be proposed. A raise that too few know is answered: it is not on the
+    /// ledger, and its number was not used.
+    pub(super) async fn sift(&self, jobs: Vec<Job>) -> Vec<Job> {
+        if !self.consensus.is_leader() {
+            return jobs;
+        }
+        let mut fit = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let version = match &job.submission {
+                Submission::Batch(batch) => raises_to(batch),
+                Submission::Genesis(_) | Submission::SessionStart(_) => None,
+            };
+            let backing = version.map(|version| self.backing(version));
+            match backing {
+                None | Some(Backing::Majority) => fit.push(job),
+                Some(Backing::Others(node)) => {
+                    // This node would stop at it. One that knows the rules has to lead first.
+                    warn!(term = self.term, to = node.0, "hands over: the rules are to be raised");
+                    drop(self.consensus.trigger().transfer_leader(node.0).await);
+                    let not = NotLeader { number: job.number, leader: Some(node) };
+                    tell(job.answers.as_ref(), SubmitAnswer::NotLeader(not));
+                }
+                Some(Backing::Minority) => {
+                    self.metrics.turned_away(TurnedAway::ProtocolUnsupported);
+                    let answer = rejected(job.number, Rejection::ProtocolUnsupported);
+                    tell(job.answers.as_ref(), answer);
+                }
+            }
+        }
+        fit
+    }
+
+    fn backing(&self, version: u64) -> Backing {
+        let metrics = self.consensus.server_metrics();
+        let membership = metrics.borrow_watched().membership_config.membership().clone();
+        self.support.backing(
+            version,
+            NodeId(*self.consensus.node_id()),
+            membership.get_joint_config(),
+        )
+    }
+}
