@@ -6,6 +6,7 @@
 
 mod crashes;
 mod damage;
+mod exports;
 mod history;
 mod load;
 mod long;
