@@ -6,6 +6,7 @@
 
 mod crashes;
 mod damage;
+mod exports;
 mod flood;
 mod history;
 mod load;

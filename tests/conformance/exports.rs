@@ -1,5 +1,5 @@
-//! A log in C2SP's layout, as an export holds it, is accepted by an implementation that is not ours,
-//! at every size where tiles begin, fill or end. What is damaged is refused by it, too.
+//! A log in C2SP's layout, as an export holds it, is accepted by implementations that are not ours, in
+//! two languages, at every size where tiles begin, fill or end. What is damaged is refused by it, too.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,8 @@ use tally_log::{
 use tally_tests::c2sp::{Accepted, Refused, accept};
 use tempfile::TempDir;
 
+use super::go::Go;
+
 const ORIGIN: &str = "dev.example/ledger/0";
 
 #[test]
@@ -20,6 +22,29 @@ fn others_accept_our_logs_at_every_kind_of_size() {
         let dir = export(size);
         let accepted = accept(dir.path()).unwrap_or_else(|refused| panic!("{size}: {refused}"));
         assert_eq!(accepted, Accepted { size: size as u64, signatures: 2 });
+    }
+}
+
+#[test]
+fn the_reference_code_of_go_accepts_our_logs_and_refuses_damaged_ones() {
+    let Some(go) = Go::ready() else { return };
+    for size in [1, 2, 255, 256, 257, 512, 65_536, 65_537] {
+        let dir = export(size);
+        assert_eq!(go.accept(dir.path()), Ok((size as u64, 2)), "{size}");
+    }
+    for (file, at, said) in [
+        ("tile/entries/000", 40, "the entries don't lead to the root of the checkpoint"),
+        ("tile/0/001.p/44", 40, "tile/0/001.p/44 is not the tile of its entries"),
+        ("tile/1/000.p/1", 0, "tile/1/000.p/1 is not the tile of its entries"),
+        ("checkpoint", 40, "invalid signature for key"),
+    ] {
+        let dir = export(300);
+        let path = dir.path().join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let refused = go.accept(dir.path()).unwrap_err();
+        assert!(refused.contains(said), "{file}: {refused}");
     }
 }
 

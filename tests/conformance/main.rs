@@ -2,7 +2,7 @@
 //!
 //! The CDDL in `proto/` and the vectors beside it, against each other, by a validator that is not
 //! ours: what the codec accepts the CDDL describes, and what CDDL can forbid it does forbid. And
-//! exports, by an implementation of C2SP's tiles that is not ours.
+//! exports, by implementations of C2SP's tiles that are not ours, in Rust and in Go.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 #![allow(clippy::indexing_slicing, reason = "places come from the test itself")]
 
 mod exports;
+mod go;
 
 use std::collections::BTreeMap;
 use std::fs;

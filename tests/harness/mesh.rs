@@ -61,7 +61,8 @@ pub struct Member {
     pub officer_key: SigningKey,
 }
 
-/// A mesh, and its processes. Dropped, all of them are killed and its directory is gone.
+/// A mesh, and its processes. Dropped, all of them are killed and its directory is gone; but first the
+/// tiles of its nodes are compared.
 pub struct Mesh {
     /// Dropped first: processes end before their directory does.
     nodes: Vec<NodeProcess>,
@@ -74,6 +75,14 @@ pub struct Mesh {
     /// Members' registers that were written since: record, version and leaf.
     records: BTreeMap<usize, (MemberRecord, u64, LeafIndex)>,
     dir: TempDir,
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check_tiles();
+        }
+    }
 }
 
 impl Plan {

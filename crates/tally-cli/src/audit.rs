@@ -6,23 +6,23 @@ mod rows;
 mod stats;
 mod take;
 mod verified;
+mod verifying;
 
 use std::fs;
 use std::path::Path;
 
-use tally_core::id::MeshId;
 use tally_log::SignedCheckpoint;
 use tally_log::tile::TilePath;
 
-use crate::args::{CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs, VerifyArgs};
+use crate::args::{CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs};
 use crate::export::ExportDir;
 use crate::failure::{Exit, Failure};
 use crate::leaves::NoLeaf;
-use crate::online::{Online, read_policy};
+use crate::online::Online;
 use crate::output::{Output, print, write};
-use crate::verify::{FirstBad, Report, Source, Trust, Unreadable, verify as verify_log};
+use crate::verify::{Source, Unreadable};
 
-use verified::Verified;
+pub(crate) use verifying::verify;
 
 /// What to do about a log that is not as it must be.
 const DAMAGED: &str = "see what is wrong with it: tally audit verify";
@@ -42,34 +42,20 @@ impl Log {
         })
     }
 
+    /// Another reader of the same ledger.
+    fn another(&self, config: Option<&Path>) -> Result<Self, Failure> {
+        Ok(match self {
+            Self::Dir(export) => Self::Dir(export.clone()),
+            Self::Nodes(_) => Self::Nodes(Box::new(Online::open(config)?)),
+        })
+    }
+
     fn checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
         match self {
             Self::Dir(export) => SignedCheckpoint::parse(&export.checkpoint()?)
                 .map_err(|why| Failure::refused(format!("the checkpoint: {why}"), DAMAGED)),
-            Self::Nodes(online) => online.trusted_checkpoint(),
+            Self::Nodes(online) => online.trusted_checkpoint(false),
         }
-    }
-
-    /// The checkpoint as it is, and whom its source says to believe; or what is wrong with that.
-    fn trusted(
-        &mut self,
-        mesh_id: Option<MeshId>,
-    ) -> Result<(Vec<u8>, Result<Trust, String>), Failure> {
-        Ok(match self {
-            Self::Dir(export) => {
-                let trust = || {
-                    let (policy, keys) = (export.policy()?, export.keys()?);
-                    Ok(Trust { mesh_id, policy, keys, registers: export.registers()? })
-                };
-                (export.checkpoint()?, trust())
-            }
-            Self::Nodes(online) => {
-                let (checkpoint, policy) = (online.checkpoint()?, online.policy.clone());
-                let mesh_id = mesh_id.or_else(|| Some(online.mesh_id()));
-                let trust = Trust { mesh_id, policy, ..Trust::default() };
-                (checkpoint.to_string().into_bytes(), Ok(trust))
-            }
-        })
     }
 }
 
@@ -87,32 +73,6 @@ impl Source for Log {
             Self::Nodes(online) => online.narrower(path),
         }
     }
-}
-
-/// `tally audit verify`.
-///
-/// # Errors
-/// [`Failure`] if there is nothing to check. What is wrong with what is there is the answer.
-pub(crate) fn verify(
-    args: &VerifyArgs,
-    config: Option<&Path>,
-    output: Output,
-) -> Result<Exit, Failure> {
-    let own_policy = args.policy.as_deref().map(read_policy).transpose()?;
-    let mut log = Log::open(args.dir.as_deref(), config)?;
-    let (checkpoint, trust) = log.trusted(args.mesh_id)?;
-    let mut given = args.mesh_id.is_some();
-    let report = match trust {
-        Ok(mut trust) => {
-            trust.policy = own_policy.or(trust.policy);
-            given = trust.mesh_id.is_some();
-            verify_log(&checkpoint, &mut log, &trust, &mut |_| ()).map_err(unreadable)?
-        }
-        Err(why) => Report { first_bad: Some(FirstBad { leaf: None, why }), ..Report::default() },
-    };
-    let verified = Verified::new(&report, given);
-    print(output, &verified, || verified.table())?;
-    Ok(if report.first_bad.is_none() { Exit::Done } else { Exit::Refused })
 }
 
 /// `tally audit log`.
@@ -175,7 +135,7 @@ pub(crate) fn export(
     output: Output,
 ) -> Result<Exit, Failure> {
     let mut online = Online::open(config)?;
-    let exported = take::export(&mut online, &args.to)?;
+    let exported = take::export(&mut online, config, args)?;
     print(output, &exported, || exported.table())?;
     Ok(Exit::Done)
 }

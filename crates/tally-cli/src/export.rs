@@ -10,7 +10,8 @@ use tally_log::{NoteKey, Policy};
 use tally_wire::registers::{REGISTER_LEAVES_LEN_MAX, RegisterLeaves};
 
 use crate::failure::Failure;
-use crate::verify::{Source, Unreadable};
+use crate::kept;
+use crate::verify::{Seen, Source, Unreadable};
 
 /// The checkpoint.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
@@ -22,6 +23,9 @@ pub(crate) const POLICY: &str = "policy.txt";
 /// The history of the registers.
 pub(crate) const REGISTERS: &str = "registers.cbor";
 
+/// The directory with the checkpoints of earlier exports, each under its size and root.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
 /// Longest policy that is read, in bytes: 1 MiB.
 pub(crate) const POLICY_LEN_MAX: u64 = TEXT_LEN_MAX;
 /// Longest checkpoint, policy or list of keys that is read, in bytes: 1 MiB.
@@ -32,6 +36,7 @@ pub(crate) const TILE_LEN_MAX: usize = 256 * (2 + 65_535);
 const REMEDY: &str = "give the directory of an export: tally audit export --to DIR makes one";
 
 /// A directory with an export.
+#[derive(Debug, Clone)]
 pub(crate) struct ExportDir {
     dir: PathBuf,
 }
@@ -56,6 +61,14 @@ impl ExportDir {
     pub(crate) fn checkpoint(&self) -> Result<Vec<u8>, Failure> {
         let path = self.dir.join(CHECKPOINT);
         read(&path, TEXT_LEN_MAX).map_err(|why| unreadable(&path, &why))
+    }
+
+    /// The checkpoints that were kept of earlier exports.
+    ///
+    /// # Errors
+    /// [`Failure`] if they can't be read.
+    pub(crate) fn kept(&self) -> Result<Vec<Seen>, Failure> {
+        kept::read(&self.dir.join(CHECKPOINTS), true)
     }
 
     /// The keys that have signed it; none if the export does not say.

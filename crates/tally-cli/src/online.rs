@@ -2,7 +2,7 @@
 
 mod nodes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use tally_log::{NoteKey, Policy, SignedCheckpoint};
 use tally_net::Identity;
 
 use crate::config::AuditorConfig;
-use crate::export::{POLICY_LEN_MAX, TILE_LEN_MAX};
+use crate::export::{CHECKPOINTS, POLICY_LEN_MAX, TILE_LEN_MAX};
 use crate::failure::Failure;
 use crate::https::{Https, HttpsError};
+use crate::kept;
 use crate::mesh::layout::note_key;
+use crate::output::show;
 use crate::verify::{Source, Unreadable};
 
 /// Bytes of a checkpoint at most.
@@ -34,6 +36,8 @@ pub(crate) struct Online {
     pub(crate) policy: Option<Policy>,
     /// The keys of ledger nodes, once they were asked for.
     keys: Option<Vec<NoteKey>>,
+    /// The directory with the checkpoints that were seen before.
+    pub(crate) kept: PathBuf,
 }
 
 impl Online {
@@ -53,7 +57,8 @@ impl Online {
             .map_err(|why| Failure::configuration(why, "issue one: tally identity issue"))?;
         let policy = config.policy.as_deref().map(read_policy).transpose()?;
         let https = Https::new(&config.https, genesis.value(), identity)?;
-        Ok(Self { https, genesis, policy, keys: None })
+        let kept = path.parent().unwrap_or(Path::new("")).join(CHECKPOINTS);
+        Ok(Self { https, genesis, policy, keys: None, kept })
     }
 
     /// The mesh.
@@ -105,12 +110,19 @@ impl Online {
         })
     }
 
-    /// The same, if it is as this auditor's policy asks.
+    /// The same, or the newest one that is witnessed, if it is as this auditor's policy asks.
     ///
     /// # Errors
     /// [`Failure`] as for [`checkpoint`](Self::checkpoint), or if the policy is not satisfied.
-    pub(crate) fn trusted_checkpoint(&mut self) -> Result<SignedCheckpoint, Failure> {
-        let signed = self.checkpoint()?;
+    pub(crate) fn trusted_checkpoint(
+        &mut self,
+        require_witnesses: bool,
+    ) -> Result<SignedCheckpoint, Failure> {
+        let signed = if require_witnesses {
+            self.witnessed_checkpoint()?.ok_or_else(Self::not_witnessed)?
+        } else {
+            self.checkpoint()?
+        };
         if let Some(policy) = &self.policy {
             policy.check(&signed).map_err(|why| {
                 let remedy = "see who signs and cosigns: tally audit verify; or mend the policy";
@@ -120,13 +132,42 @@ impl Online {
         Ok(signed)
     }
 
+    /// The newest checkpoint that enough of the mesh's witnesses have cosigned, as the nodes say; none
+    /// if no node has one.
+    ///
+    /// # Errors
+    /// [`Failure`] if no node answers.
+    pub(crate) fn witnessed_checkpoint(&mut self) -> Result<Option<SignedCheckpoint>, Failure> {
+        let (found, _) = self.checkpoints_at("/checkpoint/witnessed")?;
+        Ok(found.into_iter().max_by_key(|it| it.checkpoint().size))
+    }
+
+    /// What to say where that is needed and not there.
+    pub(crate) fn not_witnessed() -> Failure {
+        let what = "no ledger node has a checkpoint that enough witnesses have cosigned";
+        Failure::refused(what, "see who is registered and cosigns: tally ledger status")
+    }
+
+    /// Keeps a checkpoint, for the next look at the ledger to be held against. Not to be able to is no
+    /// reason not to look.
+    pub(crate) fn keep(&self, signed: &SignedCheckpoint) {
+        if let Err(why) = kept::keep(&self.kept, signed) {
+            // If standard error is closed, nobody is there to be warned.
+            drop(show(&format!("warning: the checkpoint is not kept for the next time\n{why}\n")));
+        }
+    }
+
     /// The nodes' checkpoints, those of one size joined; and how many nodes answered.
     fn checkpoints(&mut self) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
+        self.checkpoints_at("/checkpoint")
+    }
+
+    fn checkpoints_at(&mut self, path: &str) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
         let keys = self.log_keys()?;
         let mut joined: Vec<SignedCheckpoint> = Vec::new();
         let (mut answered, mut last) = (0, None);
         for node in 0..self.https.nodes().len() {
-            let note = match self.https.get(node, "/checkpoint", CHECKPOINT_LEN_MAX) {
+            let note = match self.https.get(node, path, CHECKPOINT_LEN_MAX) {
                 Ok(Some(note)) => note,
                 Ok(None) => continue,
                 Err(why) => {

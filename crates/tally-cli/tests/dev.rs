@@ -113,6 +113,16 @@ fn a_mesh_comes_up_is_read_survives_a_death_and_comes_up_again() {
         assert_eq!((&verified["verified"], &verified["size"]), (&true.into(), &1.into()));
         assert_eq!(verified["mesh_id"], document["mesh_id"]);
     }
+    // What was seen is kept, and the next look is held against it.
+    let kept = fs::read_dir(dev.dir.path().join("mesh/checkpoints")).unwrap().count();
+    assert_eq!(kept, 1);
+    assert_eq!(json(&dev.as_auditor(&["audit", "verify"]))["checkpoints_checked"], 1);
+    for args in [&["audit", "verify"] as &[&str], &["audit", "export", "--to", "witnessed"]] {
+        let unwitnessed = dev.as_auditor(&[args, &["--require-witnesses"]].concat());
+        assert_eq!(unwitnessed.status.code(), Some(1), "{unwitnessed:?}");
+        let said = str::from_utf8(&unwitnessed.stderr).unwrap();
+        assert!(said.contains("that enough witnesses have cosigned"), "{said}");
+    }
     let page = json(&dev.as_auditor(&["audit", "log"]));
     assert_eq!((&page["size"], &page["next"]), (&1.into(), &Value::Null));
     assert_eq!(page["rows"], Value::Array(Vec::new()));

@@ -137,6 +137,8 @@ pub enum Route {
     Entries,
     /// Register leaves.
     Registers,
+    /// A member's own entries.
+    Own,
     /// What those who run the node ask.
     Admin,
     /// Anything else.
@@ -244,6 +246,7 @@ impl Route {
         match path {
             "/checkpoint" => Self::Checkpoint,
             "/registers" => Self::Registers,
+            "/own" => Self::Own,
             _ if path.starts_with("/tile/entries/") => Self::Entries,
             _ if path.starts_with("/tile/") => Self::Tile,
             _ if path.starts_with("/admin/") => Self::Admin,
@@ -257,6 +260,7 @@ impl Route {
             Self::Tile => "tile",
             Self::Entries => "entries",
             Self::Registers => "registers",
+            Self::Own => "own",
             Self::Admin => "admin",
             Self::Other => "other",
         }

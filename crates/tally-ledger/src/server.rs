@@ -31,6 +31,8 @@ use crate::sequencer::Sequencer;
 use crate::signer::LogSigner;
 use crate::tiles::TileReader;
 
+pub(crate) use own::own;
+
 /// Who may connect to a ledger node's endpoint for agents.
 pub const CALLERS: &[Role] =
     &[Role::Agent, Role::Ledger, Role::Operator, Role::Officer, Role::Auditor];

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tally_core::id::LeafIndex;
-use tally_log::{Hash, SignedCheckpoint};
+use tally_log::{Hash, SignedCheckpoint, TilePath};
 use tally_net::Role;
 use tally_net::ledger::Link;
 use tally_wire::message::ledger::{EntriesQuery, Query, QueryAnswer, Status, StatusQuery};
@@ -184,6 +184,24 @@ impl Mesh {
         let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Ok((status.ok_or("no status")?, body.to_owned()))
+    }
+
+    /// The full tiles that several nodes have are the same: called at the end of every mesh, whose nodes
+    /// may still run, as a full tile never changes.
+    ///
+    /// # Panics
+    /// If one is not.
+    pub(super) fn check_tiles(&self) {
+        let mut seen = BTreeMap::<TilePath, (usize, Vec<u8>)>::new();
+        for node in 0..self.node_count() {
+            for (name, bytes) in self.tiles(node) {
+                // What grows has another name.
+                let Ok(path) = format!("tile{name}").parse::<TilePath>() else { continue };
+                let (first, expected) = seen.entry(path).or_insert_with(|| (node, bytes.clone()));
+                let first = *first + 1;
+                assert!(*expected == bytes, "{path}: nodes {first} and {} differ", node + 1);
+            }
+        }
     }
 
     async fn link(&self, node: usize) -> Result<Link, String> {

@@ -29,12 +29,19 @@ pub(crate) enum AuditCommand {
 /// batch signed by its member's agent, was every permit given on facts that were current at that
 /// place? What is judged is exactly what a ledger node judges when it takes an entry.
 ///
-/// The first leaf that is not as it must be is named, and the exit code is 1.
+/// The tree is held against every checkpoint that was kept: an export's earlier ones, those in the
+/// receipts that are named, those that were seen when the nodes were verified before (in `checkpoints`
+/// beside the auditor's configuration). Ledger nodes that have signed two histories are found that way.
+///
+/// The first leaf that is not as it must be is named, and the exit code is 1. Reads what the nodes have
+/// over up to eight connections, or an export with as many threads as there are cores.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
 TALLY_CONFIG=auditor.toml tally audit verify\n  \
 tally audit verify --dir export\n  \
-tally audit verify --dir export --mesh-id 3f0c… --policy my-policy.txt --output json")]
+tally audit verify --dir export --mesh-id 3f0c… --policy my-policy.txt --output json\n  \
+tally audit verify --dir export --receipt mine.json --receipt theirs.json --missing\n  \
+TALLY_CONFIG=auditor.toml tally audit verify --require-witnesses")]
 pub(crate) struct VerifyArgs {
     /// An export to check instead of what the nodes have: a directory as `tally audit export` writes it.
     #[arg(long, value_name = "DIR")]
@@ -45,6 +52,19 @@ pub(crate) struct VerifyArgs {
     /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// A receipt whose checkpoint must be of the same ledger. May be given several times.
+    #[arg(long = "receipt", value_name = "FILE")]
+    pub(crate) receipts: Vec<PathBuf>,
+    /// Verify only what enough of the mesh's registered witnesses have cosigned: ⌊(n + f) / 2⌋ + 1 of n,
+    /// where f = ⌊(n − 1) / 3⌋.
+    #[arg(long)]
+    pub(crate) require_witnesses: bool,
+    /// List the halves that are missing, one by one: exchange, who owes it, and since when.
+    #[arg(long)]
+    pub(crate) missing: bool,
+    /// Threads that read and check. Without it, as many as there are cores.
+    #[arg(long, value_parser = threads, value_name = "COUNT")]
+    pub(crate) threads: Option<usize>,
 }
 
 /// List who saw what, when, why and under which agreement: a page of halves and closes.
@@ -113,8 +133,9 @@ pub(crate) struct SubjectArgs {
 /// Take a copy of the whole ledger that anyone can verify, with tools that nobody here wrote too.
 ///
 /// Writes the C2SP tlog-tiles layout (checkpoint, tile/…, tile/entries/…) and beside it log.vkey,
-/// policy.txt and registers.cbor. An export that was broken off goes on where it was; a later one adds
-/// to it.
+/// policy.txt and registers.cbor. An export that was broken off, at any point, goes on where it was when
+/// the same command is given again. A later one adds to it, and keeps the earlier checkpoint in
+/// checkpoints/: verifying holds the ledger against it. Two at once in one directory are refused.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
 TALLY_CONFIG=auditor.toml tally audit export --to export\n  \
@@ -123,6 +144,12 @@ pub(crate) struct ExportArgs {
     /// The directory to write to.
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
+    /// Take the newest state that enough of the mesh's registered witnesses have cosigned.
+    #[arg(long)]
+    pub(crate) require_witnesses: bool,
+    /// Connections to read over at once.
+    #[arg(long, default_value = "4", value_parser = connections, value_name = "COUNT")]
+    pub(crate) connections: usize,
 }
 
 /// Take the receipt of a leaf: a file that anyone can check, offline and years later.
@@ -172,5 +199,19 @@ fn rows(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(rows @ 1..=10_000) => Ok(rows),
         _ => Err("expected 1 to 10000".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=64) => Ok(threads),
+        _ => Err("expected 1 to 64".to_owned()),
+    }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(connections @ 1..=16) => Ok(connections),
+        _ => Err("expected 1 to 16".to_owned()),
     }
 }

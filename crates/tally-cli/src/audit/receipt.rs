@@ -91,6 +91,21 @@ pub(crate) fn read(path: &Path) -> Result<ReceiptFile, Failure> {
     }
 }
 
+/// The checkpoint in a receipt's file, whatever it is worth.
+///
+/// # Errors
+/// [`Failure`] if the file is no receipt's.
+pub(crate) fn read_checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
+    let file = read(path)?;
+    let receipt = STANDARD.decode(&file.receipt).map_err(|why| why.to_string()).and_then(|bytes| {
+        tally_wire::decode_value::<Receipt>(&bytes).map_err(|why| why.to_string())
+    });
+    let remedy = "give a file that tally audit receipt has written";
+    receipt
+        .map(|it| it.checkpoint)
+        .map_err(|why| Failure::usage(format!("{}: {why}", path.display()), remedy))
+}
+
 /// Makes the receipt of a leaf, with what else is needed to check it.
 ///
 /// # Errors

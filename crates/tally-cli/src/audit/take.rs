@@ -3,22 +3,27 @@
 //! Full tiles never change, so an export that was broken off goes on where it was, and a later one
 //! adds to it. The checkpoint comes last: a directory that has one has all that it needs.
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+mod fetch;
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
 
 use serde::Serialize;
 use tally_core::id::LeafIndex;
-use tally_log::tile::{TileContent, TilePath, bundle_entries, tiles_at};
-use tally_log::{Hash, NoteKey, Policy, SignedCheckpoint};
+use tally_core::register::{RegisterBody, RegisterName, witness_quorum};
+use tally_log::tile::TilePath;
+use tally_log::{NoteKey, Policy, SignedCheckpoint};
 use tally_wire::registers::RegisterLeaves;
 
-use crate::export::{CHECKPOINT, KEYS, POLICY, REGISTERS};
+use crate::args::ExportArgs;
+use crate::export::{CHECKPOINT, CHECKPOINTS, KEYS, POLICY, REGISTERS};
 use crate::failure::Failure;
+use crate::kept;
 use crate::online::Online;
 use crate::output::pairs;
 use crate::system::{create_dir, write_file};
-use crate::verify::Source;
+
+use fetch::{Fetched, fetch};
 
 /// Bytes of a page of registers at most.
 const PAGE_LEN_MAX: usize = 4 * 1024 * 1024;
@@ -30,101 +35,162 @@ pub(super) struct Exported {
     size: u64,
     checkpoint: String,
     signatures: usize,
-    files: usize,
-    fetched: usize,
+    cosignatures: usize,
+    files: u64,
+    fetched: u64,
 }
 
 /// Exports the ledger to a directory.
 ///
 /// # Errors
 /// [`Failure`] if it can't be read, or not written.
-pub(super) fn export(online: &mut Online, dir: &Path) -> Result<Exported, Failure> {
-    let signed = online.trusted_checkpoint()?;
+pub(super) fn export(
+    online: &mut Online,
+    config: Option<&Path>,
+    args: &ExportArgs,
+) -> Result<Exported, Failure> {
+    let dir = args.to.as_path();
+    let signed = online.trusted_checkpoint(args.require_witnesses)?;
     let size = signed.checkpoint().size;
     check_before(dir, &signed)?;
     create_dir(dir)?;
-    let files = tiles_at(size).count();
-    let mut fetched = 0;
-    for (done, path) in tiles_at(size).enumerate() {
-        show_progress(done, files);
-        let file = dir.join(path.to_string());
-        if is_whole(&file, path) {
-            continue;
-        }
-        let bytes = online.tile(path).map_err(super::unreadable)?.ok_or_else(|| {
-            Failure::refused(format!("no ledger node has {path}"), "see: tally ledger status")
-        })?;
-        put(&file, &bytes)?;
-        fetched += 1;
-    }
-    show_progress(files, files);
+    let _lock = lock(dir)?;
+    // Another export may have ended just now.
+    let before = check_before(dir, &signed)?;
+    let Fetched { files, fetched } = fetch(online, config, dir, size, args.connections)?;
     let registers = registers(online, size)?;
-    write_file(&dir.join(REGISTERS), &tally_wire::encode(&registers))?;
     let keys = online.log_keys()?;
     let signers = signed.verify_log(&keys).map_err(|why| {
         Failure::refused(format!("the checkpoint: {why}"), "see: tally ledger status")
     })?;
     let signers = signers.iter().map(|it| it.key.clone()).collect::<Vec<NoteKey>>();
+    let witnesses = Witnesses::of(&registers, &signed);
+    if let Some(before) = before.filter(|it| it.checkpoint() != signed.checkpoint()) {
+        kept::keep(&dir.join(CHECKPOINTS), &before)?;
+    }
+    write_file(&dir.join(REGISTERS), &tally_wire::encode(&registers))?;
     let lines = signers.iter().map(|key| format!("{key}\n")).collect::<String>();
     write_file(&dir.join(KEYS), lines.as_bytes())?;
-    let policy = Policy::threshold(signers.clone(), [], 0)
-        .map_err(|why| Failure::refused(why, "report this: two nodes have one key"))?;
-    write_file(&dir.join(POLICY), policy.to_string().as_bytes())?;
+    write_file(&dir.join(POLICY), witnesses.policy(&signers)?.to_string().as_bytes())?;
     write_file(&dir.join(CHECKPOINT), signed.to_string().as_bytes())?;
+    sweep(dir, size)?;
     Ok(Exported {
         dir: dir.display().to_string(),
         size,
         checkpoint: signed.to_string(),
         signatures: signers.len(),
+        cosignatures: witnesses.cosigned,
         files,
         fetched,
     })
 }
 
-/// A directory with another log, or one that is further, is left alone.
-fn check_before(dir: &Path, signed: &SignedCheckpoint) -> Result<(), Failure> {
-    let Ok(bytes) = fs::read(dir.join(CHECKPOINT)) else { return Ok(()) };
-    let before = SignedCheckpoint::parse(&bytes).ok();
-    let before = before.as_ref().map(SignedCheckpoint::checkpoint);
-    let fits = before.is_some_and(|before| {
-        before.origin == signed.checkpoint().origin && before.size <= signed.checkpoint().size
-    });
-    if fits {
-        return Ok(());
-    }
-    let what = format!("{}: holds an export of another ledger, or a later one", dir.display());
-    Err(Failure::usage(what, "give an empty directory"))
-}
-
-/// Whether a full tile is there already. Partial ones are fetched again: they are small.
-fn is_whole(file: &Path, path: TilePath) -> bool {
-    if path.is_partial() {
-        return false;
-    }
-    match path.content() {
-        TileContent::Hashes { .. } => {
-            let length = u64::from(path.width()) * Hash::LEN as u64;
-            fs::metadata(file).is_ok_and(|it| it.len() == length)
-        }
-        TileContent::Entries => {
-            fs::read(file).is_ok_and(|bytes| bundle_entries(path, &bytes).is_ok())
-        }
-    }
-}
-
-/// Without a sync: an export that a power cut breaks off is taken again.
-fn put(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |why: io::Error| {
-        let what = format!("{}: {why}", file.display());
-        Failure::environment(what, "give a directory that can be written, with room on its disk")
+/// Nobody else writes to the directory while this is kept. The lock is on the directory itself, and ends
+/// with the process, however it ends.
+fn lock(dir: &Path) -> Result<File, Failure> {
+    let failed = |why: String, remedy| {
+        Err(Failure::environment(format!("{}: {why}", dir.display()), remedy))
     };
-    if let Some(parent) = file.parent() {
-        fs::create_dir_all(parent).map_err(failed)?;
+    let file = match File::open(dir) {
+        Ok(file) => file,
+        Err(why) => return failed(why.to_string(), "give a directory that can be read"),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let what = format!("{}: another export writes to it", dir.display());
+            Err(Failure::usage(what, "wait for its end, or give another directory"))
+        }
+        Err(TryLockError::Error(why)) => {
+            failed(format!("can't be locked: {why}"), "give a directory on a disk of this machine")
+        }
     }
-    let mut name = file.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)).map_err(failed)
+}
+
+/// The witnesses in force, as far as their keys can be read.
+struct Witnesses {
+    keys: Vec<NoteKey>,
+    /// So many must cosign, and so many have.
+    needed: usize,
+    cosigned: usize,
+}
+
+impl Witnesses {
+    fn of(registers: &RegisterLeaves, signed: &SignedCheckpoint) -> Self {
+        let writes = registers.leaves.iter().rev().filter_map(|it| match it.entry.value() {
+            tally_core::entry::Entry::Register(write) if write.name == RegisterName::Witnesses => {
+                Some(write.body.value())
+            }
+            _ => None,
+        });
+        let Some(RegisterBody::Witnesses(witnesses)) = writes.into_iter().next() else {
+            return Self { keys: Vec::new(), needed: 0, cosigned: 0 };
+        };
+        let mut keys: Vec<NoteKey> = Vec::new();
+        for key in witnesses.iter().filter_map(|it| it.vkey.parse::<NoteKey>().ok()) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        let cosigned = keys.iter().filter(|key| signed.note().verify([*key]).is_ok()).count();
+        let needed = if witnesses.is_empty() { 0 } else { witness_quorum(witnesses.len()) };
+        Self { keys, needed, cosigned }
+    }
+
+    /// The policy that this checkpoint satisfies. Only who has signed it is among the logs: one
+    /// published parser asks all of them for their signatures.
+    fn policy(&self, signers: &[NoteKey]) -> Result<Policy, Failure> {
+        let threshold = if self.cosigned >= self.needed { self.needed } else { 0 };
+        let names = (1..).map(|number: u32| format!("witness-{number}"));
+        let witnesses = names.zip(self.keys.iter().cloned());
+        Policy::threshold(signers.iter().cloned(), witnesses, threshold)
+            .map_err(|why| Failure::refused(why, "report this: two nodes have one key"))
+    }
+}
+
+/// Takes out tiles that a log of this size does not have: narrower ones of an earlier export.
+fn sweep(dir: &Path, size: u64) -> Result<(), Failure> {
+    let failed = |why: std::io::Error| {
+        let what = format!("{}: a tile of an earlier export stays: {why}", dir.display());
+        Failure::environment(what, "the export is good as it is; see why nothing can be taken out")
+    };
+    let mut folders = vec![dir.join("tile")];
+    while let Some(folder) = folders.pop() {
+        let Ok(files) = fs::read_dir(&folder) else { continue };
+        for file in files {
+            let file = file.map_err(failed)?;
+            if file.file_type().map_err(failed)?.is_dir() {
+                folders.push(file.path());
+                continue;
+            }
+            let path = file.path();
+            let tile = path.strip_prefix(dir).ok().and_then(|path| path.to_str());
+            let tile = tile.and_then(|path| path.parse::<TilePath>().ok());
+            let is_other =
+                |it: &TilePath| TilePath::at_size(it.content(), it.index(), size) != Some(*it);
+            if tile.filter(is_other).is_some() {
+                fs::remove_file(&path).map_err(failed)?;
+                // It goes when it is empty, and stays when not.
+                drop(path.parent().map(fs::remove_dir));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoint that is there. A directory with another log, or one that is further, is left alone.
+fn check_before(
+    dir: &Path,
+    signed: &SignedCheckpoint,
+) -> Result<Option<SignedCheckpoint>, Failure> {
+    let Ok(bytes) = fs::read(dir.join(CHECKPOINT)) else { return Ok(None) };
+    let fits = |before: &SignedCheckpoint| {
+        let (before, now) = (before.checkpoint(), signed.checkpoint());
+        before.origin == now.origin && before.size <= now.size
+    };
+    let what = format!("{}: holds an export of another ledger, or a later one", dir.display());
+    let failed = || Failure::usage(what, "give an empty directory");
+    SignedCheckpoint::parse(&bytes).ok().filter(fits).map(Some).ok_or_else(failed)
 }
 
 /// The history of the registers up to this size.
@@ -146,22 +212,13 @@ fn registers(online: &mut Online, size: u64) -> Result<RegisterLeaves, Failure> 
     }
 }
 
-/// One line on a terminal, written over.
-fn show_progress(done: usize, all: usize) {
-    let mut out = io::stderr();
-    if out.is_terminal() && (done == all || done.is_multiple_of(64)) {
-        let end = if done == all { "\n" } else { "" };
-        // It is only for the eye.
-        drop(write!(out, "\r{done} of {all} files{end}").and_then(|()| out.flush()));
-    }
-}
-
 impl Exported {
     pub(super) fn table(&self) -> String {
         pairs(&[
             ("exported to", self.dir.clone()),
             ("size", self.size.to_string()),
             ("ledger nodes that signed", self.signatures.to_string()),
+            ("witnesses that cosigned", self.cosignatures.to_string()),
             ("files", format!("{}, {} fetched now", self.files, self.fetched)),
             ("next", format!("tally audit verify --dir {}", self.dir)),
         ])

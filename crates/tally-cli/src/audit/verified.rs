@@ -2,8 +2,17 @@
 
 use serde::Serialize;
 
-use crate::output::pairs;
-use crate::verify::Report;
+use crate::output::{columns, pairs};
+use crate::verify::{Missing, Report};
+
+/// What a good ledger shows, and what it can't.
+const PROVES: &str = "\
+What this proves: from the first leaf on, each entry was filed by an agent of its member, allowed by
+the registers as they stood, and nothing was changed, taken out or put in since. Whoever verifies the
+same size and root has the same ledger.
+What it does not prove: that what happened outside of the ledger is as its entries say; that this is
+the only history, unless witnesses that you trust have cosigned it.
+";
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -18,6 +27,15 @@ pub(super) struct Verified {
     cosignatures: usize,
     missing_halves: usize,
     first_bad: Option<FirstBad>,
+    /// Kept checkpoints that are of this tree, and those that are larger than it.
+    checkpoints_checked: usize,
+    checkpoints_ahead: usize,
+    witness_quorum: WitnessQuorum,
+    /// How many witnesses were registered from which size on.
+    witness_ranges: Vec<WitnessRange>,
+    /// The missing halves one by one, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<Vec<MissingHalf>>,
     origin: Option<String>,
     mesh_id: Option<String>,
     /// Whether the mesh's id was said by whoever asked, or is the ledger's own word.
@@ -30,8 +48,32 @@ struct FirstBad {
     why: String,
 }
 
+#[derive(Debug, Serialize)]
+struct WitnessQuorum {
+    needed: usize,
+    have: usize,
+    names: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct WitnessRange {
+    from: u64,
+    witnesses: usize,
+    needed: usize,
+    /// The largest checkpoint of the range that enough of them have cosigned.
+    witnessed_size: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct MissingHalf {
+    exchange: String,
+    provider_leaf: u64,
+    requester: String,
+    due: String,
+}
+
 impl Verified {
-    pub(super) fn new(report: &Report, mesh_id_given: bool) -> Self {
+    pub(super) fn new(report: &Report, mesh_id_given: bool, list_missing: bool) -> Self {
         let checkpoint = report.checkpoint.as_ref();
         let first_bad = report.first_bad.as_ref();
         Self {
@@ -45,6 +87,15 @@ impl Verified {
             cosignatures: report.cosignatures,
             missing_halves: report.missing_halves,
             first_bad: first_bad.map(|it| FirstBad { leaf: it.leaf, why: it.why.clone() }),
+            checkpoints_checked: report.checkpoints.len(),
+            checkpoints_ahead: report.checkpoints_ahead,
+            witness_quorum: WitnessQuorum {
+                needed: report.quorum.needed,
+                have: report.quorum.keys.len(),
+                names: report.quorum.keys.iter().map(|key| name(key)).collect(),
+            },
+            witness_ranges: ranges(report),
+            missing: list_missing.then(|| report.missing.iter().map(MissingHalf::new).collect()),
             origin: checkpoint.map(|it| it.origin.to_string()),
             mesh_id: report.mesh_id.map(|it| it.to_string()),
             mesh_id_given,
@@ -64,7 +115,17 @@ impl Verified {
             }
             other => or_none(other),
         };
-        pairs(&[
+        let quorum = &self.witness_quorum;
+        let witnesses = match (quorum.needed, quorum.have) {
+            (0, _) => "none is registered at this size".to_owned(),
+            (needed, have) if have >= needed => format!("{have}, and {needed} are enough"),
+            (needed, have) => format!("{have}, and {needed} would be enough"),
+        };
+        let ahead = match self.checkpoints_ahead {
+            0 => String::new(),
+            ahead => format!("; {ahead} of larger sizes can't be held against it"),
+        };
+        let mut table = pairs(&[
             ("verified", verdict),
             ("ledger", or_none(&self.origin)),
             ("mesh id", mesh_id),
@@ -72,9 +133,64 @@ impl Verified {
             ("root", or_none(&self.root)),
             ("leaves checked", self.leaves_checked.to_string()),
             ("seals checked", self.seals_checked.to_string()),
+            (
+                "checkpoints kept earlier",
+                format!("{} fit this ledger{ahead}", self.checkpoints_checked),
+            ),
             ("ledger nodes that signed", self.signatures.to_string()),
             ("witnesses that cosigned", self.cosignatures.to_string()),
+            ("of the mesh's own", witnesses),
             ("halves missing", self.missing_halves.to_string()),
-        ])
+        ]);
+        if let Some(missing) = self.missing.as_ref().filter(|it| !it.is_empty()) {
+            let head = ["missing half of", "owed by", "due", "provider's leaf"].map(str::to_owned);
+            let rows = missing.iter().map(|it| {
+                let leaf = it.provider_leaf.to_string();
+                vec![it.exchange.clone(), it.requester.clone(), it.due.clone(), leaf]
+            });
+            table += "\n";
+            table += &columns(&[vec![head.to_vec()], rows.collect()].concat());
+        }
+        if self.verified {
+            table += "\n";
+            table += PROVES;
+        }
+        table
     }
+}
+
+impl MissingHalf {
+    fn new(missing: &Missing) -> Self {
+        Self {
+            exchange: missing.exchange.to_string(),
+            provider_leaf: missing.leaf.0,
+            requester: missing.requester.to_string(),
+            due: missing.due.rfc3339(),
+        }
+    }
+}
+
+/// What a verifier key calls its owner.
+fn name(key: &str) -> String {
+    key.split('+').next().unwrap_or_default().to_owned()
+}
+
+/// Each range of sizes with the largest checkpoint in it that is witnessed: a kept one, or that which
+/// was verified.
+fn ranges(report: &Report) -> Vec<WitnessRange> {
+    let ends = report.witness_ranges.iter().skip(1).map(|it| it.from).chain([u64::MAX]);
+    let own = report.checkpoint.iter().map(|it| (it.size, &report.quorum));
+    let kept = report.checkpoints.iter().map(|it| (it.size, &it.quorum));
+    let all = kept.chain(own).collect::<Vec<_>>();
+    let ranges = report.witness_ranges.iter().zip(ends).map(|(range, end)| {
+        let within = all.iter().filter(|(size, _)| (range.from..end).contains(size));
+        let witnessed = within.filter(|(_, it)| it.needed > 0 && it.is_reached());
+        WitnessRange {
+            from: range.from,
+            witnesses: range.witnesses,
+            needed: range.needed,
+            witnessed_size: witnessed.map(|(size, _)| *size).max(),
+        }
+    });
+    ranges.collect()
 }

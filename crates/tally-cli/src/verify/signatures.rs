@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tally_core::ledger::{RegisterValue, State};
-use tally_core::register::{MemberStatus, RegisterName};
+use tally_core::register::{MemberStatus, RegisterName, Witness, witness_quorum};
 use tally_log::{KeyName, NoteKey, SignedCheckpoint, VerifyingKey};
 
 use super::{Stop, Trust, bad};
@@ -12,8 +12,37 @@ use super::{Stop, Trust, bad};
 pub(super) struct Signers {
     /// Ledger nodes.
     pub(super) signatures: usize,
-    /// Witnesses.
+    /// Witnesses, those of the reader's policy included.
     pub(super) cosignatures: usize,
+    /// The witnesses of the mesh.
+    pub(super) quorum: Quorum,
+}
+
+/// Whether enough of the witnesses in force have cosigned a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Quorum {
+    /// So many must; 0 if no witness is registered at its size.
+    pub(crate) needed: usize,
+    /// The verifier keys of those that have.
+    pub(crate) keys: BTreeSet<String>,
+}
+
+impl Quorum {
+    /// Whether enough have: always where no witness is registered.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.keys.len() >= self.needed
+    }
+}
+
+/// The witnesses in force from one size on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WitnessRange {
+    /// The first size.
+    pub(crate) from: u64,
+    /// How many there are.
+    pub(crate) witnesses: usize,
+    /// How many of them must cosign.
+    pub(crate) needed: usize,
 }
 
 /// Checks the signatures on a checkpoint against the registers as the leaves have them.
@@ -42,16 +71,23 @@ pub(super) fn check_signatures(
     if lines.any(|line| line.name.as_str() == origin && !ids.contains(&line.id)) {
         return Err(bad("a signature in the ledger's name is by none of its nodes".to_owned()));
     }
-    let mut cosigners = cosigners(signed, state);
+    let quorum = quorum(signed, state);
+    let mut cosigners = quorum.keys.clone();
     if let Some(policy) = &trust.policy {
         let satisfied = policy.check(signed).map_err(|why| bad(format!("the policy: {why}")))?;
         cosigners.extend(satisfied.witnesses.iter().map(|it| it.key.to_string()));
     }
-    Ok(Signers { signatures: logs.len(), cosignatures: cosigners.len() })
+    if trust.require_witnesses && !quorum.is_reached() {
+        let (have, needed) = (quorum.keys.len(), quorum.needed);
+        return Err(bad(format!(
+            "{have} of the witnesses in force have cosigned the checkpoint, {needed} must"
+        )));
+    }
+    Ok(Signers { signatures: logs.len(), cosignatures: cosigners.len(), quorum })
 }
 
 /// The keys of all ledger nodes of members that take part, under the log's name.
-fn log_keys(signed: &SignedCheckpoint, state: &State) -> Result<Vec<NoteKey>, String> {
+pub(super) fn log_keys(signed: &SignedCheckpoint, state: &State) -> Result<Vec<NoteKey>, String> {
     let origin = state.founding().map(|founding| founding.mesh.log(state.epoch()));
     let origin = origin.unwrap_or_default();
     if signed.checkpoint().origin.as_str() != origin {
@@ -64,13 +100,30 @@ fn log_keys(signed: &SignedCheckpoint, state: &State) -> Result<Vec<NoteKey>, St
     Ok(keys.map(|key: VerifyingKey| NoteKey::ed25519(name.clone(), key)).collect())
 }
 
-/// The registered witnesses that have cosigned. One that fails counts for nothing.
-fn cosigners(signed: &SignedCheckpoint, state: Option<&State>) -> BTreeSet<String> {
-    let register = state.and_then(|state| state.register(&RegisterName::Witnesses));
-    let Some(RegisterValue::Witnesses(witnesses)) = register.map(|it| &it.value) else {
-        return BTreeSet::new();
-    };
+/// The witnesses in force and those of them that have cosigned. One whose signature fails counts for
+/// nothing.
+pub(super) fn quorum(signed: &SignedCheckpoint, state: Option<&State>) -> Quorum {
+    let witnesses = state.map(witnesses).unwrap_or_default();
     let keys = witnesses.iter().filter_map(|it| it.vkey.parse::<NoteKey>().ok());
     let signed_by = |key: &NoteKey| signed.note().verify([key]).is_ok();
-    keys.filter(signed_by).map(|key| key.to_string()).collect()
+    let keys = keys.filter(signed_by).map(|key| key.to_string()).collect();
+    Quorum { needed: needed(witnesses.len()), keys }
+}
+
+/// The witnesses from the end of this state on.
+pub(super) fn witness_set(state: &State) -> WitnessRange {
+    let witnesses = witnesses(state).len();
+    WitnessRange { from: state.size(), witnesses, needed: needed(witnesses) }
+}
+
+fn witnesses(state: &State) -> &[Witness] {
+    match state.register(&RegisterName::Witnesses).map(|it| &it.value) {
+        Some(RegisterValue::Witnesses(witnesses)) => witnesses,
+        _ => &[],
+    }
+}
+
+/// Where nobody is to cosign, no cosignature is needed.
+const fn needed(witnesses: usize) -> usize {
+    if witnesses == 0 { 0 } else { witness_quorum(witnesses) }
 }

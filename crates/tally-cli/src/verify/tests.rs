@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use tally_core::entry::Entry;
 use tally_core::id::LeafIndex;
-use tally_log::tile::TilePath;
-use tally_log::{NoteKey, Policy};
+use tally_log::{NoteKey, Policy, TileContent, leaf_hash};
+use tally_wire::registers::RegisterLeaf;
 
 use super::*;
+
+mod kept;
+mod threads;
 
 use crate::golden::{Golden, files_of, signer};
 
@@ -36,8 +40,21 @@ fn checked(files: &BTreeMap<String, Vec<u8>>) -> Report {
         let first_bad = FirstBad { leaf: None, why: "no registers".to_owned() };
         return Report { first_bad: Some(first_bad), ..Report::default() };
     };
-    let trust = Trust { mesh_id: None, policy: Some(policy), keys, registers: Some(registers) };
-    verify(&files["checkpoint"], &mut Files(files.clone()), &trust, &mut |_| ()).unwrap()
+    let trust = Trust {
+        policy: Some(policy),
+        keys,
+        registers: Some(registers),
+        list_missing: true,
+        ..Trust::default()
+    };
+    by_threads(files, 1, &trust)
+}
+
+/// What so many threads find.
+fn by_threads(files: &BTreeMap<String, Vec<u8>>, threads: usize, trust: &Trust) -> Report {
+    let others = vec![Files(files.clone()); threads - 1];
+    let mut source = Files(files.clone());
+    verify(&files["checkpoint"], &mut source, others, trust, &mut |_| ()).unwrap()
 }
 
 fn first_bad(files: &BTreeMap<String, Vec<u8>>) -> (Option<u64>, String) {
@@ -68,6 +85,24 @@ fn the_golden_ledger_verifies() {
             matches!(tally_wire::decode_entry(leaf).unwrap().value(), Entry::Seal(_))
         });
         assert_eq!(report.seals_checked, seals.count() as u64);
+        assert_eq!(report.missing.len(), report.missing_halves);
+        let time = golden.state.time();
+        assert!(report.missing.iter().all(|it| it.due < time), "{:?}", report.missing);
+    }
+}
+
+#[test]
+fn the_halves_that_are_missing_are_named_when_it_is_asked_for() {
+    let files = Golden::new().files();
+    let list = |list_missing| by_threads(&files, 1, &Trust { list_missing, ..Trust::default() });
+    let (named, counted) = (list(true), list(false));
+    assert!(named.missing_halves > 0);
+    assert_eq!((counted.missing_halves, counted.missing.len()), (named.missing_halves, 0));
+    for missing in &named.missing {
+        let leaf = Golden::new().leaves[usize::try_from(missing.leaf.0).unwrap()].clone();
+        let entry = tally_wire::decode_entry(&leaf).unwrap();
+        let Entry::ProviderHalf(half) = entry.value() else { panic!("another kind of leaf") };
+        assert_eq!((half.exchange, &half.requester), (missing.exchange, &missing.requester));
     }
 }
 
@@ -205,8 +240,7 @@ fn another_mesh_is_not_taken_for_the_one_that_was_meant() {
     let files = golden.files();
     let meant = Some(MeshId(leaf_hash(b"another")));
     let trust = Trust { mesh_id: meant, ..Trust::default() };
-    let report = verify(&files["checkpoint"], &mut Files(files.clone()), &trust, &mut |_| ());
-    let report = report.unwrap();
+    let report = by_threads(&files, 1, &trust);
     let bad = report.first_bad.unwrap();
     assert_eq!(bad.leaf, Some(0));
     assert!(bad.why.contains("wrong-mesh"), "{}", bad.why);
@@ -220,8 +254,7 @@ fn an_empty_ledger_is_not_taken_for_the_mesh_that_was_meant() {
     let meant = Some(MeshId(leaf_hash(b"a mesh")));
     let check = |mesh_id| {
         let trust = Trust { mesh_id, keys: keys.clone(), ..Trust::default() };
-        let mut source = Files(files.clone());
-        verify(&files["checkpoint"], &mut source, &trust, &mut |_| ()).unwrap().first_bad
+        by_threads(&files, 1, &trust).first_bad
     };
     assert_eq!(check(None), None);
     assert_eq!(check(meant).unwrap().why, "an empty ledger does not show which mesh it is of");

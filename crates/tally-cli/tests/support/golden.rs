@@ -9,9 +9,12 @@ use tally_core::Encoded;
 use tally_core::entry::{
     Action, Algorithm, Entry, Flags, Lane, Outcome, RequesterHalf, Seal, batch_preimage,
 };
-use tally_core::id::{ExchangeId, LeafIndex, MemberId, MeshId, Salt16};
-use tally_core::ledger::{Batch, Proposal, Session, State, Submission, Surroundings};
+use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, Salt16};
+use tally_core::ledger::{Batch, Proposal, Session, State, Submission, Surroundings, Verdict};
 use tally_core::refusal::Refusal;
+use tally_core::register::{
+    Approval, MemberStatus, RegisterBody, RegisterName, RegisterWrite, Witness, register_preimage,
+};
 use tally_log::tile::encode_bundle;
 use tally_log::{
     Checkpoint, Hash, KeyName, NoteSigner, Origin, Policy, SignedCheckpoint, SigningKey,
@@ -55,36 +58,81 @@ impl Golden {
         let proposals = proposals();
         let state = State::new(mesh_id());
         let mut golden = Self { state, leaves: Vec::new() };
-        proposals.iter().for_each(|proposal| golden.apply(proposal));
+        proposals.iter().for_each(|proposal| drop(golden.apply(proposal)));
         golden
     }
 
-    fn apply(&mut self, proposal: &Proposal) {
+    fn apply(&mut self, proposal: &Proposal) -> Vec<Verdict> {
         let applied = self.state.apply(proposal, &Rules);
         self.leaves.extend(applied.leaves(proposal).map(|leaf| leaf.bytes.to_vec()));
+        applied.verdicts
     }
 
     /// Adds a batch of so many requester's halves.
     pub fn batch(&mut self, count: u8) {
+        self.file(Lane::Unconditional, |member, counter| {
+            (1..=count).map(|place| half(member, place, counter + u64::from(place))).collect()
+        });
+    }
+
+    /// Adds a batch to an open session, of entries after this counter.
+    fn file(&mut self, lane: Lane, entries: impl FnOnce(&MemberId, u64) -> Vec<Encoded<Entry>>) {
         let agent = |member: &MemberId| key("agent", member.as_str());
         let state = self.state.clone();
         let mut open = state.sessions().iter_open();
-        let is_own = |session: &Session| agent(&session.member).verifying_key() == session.key;
+        let active = |member: &MemberId| {
+            state.registers().member(member).is_some_and(|it| it.status == MemberStatus::Active)
+        };
+        // A suspended member records what it owes, and writes no registers.
+        let is_own = |session: &Session| {
+            let may_file = lane != Lane::Register || active(&session.member);
+            may_file && agent(&session.member).verifying_key() == session.key
+        };
         let (id, session) = open.find(|(_, session)| is_own(session)).unwrap();
         let member = session.member.clone();
-        let (number, counter) = (session.next, session.counter.unwrap_or(0));
-        let entries = (1..=count).map(|place| half(&member, place, counter + u64::from(place)));
-        let entries = entries.collect::<Vec<Encoded<Entry>>>();
+        let number = session.next;
+        let entries = entries(&member, session.counter.unwrap_or(0));
         let root = root_of(&entries.iter().map(Encoded::leaf_hash).collect::<Vec<_>>());
-        let (lane, count) = (Lane::Unconditional, u16::from(count));
+        let count = u16::try_from(entries.len()).unwrap();
         let preimage = batch_preimage(self.state.mesh_id(), 0, id, number, lane, count, &root);
         let signature = agent(&member).sign(&preimage);
         let algorithm = Algorithm::EdDsa;
         let batch = Batch { session: id, number, lane, entries, algorithm, signature };
         let time = self.state.time();
-        let size = self.leaves.len();
-        self.apply(&Proposal { time, submissions: vec![Submission::Batch(batch)] });
-        assert_eq!(self.leaves.len(), size + usize::from(count) + 1);
+        let verdicts = self.apply(&Proposal { time, submissions: vec![Submission::Batch(batch)] });
+        assert!(matches!(verdicts.as_slice(), [Verdict::Accepted(_)]), "{verdicts:?}");
+    }
+
+    /// Registers witnesses by their verifier keys, approved by the founders that are left.
+    pub fn witnesses(&mut self, vkeys: &[String]) {
+        let name = RegisterName::Witnesses;
+        let before = self.state.register(&name).unwrap();
+        let (version, previous) = (before.version + 1, Some(before.leaf));
+        let witness =
+            |vkey: &String| Witness { member: None, vkey: vkey.clone(), url: String::new() };
+        let body = RegisterBody::Witnesses(vkeys.iter().map(witness).collect());
+        let body = tally_wire::encode_checked(body).unwrap();
+        let mesh_id = *self.state.mesh_id();
+        let preimage = register_preimage(&mesh_id, &name, version, previous, true, body.bytes());
+        let approve = |member: &str| {
+            let key = key("ig-lead", member);
+            Approval {
+                member: member.parse().unwrap(),
+                role: "ig-lead".parse().unwrap(),
+                key: KeyId::of(&key.verifying_key()),
+                algorithm: Algorithm::EdDsa,
+                signature: key.sign(&preimage),
+            }
+        };
+        let is_active = |member: &&str| {
+            let record = self.state.registers().member(&member.parse().unwrap());
+            record.is_some_and(|it| it.status == MemberStatus::Active)
+        };
+        let approvals = ["E08000037", "LZ9", "RZ9"].into_iter().filter(is_active).map(approve);
+        let (salt, approvals) = (Salt16([9; 16]), approvals.collect());
+        let write = RegisterWrite { salt, name, version, previous, narrows: true, body, approvals };
+        let write = tally_wire::encode_checked(Entry::Register(Box::new(write))).unwrap();
+        self.file(Lane::Register, |_, _| vec![write]);
     }
 
     /// The files of an export, by path.

@@ -104,7 +104,7 @@ impl State {
         let session = self.sessions.open(batch.session).ok_or(Rejection::SessionNotOpen)?;
         let preimage =
             batch_preimage(&self.mesh_id, self.epoch, batch.session, *number, *lane, count, &root);
-        ensure(with.verify(&session.key, &preimage, signature), Rejection::BadSignature)?;
+        ensure(with.verify_batch(&session.key, &preimage, signature), Rejection::BadSignature)?;
         Ok(match self.judge_content(batch, session, with) {
             Ok(Judged::Accept { counter }) => {
                 self.accept(batch, count, root, counter, leaf_hashes, with, hashes)

@@ -101,6 +101,14 @@ impl Replay {
         &self.state
     }
 
+    /// The root of the tree over all leaves so far, whether their batch is closed or not.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        let mut edge = self.state.edge().clone();
+        edge.extend(self.hashes.iter().copied());
+        edge.root()
+    }
+
     /// Takes the next leaf, whose RFC 6962 leaf hash is `hash`. Gives the batch if this is its seal.
     ///
     /// # Errors

@@ -57,6 +57,13 @@ pub trait Surroundings {
         key.verify(message, signature).is_ok()
     }
 
+    /// The same for the one signature of a batch. Whoever replays a ledger may say yes here, keep
+    /// what was asked, and verify it on another thread: nothing but the batch's acceptance depends
+    /// on it, and a batch that stands on the ledger was accepted.
+    fn verify_batch(&self, key: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
+        self.verify(key, message, signature)
+    }
+
     /// The newest version of the rules that this code knows. When the protocol register goes
     /// beyond it, `apply` stops: see [`State::halted`](super::State::halted).
     fn protocol_max(&self) -> u64 {

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, Uri};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use tally_log::leaf_hash;
 use tally_log::tile::{TileContent, TilePath};
-use tally_net::Role;
+use tally_net::{Role, SpiffeId};
+use tally_wire::message::ledger::OwnQuery;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -24,6 +26,7 @@ use super::error::HttpError;
 use super::registers;
 use super::serve::Caller;
 use crate::metrics::Route;
+use crate::server::own;
 use crate::tiles::TileError;
 
 /// A tile and its beginnings never change.
@@ -39,6 +42,8 @@ pub(super) const JSON: &str = "application/json";
 
 /// Who reads entries.
 const ENTRY_READERS: &[Role] = &[Role::Auditor, Role::Ledger];
+/// Who reads what concerns its own member.
+const OWN_READERS: &[Role] = &[Role::Agent, Role::Officer];
 /// Who sees how a node is.
 pub(super) const STATUS_READERS: &[Role] =
     &[Role::Operator, Role::Auditor, Role::Officer, Role::Ledger];
@@ -57,17 +62,21 @@ pub(super) fn router(served: Served) -> Router {
         .route("/checkpoint", get(checkpoint))
         .route("/tile/{*rest}", get(tile))
         .route("/registers", get(register_leaves))
+        .route("/own", get(own_entries))
         .route("/admin/status", get(status))
         .merge(admin::routes())
         .fallback(async || HttpError::NotFound)
         .method_not_allowed_fallback(method_refused)
+        .layer(middleware::from_fn(unchanged))
         .layer(counted)
         .with_state(served)
 }
 
 async fn checkpoint(State(served): State<Served>) -> Result<Response, HttpError> {
     let published = served.reads.checkpoints.last().ok_or(HttpError::NotPublished)?;
-    Ok(answer(Body::from(published.note.clone()), TEXT, REVALIDATE))
+    let tag = leaf_hash(&published.note);
+    let tag = tag.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok(tagged(answer(Body::from(published.note.clone()), TEXT, REVALIDATE), &tag))
 }
 
 async fn tile(
@@ -81,7 +90,8 @@ async fn tile(
     match path.content() {
         TileContent::Hashes { .. } => {
             let bytes = served.read_tile(path).await?;
-            Ok(answer(Body::from(bytes), BYTES, FOREVER))
+            // What is at a path never changes.
+            Ok(tagged(answer(Body::from(bytes), BYTES, FOREVER), &path.to_string()))
         }
         TileContent::Entries => {
             served.check(&caller, ENTRY_READERS)?;
@@ -105,6 +115,25 @@ async fn register_leaves(
     let tiles = served.reads.tiles.clone();
     let page = blocking(move || registers::page(&tiles, from, published.head.size)).await?;
     Ok(answer(large_body(page, place), CBOR, NEVER))
+}
+
+/// What concerns the caller's member, as its agent reads it over QUIC: a page of what was written or
+/// asked in its name, and where the next one begins.
+async fn own_entries(
+    State(served): State<Served>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, HttpError> {
+    // A suspended member reads its own all the same.
+    let member = caller.of_role(OWN_READERS)?.member.clone();
+    let first = registers::parse_query(query.as_deref()).ok_or(HttpError::BadRequest)?;
+    let place = served.large_read().await?;
+    let tiles = served.reads.tiles.clone();
+    let page = spawn_blocking(move || own(&tiles, &OwnQuery { first, count: u16::MAX }, &member));
+    match page.await {
+        Ok(Ok(page)) => Ok(answer(large_body(tally_wire::encode(&page), place), CBOR, NEVER)),
+        Ok(Err(_)) | Err(_) => Err(HttpError::TilesUnreadable),
+    }
 }
 
 async fn status(
@@ -132,13 +161,37 @@ async fn count(State(served): State<Served>, request: Request, next: Next) -> Re
     response
 }
 
+/// Whoever has it already is told so, without it (RFC 9110 §13.1.2): tags are compared as they are, and
+/// ours have no commas.
+async fn unchanged(request: Request, next: Next) -> Response {
+    let known = request.headers().get(IF_NONE_MATCH).cloned();
+    let mut response = next.run(request).await;
+    let is_known = |tag: &HeaderValue| {
+        let known = known.as_ref().and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let mut known = known.split(',').map(|it| it.trim().trim_start_matches("W/"));
+        known.any(|it| it == "*" || it.as_bytes() == tag.as_bytes())
+    };
+    if response.headers().get(ETAG).is_some_and(is_known) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(CONTENT_TYPE);
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
+}
+
+impl Caller {
+    /// Who it is, if it has one of these roles.
+    fn of_role(&self, roles: &[Role]) -> Result<&SpiffeId, HttpError> {
+        let peer = self.0.as_ref().ok_or(HttpError::CertificateMissing)?;
+        if roles.contains(&peer.role) { Ok(peer) } else { Err(HttpError::RoleRefused) }
+    }
+}
+
 impl Served {
     /// Whether this caller, of an active member, has one of these roles.
     pub(super) fn check(&self, caller: &Caller, roles: &[Role]) -> Result<(), HttpError> {
-        let peer = caller.0.as_ref().ok_or(HttpError::CertificateMissing)?;
-        if !roles.contains(&peer.role) {
-            return Err(HttpError::RoleRefused);
-        }
+        let peer = caller.of_role(roles)?;
         // Every member's CA can issue a certificate that says it is a ledger node, or an auditor.
         let trust = &self.reads.trust;
         let named = match peer.role {
@@ -175,6 +228,14 @@ async fn blocking<T: Send + 'static>(
         Ok(Ok(read)) => Ok(read),
         Ok(Err(_)) | Err(_) => Err(HttpError::TilesUnreadable),
     }
+}
+
+fn tagged(mut response: Response, tag: &str) -> Response {
+    // Hexadecimal digits and paths of tiles are good in a header.
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
 }
 
 pub(super) fn answer(body: Body, kind: &'static str, cache: &'static str) -> Response {

@@ -24,6 +24,8 @@ use crate::published::{Publisher, PublisherSettings};
 use crate::tiles::tests::{head, leaves};
 use crate::tiles::{Head, Leaf, Resume, TileStore};
 
+mod reads;
+
 const MESH: &str = "dev.example";
 
 /// A node that serves a tree, and the CAs of two members.

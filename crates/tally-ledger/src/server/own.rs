@@ -20,7 +20,8 @@ const LEAVES_MAX: u64 = 4096;
 /// Bytes around a leaf in the answer at most: its index, its time, the heads of array and string.
 const AROUND_LEAF: usize = 32;
 
-pub(super) fn own(
+/// A page of what concerns a member. Blocks on the disk.
+pub(crate) fn own(
     tiles: &TileReader,
     query: &OwnQuery,
     member: &MemberId,
