@@ -4,6 +4,7 @@ mod member;
 mod name;
 mod names;
 mod organisation;
+mod witness;
 
 pub use member::{
     AUDITOR_ROLE, Address, BadAddress, LedgerNode, MemberRecord, MemberStatus, Officer,
@@ -13,6 +14,7 @@ pub use names::Names;
 pub use organisation::{
     Assessment, AssessmentStatus, BadCode, GSS, ODS, OrganisationCode, may_supersede,
 };
+pub use witness::{Witness, witness_quorum};
 
 use tally_log::Signature;
 
@@ -74,17 +76,6 @@ pub struct GroupRecord {
     pub id: GroupId,
     /// Its members, ascending.
     pub members: Vec<MemberId>,
-}
-
-/// A witness of the log, by its C2SP verifier key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Witness {
-    /// The member whose agent it is; none for a third party's.
-    pub member: Option<MemberId>,
-    /// The verifier key as text: name, key id, key (C2SP signed-note).
-    pub vkey: String,
-    /// Where to submit checkpoints; empty for a member's agent, which dials out.
-    pub url: String,
 }
 
 /// An officer's signature under a register write.

@@ -57,6 +57,8 @@ pub(super) async fn answer(
             let member = peer.member.clone();
             read(parts, move |tiles, _| own(tiles, &query, &member)).await
         }
+        // Nobody is asked to cosign yet.
+        Query::WitnessedReceipt(_) => Err(QueryRefusal::Unknown),
         Query::Receipt(query) => {
             let reader = Reader::of(parts, peer);
             read(parts, move |tiles, signer| receipt(tiles, signer, query, &reader)).await
