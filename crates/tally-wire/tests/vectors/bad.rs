@@ -370,7 +370,7 @@ fn witnesses() -> Vec<Vector> {
     let start = tally_wire::encode(&ledger::witness_start());
     let ask = tally_wire::encode(&ledger::witness_ask());
     let answer = |status: u64, body: usize| {
-        let (status, body) = (Cbor::Number(status), Cbor::Bytes(vec![10; body]));
+        let (status, body) = (Cbor::Number(status), Cbor::Bytes(vec![b'x'; body]));
         Cbor::Array(vec![Cbor::Number(86), Cbor::Number(1), Cbor::Number(3), status, body])
             .to_bytes()
     };
@@ -391,7 +391,7 @@ fn witnesses() -> Vec<Vector> {
         bad::<ToWitness>(
             "witness-asked-too-much",
             ("ledger", "to-witness"),
-            replaced(&ask, &[3], Cbor::Bytes(vec![10; 16 * 1024 + 1])),
+            replaced(&ask, &[3], Cbor::Bytes(vec![b'x'; 16 * 1024 + 1])),
             "too-large",
         ),
         bad::<WitnessAnswer>("witness-status", from, answer(65_536, 1), "unknown-number"),
