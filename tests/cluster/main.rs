@@ -15,6 +15,7 @@ mod peers;
 mod quorum;
 mod start;
 mod strace;
+mod witnesses;
 
 /// The binary `tally`, built beside these tests.
 const TALLY: &str = env!("CARGO_BIN_EXE_tally-under-test");

@@ -161,6 +161,15 @@ impl Registers {
         }
     }
 
+    /// Who cosigns checkpoints; nobody before the register is written.
+    #[must_use]
+    pub fn witnesses(&self) -> &[Witness] {
+        match self.get(&RegisterName::Witnesses).map(|register| &register.value) {
+            Some(RegisterValue::Witnesses(witnesses)) => witnesses,
+            _ => &[],
+        }
+    }
+
     /// Each ledger node's number that was ever used, and by whom.
     pub fn nodes_used(&self) -> impl Iterator<Item = (NodeId, &MemberId)> {
         self.nodes_used.iter().map(|(node, member)| (*node, member))

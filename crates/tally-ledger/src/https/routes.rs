@@ -53,6 +53,7 @@ pub(super) fn router(served: Served) -> Router {
     let counted = middleware::from_fn_with_state(served.clone(), count);
     Router::new()
         .route("/checkpoint", get(checkpoint))
+        .route("/checkpoint/witnessed", get(witnessed))
         .route("/tile/{*rest}", get(tile))
         .route("/registers", get(register_leaves))
         .route("/admin/status", get(status))
@@ -65,6 +66,12 @@ pub(super) fn router(served: Served) -> Router {
 async fn checkpoint(State(served): State<Served>) -> Result<Response, HttpError> {
     let published = served.reads.checkpoints.last().ok_or(HttpError::NotPublished)?;
     Ok(answer(Body::from(published.note.clone()), TEXT, REVALIDATE))
+}
+
+async fn witnessed(State(served): State<Served>) -> Result<Response, HttpError> {
+    // A quorum of those who are in force now: others have no say any more.
+    let witnessed = served.reads.checkpoints.witnessed().ok_or(HttpError::NotFound)?;
+    Ok(answer(Body::from(witnessed.note.clone()), TEXT, REVALIDATE))
 }
 
 async fn tile(
@@ -109,8 +116,7 @@ async fn status(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, HttpError> {
     served.check(&caller, STATUS_READERS)?;
-    let published = served.reads.checkpoints.last().map(|published| published.head.size);
-    let status = (served.reads.status)().to_json(published);
+    let status = (served.reads.status)().to_json(&served.reads.checkpoints);
     Ok(answer(Body::from(status.to_string()), JSON, NEVER))
 }
 

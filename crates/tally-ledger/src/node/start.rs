@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use tally_core::Encoded;
@@ -17,7 +17,7 @@ use tally_net::tls;
 use tally_net::{Accept, Identity, Listener, ListenerLimits, Role, SpiffeId, TrustStore, alpn};
 use tally_wire::message::LEDGER_FRAME_LEN_MAX;
 use tally_wire::message::hello::{Hello, Welcome};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::reads::Shown;
@@ -26,6 +26,7 @@ use crate::applied::{Ledger, Replica};
 use crate::disk::RealDisk;
 use crate::marks::Start;
 use crate::metrics::Metrics;
+use crate::published::Board;
 use crate::raft::{
     CONNECTION, Consensus, Links, LogStorage, Machine, MachineParts, Prepared, RaftServer, Standing,
 };
@@ -36,6 +37,7 @@ use crate::server::{CALLERS, Counters, Server, ServerParts};
 use crate::signer::LogSigner;
 use crate::store::{FatalHook, Opened, Settings as StoreSettings, Store};
 use crate::tiles::{Resume, TileReader, TileStore, TileWriterHandle};
+use crate::witnesses::{VISITORS_MAX, Visitor};
 
 /// The epoch that every ledger begins with; a forced recovery starts another.
 pub(crate) const EPOCH: u64 = 0;
@@ -52,7 +54,7 @@ struct OpenDirectory {
 struct Joined {
     consensus: Consensus,
     links: Links,
-    endpoint: Endpoint,
+    raft: Endpoint,
     address: SocketAddr,
 }
 
@@ -69,9 +71,8 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let prepared = Prepared::default();
     let metrics = Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     metrics.vouched(store.reader().status().vouched);
-    let policy = settings.tuning.save;
     let (of, with) = (ledger.clone(), Arc::clone(&tiles));
-    let saver = Saver::new(&settings.data_dir, policy, of, with, store.clone());
+    let saver = Saver::new(&settings.data_dir, settings.tuning.save, of, with, store.clone());
     let machine = Machine::new(MachineParts {
         ledger: ledger.clone(),
         trust: trust.clone(),
@@ -81,6 +82,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         metrics: metrics.clone(),
     });
     let welcome = welcome(&settings);
+    let board = Board::default();
     let joining = Joining {
         listen: settings.raft_listen,
         node: settings.node_id.0,
@@ -96,10 +98,11 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         standing: Arc::clone(&standing),
         tiles: tiles.reader(),
         signer: Arc::clone(&signer),
+        board: board.clone(),
     };
     let threads = Threads::start().map_err(StartError::Thread)?;
-    let joined = threads.spawn(join(joining)).await?;
-    let Joined { consensus, links, endpoint: raft, address } = joined?;
+    let Joined { consensus, links, raft, address } = threads.spawn(join(joining)).await??;
+    let (doorbell, visitors) = mpsc::channel(VISITORS_MAX);
     let mut node = Node {
         bound: Bound { agents: bound_agents, raft: address },
         ledger,
@@ -109,6 +112,9 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         counters: Arc::new(Counters::default()),
         metrics,
         shown: Shown::of(&settings),
+        board,
+        links: links.clone(),
+        visitors: Mutex::new(Some(visitors)),
         opened,
         store,
         saver,
@@ -119,19 +125,22 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         tasks: JoinSet::new(),
         threads,
     };
-    serve(&mut node, &settings, prepared, signer, welcome, links);
+    serve(&mut node, &settings, Serving { prepared, signer, welcome, links, doorbell });
     Ok(node)
 }
 
-/// Starts what works on its own: serving agents, founding the ledger, regaining trust.
-fn serve(
-    node: &mut Node,
-    settings: &Settings,
+/// What serving takes beside the node.
+struct Serving {
     prepared: Prepared,
     signer: Arc<LogSigner>,
     welcome: Welcome,
     links: Links,
-) {
+    doorbell: mpsc::Sender<Visitor>,
+}
+
+/// Starts what works on its own: serving agents, founding the ledger, regaining trust.
+fn serve(node: &mut Node, settings: &Settings, with: Serving) {
+    let Serving { prepared, signer, welcome, links, doorbell } = with;
     let Settings { tuning, genesis, .. } = settings;
     let consensus = node.consensus.clone();
     let sequencer = Sequencer::start(
@@ -156,6 +165,8 @@ fn serve(
         counters: Arc::clone(&node.counters),
         metrics: node.metrics.clone(),
         reads: Arc::new(Semaphore::new(tuning.server.reads_max.max(1))),
+        checkpoints: node.board.checkpoints(),
+        visitors: doorbell,
     });
     let listener = Listener::start(node.agents.clone(), node.trust.clone(), tuning.listener);
     node.tasks.spawn(server.run(listener));
@@ -313,6 +324,7 @@ struct Joining {
     standing: Arc<Standing>,
     tiles: TileReader,
     signer: Arc<LogSigner>,
+    board: Board,
 }
 
 /// Starts consensus, on the threads that are its own.
@@ -342,6 +354,7 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         log: reader,
         tiles: with.tiles,
         signer: with.signer,
+        board: with.board,
     };
     tokio::spawn(crate::raft::serve(listener, server));
     if let Some(founders) = with.founders {
@@ -350,7 +363,7 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         // Another node may have begun meanwhile: then there is nothing to begin.
         drop(consensus.initialize(nodes).await);
     }
-    Ok(Joined { consensus, links, endpoint, address })
+    Ok(Joined { consensus, links, raft: endpoint, address })
 }
 
 /// As the ledger needs openraft: nothing is purged, and a leader that comes back has to be elected

@@ -19,11 +19,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::ask::{self, Ask};
-use super::codec::{BadMessage, Request, encode_appended, encode_transferred, encode_voted};
+use super::codec::{
+    BadMessage, Request, VERSION, encode_appended, encode_transferred, encode_voted,
+};
 use super::network::{ANSWERS, REQUESTS};
 use super::{Consensus, Standing, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
 use crate::clock::wall_clock;
+use crate::published::Board;
 use crate::signer::LogSigner;
 use crate::store::Reader;
 use crate::tiles::TileReader;
@@ -45,6 +48,8 @@ pub struct Server {
     pub tiles: TileReader,
     /// What it signs with.
     pub signer: Arc<LogSigner>,
+    /// Where it shows checkpoints.
+    pub board: Board,
 }
 
 /// Why a stream ended early.
@@ -71,6 +76,8 @@ const STREAM_REFUSED: u32 = 2;
 /// Close code: unwelcome, as the answer to the hello said.
 const CLOSE_UNWELCOME: u32 = 16;
 
+/// How long a head is waited for that this node has not reached: less than whoever asks waits.
+const HEAD_WAIT_MAX: Duration = Duration::from_millis(150);
 /// Bytes of entries in one answer at most, but for the first.
 const TOLD_BYTES_MAX: usize = 512 << 10;
 
@@ -203,7 +210,14 @@ async fn tell(ask: Ask, server: &Server) -> Result<Vec<u8>, ServeError> {
             let entries = server.log.fetch(range, TOLD_BYTES_MAX).await;
             Ok(ask::encode_entries(&entries.map_err(|_| ServeError::Unreadable)?))
         }
+        Ask::Show(which, note) => {
+            server.board.offer(which, note);
+            Ok(vec![VERSION])
+        }
         Ask::Head(size) => {
+            // The leader has applied it, and this node is about to.
+            let mut heads = server.tiles.heads();
+            drop(timeout(HEAD_WAIT_MAX, heads.wait_for(|head| head.size >= size)).await);
             let (tiles, signer) = (server.tiles.clone(), Arc::clone(&server.signer));
             let signed = spawn_blocking(move || {
                 let edge = tiles.edge(size).ok()?;
