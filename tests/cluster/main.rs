@@ -19,6 +19,7 @@ mod quorum;
 mod start;
 mod strace;
 mod upgrade;
+mod witnesses;
 
 /// The binary `tally`, built beside these tests.
 const TALLY: &str = env!("CARGO_BIN_EXE_tally-under-test");

@@ -8,6 +8,7 @@ mod auditor;
 mod directory;
 mod facts;
 mod faults;
+mod https;
 mod joining;
 mod node;
 mod wires;

@@ -19,6 +19,9 @@
 //! [log]
 //! key = "log.key"
 //!
+//! [witnesses]
+//! ca = "witness-ca.pem"            # optional: who vouches for witnesses that are reached over https
+//!
 //! [raft]
 //! listen = "0.0.0.0:7613"          # UDP; this and the next three are the defaults
 //! address = "ledger.rz9.example:7613"   # optional: where the founding node is reached by later ones
@@ -66,6 +69,7 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("identity.key", OverrideKind::Text),
     ("identity.ca", OverrideKind::Text),
     ("log.key", OverrideKind::Text),
+    ("witnesses.ca", OverrideKind::Text),
     ("raft.listen", OverrideKind::Text),
     ("raft.address", OverrideKind::Text),
     ("agents.listen", OverrideKind::Text),
@@ -99,6 +103,8 @@ pub struct LedgerConfig {
     pub identity_ca: Option<PathBuf>,
     /// The key file that signs its checkpoints.
     pub log_key: PathBuf,
+    /// The file with the authorities that vouch for witnesses which are reached over https, in PEM.
+    pub witness_ca: Option<PathBuf>,
     /// Where other nodes reach it, over UDP. Default port 7613.
     pub raft_listen: SocketAddr,
     /// Where the other nodes are reached by their peers.
@@ -192,6 +198,10 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
     let log_key = section.path(&mut log, "key");
     section.reader.close(log);
 
+    let mut witnesses = section.table(&mut keys, "witnesses");
+    let witness_ca = section.optional_path(&mut witnesses, "ca");
+    section.reader.close(witnesses);
+
     let mut raft = section.table(&mut keys, "raft");
     let raft_listen = section.listen_in(&mut raft, everywhere(7613));
     let raft_address = match section.reader.optional(&mut raft, "address") {
@@ -218,6 +228,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
         identity_key: identity_key?,
         identity_ca: identity_ca?,
         log_key: log_key?,
+        witness_ca: witness_ca?,
         raft_listen: raft_listen?,
         raft_peers: raft_peers?,
         raft_address: raft_address?,

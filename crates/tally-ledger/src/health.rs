@@ -76,8 +76,8 @@ async fn ready(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    let published = health.checkpoints.last().map(|published| published.head.size);
-    health.metrics.observe(&(health.status)(), health.tiles.head().size, published);
+    health.metrics.observe(&(health.status)(), health.tiles.head().size);
+    health.metrics.observe_checkpoints(&health.checkpoints);
     health.metrics.observe_agents(&health.counters);
     match health.metrics.to_text() {
         Ok(metrics) => text(StatusCode::OK, metrics),

@@ -25,3 +25,4 @@ pub mod signer;
 pub mod store;
 pub mod tiles;
 pub mod trust;
+mod witnesses;

@@ -1,5 +1,6 @@
 //! A ledger node's metrics: all their names are in this file. Labels are words of closed enums, or
-//! numbers of the cluster's nodes, so that no caller can make a new series.
+//! numbers of the cluster's nodes, or names of witnesses from their register, which holds 16 at most: no
+//! caller can make a new series.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use tally_net::IdentityError;
 
 use crate::frame::Vouched;
 use crate::https::{NodeRole, NodeStatus, NodeTrust};
+use crate::published::{Checkpoints, Published};
 use crate::server::Counters;
+use crate::witnesses::Why;
 use counted::Counts;
 
 mod counted;
@@ -64,6 +67,18 @@ metrics! {
         "Leaves that this node has applied.";
     published: IntGauge, "tally_ledger_published_size_leaves", &[],
         "Leaves under the checkpoint that this node publishes.";
+    published_age: IntGauge, "tally_ledger_checkpoint_age_seconds", &[],
+        "Seconds since the tree of the published checkpoint was first shown by this node.";
+    witnessed: IntGauge, "tally_ledger_witnessed_size_leaves", &[],
+        "Leaves under the newest checkpoint that a quorum of witnesses has cosigned; 0 if there is none.";
+    witnessed_age: IntGauge, "tally_ledger_witnessed_checkpoint_age_seconds", &[],
+        "Seconds since that checkpoint was first shown by this node.";
+    cosignature_age: IntGaugeVec, "tally_ledger_witness_cosignature_age_seconds", &["witness"],
+        "Seconds since the last cosignature of each witness in force that has given one.";
+    witness_refused: IntCounterVec, "tally_ledger_witness_refused_total", &["why"],
+        "Answers of witnesses that did not cosign, by why: other-history and bad-signature are alarms.";
+    witness_silent: IntCounterVec, "tally_ledger_witness_unanswered_total", &["witness"],
+        "Questions to witnesses that were not answered in time.";
     tiles: IntGauge, "tally_ledger_tiles_size_leaves", &[],
         "Leaves whose tiles can be read: the difference to the size is how far tiles lag.";
     registers: IntGauge, "tally_ledger_registers", &[],
@@ -146,11 +161,10 @@ pub enum Route {
 }
 
 impl Metrics {
-    /// Takes over what a node says of itself, how far its tiles can be read, and what it publishes.
-    pub fn observe(&self, status: &NodeStatus, tiles_size: u64, published_size: Option<u64>) {
+    /// Takes over what a node says of itself, and how far its tiles can be read.
+    pub fn observe(&self, status: &NodeStatus, tiles_size: u64) {
         let all = &self.0;
         all.size.set(gauge(status.size));
-        all.published.set(gauge(published_size.unwrap_or_default()));
         all.tiles.set(gauge(tiles_size));
         all.registers.set(gauge(status.registers));
         all.sessions.set(gauge(status.sessions));
@@ -184,6 +198,38 @@ impl Metrics {
         for (what, bytes) in [("log", disk.log_bytes), ("free", disk.free_bytes)] {
             all.disk.with_label_values(&[what]).set(gauge(bytes));
         }
+    }
+
+    /// Takes over what is published and witnessed, and how the witnesses are.
+    pub fn observe_checkpoints(&self, checkpoints: &Checkpoints) {
+        let all = &self.0;
+        let shown = |size: &IntGauge, age: &IntGauge, shown: Option<Arc<Published>>| {
+            size.set(gauge(shown.as_ref().map_or(0, |shown| shown.head.size)));
+            age.set(gauge(shown.map_or(0, |shown| shown.age().as_secs())));
+        };
+        shown(&all.published, &all.published_age, checkpoints.last());
+        shown(&all.witnessed, &all.witnessed_age, checkpoints.witnessed());
+        // An alarm on what grows needs to have seen it at nothing.
+        for why in Why::ALL {
+            all.witness_refused.with_label_values(&[why.as_str()]).inc_by(0);
+        }
+        // At most 16 are in force: whoever is not any more is not shown either.
+        all.cosignature_age.reset();
+        for seen in checkpoints.witnesses() {
+            if let Some(age) = seen.age() {
+                all.cosignature_age.with_label_values(&[&seen.name]).set(gauge(age.as_secs()));
+            }
+        }
+    }
+
+    /// Counts a witness that did not cosign.
+    pub(crate) fn witness_refused(&self, why: Why) {
+        self.0.witness_refused.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// Counts a witness that did not answer.
+    pub(crate) fn witness_silent(&self, witness: &str) {
+        self.0.witness_silent.with_label_values(&[witness]).inc();
     }
 
     /// Takes over what was counted at the endpoint for agents.
@@ -244,7 +290,7 @@ impl Route {
     #[must_use]
     pub fn of(path: &str) -> Self {
         match path {
-            "/checkpoint" => Self::Checkpoint,
+            "/checkpoint" | "/checkpoint/witnessed" => Self::Checkpoint,
             "/registers" => Self::Registers,
             "/own" => Self::Own,
             _ if path.starts_with("/tile/entries/") => Self::Entries,
@@ -320,6 +366,7 @@ mod tests {
     use tally_core::id::NodeId;
 
     use super::*;
+    use crate::published::Board;
 
     #[test]
     fn a_node_that_is_gone_leaves_no_figure_behind() {
@@ -350,6 +397,9 @@ mod tests {
         }
         metrics.leader_changed();
         metrics.refused(IdentityError::Expired);
+        metrics.witness_refused(Why::History);
+        metrics.witness_silent("witness.example/w1");
+        metrics.observe_checkpoints(&Board::default().checkpoints());
         metrics.request(Route::of("/tile/entries/000"), StatusCode::FORBIDDEN);
         metrics.request(Route::of("/tile/0/000"), StatusCode::OK);
         metrics.request(Route::of("/who/knows"), StatusCode::NOT_FOUND);
@@ -358,6 +408,10 @@ mod tests {
             "tally_ledger_leader_changes_total 1",
             "tally_ledger_agents_total{what=\"stalled\"} 5",
             "tally_ledger_connections_refused_total{code=\"certificate-expired\"} 1",
+            "tally_ledger_witness_refused_total{why=\"other-history\"} 1",
+            "tally_ledger_witness_refused_total{why=\"bad-signature\"} 0",
+            "tally_ledger_witness_unanswered_total{witness=\"witness.example/w1\"} 1",
+            "tally_ledger_witnessed_size_leaves 0",
             "tally_ledger_https_requests_total{route=\"entries\",status=\"4xx\"} 1",
             "tally_ledger_https_requests_total{route=\"tile\",status=\"2xx\"} 1",
             "tally_ledger_https_requests_total{route=\"other\",status=\"4xx\"} 1",

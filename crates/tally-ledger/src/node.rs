@@ -14,7 +14,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -26,6 +26,7 @@ use tally_log::SigningKey;
 use tally_net::quinn::Endpoint;
 use tally_net::{Identity, ListenerLimits, TrustStore};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -34,15 +35,18 @@ use crate::cluster::Cluster;
 use crate::frame::Vouched;
 use crate::marks::Start;
 use crate::metrics::Metrics;
-use crate::raft::{Consensus, Peers, Standing, Support};
+use crate::published::Board;
+use crate::raft::{Consensus, Links, Peers, Standing, Support};
 use crate::saved::{SavePolicy, Saver};
 use crate::segment::SEGMENT_BYTES;
 use crate::sequencer::SequencerLimits;
 use crate::server::{Counters, ServerLimits};
 use crate::store::{Cut, Fatal, Opened, Store};
 use crate::tiles::{TileReader, TileWriterHandle};
+use crate::witnesses::Visitor;
 use reads::Shown;
 
+pub use crate::witnesses::WitnessCa;
 pub use error::{NodeError, StartError};
 pub use reads::{ReadServers, ReadSettings};
 pub(crate) use start::EPOCH;
@@ -118,6 +122,12 @@ pub struct Node {
     metrics: Metrics,
     support: Support,
     shown: Shown,
+    /// Where checkpoints are shown.
+    board: Board,
+    /// The way to the other nodes.
+    links: Links,
+    /// Members' witnesses that have come, until somebody feeds them.
+    visitors: Mutex<Option<mpsc::Receiver<Visitor>>>,
     /// What was found in the directory.
     opened: Opened,
     store: Store,

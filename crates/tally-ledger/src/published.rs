@@ -1,32 +1,38 @@
-//! What `/checkpoint` serves: the last checkpoint that this node signed, for a size whose tiles are
-//! readable.
+//! What `/checkpoint` serves: the last checkpoint that the voters signed, for a size whose tiles are
+//! readable; and the last one that a quorum of the witnesses has cosigned.
 //!
-//! Invariants: nothing is signed before it is applied. The published checkpoint never goes backwards,
-//! not over a restart either: what was published is kept beside the tiles, and until this node has
-//! applied as much again it publishes nothing. A node whose tiles contradict what it signed before
+//! The leader names a size, asks the other voters for their signatures over it, and tells all nodes;
+//! each checks what it is told against its own tree before it shows it.
+//!
+//! Invariants: nothing is signed before it is applied. What is shown never goes backwards, not over a
+//! restart either: it is kept beside the tiles, and until this node has applied as much again it
+//! shows nothing. A node whose tiles contradict what it showed before, or what most voters sign,
 //! stops publishing.
 
-use std::fs;
+mod board;
+mod file;
+pub(crate) mod note;
+mod ring;
+mod task;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tally_log::checkpoint::BadCheckpoint;
-use tally_log::{Origin, SignedCheckpoint};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::JoinHandle;
+
+pub(crate) use board::Which;
+pub use board::{Board, Checkpoints, Published, WitnessSeen};
+pub(crate) use ring::Ring;
 
 use crate::signer::LogSigner;
-use crate::tiles::{Head, TileError, TileReader};
-
-/// The file with the last published checkpoint, at its C2SP path beside the tiles.
-const NAME: &str = "checkpoint";
+use crate::tiles::{TileError, TileReader};
+use file::Kept;
+use task::Task;
 
 /// How a node publishes.
-#[derive(Debug)]
 pub struct PublisherSettings {
     /// This node's log key.
     pub signer: Arc<LogSigner>,
@@ -35,15 +41,10 @@ pub struct PublisherSettings {
     /// Time between two checkpoints at least; 250 ms by default. After a pause, the next comes at
     /// once.
     pub pause: Duration,
-}
-
-/// A checkpoint that was published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// What it says.
-    pub head: Head,
-    /// The signed note.
-    pub note: Bytes,
+    /// Where it is shown.
+    pub board: Board,
+    /// The other nodes; none if this one publishes by itself.
+    pub(crate) ring: Option<Ring>,
 }
 
 /// Publishes checkpoints as the tiles grow. Ends when it is dropped, or when nobody writes tiles any
@@ -51,12 +52,9 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Publisher {
     task: JoinHandle<Result<(), PublishError>>,
-    published: Checkpoints,
+    spread: Option<JoinHandle<()>>,
+    board: Board,
 }
-
-/// The last published checkpoint. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Checkpoints(watch::Receiver<Option<Arc<Published>>>);
 
 /// Why nothing is published any more.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +70,10 @@ pub enum PublishError {
         /// What the system says.
         source: io::Error,
     },
-    /// This node signed another history than the one it now holds. A person has to find out why
-    /// before it signs anything again.
+    /// This node showed another history than the one it now holds, or most voters sign another. A
+    /// person has to find out why before it signs anything again.
     #[error(
-        "{}: this node has published a checkpoint of size {size} that contradicts its log",
+        "{}: the checkpoint of size {size} that was published contradicts this node's log",
         path.display()
     )]
     Forked {
@@ -90,10 +88,11 @@ pub enum PublishError {
 }
 
 impl PublisherSettings {
-    /// With the default pause.
+    /// With the default pause, on a board of its own, and by itself.
     #[must_use]
-    pub const fn new(signer: Arc<LogSigner>, dir: PathBuf) -> Self {
-        Self { signer, dir, pause: Duration::from_millis(250) }
+    pub fn new(signer: Arc<LogSigner>, dir: PathBuf) -> Self {
+        let pause = Duration::from_millis(250);
+        Self { signer, dir, pause, board: Board::default(), ring: None }
     }
 }
 
@@ -103,18 +102,18 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Io`] if the last checkpoint can't be read.
     pub fn start(settings: PublisherSettings, tiles: TileReader) -> Result<Self, PublishError> {
-        let PublisherSettings { signer, dir, pause } = settings;
-        let path = dir.join(NAME);
-        let (sender, receiver) = watch::channel(None);
-        let before = read_published(&path, signer.origin())?;
-        let task = Task { signer, path, pause, tiles, before, published: sender };
-        Ok(Self { task: tokio::spawn(task.run()), published: Checkpoints(receiver) })
+        let PublisherSettings { signer, dir, pause, board, ring } = settings;
+        let published = Kept::read(&dir, Which::Published, signer.origin())?;
+        let witnessed = Kept::read(&dir, Which::Witnessed, signer.origin())?;
+        let spread = ring.clone().map(|ring| tokio::spawn(ring.spread(board.clone())));
+        let task = Task::new(signer, tiles, ring, board.clone(), pause, published, witnessed);
+        Ok(Self { task: tokio::spawn(task.run()), spread, board })
     }
 
     /// The last published checkpoint.
     #[must_use]
     pub fn checkpoints(&self) -> Checkpoints {
-        self.published.clone()
+        self.board.checkpoints()
     }
 
     /// Waits until nothing is published any more.
@@ -130,117 +129,20 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-impl Checkpoints {
-    /// The last; none before this node has applied what it had published before.
-    #[must_use]
-    pub fn last(&self) -> Option<Arc<Published>> {
-        self.0.borrow().clone()
-    }
-
-    /// Waits for one of at least this size; none if nothing is published any more.
-    pub async fn reach(&mut self, size: u64) -> Option<Arc<Published>> {
-        let reached = |last: &Option<Arc<Published>>| {
-            last.as_ref().is_some_and(|last| last.head.size >= size)
-        };
-        self.0.wait_for(reached).await.ok()?.clone()
-    }
-}
-
-struct Task {
-    signer: Arc<LogSigner>,
-    path: PathBuf,
-    pause: Duration,
-    tiles: TileReader,
-    /// What was published by an earlier run, until it is compared with the tiles.
-    before: Option<Head>,
-    published: watch::Sender<Option<Arc<Published>>>,
-}
-
-impl Task {
-    async fn run(mut self) -> Result<(), PublishError> {
-        let mut heads = self.tiles.heads();
-        loop {
-            let head = *heads.borrow_and_update();
-            if self.is_news(head).await? {
-                self.publish(head).await?;
-                sleep_until(Instant::now() + self.pause).await;
-            }
-            if heads.changed().await.is_err() {
-                return Ok(());
-            }
+        if let Some(spread) = &self.spread {
+            spread.abort();
         }
-    }
-
-    /// Whether this head is to be published: it is more than what was.
-    async fn is_news(&mut self, head: Head) -> Result<bool, PublishError> {
-        if let Some(last) = self.published.borrow().as_ref() {
-            return Ok(head.size > last.head.size);
-        }
-        let Some(before) = self.before else { return Ok(true) };
-        if head.size < before.size {
-            return Ok(false);
-        }
-        let tiles = self.tiles.clone();
-        let edge = blocking(move || tiles.edge(before.size)).await?;
-        if edge.is_none_or(|edge| edge.root() != before.root) {
-            return Err(PublishError::Forked { path: self.path.clone(), size: before.size });
-        }
-        self.before = None;
-        Ok(true)
-    }
-
-    async fn publish(&self, head: Head) -> Result<(), PublishError> {
-        let note = Bytes::from(self.signer.sign(head.size, head.root)?);
-        let (path, bytes) = (self.path.clone(), note.clone());
-        // Kept before it is shown: what nobody saw may be forgotten, not the other way round.
-        blocking(move || replace(&path, &bytes)).await?;
-        self.published.send_replace(Some(Arc::new(Published { head, note })));
-        Ok(())
-    }
-}
-
-/// What an earlier run published for this log; none if it is for another epoch, or torn.
-fn read_published(path: &Path, origin: &Origin) -> Result<Option<Head>, PublishError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(PublishError::Io { path: path.to_owned(), source }),
-    };
-    let signed = SignedCheckpoint::parse(&bytes).ok();
-    let checkpoint = signed.as_ref().map(SignedCheckpoint::checkpoint);
-    let same = checkpoint.filter(|checkpoint| checkpoint.origin == *origin);
-    Ok(same.map(|checkpoint| Head { size: checkpoint.size, root: checkpoint.root }))
-}
-
-/// Without a sync: four a second would cost the log its own. A power cut may take the last ones back.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
-    let new = path.with_extension("new");
-    let replaced = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
-    replaced.map_err(|source| PublishError::Io { path: path.to_owned(), source })
-}
-
-async fn blocking<T, E>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, PublishError>
-where
-    T: Send + 'static,
-    E: Into<PublishError> + Send + 'static,
-{
-    match spawn_blocking(work).await {
-        Ok(done) => done.map_err(Into::into),
-        // The runtime is going down; so is this task.
-        Err(_) => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs;
+
     use tally_log::note::KeyName;
-    use tally_log::{Hash, NoteKey, SigningKey};
+    use tally_log::{Hash, NoteKey, SignedCheckpoint, SigningKey};
     use tempfile::TempDir;
+    use tokio::time::{Instant, sleep_until};
 
     use super::*;
     use crate::tiles::tests::{head, leaves, resume};

@@ -1,4 +1,4 @@
-//! Serving agents: hello, then streams to submit, to follow the registers, and to ask.
+//! Serving agents: hello, then streams to submit, to follow the registers, to ask, and to cosign.
 //!
 //! Invariant: everything is bounded, per stream, per connection and in all, and a peer that stalls,
 //! floods or talks nonsense costs the others nothing: its stream ends with a code, and is counted.
@@ -8,6 +8,7 @@ mod leaves;
 mod own;
 mod query;
 mod submit;
+mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,16 +21,19 @@ use tally_net::{Accepted, ConnectError, FrameError, Listener, Role, SpiffeId};
 use tally_wire::message::LEDGER_FRAME_LEN_MAX;
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
 use tally_wire::message::ledger::{FeedStart, Query};
+use tally_wire::message::witness::WitnessStart;
 use tally_wire::{DecodeError, Object, decode_value, encode};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::applied::Ledger;
 use crate::metrics::Metrics;
+use crate::published::Checkpoints;
 use crate::raft::{Consensus, Standing};
 use crate::sequencer::Sequencer;
 use crate::signer::LogSigner;
 use crate::tiles::TileReader;
+use crate::witnesses::Visitor;
 
 pub(crate) use own::own;
 
@@ -110,6 +114,22 @@ pub struct ServerParts {
     pub metrics: Metrics,
     /// Places for queries that read tiles.
     pub reads: Arc<Semaphore>,
+    /// What is published, and what is witnessed.
+    pub checkpoints: Checkpoints,
+    /// Where members' witnesses are asked from.
+    pub(crate) visitors: mpsc::Sender<Visitor>,
+}
+
+/// Places for streams that stay, on one connection.
+struct Places {
+    feeds: Semaphore,
+    witnesses: Semaphore,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { feeds: Semaphore::new(FEEDS_MAX), witnesses: Semaphore::new(WITNESSES_MAX) }
+    }
 }
 
 /// Frames from and to callers.
@@ -117,6 +137,8 @@ const FRAMES: FrameLimits =
     FrameLimits { len_max: LEDGER_FRAME_LEN_MAX, wait_max: Duration::from_secs(5) };
 /// Feeds on one connection: a caller needs one, and each may make the node read all registers.
 pub(crate) const FEEDS_MAX: usize = 4;
+/// Witnesses on one connection: an agent has one, and is for a moment there twice with it.
+const WITNESSES_MAX: usize = 4;
 /// The caller had its say within this time, or the connection ends.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Close code: unwelcome, as the answer to the hello said.
@@ -166,7 +188,7 @@ impl Server {
     }
 
     async fn attend(self, accepted: Accepted) {
-        let feeds = Arc::new(Semaphore::new(FEEDS_MAX));
+        let places = Arc::new(Places::default());
         let connection = accepted.connection.clone();
         let peer = Arc::new(accepted.peer.clone());
         if timeout(HELLO_WAIT_MAX, self.greet(&connection, &peer)).await != Ok(Some(())) {
@@ -175,7 +197,12 @@ impl Server {
             return;
         }
         while let Ok((send, receive)) = connection.accept_bi().await {
-            tokio::spawn(self.clone().stream(send, receive, Arc::clone(&peer), Arc::clone(&feeds)));
+            tokio::spawn(self.clone().stream(
+                send,
+                receive,
+                Arc::clone(&peer),
+                Arc::clone(&places),
+            ));
         }
     }
 
@@ -235,9 +262,9 @@ impl Server {
         mut send: SendStream,
         mut receive: RecvStream,
         peer: Arc<SpiffeId>,
-        feeds: Arc<Semaphore>,
+        places: Arc<Places>,
     ) {
-        let code = match self.serve(&mut send, &mut receive, &peer, &feeds).await {
+        let code = match self.serve(&mut send, &mut receive, &peer, &places).await {
             Ok(()) => {
                 drop(send.finish());
                 return;
@@ -265,7 +292,7 @@ impl Server {
         send: &mut SendStream,
         receive: &mut RecvStream,
         peer: &SpiffeId,
-        feeds: &Semaphore,
+        places: &Places,
     ) -> Result<(), StreamError> {
         let first = timeout(self.0.limits.first_wait_max, read_frame(receive, FRAMES)).await;
         let Some(first) = first.map_err(|_| StreamError::Stalled)?? else { return Ok(()) };
@@ -276,8 +303,16 @@ impl Server {
         }
         match decode_value::<FeedStart>(&first) {
             Ok(start) => {
-                let _place = feeds.try_acquire().map_err(|_| StreamError::Failed)?;
+                let _place = places.feeds.try_acquire().map_err(|_| StreamError::Failed)?;
                 return feed::follow(&self.0, send, start).await;
+            }
+            Err(DecodeError::UnknownKind(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match decode_value::<WitnessStart>(&first) {
+            Ok(start) => {
+                let _place = places.witnesses.try_acquire().map_err(|_| StreamError::Failed)?;
+                return witness::attend(&self.0, send, receive, start, peer).await;
             }
             Err(DecodeError::UnknownKind(_)) => {}
             Err(error) => return Err(error.into()),

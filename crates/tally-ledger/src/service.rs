@@ -2,7 +2,9 @@
 //!
 //! Invariant: what is configured wrongly is told before anything is served.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tally_net::keyfile::{self, KeyFileError, KeyUse};
 use tally_net::{
@@ -15,6 +17,7 @@ use crate::node::{
     self, Bound, Node, NodeError, ReadServers, ReadSettings, Settings, StartError, Tuning,
 };
 use crate::published::PublishError;
+use crate::witnesses::WitnessCa;
 
 /// A node that runs and is read. Dropped, it stops at once.
 pub struct Service {
@@ -45,6 +48,14 @@ pub enum ServiceError {
     /// The log key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// Who vouches for witnesses.
+    #[error("{}: {why}", path.display())]
+    WitnessCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: io::Error,
+    },
     /// The node itself.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -74,6 +85,11 @@ impl Service {
         if let Some(ca) = config.identity_ca.as_ref().filter(|_| own) {
             check_by_own_ca(&identity, &config.identity_cert, ca, genesis.value())?;
         }
+        let witness_ca = config.witness_ca.as_ref().map(|path| {
+            let load = WitnessCa::load(path);
+            load.map_err(|why| ServiceError::WitnessCa { path: path.clone(), why })
+        });
+        let witness_ca = witness_ca.transpose()?;
         let log_key = keyfile::load(&config.log_key, KeyUse::Log)?;
         let peers = config.raft_peers.iter().map(|(id, at)| (id.0, at.to_string()));
         let node = Node::start(Settings {
@@ -97,6 +113,7 @@ impl Service {
             identity,
             log_key,
             limits: http_limits(&config.limits),
+            witness_ca,
         };
         match node.serve_reads(reads).await {
             Ok(reads) => Ok(Self { node, reads }),

@@ -34,7 +34,19 @@ impl LogSigner {
     /// # Errors
     /// [`BadCheckpoint`] if no log has this size and root.
     pub(crate) fn sign(&self, size: u64, root: Hash) -> Result<Vec<u8>, BadCheckpoint> {
+        Ok(self.sign_checkpoint(size, root)?.to_string().into_bytes())
+    }
+
+    /// The same, not written yet.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub(crate) fn sign_checkpoint(
+        &self,
+        size: u64,
+        root: Hash,
+    ) -> Result<SignedCheckpoint, BadCheckpoint> {
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
-        Ok(SignedCheckpoint::sign(checkpoint, &self.signer)?.to_string().into_bytes())
+        SignedCheckpoint::sign(checkpoint, &self.signer)
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn router(served: Served) -> Router {
     let counted = middleware::from_fn_with_state(served.clone(), count);
     Router::new()
         .route("/checkpoint", get(checkpoint))
+        .route("/checkpoint/witnessed", get(witnessed))
         .route("/tile/{*rest}", get(tile))
         .route("/registers", get(register_leaves))
         .route("/own", get(own_entries))
@@ -77,6 +78,12 @@ async fn checkpoint(State(served): State<Served>) -> Result<Response, HttpError>
     let tag = leaf_hash(&published.note);
     let tag = tag.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     Ok(tagged(answer(Body::from(published.note.clone()), TEXT, REVALIDATE), &tag))
+}
+
+async fn witnessed(State(served): State<Served>) -> Result<Response, HttpError> {
+    // A quorum of those who are in force now: others have no say any more.
+    let witnessed = served.reads.checkpoints.witnessed().ok_or(HttpError::NotFound)?;
+    Ok(answer(Body::from(witnessed.note.clone()), TEXT, REVALIDATE))
 }
 
 async fn tile(
@@ -141,8 +148,7 @@ async fn status(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, HttpError> {
     served.check(&caller, STATUS_READERS)?;
-    let published = served.reads.checkpoints.last().map(|published| published.head.size);
-    let status = (served.reads.status)().to_json(published);
+    let status = (served.reads.status)().to_json(&served.reads.checkpoints);
     Ok(answer(Body::from(status.to_string()), JSON, NEVER))
 }
 

@@ -7,6 +7,8 @@ use tally_core::id::{MemberId, MeshId, MeshName, NodeId};
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 
+use crate::published::{Checkpoints, Published, WitnessSeen};
+
 /// Looks at the node and says how it is. It must not wait.
 pub type StatusSource = Arc<dyn Fn() -> NodeStatus + Send + Sync>;
 
@@ -137,7 +139,9 @@ pub struct DiskUse {
 
 impl NodeStatus {
     /// The answer of `/admin/status`.
-    pub(super) fn to_json(&self, published_size: Option<u64>) -> Value {
+    pub(super) fn to_json(&self, checkpoints: &Checkpoints) -> Value {
+        let size = |published: Arc<Published>| published.head.size;
+        let witnesses = checkpoints.witnesses();
         json!({
             "node": self.node.0,
             "member": self.member.to_string(),
@@ -160,7 +164,9 @@ impl NodeStatus {
             "time_ms": self.time.0,
             "size": self.size,
             "root": self.root.to_string(),
-            "published_size": published_size,
+            "published_size": checkpoints.last().map(size),
+            "witnessed_size": checkpoints.witnessed().map(size),
+            "witnesses": witnesses.iter().map(witness).collect::<Vec<Value>>(),
             "registers": self.registers,
             "sessions": self.sessions,
             "trust": self.trust.as_str(),
@@ -180,6 +186,16 @@ impl NodeStatus {
             },
         })
     }
+}
+
+fn witness(seen: &WitnessSeen) -> Value {
+    json!({
+        "name": seen.name,
+        "member": seen.member.as_ref().map(ToString::to_string),
+        "size": seen.cosigned.map(|(size, _)| size),
+        "age_ms": seen.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        "state": seen.state,
+    })
 }
 
 impl NodeRole {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -21,10 +21,11 @@ use crate::https::{
     self, DiskUse, HttpLimits, HttpServer, Learner, NodeRole, NodeStatus, NodeTrust, Place, Reads,
     RulesKnown, StatusSource,
 };
-use crate::published::{Checkpoints, PublishError, Publisher, PublisherSettings};
+use crate::published::{Checkpoints, PublishError, Publisher, PublisherSettings, Ring};
 use crate::raft::{Consensus, Standing, Support};
 use crate::signer::LogSigner;
 use crate::store::Reader;
+use crate::witnesses::{Feeding, FeedingParts, WitnessCa};
 
 /// Raft entries that a node which is ready may still have to apply.
 const BEHIND_MAX: u64 = 4096;
@@ -44,12 +45,15 @@ pub struct ReadSettings {
     pub log_key: SigningKey,
     /// Limits of both.
     pub limits: HttpLimits,
+    /// Who vouches for witnesses that are reached over https.
+    pub witness_ca: Option<WitnessCa>,
 }
 
 /// What serves reads. Dropped, all of it ends at once.
 #[derive(Debug)]
 pub struct ReadServers {
     publisher: Publisher,
+    _feeding: Option<Feeding>,
     https: HttpServer,
     health: HttpServer,
 }
@@ -83,7 +87,19 @@ impl Node {
         let epoch = self.ledger.with_state(tally_core::ledger::State::epoch);
         let signer = Arc::new(LogSigner::new(&self.shown.mesh, epoch, settings.log_key)?);
         let dir = self.shown.data_dir.join("tiles");
-        let publisher = Publisher::start(PublisherSettings::new(signer, dir), self.tiles())?;
+        let ring = Ring::new(
+            self.consensus.clone(),
+            self.links.clone(),
+            self.ledger.clone(),
+            signer.origin().clone(),
+        );
+        let publishing = PublisherSettings {
+            board: self.board.clone(),
+            ring: Some(ring.clone()),
+            ..PublisherSettings::new(signer, dir)
+        };
+        let publisher = Publisher::start(publishing, self.tiles())?;
+        let feeding = self.feed_witnesses(ring, settings.witness_ca);
         let status = self.status_source();
         let reads = Reads {
             tiles: self.tiles(),
@@ -104,7 +120,22 @@ impl Node {
             metrics: self.metrics.clone(),
         };
         let health = health::start(health, seen, settings.limits);
-        Ok(ReadServers { publisher, https, health })
+        Ok(ReadServers { publisher, _feeding: feeding, https, health })
+    }
+
+    /// Asks witnesses to cosign what is published.
+    fn feed_witnesses(&self, ring: Ring, ca: Option<WitnessCa>) -> Option<Feeding> {
+        let mut waiting = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
+        let visitors = waiting.take()?;
+        Some(Feeding::start(FeedingParts {
+            board: self.board.clone(),
+            ring,
+            tiles: self.tiles(),
+            registers: self.ledger.last_register_leaves(),
+            metrics: self.metrics.clone(),
+            ca,
+            visitors,
+        }))
     }
 
     /// Says how the node is whenever it is called.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use openraft::{Config, SnapshotPolicy};
 use tally_core::Encoded;
@@ -17,7 +17,7 @@ use tally_net::tls;
 use tally_net::{Accept, Identity, Listener, ListenerLimits, Role, SpiffeId, TrustStore, alpn};
 use tally_wire::message::LEDGER_FRAME_LEN_MAX;
 use tally_wire::message::hello::{Hello, Welcome};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::reads::Shown;
@@ -27,6 +27,7 @@ use crate::cluster::Cluster;
 use crate::disk::RealDisk;
 use crate::marks::Start;
 use crate::metrics::Metrics;
+use crate::published::Board;
 use crate::raft::{
     CONNECTION, Consensus, Links, LogStorage, Machine, MachineParts, Prepared, RaftNode,
     RaftServer, Standing,
@@ -38,6 +39,7 @@ use crate::server::{CALLERS, Counters, Server, ServerParts};
 use crate::signer::LogSigner;
 use crate::store::{FatalHook, Opened, Settings as StoreSettings, Store};
 use crate::tiles::{Resume, TileReader, TileStore, TileWriterHandle};
+use crate::witnesses::{VISITORS_MAX, Visitor};
 
 /// The epoch that every ledger begins with; a forced recovery starts another.
 pub(crate) const EPOCH: u64 = 0;
@@ -54,7 +56,7 @@ struct OpenDirectory {
 struct Joined {
     consensus: Consensus,
     links: Links,
-    endpoint: Endpoint,
+    raft: Endpoint,
     address: SocketAddr,
 }
 
@@ -73,9 +75,8 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let metrics = Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     metrics.vouched(store.reader().status().vouched);
     store.measure_syncs(metrics.syncs());
-    let policy = settings.tuning.save;
     let (of, with) = (ledger.clone(), Arc::clone(&tiles));
-    let saver = Saver::new(&settings.data_dir, policy, of, with, store.clone());
+    let saver = Saver::new(&settings.data_dir, settings.tuning.save, of, with, store.clone());
     let machine = Machine::new(MachineParts {
         ledger: ledger.clone(),
         trust: trust.clone(),
@@ -85,6 +86,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         metrics: metrics.clone(),
     });
     let welcome = welcome(&settings);
+    let board = Board::default();
     let joining = Joining {
         listen: settings.raft_listen,
         node: settings.node_id.0,
@@ -100,12 +102,13 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         standing: Arc::clone(&standing),
         tiles: tiles.reader(),
         signer: Arc::clone(&signer),
+        board: board.clone(),
     };
     let threads = Threads::start().map_err(StartError::Thread)?;
-    let joined = threads.spawn(join(joining)).await?;
-    let Joined { consensus, links, endpoint: raft, address } = joined?;
+    let Joined { consensus, links, raft, address } = threads.spawn(join(joining)).await??;
     let cluster =
         Cluster::new(consensus.clone(), ledger.clone(), Arc::clone(&standing), links.clone());
+    let (doorbell, visitors) = mpsc::channel(VISITORS_MAX);
     let mut node = Node {
         bound: Bound { agents: bound_agents, raft: address },
         ledger,
@@ -117,6 +120,9 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         metrics,
         support: links.support(),
         shown: Shown::of(&settings),
+        board,
+        links: links.clone(),
+        visitors: Mutex::new(Some(visitors)),
         opened,
         store,
         saver,
@@ -127,19 +133,22 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         tasks: JoinSet::new(),
         threads,
     };
-    serve(&mut node, &settings, prepared, signer, welcome, links);
+    serve(&mut node, &settings, Serving { prepared, signer, welcome, links, doorbell });
     Ok(node)
 }
 
-/// Starts what works on its own: serving agents, founding the ledger, regaining trust.
-fn serve(
-    node: &mut Node,
-    settings: &Settings,
+/// What serving takes beside the node.
+struct Serving {
     prepared: Prepared,
     signer: Arc<LogSigner>,
     welcome: Welcome,
     links: Links,
-) {
+    doorbell: mpsc::Sender<Visitor>,
+}
+
+/// Starts what works on its own: serving agents, founding the ledger, regaining trust.
+fn serve(node: &mut Node, settings: &Settings, with: Serving) {
+    let Serving { prepared, signer, welcome, links, doorbell } = with;
     let Settings { tuning, genesis, .. } = settings;
     let consensus = node.consensus.clone();
     let sequencing = SequencerParts {
@@ -164,6 +173,8 @@ fn serve(
         counters: Arc::clone(&node.counters),
         metrics: node.metrics.clone(),
         reads: Arc::new(Semaphore::new(tuning.server.reads_max.max(1))),
+        checkpoints: node.board.checkpoints(),
+        visitors: doorbell,
     });
     let listener = Listener::start(node.agents.clone(), node.trust.clone(), tuning.listener);
     node.tasks.spawn(server.run(listener));
@@ -367,6 +378,7 @@ struct Joining {
     standing: Arc<Standing>,
     tiles: TileReader,
     signer: Arc<LogSigner>,
+    board: Board,
 }
 
 /// Starts consensus, on the threads that are its own.
@@ -398,13 +410,14 @@ async fn join(with: Joining) -> Result<Joined, StartError> {
         signer: with.signer,
         support: links.support(),
         links: links.clone(),
+        board: with.board,
     };
     tokio::spawn(crate::raft::serve(listener, server));
     if let Some(founders) = with.founders {
         // Another node may have begun meanwhile: then there is nothing to begin.
         drop(consensus.initialize(founders).await);
     }
-    Ok(Joined { consensus, links, endpoint, address })
+    Ok(Joined { consensus, links, raft: endpoint, address })
 }
 
 /// As the ledger needs openraft: nothing is purged, and a leader that comes back has to be elected

@@ -1,5 +1,5 @@
 //! What one node asks of another beside consensus: how it stands, entries that are committed, and a
-//! signed head.
+//! signed head; and that it shows a checkpoint.
 //!
 //! Invariant: what is answered is durable and committed, so that it is the same whoever is asked.
 
@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use tally_core::time::Timestamp;
+use tally_wire::ledger::CHECKPOINT_LEN_MAX;
 
 use super::codec::{
     BadMessage, VERSION, kind_number, kind_of, put_id, put_length, take_bool, take_fields, take_id,
@@ -14,6 +15,7 @@ use super::codec::{
 };
 use super::{StoredMembership, decode_membership, encode_membership, from_vote, to_vote};
 use crate::frame::{Fields, LogId, Vote};
+use crate::published::Which;
 use crate::store::StoredEntry;
 
 /// A question.
@@ -29,6 +31,8 @@ pub(super) enum Ask {
     Stand,
     /// What its wall clock says.
     Clock,
+    /// To show this checkpoint, once it is checked.
+    Show(Which, Bytes),
 }
 
 /// How a node stands in the cluster, as it says itself.
@@ -43,8 +47,10 @@ pub struct Stand {
 pub(super) const ASK_VOTE: u8 = 5;
 pub(super) const ASK_ENTRIES: u8 = 6;
 pub(super) const ASK_HEAD: u8 = 7;
-pub(super) const ASK_CLOCK: u8 = 9;
 pub(super) const ASK_STAND: u8 = 8;
+pub(super) const ASK_CLOCK: u8 = 9;
+pub(super) const SHOW_PUBLISHED: u8 = 10;
+pub(super) const SHOW_WITNESSED: u8 = 11;
 
 impl Ask {
     pub(super) fn encode(&self) -> Bytes {
@@ -62,6 +68,13 @@ impl Ask {
             }
             Self::Clock => bytes.push(ASK_CLOCK),
             Self::Stand => bytes.push(ASK_STAND),
+            Self::Show(which, note) => {
+                bytes.push(match which {
+                    Which::Published => SHOW_PUBLISHED,
+                    Which::Witnessed => SHOW_WITNESSED,
+                });
+                bytes.extend_from_slice(note);
+            }
         }
         bytes.into()
     }
@@ -73,9 +86,17 @@ impl Ask {
             ASK_HEAD => Some(Self::Head(fields.u64()?)),
             ASK_CLOCK => Some(Self::Clock),
             ASK_STAND => Some(Self::Stand),
+            SHOW_PUBLISHED => take_note(fields).map(|note| Self::Show(Which::Published, note)),
+            SHOW_WITNESSED => take_note(fields).map(|note| Self::Show(Which::Witnessed, note)),
             _ => None,
         }
     }
+}
+
+/// All the rest; none if that is nothing, or no note.
+fn take_note(fields: &mut Fields<'_>) -> Option<Bytes> {
+    let note = std::mem::replace(fields, Fields(&[])).rest();
+    (1..=CHECKPOINT_LEN_MAX).contains(&note.len()).then(|| Bytes::copy_from_slice(note))
 }
 
 /// None, before a first vote, is that of term 0.
@@ -211,5 +232,18 @@ mod tests {
         assert!(decode_head(b"").is_err());
         assert_eq!(decode_clock(&encode_clock(Timestamp(9))), Ok(Timestamp(9)));
         assert!(decode_clock(b"").is_err());
+    }
+
+    #[test]
+    fn a_note_to_show_is_read_as_it_was_written_and_not_longer_than_a_note() {
+        for which in [Which::Published, Which::Witnessed] {
+            let read = |length| {
+                let ask = Ask::Show(which, vec![b'n'; length].into());
+                let bytes = ask.encode();
+                let read = Ask::read(bytes[1], &mut Fields(&bytes[2..]));
+                read.map(|read| assert_eq!(read, ask)).is_some()
+            };
+            assert_eq!([0, 1, 8192, 8193].map(read), [false, true, true, false]);
+        }
     }
 }

@@ -50,6 +50,7 @@ use super::{RaftNode, Support, TypeConfig};
 use book::Book;
 
 use crate::frame::Vote;
+use crate::published::Which;
 use crate::store::StoredEntry;
 
 pub use super::ask::Stand;
@@ -245,6 +246,19 @@ impl Links {
     pub async fn clock_of(&self, target: u64) -> Result<Timestamp, AskError> {
         let answer = self.ask(target, Ask::Clock).await?;
         ask::decode_clock(&answer).map_err(|error| AskError::of(&error))
+    }
+
+    /// Tells a node to show a checkpoint, once it has checked it.
+    ///
+    /// # Errors
+    /// [`AskError`] if it did not hear.
+    pub(crate) async fn show(
+        &self,
+        target: u64,
+        which: Which,
+        note: Bytes,
+    ) -> Result<(), AskError> {
+        self.ask(target, Ask::Show(which, note)).await.map(|_| ())
     }
 
     async fn ask(&self, target: u64, ask: Ask) -> Result<Vec<u8>, AskError> {

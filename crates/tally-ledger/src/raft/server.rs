@@ -19,11 +19,14 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::ask::{self, Ask};
-use super::codec::{BadMessage, Request, encode_appended, encode_transferred, encode_voted};
+use super::codec::{
+    BadMessage, Request, VERSION, encode_appended, encode_transferred, encode_voted,
+};
 use super::network::{ANSWERS, REQUESTS};
 use super::{Consensus, Links, Standing, Support, TypeConfig, to_log_id, to_vote};
 use crate::applied::Ledger;
 use crate::clock::wall_clock;
+use crate::published::Board;
 use crate::signer::LogSigner;
 use crate::store::Reader;
 use crate::tiles::TileReader;
@@ -49,6 +52,8 @@ pub struct Server {
     pub links: Links,
     /// Where it is kept which rules the peers know.
     pub support: Support,
+    /// Where it shows checkpoints.
+    pub board: Board,
 }
 
 /// Why a stream ended early.
@@ -77,6 +82,8 @@ const STREAM_REFUSED: u32 = 2;
 /// Close code: unwelcome, as the answer to the hello said.
 const CLOSE_UNWELCOME: u32 = 16;
 
+/// How long a head is waited for that this node has not reached: less than whoever asks waits.
+const HEAD_WAIT_MAX: Duration = Duration::from_millis(150);
 /// Bytes of entries in one answer at most, but for the first.
 const TOLD_BYTES_MAX: usize = 512 << 10;
 
@@ -246,7 +253,14 @@ async fn tell(ask: Ask, server: &Server) -> Result<Vec<u8>, ServeError> {
             let trusted = server.standing.is_trusted();
             Ok(ask::encode_stand(&ask::Stand { trusted, membership }))
         }
+        Ask::Show(which, note) => {
+            server.board.offer(which, note);
+            Ok(vec![VERSION])
+        }
         Ask::Head(size) => {
+            // The leader has applied it, and this node is about to.
+            let mut heads = server.tiles.heads();
+            drop(timeout(HEAD_WAIT_MAX, heads.wait_for(|head| head.size >= size)).await);
             let (tiles, signer) = (server.tiles.clone(), Arc::clone(&server.signer));
             let signed = spawn_blocking(move || {
                 let edge = tiles.edge(size).ok()?;

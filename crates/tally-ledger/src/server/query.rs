@@ -20,7 +20,7 @@ use tally_wire::encode;
 use tally_wire::message::LEDGER_FRAME_LEN_MAX;
 use tally_wire::message::ledger::{
     ENTRIES_MAX, Entries, EntriesQuery, Query, QueryAnswer, QueryRefusal, QueryRefused,
-    ReceiptAnswer, ReceiptQuery, SessionAnswer, SessionQuery, Status,
+    ReceiptAnswer, SessionAnswer, SessionQuery, Status,
 };
 
 use tokio::time::timeout;
@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use super::leaves::{Leaves, Owner, Unreadable};
 use super::own::own;
 use super::{ServerParts, StreamError, count, write};
+use crate::published::Published;
 use crate::sequencer::leader_of;
 use crate::signer::LogSigner;
 use crate::tiles::{Head, TileReader};
@@ -37,6 +38,9 @@ pub(super) const ANSWER_BYTES_MAX: usize = LEDGER_FRAME_LEN_MAX - 16 * 1024;
 
 /// How far tiles may lag behind what was applied before a question has to wait too long.
 const TILES_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a question waits for a checkpoint that is witnessed.
+const WITNESSED_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Answers one question.
 pub(super) async fn answer(
@@ -59,7 +63,11 @@ pub(super) async fn answer(
         }
         Query::Receipt(query) => {
             let reader = Reader::of(parts, peer);
-            read(parts, move |tiles, signer| receipt(tiles, signer, query, &reader)).await
+            read(parts, move |tiles, signer| receipt(tiles, signer, query.leaf, &reader, None))
+                .await
+        }
+        Query::WitnessedReceipt(query) => {
+            witnessed_receipt(parts, query.leaf, Arc::new(Reader::of(parts, peer))).await
         }
     };
     let answer = answered.unwrap_or_else(|why| QueryAnswer::Refused(QueryRefused { why }));
@@ -101,10 +109,10 @@ impl Reader {
 }
 
 /// Reads tiles on a thread that may wait, if there is a place.
-async fn read(
+async fn read<T: Send + 'static>(
     parts: &ServerParts,
-    work: impl FnOnce(&TileReader, &LogSigner) -> Result<QueryAnswer, QueryRefusal> + Send + 'static,
-) -> Result<QueryAnswer, QueryRefusal> {
+    work: impl FnOnce(&TileReader, &LogSigner) -> Result<T, QueryRefusal> + Send + 'static,
+) -> Result<T, QueryRefusal> {
     let place = Arc::clone(&parts.reads).try_acquire_owned().map_err(|_| QueryRefusal::Busy)?;
     // Who asks for what was just answered to it must find it.
     let applied = parts.ledger.head().size;
@@ -149,14 +157,31 @@ fn entries(
     Ok(QueryAnswer::Entries(Entries { first: query.first, entries: found }))
 }
 
-fn receipt(
-    tiles: &TileReader,
-    signer: &LogSigner,
-    query: ReceiptQuery,
-    reader: &Reader,
+/// A receipt under a checkpoint that a quorum of witnesses has cosigned; waits a moment for it.
+async fn witnessed_receipt(
+    parts: &ServerParts,
+    leaf: LeafIndex,
+    reader: Arc<Reader>,
 ) -> Result<QueryAnswer, QueryRefusal> {
-    let mut leaves = Leaves::new(tiles);
-    let leaf = query.leaf;
+    let may_read = Arc::clone(&reader);
+    let sealed = read(parts, move |tiles, _| {
+        let mut leaves = Leaves::new(tiles);
+        readable(&mut leaves, leaf, &may_read)?;
+        Ok(leaves.seal(leaf)?.ok_or(QueryRefusal::Unknown)?.0)
+    });
+    let covers = sealed.await?.0.saturating_add(1);
+    let mut checkpoints = parts.checkpoints.clone();
+    let witnessed = timeout(WITNESSED_WAIT_MAX, checkpoints.reach_witnessed(covers)).await;
+    let witnessed = witnessed.ok().flatten().ok_or(QueryRefusal::Unknown)?;
+    read(parts, move |tiles, signer| receipt(tiles, signer, leaf, &reader, Some(&witnessed))).await
+}
+
+/// A leaf that has a receipt which this reader may have.
+fn readable(
+    leaves: &mut Leaves<'_>,
+    leaf: LeafIndex,
+    reader: &Reader,
+) -> Result<Encoded<Entry>, QueryRefusal> {
     let entry = leaves.leaf(leaf)?.ok_or(QueryRefusal::Unknown)?;
     let alone =
         matches!(entry.value(), Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_));
@@ -170,9 +195,22 @@ fn receipt(
         }
         _ => false,
     };
-    if !asked_for && !reader.may_read(&mut leaves, leaf)? {
+    if !asked_for && !reader.may_read(leaves, leaf)? {
         return Err(QueryRefusal::NotAllowed);
     }
+    Ok(entry)
+}
+
+/// Under this checkpoint, which covers the leaf and its seal; or the newest, signed by this node.
+fn receipt(
+    tiles: &TileReader,
+    signer: &LogSigner,
+    leaf: LeafIndex,
+    reader: &Reader,
+    under: Option<&Published>,
+) -> Result<QueryAnswer, QueryRefusal> {
+    let mut leaves = Leaves::new(tiles);
+    let entry = readable(&mut leaves, leaf, reader)?;
     let (seal_leaf, seal) = leaves.seal(leaf)?.ok_or(QueryRefusal::Unknown)?;
     let first = seal_leaf.0.checked_sub(seal.value().count.into()).ok_or(Unreadable)?;
     let mut hashes = Vec::new();
@@ -181,7 +219,13 @@ fn receipt(
     }
     let batch = BatchTree::new(&Edge::new(), &hashes).map_err(|_| Unreadable)?;
     let position = leaf.0.checked_sub(first).ok_or(Unreadable)?;
-    let head = leaves.head();
+    let (head, checkpoint) = match under {
+        Some(under) => (under.head, under.note.to_vec()),
+        None => {
+            let head = leaves.head();
+            (head, signer.sign(head.size, head.root).map_err(|_| Unreadable)?)
+        }
+    };
     let receipt = Receipt {
         leaf,
         entry,
@@ -190,7 +234,7 @@ fn receipt(
         seal,
         seal_path: path(tiles, seal_leaf, head)?,
         batch_path: batch.path(position).map_err(|_| Unreadable)?,
-        checkpoint: signer.sign(head.size, head.root).map_err(|_| Unreadable)?,
+        checkpoint,
     };
     let bytes = encode(&receipt);
     let receipt = Encoded::new(receipt, bytes);

@@ -4,6 +4,7 @@
 //! ([`tally_core::ledger::Submission`] is an object of its own); the node answers with a
 //! [`SubmitAnswer`] to each, in any order. *Feed*: the agent sends one [`FeedStart`]; the node sends
 //! [`FeedItem`]s. *Query*: the agent sends one [`Query`]; the node sends one [`QueryAnswer`].
+//! *Witness*: see [`witness`](super::witness).
 
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
@@ -139,6 +140,8 @@ pub enum Query {
     Status(StatusQuery),
     /// What of the ledger concerns the member that asks.
     Own(OwnQuery),
+    /// A receipt whose checkpoint is witnessed.
+    WitnessedReceipt(WitnessedReceiptQuery),
 }
 
 /// Asks for leaves that the member may read.
@@ -153,6 +156,15 @@ pub struct EntriesQuery {
 /// Asks for the receipt of a leaf that the member may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiptQuery {
+    /// Which leaf.
+    pub leaf: LeafIndex,
+}
+
+/// Asks for the receipt of a leaf that the member may read, with a checkpoint that a quorum of the
+/// witnesses in force has cosigned. A node waits a moment for one; while there is none, the answer is
+/// [`QueryRefusal::Unknown`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessedReceiptQuery {
     /// Which leaf.
     pub leaf: LeafIndex,
 }
@@ -294,6 +306,7 @@ object! { BatchRepeated = 75, 1, LEDGER_FRAME_LEN_MAX => { number, first_leaf, s
 object! { FeedStart = 80, 1, LEDGER_FRAME_LEN_MAX => { from } }
 object! { FeedRegister = 81, 1, LEDGER_FRAME_LEN_MAX => { leaf, time, entry } }
 object! { Beat = 82, 1, LEDGER_FRAME_LEN_MAX => { size, time } }
+object! { WitnessedReceiptQuery = 87, 1, LEDGER_FRAME_LEN_MAX => { leaf } }
 object! { OwnQuery = 89, 1, LEDGER_FRAME_LEN_MAX => { first, count } }
 object! { EntriesQuery = 90, 1, LEDGER_FRAME_LEN_MAX => { first, count } }
 object! { ReceiptQuery = 91, 1, LEDGER_FRAME_LEN_MAX => { leaf } }
@@ -320,7 +333,7 @@ choice! { SubmitAnswer, LEDGER_FRAME_LEN_MAX => {
 choice! { FeedItem, LEDGER_FRAME_LEN_MAX => { Register(FeedRegister), Beat(Beat) } }
 choice! { Query, LEDGER_FRAME_LEN_MAX => {
     Entries(EntriesQuery), Receipt(ReceiptQuery), Session(SessionQuery), Status(StatusQuery),
-    Own(OwnQuery),
+    Own(OwnQuery), WitnessedReceipt(WitnessedReceiptQuery),
 } }
 choice! { QueryAnswer, LEDGER_FRAME_LEN_MAX => {
     Entries(Entries), Receipt(ReceiptAnswer), Session(SessionAnswer), Status(Status),

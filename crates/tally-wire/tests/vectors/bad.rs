@@ -8,6 +8,7 @@ use tally_wire::encode_entry;
 use tally_wire::message::agent::{Answer, Request};
 use tally_wire::message::hello::HelloAnswer;
 use tally_wire::message::ledger::{QueryAnswer, SubmitAnswer};
+use tally_wire::message::witness::{ToWitness, WitnessAnswer, WitnessStart};
 use tally_wire::registers::RegisterLeaves;
 
 use super::cbor::Cbor;
@@ -17,10 +18,20 @@ use super::{ledger, messages, samples};
 const ENTRY: (&str, &str) = ("entries", "entry");
 
 pub(crate) fn vectors() -> Vec<Vector> {
-    [lengths(), numbers(), types(), lists(), texts(), nested(), messages(), submissions()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        lengths(),
+        numbers(),
+        types(),
+        lists(),
+        texts(),
+        nested(),
+        messages(),
+        submissions(),
+        witnesses(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Places in a close: kind, version, salt, counter, provider's leaf, how, bytes, root.
@@ -352,5 +363,38 @@ fn submissions() -> Vec<Vector> {
             }),
             "not-ascending",
         ),
+    ]
+}
+
+fn witnesses() -> Vec<Vector> {
+    let start = tally_wire::encode(&ledger::witness_start());
+    let ask = tally_wire::encode(&ledger::witness_ask());
+    let answer = |status: u64, body: usize| {
+        let (status, body) = (Cbor::Number(status), Cbor::Bytes(vec![b'x'; body]));
+        Cbor::Array(vec![Cbor::Number(86), Cbor::Number(1), Cbor::Number(3), status, body])
+            .to_bytes()
+    };
+    let from = ("ledger", "witness-answer");
+    vec![
+        bad::<WitnessStart>(
+            "witness-without-a-key",
+            ("ledger", "witness-start"),
+            replaced(&start, &[2], Cbor::Text(String::new())),
+            "wrong-length",
+        ),
+        bad::<ToWitness>(
+            "witness-asked-nothing",
+            ("ledger", "to-witness"),
+            replaced(&ask, &[3], Cbor::Bytes(Vec::new())),
+            "wrong-length",
+        ),
+        bad::<ToWitness>(
+            "witness-asked-too-much",
+            ("ledger", "to-witness"),
+            replaced(&ask, &[3], Cbor::Bytes(vec![b'x'; 16 * 1024 + 1])),
+            "too-large",
+        ),
+        bad::<WitnessAnswer>("witness-status", from, answer(65_536, 1), "unknown-number"),
+        bad::<WitnessAnswer>("witness-body-too-long", from, answer(200, 8 * 1024 + 1), "too-large"),
     ]
 }

@@ -6,16 +6,19 @@ use tally_core::id::{LeafIndex, NodeId, SessionId};
 use tally_core::ledger::{Batch, Proposal, Rejection, Submission};
 use tally_core::receipt::{BatchAnswer, Receipt, Trust};
 use tally_core::register::RegisterName;
+use tally_log::witness::AddCheckpoint;
 use tally_log::{
-    Checkpoint, Edge, Hash, KeyName, NoteSigner, Origin, SignedCheckpoint, leaf_hash, root_of,
+    Checkpoint, Cosigner, Edge, Hash, KeyName, NoteSigner, Origin, SignedCheckpoint, leaf_hash,
+    root_of,
 };
 use tally_wire::encode_checked;
 use tally_wire::message::ledger::{
     BatchAccepted, BatchRepeated, Beat, Busy, Entries, EntriesQuery, FeedItem, FeedRegister,
     FeedStart, NotLeader, OwnEntries, OwnEntry, OwnQuery, Query, QueryAnswer, QueryRefusal,
     QueryRefused, ReceiptAnswer, ReceiptQuery, SessionAnswer, SessionQuery, SessionStarted, Status,
-    StatusQuery, SubmissionRejected, SubmitAnswer,
+    StatusQuery, SubmissionRejected, SubmitAnswer, WitnessedReceiptQuery,
 };
+use tally_wire::message::witness::{ToWitness, WitnessAnswer, WitnessAsk, WitnessStart};
 use tally_wire::registers::{RegisterLeaf, RegisterLeaves};
 
 use super::samples::{
@@ -44,6 +47,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         feed_items().into_iter().map(|(name, item)| good(name, (LEDGER, "feed-item"), item)),
     );
     vectors.extend(queries().into_iter().map(|(name, query)| good(name, (LEDGER, "query"), query)));
+    vectors.extend(witness_messages());
     vectors.extend(
         query_answers()
             .into_iter()
@@ -189,7 +193,7 @@ fn feed_items() -> [(&'static str, FeedItem); 2] {
     ]
 }
 
-fn queries() -> [(&'static str, Query); 5] {
+fn queries() -> [(&'static str, Query); 6] {
     let entries = EntriesQuery { first: LeafIndex(256), count: 512 };
     let session = SessionQuery { member: "RZ9".parse().unwrap() };
     [
@@ -197,8 +201,55 @@ fn queries() -> [(&'static str, Query); 5] {
         ("query-receipt", Query::Receipt(ReceiptQuery { leaf: LeafIndex(301) })),
         ("query-session", Query::Session(session)),
         ("query-status", Query::Status(StatusQuery {})),
+        (
+            "query-witnessed-receipt",
+            Query::WitnessedReceipt(WitnessedReceiptQuery { leaf: LeafIndex(301) }),
+        ),
         ("query-own", Query::Own(OwnQuery { first: LeafIndex(256), count: 4096 })),
     ]
+}
+
+fn witness_messages() -> [Vector; 6] {
+    let (to, from) = ((LEDGER, "to-witness"), (LEDGER, "witness-answer"));
+    let answer = |status, body: Vec<u8>| WitnessAnswer { number: 3, status, body };
+    [
+        good("witness-start", (LEDGER, "witness-start"), witness_start()),
+        good("witness-ask", to, ToWitness::Ask(witness_ask())),
+        good("witness-not-leader", to, not_leader()),
+        good(
+            "witness-refused",
+            to,
+            ToWitness::Refused(QueryRefused { why: QueryRefusal::NotAllowed }),
+        ),
+        good("witness-cosigned", from, answer(200, cosignature())),
+        good("witness-conflict", from, answer(409, b"302\n".to_vec())),
+    ]
+}
+
+fn not_leader() -> ToWitness {
+    ToWitness::NotLeader(NotLeader { number: None, leader: Some(NodeId(2)) })
+}
+
+fn cosigner() -> Cosigner {
+    Cosigner::new(KeyName::new("dev.example/witness/RZ9").unwrap(), key("witness of RZ9"))
+}
+
+/// As the agent of RZ9 sends it.
+pub(crate) fn witness_start() -> WitnessStart {
+    WitnessStart { vkey: cosigner().key().to_string() }
+}
+
+/// A checkpoint of the log, for a witness that has cosigned none.
+pub(crate) fn witness_ask() -> WitnessAsk {
+    let checkpoint = SignedCheckpoint::parse(&checkpoint(302, hash("root"))).unwrap();
+    let request = AddCheckpoint { old_size: 0, proof: Vec::new(), checkpoint };
+    WitnessAsk { number: 3, request: request.to_string().into_bytes() }
+}
+
+fn cosignature() -> Vec<u8> {
+    let checkpoint = SignedCheckpoint::parse(&checkpoint(302, hash("root"))).unwrap();
+    let cosignature = cosigner().cosign(checkpoint.checkpoint(), TIME.0 / 1000).unwrap();
+    format!("{cosignature}\n").into_bytes()
 }
 
 fn query_answers() -> [(&'static str, QueryAnswer); 6] {
