@@ -8,6 +8,7 @@ mod breakglass;
 mod erasure;
 mod fhir_consents;
 mod opt_out;
+mod witness;
 
 pub use breakglass::{
     BreakGlassNote, BreakGlassRead, BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass,
@@ -22,6 +23,9 @@ pub use fhir_consents::{
     RecordText,
 };
 pub use opt_out::{ImportOptOut, OptOutCheckRow, OptOutCheckRows, OptOutRequest, RequestOptOut};
+pub use witness::{
+    EvidenceFiles, EvidenceRow, RefusedCount, WitnessStatus, WitnessesDone, WriteWitnesses,
+};
 
 use serde::{Deserialize, Serialize};
 
