@@ -7,10 +7,11 @@ mod member;
 mod mesh;
 mod opt_out;
 mod parts;
+mod witness;
 
 pub(crate) use audit::{
-    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs,
-    SubjectArgs, VerifyArgs,
+    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ReceiptFormat, ShowArgs,
+    StatsArgs, SubjectArgs, VerifyArgs, WatchArgs,
 };
 pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
@@ -33,6 +34,9 @@ pub(crate) use mesh::{
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{
     AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, TrustArgs,
+};
+pub(crate) use witness::{
+    WitnessArgs, WitnessCommand, WitnessEvidenceArgs, WitnessNewArgs, WitnessTrustArgs,
 };
 
 use std::path::PathBuf;
@@ -82,6 +86,8 @@ pub(crate) enum Command {
     Dev(DevArgs),
     Agent(AgentArgs),
     Ledger(LedgerArgs),
+    /// The member's own watch over the ledger: its key, how it is, and what it has seen.
+    Witness(WitnessArgs),
     /// How a mesh begins.
     Mesh(MeshArgs),
     /// Certificates of a member's own workloads.

@@ -24,6 +24,7 @@ mod get;
 #[path = "../tests/support/golden.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
 mod golden;
+mod history;
 mod https;
 mod identity;
 mod leaves;
@@ -38,6 +39,7 @@ mod process;
 mod subject;
 mod system;
 mod verify;
+mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -47,7 +49,7 @@ use clap::Parser;
 use args::{
     AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
     ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerCommand, MeshCommand,
-    OptOutCommand,
+    OptOutCommand, WitnessCommand,
 };
 use failure::{Exit, Failure};
 use output::Output;
@@ -86,6 +88,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             AuditCommand::Verify(verify) => audit::verify(verify, config, args.output),
             AuditCommand::Receipt(receipt) => audit::receipt(receipt, config),
             AuditCommand::Check(check) => audit::check(check, args.output),
+            AuditCommand::Watch(watch) => audit::watch(watch, config, args.output),
         },
         Command::Demo(demo) => demo::demo(demo, args.output),
         Command::Get(get) => get::get(get, config, args.output),
@@ -124,6 +127,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             Some(LedgerCommand::Repair) => ledger::repair(config, args.output),
             Some(LedgerCommand::Trust(trust)) => ledger::trust(trust, config, args.output),
         },
+        Command::Witness(witness) => of_witness(&witness.command, config, args.output),
         Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),
         Command::Identity(identity) => match &identity.command {
             IdentityCommand::Issue(issue) => identity::issue(issue, args.output),
@@ -154,6 +158,19 @@ fn of_agreement(
         AgreementCommand::Resume(it) => agreement::suspend(&it.agreement, false, config, output),
         AgreementCommand::List => agreement::list(config, output),
         AgreementCommand::Show(show) => agreement::show(show, config, output),
+    }
+}
+
+fn of_witness(
+    command: &WitnessCommand,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    match command {
+        WitnessCommand::New(new) => witness::new(new, config, output),
+        WitnessCommand::Status => witness::status(config, output),
+        WitnessCommand::Evidence(it) => witness::evidence(it, config, output),
+        WitnessCommand::Trust(trust) => witness::trust(trust, config, output),
     }
 }
 

@@ -11,7 +11,7 @@ use tally_log::tile::TilePath;
 use tally_log::{NoteKey, Policy, SignedCheckpoint};
 use tally_net::Identity;
 
-use crate::config::AuditorConfig;
+use crate::config::{AuditorConfig, is_agent};
 use crate::export::{POLICY_LEN_MAX, TILE_LEN_MAX};
 use crate::failure::Failure;
 use crate::https::{Https, HttpsError};
@@ -50,6 +50,25 @@ impl Online {
         let policy = config.policy.as_deref().map(read_policy).transpose()?;
         let https = Https::new(&config.https, genesis.value(), identity)?;
         Ok(Self { https, genesis, policy })
+    }
+
+    /// Gets ready to read as whoever this configuration is of: an auditor, or a member by its agent,
+    /// who reads what all members may. True for the latter.
+    ///
+    /// # Errors
+    /// [`Failure`] if the configuration, or a file that it names, is not as it must be.
+    pub(crate) fn open_for_all(config: Option<&Path>) -> Result<(Self, bool), Failure> {
+        let Some(path) = config.filter(|path| is_agent(path)) else {
+            return Ok((Self::open(config)?, false));
+        };
+        let config = crate::acting::load(path)?;
+        let genesis = read_genesis(&config.genesis, config.mesh_id)?;
+        let identity = Identity::load(&config.identity_cert, &config.identity_key)
+            .map_err(|why| Failure::configuration(why, "issue one: tally identity issue"))?;
+        let nodes = genesis.value().members.iter().flat_map(|member| &member.nodes);
+        let nodes = nodes.map(|node| format!("https://{}", node.https)).collect::<Vec<_>>();
+        let https = Https::new(&nodes, genesis.value(), identity)?;
+        Ok((Self { https, genesis, policy: None }, true))
     }
 
     /// The mesh.
@@ -111,6 +130,17 @@ impl Online {
         Ok(signed)
     }
 
+    /// The newest checkpoint that a quorum of witnesses has cosigned, as the node says that answers
+    /// first; none if there is none yet. Whoever uses it checks it.
+    ///
+    /// # Errors
+    /// [`Failure`] if no node answers.
+    pub(crate) fn witnessed(&mut self) -> Result<Option<SignedCheckpoint>, Failure> {
+        let note = self.https.any("/checkpoint/witnessed", CHECKPOINT_LEN_MAX)?;
+        let signed = note.map(|note| SignedCheckpoint::parse(&note)).transpose();
+        signed.map_err(|why| Failure::refused(format!("a checkpoint: {why}"), "ask another node"))
+    }
+
     /// The nodes' checkpoints, those of one size joined; and how many nodes answered.
     fn checkpoints(&mut self) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
         let keys = self.log_keys()?;
@@ -156,7 +186,7 @@ fn signers(signed: &SignedCheckpoint, keys: &[NoteKey]) -> usize {
 }
 
 /// Adds the signatures that are not there yet.
-fn join(to: &mut SignedCheckpoint, from: &SignedCheckpoint) {
+pub(crate) fn join(to: &mut SignedCheckpoint, from: &SignedCheckpoint) {
     for signature in from.note().signatures() {
         if !to.note().signatures().contains(signature) {
             // There are far fewer nodes than signatures fit.
