@@ -13,6 +13,7 @@ mod glass;
 mod groups;
 mod opt_out;
 mod registers;
+mod witness;
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -43,6 +44,7 @@ use crate::recorder::Recorder;
 use crate::replica::Replica;
 use crate::source::Sources;
 use crate::store::Store;
+use crate::witness::WitnessView;
 use api::{REQUEST_LEN_MAX, Refused, SOCKET, Status};
 
 /// Longest path of a socket that every system takes, in bytes.
@@ -70,6 +72,8 @@ pub struct AdminParts {
     pub replica: Replica,
     /// How long after a break-glass access its review is due.
     pub review_wait_max: Duration,
+    /// The member's witness, if the agent is one.
+    pub witness: Option<WitnessView>,
     /// Whether the agent serves.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -151,6 +155,9 @@ impl AdminSocket {
             .route("/registers/check", post(registers::check))
             .route("/registers/write", post(registers::write))
             .route("/rules", post(registers::rules))
+            .route("/witness/status", post(witness::status))
+            .route("/witness/evidence", post(witness::evidence))
+            .route("/witnesses/write", post(witness::write))
             .route("/ledger/own", post(audit::own))
             .route("/subject", post(audit::subject))
             .route("/breakglass/list", post(glass::list))

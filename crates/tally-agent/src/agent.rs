@@ -14,8 +14,8 @@ use tally_core::entry::Genesis;
 use tally_core::id::NodeId;
 use tally_core::limits::Limits;
 use tally_core::register::Address;
-use tally_log::NoteKey;
 use tally_log::note::KeyName;
+use tally_log::{Cosigner, NoteKey};
 use tally_net::keyfile::{self, KeyFileError, KeyUse};
 use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress};
 use tally_net::{
@@ -37,6 +37,7 @@ use crate::metrics::{Metrics, Observed};
 use crate::peers::ListenError;
 use crate::source::{SourceError, Sources};
 use crate::store::{Store, StoreError, StoreSettings};
+use crate::witness::{self, Witness, WitnessParts, WitnessView};
 
 /// The ledger's epoch.
 const EPOCH: u64 = 0;
@@ -50,7 +51,19 @@ pub struct Agent {
     admin: AdminServer,
     /// Ends with the agent.
     _alerts: Alerts,
+    /// Ends with the agent, too.
+    _witness: Option<Witness>,
     bound: AgentBound,
+}
+
+/// What an agent serves with.
+struct Running {
+    genesis: Encoded<Genesis>,
+    exchange: Exchange,
+    store: Store,
+    sources: Arc<Sources>,
+    metrics: Metrics,
+    witness: Option<Witness>,
 }
 
 /// Where an agent is reached.
@@ -140,6 +153,7 @@ impl Agent {
         let genesis = read_genesis(&config.genesis, config.mesh_id)?;
         let identity = load_identity(config, genesis.value())?;
         let agent_key = keyfile::load(&config.agent_key, KeyUse::Agent)?;
+        let cosigner = load_cosigner(config, genesis.value())?;
         let tokens = match &config.ingress.user {
             IngressUser::Token(settings) => Some(Tokens::open(settings)?),
             IngressUser::Header | IngressUser::Service(_) => None,
@@ -174,22 +188,29 @@ impl Agent {
             clock,
             outcomes: Arc::new(metrics.clone()),
         })?;
+        let witness = cosigner.map(|cosigner| {
+            Witness::start(WitnessParts {
+                member: config.member.clone(),
+                cosigner,
+                data_dir: config.data_dir.clone(),
+                ledger: exchange.recorder().ledger().clone(),
+                replica: exchange.replica().clone(),
+                heads: exchange.recorder().heads(),
+            })
+        });
         let admin = AdminSocket::listen(&config.data_dir);
         let admin = admin.map_err(|source| StartError::Io {
             path: config.data_dir.join(crate::admin::api::SOCKET),
             source,
         })?;
         let listeners = ((ingress, tokens), health, admin);
-        Self::serve(config, genesis, exchange, store, sources, metrics, listeners)
+        let parts = Running { genesis, exchange, store, sources, metrics, witness };
+        Self::serve(config, parts, listeners)
     }
 
     fn serve(
         config: &AgentConfig,
-        genesis: Encoded<Genesis>,
-        exchange: Exchange,
-        store: Store,
-        sources: Arc<Sources>,
-        metrics: Metrics,
+        Running { genesis, exchange, store, sources, metrics, witness }: Running,
         ((ingress, tokens), health, admin): (
             (TcpListener, Option<Tokens>),
             TcpListener,
@@ -205,18 +226,8 @@ impl Agent {
         };
         let recorder = exchange.recorder().clone();
         let alerts = Alerts::start(settings, store.clone(), recorder, metrics.clone())?;
-        let glass = alerts.watch();
-        let (seen, replica, why) = (store.clone(), exchange.replica().clone(), Arc::clone(&closed));
-        let observe = Arc::new(move || {
-            let known = replica.known();
-            Observed {
-                outbox_entries: seen.outbox_len(),
-                ledger_size: known.size,
-                ready: why().is_none(),
-                assurance: known.assessed(),
-                break_glass: glass.counts(),
-            }
-        });
+        let view = witness.as_ref().map(Witness::view);
+        let observe = observe(&exchange, &store, &alerts, view.clone());
         let health = health::serve(
             health,
             Health { closed: Arc::clone(&closed), observe, metrics: metrics.clone() },
@@ -230,6 +241,7 @@ impl Agent {
             recorder: exchange.recorder().clone(),
             replica: exchange.replica().clone(),
             review_wait_max: limits.review_wait_max,
+            witness: view,
             ready: Arc::new(move || closed().is_none()),
         });
         let ingress = ingress::serve(
@@ -255,7 +267,16 @@ impl Agent {
             ingress: address(&ingress)?,
             health: address(&health)?,
         };
-        Ok(Self { exchange, store, ingress, health, admin, _alerts: alerts, bound })
+        Ok(Self {
+            exchange,
+            store,
+            ingress,
+            health,
+            admin,
+            _alerts: alerts,
+            _witness: witness,
+            bound,
+        })
     }
 
     /// Where it is reached.
@@ -281,6 +302,28 @@ impl Agent {
     }
 }
 
+/// What metrics are told from.
+fn observe(
+    exchange: &Exchange,
+    store: &Store,
+    alerts: &Alerts,
+    witness: Option<WitnessView>,
+) -> Arc<dyn Fn() -> Observed + Send + Sync> {
+    let (store, glass) = (store.clone(), alerts.watch());
+    let (replica, closed) = (exchange.replica().clone(), exchange.closed_source());
+    Arc::new(move || {
+        let known = replica.known();
+        Observed {
+            outbox_entries: store.outbox_len(),
+            ledger_size: known.size,
+            ready: closed().is_none(),
+            assurance: known.assessed(),
+            break_glass: glass.counts(),
+            witness: witness.as_ref().map(WitnessView::observed),
+        }
+    })
+}
+
 /// The certificate: for this agent, and vouched for by the member's own CA. Better told here than by
 /// every peer.
 fn load_identity(config: &AgentConfig, genesis: &Genesis) -> Result<Identity, StartError> {
@@ -296,6 +339,14 @@ fn load_identity(config: &AgentConfig, genesis: &Genesis) -> Result<Identity, St
         check_by_own_ca(&identity, cert, ca, genesis)?;
     }
     Ok(identity)
+}
+
+/// The key of the member's witness, if the agent is one.
+fn load_cosigner(config: &AgentConfig, genesis: &Genesis) -> Result<Option<Cosigner>, StartError> {
+    let Some(path) = &config.witness_key else { return Ok(None) };
+    let key = keyfile::load(path, KeyUse::Witness)?;
+    let cosigner = witness::cosigner(genesis.mesh.as_str(), &config.member, key);
+    cosigner.map(Some).map_err(|why| StartError::Own(format!("the witness's name: {why}")))
 }
 
 /// Where the ledger nodes are: as configured, or as the genesis says.

@@ -19,6 +19,9 @@
 //! [agent]
 //! key = "agent.key"                # signs sessions and batches
 //!
+//! [witness]                        # optional: the agent watches that the ledger has one history
+//! key = "witness.key"              # signs cosignatures: tally witness new
+//!
 //! [quic]
 //! listen = "0.0.0.0:7600"          # UDP; this and the next two are the defaults
 //! [ingress]
@@ -107,6 +110,7 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("identity.key", OverrideKind::Text),
     ("identity.ca", OverrideKind::Text),
     ("agent.key", OverrideKind::Text),
+    ("witness.key", OverrideKind::Text),
     ("quic.listen", OverrideKind::Text),
     ("ingress.listen", OverrideKind::Text),
     ("ingress.purpose", OverrideKind::Text),
@@ -154,6 +158,8 @@ pub struct AgentConfig {
     pub identity_ca: Option<PathBuf>,
     /// The key file that signs its sessions and batches.
     pub agent_key: PathBuf,
+    /// The key file that signs its witness's cosignatures; none: it is no witness.
+    pub witness_key: Option<PathBuf>,
     /// Where other agents reach it, over UDP. Default port 7600.
     pub quic_listen: SocketAddr,
     /// Its ingress.
@@ -260,6 +266,9 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let mut agent = section.table(&mut keys, "agent");
     let agent_key = section.path(&mut agent, "key");
     section.reader.close(agent);
+    let mut witness = section.table(&mut keys, "witness");
+    let witness_key = section.optional_path(&mut witness, "key");
+    section.reader.close(witness);
 
     let mut quic = section.table(&mut keys, "quic");
     let quic_listen = section.listen_in(&mut quic, (Ipv4Addr::UNSPECIFIED, 7600).into());
@@ -287,6 +296,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
         identity_key: identity_key?,
         identity_ca: identity_ca?,
         agent_key: agent_key?,
+        witness_key: witness_key?,
         quic_listen: quic_listen?,
         ingress: ingress?,
         health_listen: health_listen?,

@@ -19,3 +19,4 @@ pub mod recorder;
 pub mod replica;
 pub mod source;
 pub mod store;
+pub mod witness;

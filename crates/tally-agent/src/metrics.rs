@@ -1,6 +1,8 @@
 //! What an agent measures, in Prometheus' text format. No label of it names a person, a record or an
 //! exchange.
 
+mod witness;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,6 +22,9 @@ use tracing::warn;
 use crate::clock::Clock;
 use crate::exchange::{Outcomes, Side};
 use crate::store::GlassCounts;
+
+use witness::WitnessMetrics;
+pub use witness::WitnessObserved;
 
 /// Seconds: from a lone exchange on loopback to its limit.
 const SECONDS: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
@@ -43,6 +48,7 @@ struct All {
     ready: IntGauge,
     assurance: IntGaugeVec,
     glass: Glass,
+    witness: WitnessMetrics,
 }
 
 /// Break-glass: what waits for privacy officers.
@@ -68,6 +74,8 @@ pub struct Observed {
     pub assurance: Vec<(MemberId, Option<AssessmentStatus>)>,
     /// What waits for privacy officers.
     pub break_glass: GlassCounts,
+    /// The member's witness, if the agent is one.
+    pub witness: Option<WitnessObserved>,
 }
 
 impl Metrics {
@@ -85,13 +93,7 @@ impl Metrics {
             &["side", "outcome", "code"],
         )?;
         let refused = refused(&registry)?;
-        let turned_away = IntCounterVec::new(
-            Opts::new(
-                "tally_agent_turned_away_total",
-                "Requests that never became an exchange, by side and code.",
-            ),
-            &["side", "code"],
-        )?;
+        let turned_away = turned_away(&registry)?;
         let past_review = past_review()?;
         let released = IntCounter::new(
             "tally_agent_released_bytes_total",
@@ -117,8 +119,8 @@ impl Metrics {
         let ready = IntGauge::new("tally_agent_ready", "1 if the agent serves.")?;
         let glass = Glass::new(&registry)?;
         let assurance = assurance(&registry)?;
+        let witness = WitnessMetrics::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
-        registry.register(Box::new(turned_away.clone()))?;
         registry.register(Box::new(past_review.clone()))?;
         registry.register(Box::new(released.clone()))?;
         registry.register(Box::new(self_claimed.clone()))?;
@@ -141,6 +143,7 @@ impl Metrics {
             ready,
             assurance,
             glass,
+            witness,
         };
         Ok(Self(Arc::new(all)))
     }
@@ -159,8 +162,21 @@ impl Metrics {
             self.0.assurance.with_label_values(&[member.as_str(), status]).set(1);
         }
         self.0.glass.show(observed.break_glass);
+        self.0.witness.show(observed.witness.as_ref());
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
+}
+
+fn turned_away(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let turned_away = IntCounterVec::new(
+        Opts::new(
+            "tally_agent_turned_away_total",
+            "Requests that never became an exchange, by side and code.",
+        ),
+        &["side", "code"],
+    )?;
+    registry.register(Box::new(turned_away.clone()))?;
+    Ok(turned_away)
 }
 
 fn assurance(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
@@ -328,8 +344,23 @@ mod tests {
         ];
         let break_glass = GlassCounts { open: 3, overdue: 1, ..GlassCounts::default() };
         metrics.alert_failed();
-        let observed =
-            Observed { outbox_entries: 2, ledger_size: 9, ready: true, assurance, break_glass };
+        let witness = Some(WitnessObserved {
+            standing: "attending",
+            size: Some(12),
+            age_s: Some(3),
+            refused: vec![("fork", 2), ("rollback", 0)],
+            evidence: 1,
+        });
+        let observed = Observed {
+            outbox_entries: 2,
+            ledger_size: 9,
+            ready: true,
+            assurance,
+            break_glass,
+            witness,
+        };
+        // What was counted before is not counted again.
+        drop(metrics.to_text(&observed).unwrap());
         let text = metrics.to_text(&observed).unwrap();
         for line in [
             "tally_agent_exchanges_total{code=\"\",outcome=\"released\",side=\"provider\"} 1",
@@ -342,6 +373,12 @@ mod tests {
             "tally_agent_ready 1",
             "tally_member_assurance{member=\"RZ9\",status=\"not-met\"} 1",
             "tally_member_assurance{member=\"LZ9\",status=\"unknown\"} 1",
+            "tally_agent_witness_standing{standing=\"attending\"} 1",
+            "tally_agent_witness_standing{standing=\"broken\"} 0",
+            "tally_agent_witness_size 12",
+            "tally_agent_witness_age_seconds 3",
+            "tally_agent_witness_refused_total{why=\"fork\"} 2",
+            "tally_agent_witness_evidence 1",
             "tally_breakglass_open 3",
             "tally_breakglass_overdue 1",
             "tally_breakglass_alerts_failed_total 1",

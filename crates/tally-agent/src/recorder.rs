@@ -50,6 +50,8 @@ struct Shared {
     config: LedgerConfig,
     key: AgentKey,
     asker: Asker,
+    /// The checkpoint of the last receipt, as a signed note that was checked.
+    heads: watch::Sender<Vec<u8>>,
     /// Something was put into the outbox.
     owed: Notify,
     /// The mirror has something about break-glass that it had not.
@@ -94,6 +96,7 @@ impl Recorder {
             config,
             key,
             asker,
+            heads: watch::Sender::new(Vec::new()),
             owed: Notify::new(),
             alerts: Arc::default(),
             late,
@@ -111,13 +114,37 @@ impl Recorder {
         self.0.client.session()
     }
 
+    /// The checkpoints of the receipts as they come, as signed notes that were checked; of many that
+    /// come at once, the last.
+    #[must_use]
+    pub fn heads(&self) -> watch::Receiver<Vec<u8>> {
+        self.0.heads.subscribe()
+    }
+
+    /// How the ledger is reached.
+    #[must_use]
+    pub fn ledger(&self) -> &LedgerConfig {
+        &self.0.config
+    }
+
     /// Has the client send an entry, and waits for its answer however long it takes: it is never
     /// [`Unanswered`](AppendError::Unanswered).
     async fn hand_in(&self, entry: Entry, travel: Travel) -> Result<Recorded, AppendError> {
-        match self.0.client.append(entry, travel, UNTIL_ANSWERED).await {
+        let answered = match self.0.client.append(entry, travel, UNTIL_ANSWERED).await {
             Err(AppendError::Unanswered(late)) => late.wait().await,
             other => other,
+        };
+        if let Ok(recorded) = &answered {
+            // Entries of one batch share a checkpoint.
+            self.0.heads.send_if_modified(|head| {
+                let differs = head.as_slice() != recorded.checkpoint();
+                if differs {
+                    *head = recorded.checkpoint().to_vec();
+                }
+                differs
+            });
         }
+        answered
     }
 
     /// Lets the outbox be filed: what an earlier life left in it is settled.

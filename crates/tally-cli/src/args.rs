@@ -9,10 +9,11 @@ mod nodes;
 mod opt_out;
 mod parts;
 mod registers;
+mod witness;
 
 pub(crate) use audit::{
-    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs,
-    SubjectArgs, VerifyArgs,
+    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ReceiptFormat, ShowArgs,
+    StatsArgs, SubjectArgs, VerifyArgs, WatchArgs,
 };
 pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
@@ -39,6 +40,9 @@ pub(crate) use nodes::{
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{
     AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, TrustArgs,
+};
+pub(crate) use witness::{
+    WitnessArgs, WitnessCommand, WitnessEvidenceArgs, WitnessNewArgs, WitnessTrustArgs,
 };
 
 pub(crate) use registers::{
@@ -93,6 +97,8 @@ pub(crate) enum Command {
     Dev(DevArgs),
     Agent(AgentArgs),
     Ledger(LedgerArgs),
+    /// The member's own watch over the ledger: its key, how it is, and what it has seen.
+    Witness(WitnessArgs),
     /// How a mesh begins, and what its members decide together.
     Mesh(MeshArgs),
     /// Members of the mesh: admit one, change its keys or ledger nodes, suspend it.

@@ -7,6 +7,8 @@ mod stats;
 mod take;
 mod verified;
 mod verifying;
+mod watch;
+mod witnessed;
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +16,9 @@ use std::path::Path;
 use tally_log::SignedCheckpoint;
 use tally_log::tile::TilePath;
 
-use crate::args::{CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ShowArgs, StatsArgs};
+use crate::args::{
+    CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ReceiptFormat, ShowArgs, StatsArgs, WatchArgs,
+};
 use crate::export::ExportDir;
 use crate::failure::{Exit, Failure};
 use crate::leaves::NoLeaf;
@@ -156,7 +160,8 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
     let body = body.as_mut().map(|body| body as &mut dyn std::io::Read);
     let shown = receipt::check(&file, mesh_id, body);
     print(output, &shown, || shown.table())?;
-    Ok(if shown.verified { Exit::Done } else { Exit::Refused })
+    let enough = shown.witnessed || !args.witness_quorum;
+    Ok(if shown.verified && enough { Exit::Done } else { Exit::Refused })
 }
 
 /// `tally audit receipt`.
@@ -165,18 +170,43 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
 /// [`Failure`] if there is no such leaf, or it has no receipt.
 pub(crate) fn receipt(args: &ReceiptArgs, config: Option<&Path>) -> Result<Exit, Failure> {
     let mut log = Log::open(args.dir.as_deref(), config)?;
-    let checkpoint = log.checkpoint()?;
-    let file = receipt::make(&mut log, &checkpoint, args.leaf).map_err(no_leaf)?;
-    let text = serde_json::to_string(&file)
-        .map_err(|why| Failure::environment(why, "report this: a receipt has no JSON form"))?;
+    let text = match (args.witnessed, args.format) {
+        (true, format) => witnessed::wait_for(&mut log, args.leaf, args.wait, format)?,
+        (false, ReceiptFormat::Receipt) => {
+            let checkpoint = log.checkpoint()?;
+            to_json(&receipt::make(&mut log, &checkpoint, args.leaf).map_err(no_leaf)?)?
+        }
+        (false, ReceiptFormat::TlogProof) => {
+            let checkpoint = log.checkpoint()?;
+            receipt::proof(&mut log, &checkpoint, args.leaf).map_err(no_leaf)?.to_string()
+        }
+    };
     match &args.to {
         None => write(&text)?,
-        Some(path) => fs::write(path, text + "\n").map_err(|why| {
+        Some(path) => fs::write(path, text).map_err(|why| {
             let what = format!("{}: {why}", path.display());
             Failure::environment(what, "give a file that can be written")
         })?,
     }
     Ok(Exit::Done)
+}
+
+fn to_json(file: &receipt::ReceiptFile) -> Result<String, Failure> {
+    let text = serde_json::to_string(file)
+        .map_err(|why| Failure::environment(why, "report this: a receipt has no JSON form"))?;
+    Ok(text + "\n")
+}
+
+/// `tally audit watch`.
+///
+/// # Errors
+/// [`Failure`] if the configuration or the state is not as it must be.
+pub(crate) fn watch(
+    args: &WatchArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    watch::watch(args, config, output)
 }
 
 fn no_leaf(why: NoLeaf) -> Failure {

@@ -112,6 +112,12 @@ fn read(path: &Path) -> Result<Shown, Failure> {
     Ok(Shown { file: path.display().to_string(), kind, says })
 }
 
+/// Whether a file is the configuration of an agent. One that can't be read is of nobody.
+pub(crate) fn is_agent(path: &Path) -> bool {
+    let text = read_text(path, FILE_LEN_MAX as u64);
+    text.is_ok_and(|text| matches!(kind(&text), Ok(Kind::Agent)))
+}
+
 /// A ledger node's configuration.
 ///
 /// # Errors
@@ -249,6 +255,7 @@ fn agent_json(config: &AgentConfig) -> Json {
         "identity.cert": config.identity_cert.display().to_string(),
         "identity.key": config.identity_key.display().to_string(),
         "agent.key": config.agent_key.display().to_string(),
+        "witness.key": config.witness_key.as_ref().map(|it| it.display().to_string()),
         "quic.listen": config.quic_listen.to_string(),
         "ingress.listen": config.ingress.listen.to_string(),
         "health.listen": config.health_listen.to_string(),

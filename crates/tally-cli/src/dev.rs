@@ -114,6 +114,7 @@ async fn start_all(
     for (member, _) in directory.agents() {
         children.bound(member.as_str(), READY_WAIT_MAX).await?;
     }
+    founding::name_witnesses(directory).await?;
     founding::sign_all(directory).await
 }
 

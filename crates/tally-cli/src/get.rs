@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tally_agent::config::AgentConfig;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::acting::{load, runtime};
 use crate::agent::bound;
@@ -29,6 +29,10 @@ const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
 const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a file with a token at most.
 const TOKEN_LEN_MAX: u64 = 64 * 1024;
+/// Witnesses have cosigned an entry within this time, or something is wrong.
+const WITNESSED_WAIT_MAX: Duration = Duration::from_secs(10);
+/// The pause between two questions whether they have.
+const WITNESSED_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes of a refusal, and of a receipt, at most.
 const SMALL_LEN_MAX: usize = 4 * 1024 * 1024;
 
@@ -64,8 +68,16 @@ async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exi
     let Some(to) = &args.receipt else { return Ok(Exit::Done) };
     let no_receipt = || Failure::refused("the answer came without a receipt", "ask again");
     let path = receipt.ok_or_else(no_receipt)?;
-    let answer = ingress.get(&path, &[]).await?;
+    let answer = match args.witnessed {
+        false => ingress.get(&path, &[]).await?,
+        true => witnessed(&mut ingress, &path).await?,
+    };
     let status = answer.status();
+    if status == StatusCode::ACCEPTED && args.witnessed {
+        let what = "no quorum of the ledger's witnesses has cosigned the entry yet";
+        let remedy = format!("ask for the receipt later: tally get '{path}?witnessed=true'");
+        return Err(Failure::refused(what, remedy));
+    }
     if status == StatusCode::ACCEPTED {
         return Err(Failure::refused(
             "the record came in an emergency, and the ledger does not have its entry yet"
@@ -80,6 +92,20 @@ async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exi
     // The opening in it names people.
     write_private(to, &body)?;
     Ok(Exit::Done)
+}
+
+/// The receipt under a checkpoint that witnesses have cosigned: on an idle ledger that takes a second.
+async fn witnessed(ingress: &mut Ingress, path: &str) -> Result<Response<Incoming>, Failure> {
+    let deadline = Instant::now() + WITNESSED_WAIT_MAX;
+    loop {
+        let answer = ingress.get(&format!("{path}?witnessed=true"), &[]).await?;
+        if answer.status() != StatusCode::ACCEPTED || Instant::now() > deadline {
+            return Ok(answer);
+        }
+        // The connection is free for the next question once this answer is read.
+        drop(small(answer.into_body()).await?);
+        sleep(WITNESSED_PAUSE).await;
+    }
 }
 
 /// A connection to an ingress.

@@ -39,6 +39,8 @@ pub(crate) struct Https {
     /// `HOST:PORT` of each.
     nodes: Vec<String>,
     tls: TlsConnector,
+    /// A request, and a connection, take no longer than this.
+    wait_max: Duration,
     open: Option<(usize, SendRequest<Full<Bytes>>)>,
 }
 
@@ -116,8 +118,19 @@ impl Https {
             runtime,
             nodes: nodes.collect(),
             tls: TlsConnector::from(Arc::new(tls)),
+            wait_max: REQUEST_WAIT_MAX,
             open: None,
         })
+    }
+
+    /// One of the nodes alone, by another connection, and with another limit.
+    ///
+    /// # Errors
+    /// [`Failure`] if the system gives nothing to wait on.
+    pub(crate) fn of_one(&self, node: &str, wait_max: Duration) -> Result<Self, Failure> {
+        let runtime = crate::acting::runtime()?;
+        let (nodes, tls) = (vec![node.to_owned()], self.tls.clone());
+        Ok(Self { runtime, nodes, tls, wait_max, open: None })
     }
 
     /// The nodes, `HOST:PORT`.
@@ -161,11 +174,12 @@ impl Https {
             self.open.take().filter(|(open, sender)| *open == node && !sender.is_closed());
         let kept = connection.is_some();
         let (tls, connection) = (self.tls.clone(), connection.map(|(_, sender)| sender));
-        let first = self.runtime.block_on(ask(&tls, &name, connection, asked));
+        let wait_max = self.wait_max;
+        let first = self.runtime.block_on(ask(&tls, &name, connection, asked, wait_max));
         let answer = match first {
             // A connection that was kept may have been closed meanwhile: that says nothing yet.
             Err(HttpsError::Unreachable { .. }) if kept => {
-                self.runtime.block_on(ask(&tls, &name, None, asked))
+                self.runtime.block_on(ask(&tls, &name, None, asked, wait_max))
             }
             other => other,
         };
@@ -211,16 +225,17 @@ async fn ask(
     node: &str,
     open: Option<SendRequest<Full<Bytes>>>,
     asked: Asked<'_>,
+    wait_max: Duration,
 ) -> Result<Answer, HttpsError> {
     let mut sender = match open {
         Some(sender) => sender,
         None => {
-            let connected = timeout(CONNECT_WAIT_MAX, connect(tls, node)).await;
-            connected.map_err(|_| unreachable(node, "no connection within 5 s"))??
+            let connected = timeout(CONNECT_WAIT_MAX.min(wait_max), connect(tls, node)).await;
+            connected.map_err(|_| unreachable(node, "no connection in time"))??
         }
     };
-    let answered = timeout(REQUEST_WAIT_MAX, send(&mut sender, node, asked)).await;
-    let body = answered.map_err(|_| unreachable(node, "no answer within 30 s"))??;
+    let answered = timeout(wait_max, send(&mut sender, node, asked)).await;
+    let body = answered.map_err(|_| unreachable(node, "no answer in time"))??;
     Ok((sender, body))
 }
 

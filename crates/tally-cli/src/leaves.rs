@@ -137,7 +137,11 @@ impl<'s, S: Source> Leaves<'s, S> {
             .map_err(|_| damaged("its leaves are not those of the checkpoint".to_owned()))
     }
 
-    fn path(&mut self, leaf: u64) -> Result<Vec<Hash>, NoLeaf> {
+    /// The path of a leaf.
+    ///
+    /// # Errors
+    /// [`NoLeaf`] if something can't be read.
+    pub(crate) fn path(&mut self, leaf: u64) -> Result<Vec<Hash>, NoLeaf> {
         self.way_up(leaf, None)
     }
 

@@ -24,6 +24,7 @@ mod get;
 #[path = "../tests/support/golden.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests of the binary use the rest")]
 mod golden;
+mod history;
 mod https;
 mod identity;
 mod kept;
@@ -42,6 +43,7 @@ mod registers;
 mod subject;
 mod system;
 mod verify;
+mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,7 +55,7 @@ use tally_core::register::MemberStatus;
 use args::{
     AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
     ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerCommand, MemberCommand,
-    MeshCommand, OptOutCommand, ProtocolCommand, WitnessesCommand,
+    MeshCommand, OptOutCommand, ProtocolCommand, WitnessCommand, WitnessesCommand,
 };
 use failure::{Exit, Failure};
 use output::Output;
@@ -100,6 +102,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             AuditCommand::Verify(verify) => audit::verify(verify, config, args.output),
             AuditCommand::Receipt(receipt) => audit::receipt(receipt, config),
             AuditCommand::Check(check) => audit::check(check, args.output),
+            AuditCommand::Watch(watch) => audit::watch(watch, config, args.output),
         },
         Command::Demo(demo) => demo::demo(demo, args.output),
         Command::Get(get) => get::get(get, config, args.output),
@@ -145,6 +148,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             Some(LedgerCommand::Replace(it)) => ledger::replace(it, config, args.output),
             Some(LedgerCommand::Transfer(it)) => ledger::transfer(it, config, args.output),
         },
+        Command::Witness(witness) => of_witness(&witness.command, config, args.output),
         Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),
         Command::Member(member) => of_member(&member.command, config, args.output),
         Command::Identity(identity) => match &identity.command {
@@ -197,6 +201,19 @@ fn of_member(
         MemberCommand::Approve(it) => {
             registers::approve(&it.file, RegisterKind::Member, config, output)
         }
+    }
+}
+
+fn of_witness(
+    command: &WitnessCommand,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    match command {
+        WitnessCommand::New(new) => witness::new(new, config, output),
+        WitnessCommand::Status => witness::status(config, output),
+        WitnessCommand::Evidence(it) => witness::evidence(it, config, output),
+        WitnessCommand::Trust(trust) => witness::trust(trust, config, output),
     }
 }
 

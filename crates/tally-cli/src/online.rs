@@ -13,7 +13,7 @@ use tally_log::tile::TilePath;
 use tally_log::{NoteKey, Policy, SignedCheckpoint};
 use tally_net::Identity;
 
-use crate::config::AuditorConfig;
+use crate::config::{AuditorConfig, is_agent};
 use crate::export::{CHECKPOINTS, POLICY_LEN_MAX, TILE_LEN_MAX};
 use crate::failure::Failure;
 use crate::https::{Https, HttpsError};
@@ -59,6 +59,26 @@ impl Online {
         let https = Https::new(&config.https, genesis.value(), identity)?;
         let kept = path.parent().unwrap_or(Path::new("")).join(CHECKPOINTS);
         Ok(Self { https, genesis, policy, keys: None, kept })
+    }
+
+    /// Gets ready to read as whoever this configuration is of: an auditor, or a member by its agent,
+    /// who reads what all members may. True for the latter.
+    ///
+    /// # Errors
+    /// [`Failure`] if the configuration, or a file that it names, is not as it must be.
+    pub(crate) fn open_for_all(config: Option<&Path>) -> Result<(Self, bool), Failure> {
+        let Some(path) = config.filter(|path| is_agent(path)) else {
+            return Ok((Self::open(config)?, false));
+        };
+        let kept = path.parent().unwrap_or(Path::new("")).join(CHECKPOINTS);
+        let config = crate::acting::load(path)?;
+        let genesis = read_genesis(&config.genesis, config.mesh_id)?;
+        let identity = Identity::load(&config.identity_cert, &config.identity_key)
+            .map_err(|why| Failure::configuration(why, "issue one: tally identity issue"))?;
+        let nodes = genesis.value().members.iter().flat_map(|member| &member.nodes);
+        let nodes = nodes.map(|node| format!("https://{}", node.https)).collect::<Vec<_>>();
+        let https = Https::new(&nodes, genesis.value(), identity)?;
+        Ok((Self { https, genesis, policy: None, keys: None, kept }, true))
     }
 
     /// The mesh.
@@ -206,7 +226,7 @@ fn signers(signed: &SignedCheckpoint, keys: &[NoteKey]) -> usize {
 }
 
 /// Adds the signatures that are not there yet.
-fn join(to: &mut SignedCheckpoint, from: &SignedCheckpoint) {
+pub(crate) fn join(to: &mut SignedCheckpoint, from: &SignedCheckpoint) {
     for signature in from.note().signatures() {
         if !to.note().signatures().contains(signature) {
             // There are far fewer nodes than signatures fit.

@@ -12,10 +12,12 @@ mod feed;
 mod link;
 mod nodes;
 mod session;
+mod witness;
 
 pub use append::{AppendError, Client, Journal, LateAnswer, NotNoted, Noting, Recorded, Travel};
 pub use feed::{Feed, FeedEvent};
 pub use link::{Link, LinkError};
+pub use witness::{WitnessEnd, WitnessStream};
 
 use std::net::SocketAddr;
 use std::time::Duration;

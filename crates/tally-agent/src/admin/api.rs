@@ -9,6 +9,7 @@ mod erasure;
 mod fhir_consents;
 mod opt_out;
 mod registers;
+mod witness;
 
 pub use breakglass::{
     BreakGlassNote, BreakGlassRead, BreakGlassRow, BreakGlassRows, BreakGlassShown, ListBreakGlass,
@@ -26,6 +27,9 @@ pub use opt_out::{ImportOptOut, OptOutCheckRow, OptOutCheckRows, OptOutRequest, 
 pub use registers::{
     CheckRegister, ListRegisters, NodeRules, RegisterDone, RegisterFits, RegisterKind, RegisterRow,
     RegisterRows, RulesShown, WriteRegister,
+};
+pub use witness::{
+    EvidenceFiles, EvidenceRow, RefusedCount, WitnessStatus, WitnessesDone, WriteWitnesses,
 };
 
 use serde::{Deserialize, Serialize};

@@ -31,6 +31,16 @@ fn what_is_not_said_is_the_default() {
 }
 
 #[test]
+fn an_agent_is_a_witness_only_where_a_key_is_named() {
+    assert_eq!(read("", &[]).unwrap().witness_key, None);
+    let named = read("[witness]\nkey = \"witness.key\"\n", &[]).unwrap();
+    assert_eq!(named.witness_key.as_deref(), Some(Path::new("base/witness.key")));
+    let named = read("", &[("TALLY_AGENT_WITNESS_KEY", "w.key")]).unwrap();
+    assert_eq!(named.witness_key.as_deref(), Some(Path::new("base/w.key")));
+    assert!(read("[witness]\nkee = \"w\"\n", &[]).is_err());
+}
+
+#[test]
 fn an_ingress_that_others_reach_is_refused_wherever_it_is_said() {
     let open = read("[ingress]\nlisten = \"0.0.0.0:7601\"\n", &[]).unwrap_err();
     assert!(open.contains("not on loopback"), "{open}");

@@ -13,3 +13,4 @@ mod lying;
 mod mesh;
 mod permitted;
 mod refused;
+mod witness;

@@ -457,7 +457,7 @@ fn of_exchange(leaves: &[Entry], exchange: ExchangeId) -> Vec<Entry> {
 }
 
 /// What a member's IG lead signs.
-fn approval(member: &str, preimage: &[u8]) -> Approval {
+pub(crate) fn approval(member: &str, preimage: &[u8]) -> Approval {
     let key = key(&format!("ig-lead {member}"));
     Approval {
         member: member.parse().unwrap(),

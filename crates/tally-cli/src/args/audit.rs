@@ -21,6 +21,34 @@ pub(crate) enum AuditCommand {
     Receipt(ReceiptArgs),
     Verify(VerifyArgs),
     Check(CheckArgs),
+    Watch(WatchArgs),
+}
+
+/// Watch that the ledger has one history: every node's checkpoints, each second, until Ctrl-C.
+///
+/// As an auditor or as a member, by --config. Each checkpoint must be signed by the ledger's nodes and
+/// be consistent with all that were seen before, which is proved from the public hash tiles; nodes must
+/// agree with one another; and the witnesses in force must cosign. What was seen last is kept in a file,
+/// so that the next watch goes on from there. Acting for a member, what the member's own witness keeps
+/// as evidence is shown too.
+///
+/// A line for each change. A fork or a rollback is told loudly, with both signed checkpoints saved
+/// beside the state; the exit code is then 1.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit watch\n  \
+TALLY_CONFIG=RZ9/tally.toml tally audit watch --once --output json")]
+pub(crate) struct WatchArgs {
+    /// Where to keep what was seen last. Without it, beside the configuration or, where nothing can be
+    /// written, in a new directory that is named.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// One round: exit 0 if all is well, 1 after a fork or a rollback, 3 if no node answers.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// For how long a checkpoint may lack the cosignatures of a quorum before that is told.
+    #[arg(long, default_value = "60s", value_parser = crate::system::parse_seconds, value_name = "TIME")]
+    pub(crate) quorum_age: i64,
 }
 
 /// Check a whole ledger: every leaf, the tree, the signatures, and the rules.
@@ -155,11 +183,13 @@ pub(crate) struct ExportArgs {
 /// Take the receipt of a leaf: a file that anyone can check, offline and years later.
 ///
 /// The receipt holds the entry, the seal of its batch, their paths in the tree, a checkpoint, and the
-/// leaves that name the keys to check it with.
+/// leaves that name the keys to check it with. With --witnessed the checkpoint is one that a quorum of
+/// the witnesses in force has cosigned: then nobody can be shown another history of that size.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
 tally audit receipt 41 --dir export --to receipt.json\n  \
-tally audit check receipt.json")]
+tally audit check receipt.json\n  \
+tally audit receipt 41 --witnessed --format tlog-proof --to entry.tlog-proof")]
 pub(crate) struct ReceiptArgs {
     /// Which leaf, from 0.
     #[arg(value_name = "LEAF")]
@@ -170,6 +200,24 @@ pub(crate) struct ReceiptArgs {
     /// The file to write. Without it the receipt is printed.
     #[arg(long, value_name = "FILE")]
     pub(crate) to: Option<PathBuf>,
+    /// With a checkpoint that a quorum of witnesses has cosigned.
+    #[arg(long)]
+    pub(crate) witnessed: bool,
+    /// How long to wait for such a checkpoint.
+    #[arg(long, default_value = "10s", value_parser = crate::system::parse_seconds, value_name = "TIME")]
+    pub(crate) wait: i64,
+    /// The form of the receipt.
+    #[arg(long, value_enum, default_value = "receipt", value_name = "FORM")]
+    pub(crate) format: ReceiptFormat,
+}
+
+/// In which form a receipt is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ReceiptFormat {
+    /// All that `tally audit check` needs.
+    Receipt,
+    /// C2SP tlog-proof: the path of the leaf and the checkpoint, for tools that others wrote.
+    TlogProof,
 }
 
 /// Check a receipt offline: that its entry is on the ledger, and who vouches for it.
@@ -193,6 +241,9 @@ pub(crate) struct CheckArgs {
     /// The mesh that it must be from: 64 hexadecimal digits. Without it the receipt's own is believed.
     #[arg(long, value_name = "ID")]
     pub(crate) mesh_id: Option<MeshId>,
+    /// Exit code 1 unless a quorum of the witnesses that the receipt names has cosigned.
+    #[arg(long)]
+    pub(crate) witness_quorum: bool,
 }
 
 fn rows(text: &str) -> Result<usize, String> {

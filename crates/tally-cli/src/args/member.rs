@@ -40,6 +40,9 @@ pub(crate) struct GetArgs {
     /// ledger, and that the body is the one that was released.
     #[arg(long, value_name = "FILE")]
     pub(crate) receipt: Option<PathBuf>,
+    /// With a receipt whose checkpoint a quorum of the ledger's witnesses has cosigned.
+    #[arg(long, requires = "receipt")]
+    pub(crate) witnessed: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -10,14 +10,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tally_core::entry::{Entry, Genesis};
 use tally_core::id::{LeafIndex, MemberId, MeshId};
-use tally_core::ledger::{Registers, is_approved_now};
+use tally_core::ledger::{Registers, is_lawful_now};
 use tally_core::opening::{Opening, commitment, digest};
 use tally_core::receipt::{Checked, Receipt, ReceiptError, Trust, author};
-use tally_core::register::{MemberRecord, RegisterBody};
+use tally_core::register::{MemberRecord, RegisterBody, Witness};
 use tally_core::time::Timestamp;
-use tally_log::{KeyName, NoteKey, SignedCheckpoint, VerifyingKey, leaf_hash};
+use tally_log::{KeyName, NoteKey, SignedCheckpoint, TlogProof, VerifyingKey, leaf_hash};
 
 use crate::failure::Failure;
+use crate::history::{RegisterHistory, cosigned};
 use crate::leaves::{Leaves, NoLeaf, kind};
 use crate::output::pairs;
 use crate::verify::{Rules, Source};
@@ -27,10 +28,11 @@ const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// A body that was read before it was decided about is no longer, in bytes.
 const BODY_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Registers in a file at most.
-const REGISTERS_MAX: usize = 64;
+const REGISTERS_MAX: usize = 256;
 
 /// A receipt in a file. All are in base64: a receipt object, the genesis leaf, and receipts of the
-/// member registers that changed keys since.
+/// member registers that changed keys since; where the checkpoint is witnessed, of the register of
+/// witnesses, too.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReceiptFile {
@@ -58,6 +60,14 @@ pub(crate) struct Shown {
     mesh_id_given: bool,
     /// Whether the body is the one that the entry speaks of; none if none was given.
     body: Option<bool>,
+    /// Witnesses that have cosigned the checkpoint, of those that the receipt names.
+    pub(crate) cosignatures: usize,
+    /// Witnesses that the receipt names: those in force, if it leaves no later register out.
+    witnesses: usize,
+    /// How many of them are enough; none if it names no witnesses.
+    quorum: Option<usize>,
+    /// Whether enough have.
+    pub(crate) witnessed: bool,
     why: Option<String>,
 }
 
@@ -69,6 +79,8 @@ struct Keys {
     log: Vec<NoteKey>,
     agents: BTreeMap<MemberId, Vec<VerifyingKey>>,
     origin: KeyName,
+    /// The witnesses, as the receipt names them, with the leaf that does.
+    witnesses: Vec<(LeafIndex, Vec<Witness>)>,
 }
 
 /// Reads a receipt's file.
@@ -130,6 +142,50 @@ pub(crate) fn make(
         file.registers = changes(&mut leaves, last, note.as_bytes())?;
     }
     Ok(file)
+}
+
+/// Makes the receipt of a leaf under a checkpoint that witnesses have cosigned, with all that says who
+/// they are.
+///
+/// # Errors
+/// [`NoLeaf`] if there is none.
+pub(crate) fn make_witnessed(
+    source: &mut impl Source,
+    checkpoint: &SignedCheckpoint,
+    leaf: u64,
+    registers: &RegisterHistory,
+) -> Result<ReceiptFile, NoLeaf> {
+    let note = checkpoint.to_string();
+    let mut leaves = Leaves::new(source, checkpoint.checkpoint());
+    let receipt = leaves.receipt(leaf, note.as_bytes())?;
+    let mut file = ReceiptFile {
+        tally: 1,
+        receipt: STANDARD.encode(tally_wire::encode(&receipt)),
+        genesis: STANDARD.encode(leaves.leaf(0)?.bytes()),
+        registers: Vec::new(),
+        opening: None,
+    };
+    for register in registers.keyed_at(checkpoint.checkpoint().size).take(REGISTERS_MAX) {
+        let receipt = leaves.receipt(register.0, note.as_bytes())?;
+        file.registers.push(STANDARD.encode(tally_wire::encode(&receipt)));
+    }
+    Ok(file)
+}
+
+/// The path of a leaf to a checkpoint, in a form that tools of others read (C2SP tlog-proof).
+///
+/// # Errors
+/// [`NoLeaf`] if there is no such leaf.
+pub(crate) fn proof(
+    source: &mut impl Source,
+    checkpoint: &SignedCheckpoint,
+    leaf: u64,
+) -> Result<TlogProof, NoLeaf> {
+    let mut leaves = Leaves::new(source, checkpoint.checkpoint());
+    // That the leaf can be read shows that there is one.
+    leaves.leaf(leaf)?;
+    let path = leaves.path(leaf)?;
+    Ok(TlogProof { extra: None, index: leaf, path, checkpoint: checkpoint.clone() })
 }
 
 /// Receipts of all writes to member registers up to this register leaf, in their order: each is
@@ -202,6 +258,7 @@ fn show(
     shown.size = Some(checked.size);
     shown.at = Some(checked.time.rfc3339());
     shown.session = Some(checked.session.0.0);
+    keys.show_witnesses(&receipt, shown);
     if file.opening.is_some() || body.is_some() {
         let opening = opening(file, &keys.mesh_id, receipt.entry.value())?;
         if let Some(body) = body {
@@ -256,7 +313,7 @@ impl Keys {
         let mut registers = Registers::default();
         registers.found(&genesis, Timestamp::default());
         let (log, agents) = (Vec::new(), BTreeMap::new());
-        let mut keys = Self { mesh_id, registers, log, agents, origin };
+        let mut keys = Self { mesh_id, registers, log, agents, origin, witnesses: Vec::new() };
         genesis.members.iter().for_each(|member| keys.take_member(member));
         Ok(keys)
     }
@@ -268,15 +325,31 @@ impl Keys {
         let Entry::Register(write) = receipt.entry.value() else {
             return Err("it is none".to_owned());
         };
-        let RegisterBody::Member(member) = write.body.value() else {
-            return Err("it is no member's".to_owned());
-        };
-        if !is_approved_now(&self.registers, &self.mesh_id, write, &Rules) {
+        if !matches!(write.body.value(), RegisterBody::Member(_) | RegisterBody::Witnesses(_)) {
+            return Err("it is neither a member's nor that of the witnesses".to_owned());
+        }
+        if !is_lawful_now(&self.registers, &self.mesh_id, write, &Rules) {
             return Err("the members have not approved it, or one before it is missing".to_owned());
         }
         self.registers.follow(checked.leaf, write, checked.time);
-        self.take_member(member);
+        match write.body.value() {
+            RegisterBody::Member(member) => self.take_member(member),
+            RegisterBody::Witnesses(named) => self.witnesses.push((checked.leaf, named.clone())),
+            _ => {}
+        }
         Ok(())
+    }
+
+    /// Who of the witnesses that the registers name at its size has cosigned the checkpoint.
+    fn show_witnesses(&self, receipt: &Receipt, shown: &mut Shown) {
+        let Ok(signed) = SignedCheckpoint::parse(&receipt.checkpoint) else { return };
+        let size = signed.checkpoint().size;
+        let in_force = self.witnesses.iter().rev().find(|(leaf, _)| leaf.0 < size);
+        let Some((_, named)) = in_force else { return };
+        let by = cosigned(&signed, named);
+        (shown.cosignatures, shown.witnesses) = (by.cosignatures, by.witnesses);
+        shown.quorum = (by.witnesses > 0).then_some(by.quorum);
+        shown.witnessed = by.is_enough();
     }
 
     fn take_member(&mut self, member: &MemberRecord) {
@@ -316,6 +389,16 @@ impl Shown {
             }
             other => or_none(other),
         };
+        let witnessed = match self.quorum {
+            None => "-".to_owned(),
+            Some(quorum) => {
+                let enough = if self.witnessed { "a quorum" } else { "NO QUORUM" };
+                format!(
+                    "by {} of {} witnesses: {enough}, which is {quorum}",
+                    self.cosignatures, self.witnesses
+                )
+            }
+        };
         let body = match self.body {
             Some(true) => "is the one that was released",
             Some(false) => "is not shown to be the one that was released",
@@ -331,6 +414,7 @@ impl Shown {
             ("mesh", or_none(&self.mesh)),
             ("mesh id", mesh_id),
             ("in a ledger of size", number(self.size)),
+            ("cosigned", witnessed),
         ])
     }
 }

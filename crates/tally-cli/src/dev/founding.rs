@@ -1,25 +1,33 @@
-//! The agreements of a mesh that comes up for the first time: proposed by one party's agent, then
-//! signed by each party's officer through its own.
+//! A mesh that comes up for the first time: its members' agents become its witnesses, and its agreements
+//! are proposed by one party's agent, then signed by each party's officer through its own.
 
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use tally_agent::admin::api::{AgreementDone, AgreementRows, ApprovalText, WriteAgreement};
+use tally_agent::admin::api::{
+    AgreementDone, AgreementRows, ApprovalText, WitnessStatus, WitnessesDone, WriteAgreement,
+    WriteWitnesses,
+};
 use tally_agent::admin::client::call;
 use tally_core::Encoded;
 use tally_core::agreement::{Agreement, Party};
 use tally_core::id::{MemberId, MeshId};
+use tally_core::register::{RegisterBody, RegisterName, Witness, register_preimage};
+use tally_log::SigningKey;
 use tally_net::keyfile::{self, KeyUse};
 
 use super::directory::Directory;
 use crate::agreement::{approve, read};
 use crate::failure::Failure;
 use crate::mesh::layout::member_dir;
+use crate::witness::read_vkey;
 
 /// The office that signs.
 const ROLE: &str = "ig-lead";
+/// Witnesses and voters together, at most.
+const WITNESSES_MAX: usize = 16;
 
 /// Puts all agreements of the mesh's file on the ledger, signed by all their parties. Those that are
 /// there already stay as they are.
@@ -42,6 +50,66 @@ pub(super) async fn sign_all(directory: &Directory) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Has a majority of the members approve that their agents cosign what the ledger publishes. Witnesses
+/// that are there already stay as they are.
+///
+/// # Errors
+/// [`Failure`] if a key can't be read, an agent does not answer, or the ledger says no.
+pub(super) async fn name_witnesses(directory: &Directory) -> Result<(), Failure> {
+    let mut witnesses = Vec::new();
+    let mut members = Vec::new();
+    for (member, _) in directory.agents() {
+        let path = member_dir(directory.dir(), member).join("witness.vkey");
+        // A directory of an earlier version has none.
+        if let Some(vkey) = read_vkey(&path)? {
+            let (member, vkey) = (Some(member.clone()), vkey.to_string());
+            witnesses.push(Witness { member, vkey, url: String::new() });
+        }
+        members.push(member);
+    }
+    let Some(first) = members.first().filter(|_| !witnesses.is_empty()) else { return Ok(()) };
+    witnesses.truncate(WITNESSES_MAX.saturating_sub(directory.nodes().len()));
+    let dir = data_dir(directory, first);
+    let status = call::<_, WitnessStatus>(&dir, "/witness/status", &json!({})).await;
+    let status = status.map_err(|why| unwritten(first, why))?;
+    if !status.witnesses.is_empty() {
+        return Ok(());
+    }
+    let body = tally_wire::encode_checked(RegisterBody::Witnesses(witnesses))
+        .map_err(|why| Failure::configuration(why, "name fewer members"))?;
+    let mesh_id = directory.mesh_id()?;
+    let name = RegisterName::Witnesses;
+    let preimage = register_preimage(&mesh_id, &name, 1, None, true, body.bytes());
+    let officers = members.iter().take(members.len() / 2 + 1);
+    let approvals = officers.map(|member| {
+        let key = officer_key(directory.dir(), member)?;
+        Ok(ApprovalText {
+            member: member.to_string(),
+            role: ROLE.to_owned(),
+            public_key: STANDARD.encode(key.verifying_key().as_bytes()),
+            signature: STANDARD.encode(key.sign(&preimage).as_bytes()),
+        })
+    });
+    let approvals = approvals.collect::<Result<Vec<_>, Failure>>()?;
+    let body = STANDARD.encode(body.bytes());
+    let asked = WriteWitnesses { version: 1, previous: None, body, approvals };
+    let written = call::<_, WitnessesDone>(&dir, "/witnesses/write", &asked).await;
+    written.map(drop).map_err(|why| unwritten(first, why))
+}
+
+fn officer_key(dir: &Path, member: &MemberId) -> Result<SigningKey, Failure> {
+    let path = member_dir(dir, member).join("officers").join(format!("{ROLE}.key"));
+    keyfile::load(&path, KeyUse::Officer)
+        .map_err(|why| Failure::configuration(why, "give another --dir"))
+}
+
+fn unwritten(member: &MemberId, why: impl std::fmt::Display) -> Failure {
+    Failure::environment(
+        format!("the witnesses could not be named: {member}: {why}"),
+        format!("see log.txt of {member} in the directory"),
+    )
 }
 
 /// Whose officers sign: the members that it names.
@@ -94,9 +162,7 @@ fn approval(
     mesh_id: &MeshId,
     agreement: &Encoded<Agreement>,
 ) -> Result<ApprovalText, Failure> {
-    let path = member_dir(dir, member).join("officers").join(format!("{ROLE}.key"));
-    let key = keyfile::load(&path, KeyUse::Officer)
-        .map_err(|why| Failure::configuration(why, "give another --dir"))?;
+    let key = officer_key(dir, member)?;
     Ok(approve(member, ROLE, &key, mesh_id, agreement.bytes()))
 }
 

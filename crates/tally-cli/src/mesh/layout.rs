@@ -5,6 +5,7 @@
 //! ```text
 //! genesis.cbor  policy.txt  ca.pem  auditor.toml  auditor.pem  auditor.key
 //! <MEMBER>/     tally.toml  identity.pem  identity.key  ca.pem  ca.key  agent.key
+//!               witness.key  witness.vkey, where it has an agent
 //!               officers/ig-lead.key  officers/caldicott.key; officers/auditor.key of one member
 //! ledger-<N>/   tally.toml  node.pem  node.key  log.key
 //! ```
@@ -31,6 +32,7 @@ use self::text::agent_config;
 use super::file::MeshFile;
 use crate::failure::Failure;
 use crate::system::{create_dir, new_key, now_s, random, write_file, write_secret};
+use crate::witness;
 
 /// Officers of each member, ascending.
 const OFFICERS: [&str; 2] = ["caldicott", "ig-lead"];
@@ -162,8 +164,10 @@ impl Layout<'_> {
             write_file(&node_dir(self.dir, node.id).join("tally.toml"), config.as_bytes())?;
         }
         for (member, agent) in self.file.members.iter().zip(self.agents) {
+            let dir = member_dir(self.dir, &member.id);
+            witness::make(&dir, &dir.join("data"), &self.file.mesh, &member.id)?;
             let config = agent_config(member, agent, &mesh_id);
-            write_file(&member_dir(self.dir, &member.id).join("tally.toml"), config.as_bytes())?;
+            write_file(&dir.join("tally.toml"), config.as_bytes())?;
         }
         self.write_public(&founders, &mesh_id)?;
         self.issue(valid_for_s)?;

@@ -88,6 +88,12 @@ impl BatchAnswer {
 }
 
 impl Expanded {
+    /// The checkpoint that all of it leads to, as a signed note.
+    #[must_use]
+    pub fn checkpoint(&self) -> &[u8] {
+        &self.checkpoint
+    }
+
     /// The seal of the batch.
     #[must_use]
     pub const fn seal(&self) -> &Encoded<Seal> {

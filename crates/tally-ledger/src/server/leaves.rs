@@ -100,6 +100,21 @@ impl<'a> Leaves<'a> {
         }
     }
 
+    /// Whether a leaf is a provider's half that names this member as who asked: it has been told all that
+    /// stands there.
+    pub(super) fn is_asked_by(
+        &mut self,
+        leaf: LeafIndex,
+        member: &MemberId,
+    ) -> Result<bool, Unreadable> {
+        let entry = self.leaf(leaf)?;
+        let asked = |entry: &Encoded<Entry>| match entry.value() {
+            Entry::ProviderHalf(half) => half.requester == *member,
+            _ => false,
+        };
+        Ok(entry.as_ref().is_some_and(asked))
+    }
+
     /// Whose a session is.
     pub(super) fn member(&mut self, session: SessionId) -> Result<MemberId, Unreadable> {
         if let Some(member) = self.members.get(&session) {

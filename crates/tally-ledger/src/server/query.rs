@@ -1,7 +1,7 @@
 //! Questions about what the ledger holds.
 //!
-//! Invariant: a member reads its own entries and what is everybody's; auditors and the ledger's own
-//! nodes read all. Who asks is who its certificate says.
+//! Invariant: a member reads its own entries, providers' halves that name it as who asked, and what is
+//! everybody's; auditors and the ledger's own nodes read all. Who asks is who its certificate says.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +102,9 @@ impl Reader {
         }
         Ok(match leaves.owner(leaf)? {
             Owner::Everybody => true,
-            Owner::Member(member) => member == self.peer.member,
+            Owner::Member(member) => {
+                member == self.peer.member || leaves.is_asked_by(leaf, &self.peer.member)?
+            }
             Owner::Unknown => false,
         })
     }

@@ -218,6 +218,15 @@ impl Recorded {
         }
     }
 
+    /// The checkpoint that shows it, as a signed note that was checked.
+    #[must_use]
+    pub fn checkpoint(&self) -> &[u8] {
+        match &self.0 {
+            Form::InBatch { batch, .. } => batch.checkpoint(),
+            Form::Alone(receipt) => &receipt.checkpoint,
+        }
+    }
+
     /// The seal of its batch.
     #[must_use]
     pub fn seal(&self) -> &Seal {

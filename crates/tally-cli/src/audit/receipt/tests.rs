@@ -5,7 +5,8 @@ use tally_core::entry::{Algorithm, Lane, Seal, batch_preimage};
 use tally_core::id::{KeyId, Salt16, SessionId};
 use tally_core::register::{Approval, RegisterName, RegisterWrite, register_preimage};
 use tally_log::tile::TilePath;
-use tally_log::{Checkpoint, Origin, SigningKey, root_of};
+use tally_log::{Checkpoint, Cosigner, Origin, SigningKey, root_of};
+use tally_wire::registers::{RegisterLeaf, RegisterLeaves};
 
 use super::*;
 use crate::verify::Unreadable;
@@ -87,6 +88,65 @@ impl Forged {
         self.last_register_leaf = LeafIndex(leaf);
     }
 
+    /// These witnesses cosign from now on, with these members' approvals.
+    fn name_witnesses(&mut self, witnesses: &[Cosigner], approving: &[&str]) {
+        let name = RegisterName::Witnesses;
+        let current = self.golden.state.registers().get(&name).unwrap();
+        let named = witnesses.iter().map(|witness| Witness {
+            member: None,
+            vkey: witness.key().to_string(),
+            url: String::new(),
+        });
+        let body = RegisterBody::Witnesses(named.collect());
+        let body = Encoded::new(body.clone(), tally_wire::encode(&body));
+        let (version, previous) = (current.version + 1, Some(current.leaf));
+        let mesh_id = self.golden.state.mesh_id();
+        let preimage = register_preimage(mesh_id, &name, version, previous, true, body.bytes());
+        let approvals = approving.iter().map(|member| {
+            let key = key("ig-lead", member);
+            Approval {
+                member: member.parse().unwrap(),
+                role: "ig-lead".parse().unwrap(),
+                key: KeyId::of(&key.verifying_key()),
+                algorithm: Algorithm::EdDsa,
+                signature: key.sign(&preimage),
+            }
+        });
+        let (salt, approvals) = (Salt16([3; 16]), approvals.collect());
+        let write = RegisterWrite { salt, name, version, previous, narrows: true, body, approvals };
+        let entry = tally_wire::encode(&Entry::Register(Box::new(write)));
+        let leaf = self.seal(Lane::Register, entry, &key("agent", "LZ9"));
+        self.last_register_leaf = LeafIndex(leaf);
+    }
+
+    /// The registers as a reader follows them who believes no node.
+    fn history(&self) -> Result<RegisterHistory, Failure> {
+        let leaves = (0..).zip(&self.leaves).filter_map(|(leaf, bytes)| {
+            let entry = tally_wire::decode_entry(bytes).unwrap();
+            let counts = matches!(entry.value(), Entry::Register(_));
+            counts.then_some(RegisterLeaf { leaf: LeafIndex(leaf), entry })
+        });
+        let leaves = RegisterLeaves { size: self.leaves.len() as u64, leaves: leaves.collect() };
+        let genesis = tally_wire::decode::<Genesis>(&self.leaves[0]).unwrap();
+        let mut history = RegisterHistory::new(&genesis)?;
+        history.take_all(&leaves)?;
+        Ok(history)
+    }
+
+    /// The receipt of the last entry under a checkpoint that these witnesses have cosigned.
+    fn witnessed(&self, cosigning: &[&Cosigner]) -> ReceiptFile {
+        let root = root_of(&self.leaves.iter().map(|it| leaf_hash(it)).collect::<Vec<_>>());
+        let (origin, size) = (Origin::new(ORIGIN).unwrap(), self.leaves.len() as u64);
+        let checkpoint = Checkpoint { origin, size, root };
+        let mut signed = SignedCheckpoint::sign(checkpoint.clone(), &signer("LZ9")).unwrap();
+        for witness in cosigning {
+            signed.add(witness.cosign(&checkpoint, 1_800_000_000).unwrap()).unwrap();
+        }
+        let history = self.history().unwrap();
+        let mut files = Files(files_of(&self.leaves));
+        make_witnessed(&mut files, &signed, size - 2, &history).unwrap()
+    }
+
     /// The receipt of a leaf under a checkpoint that one node has signed.
     fn receipt(&self, leaf: u64) -> ReceiptFile {
         let root = root_of(&self.leaves.iter().map(|it| leaf_hash(it)).collect::<Vec<_>>());
@@ -144,7 +204,7 @@ fn what_the_ledger_has_accepted_is_lawful_to_whoever_follows() {
             Entry::Genesis(genesis) => registers.found(genesis, Timestamp::default()),
             Entry::Register(write) => {
                 let mesh_id = golden.state.mesh_id();
-                let lawful = tally_core::ledger::is_lawful_now(&registers, mesh_id, write, &Rules);
+                let lawful = is_lawful_now(&registers, mesh_id, write, &Rules);
                 assert!(lawful, "{leaf}");
                 registers.follow(LeafIndex(leaf), write, Timestamp::default());
                 writes += 1;
@@ -153,4 +213,60 @@ fn what_the_ledger_has_accepted_is_lawful_to_whoever_follows() {
         }
     }
     assert!(writes > 5, "{writes}");
+}
+
+fn witnesses() -> [Cosigner; 3] {
+    [1, 2, 3].map(|seed| {
+        let name = KeyName::new(&format!("golden.example/witness/{seed}")).unwrap();
+        Cosigner::new(name, SigningKey::from_seed(&[seed; 32]))
+    })
+}
+
+#[test]
+fn cosignatures_count_by_the_register_that_the_receipt_carries() {
+    let [one, two, three] = &witnesses();
+    let stranger = Cosigner::new(one.key().name().clone(), SigningKey::from_seed(&[9; 32]));
+    let mut forged = Forged::new();
+    forged.name_witnesses(&witnesses(), &["LZ9", "RZ9"]);
+    filed(&mut forged, "RZ9", &key("agent", "RZ9"));
+    for (cosigning, count, enough) in [
+        (vec![], 0, false),
+        (vec![one], 1, false),
+        (vec![one, one, &stranger], 1, false),
+        (vec![one, three], 2, true),
+        (vec![one, two, three], 3, true),
+    ] {
+        let shown = check(&forged.witnessed(&cosigning), None, None);
+        assert_eq!((shown.verified, &shown.why), (true, &None));
+        assert_eq!((shown.cosignatures, shown.witnessed), (count, enough));
+        assert_eq!((shown.witnesses, shown.quorum), (3, Some(2)));
+    }
+    // Without the register nobody counts; without the one before it, it is not approved.
+    let mut file = forged.witnessed(&[one, two, three]);
+    let last = file.registers.pop().unwrap();
+    let shown = check(&file, None, None);
+    assert_eq!((shown.verified, shown.witnessed), (true, false));
+    file.registers = vec![last];
+    let shown = check(&file, None, None);
+    assert!(shown.why.unwrap().contains("one before it is missing"));
+}
+
+#[test]
+fn witnesses_that_the_members_have_not_approved_are_not_followed() {
+    let mut forged = Forged::new();
+    forged.name_witnesses(&witnesses(), &["LZ9"]);
+    assert!(forged.history().is_err());
+}
+
+#[test]
+fn a_proof_for_tools_of_others_leads_to_the_checkpoint() {
+    let mut forged = Forged::new();
+    let leaf = filed(&mut forged, "RZ9", &key("agent", "RZ9"));
+    let mut files = Files(files_of(&forged.leaves));
+    let signed = SignedCheckpoint::parse(&files.0["checkpoint"].clone()).unwrap();
+    let proof = proof(&mut files, &signed, leaf).unwrap();
+    let hash = |leaf: u64| leaf_hash(&forged.leaves[usize::try_from(leaf).unwrap()]);
+    assert!(proof.verify_inclusion(&hash(leaf)).is_ok());
+    assert!(proof.verify_inclusion(&hash(leaf - 1)).is_err());
+    assert!(TlogProof::parse(proof.to_string().as_bytes()).is_ok());
 }

@@ -19,6 +19,7 @@ pub(super) fn agent_config(member: &MemberPlan, agent: &AgentPlan, mesh_id: &Mes
          [mesh]\nid = \"{mesh_id}\"\ngenesis = \"../genesis.cbor\"\n\n\
          [identity]\ncert = \"identity.pem\"\nkey = \"identity.key\"\nca = \"ca.pem\"\n\n\
          [agent]\nkey = \"agent.key\"\n\n\
+         [witness]\nkey = \"witness.key\"\n\n\
          [quic]\nlisten = \"{quic}\"\n\n\
          [ingress]\nlisten = \"{ingress}\"\n",
         id = member.id,

@@ -1,0 +1,178 @@
+//! The registers as a reader of the ledger follows them: whose signatures count, and whose cosignatures.
+//!
+//! Invariant: what a node tells is taken only if the members have approved it: a node can keep a write
+//! back, and can't invent one.
+
+use tally_core::Encoded;
+use tally_core::entry::{Entry, Genesis};
+use tally_core::id::{LeafIndex, MeshId};
+use tally_core::ledger::{Registers, is_lawful_now};
+use tally_core::register::{RegisterBody, Witness, witness_quorum};
+use tally_core::time::Timestamp;
+use tally_log::{KeyName, NoteKey, SignedCheckpoint};
+use tally_wire::registers::RegisterLeaves;
+
+use crate::failure::Failure;
+use crate::https::Https;
+use crate::verify::Rules;
+
+/// Bytes of a page of registers at most.
+const PAGE_LEN_MAX: usize = 4 * 1024 * 1024;
+/// Pages that are read at once.
+const PAGES_MAX: usize = 4096;
+
+/// What the registers have said so far.
+pub(crate) struct RegisterHistory {
+    mesh_id: MeshId,
+    registers: Registers,
+    next: LeafIndex,
+    /// All log keys that there ever were, each named like the origin.
+    log_keys: Vec<NoteKey>,
+    origin: KeyName,
+    /// Who cosigns, from which leaf on.
+    witnesses: Vec<(LeafIndex, Vec<Witness>)>,
+    /// Where members and witnesses were written since the genesis: what says whose keys count.
+    keyed: Vec<LeafIndex>,
+}
+
+/// Who has cosigned a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cosigned {
+    /// Witnesses in force at its size that have.
+    pub(crate) cosignatures: usize,
+    /// Witnesses in force.
+    pub(crate) witnesses: usize,
+    /// How many of them are enough.
+    pub(crate) quorum: usize,
+    /// When the last of them did, in seconds since the Unix epoch.
+    pub(crate) at_s: Option<u64>,
+}
+
+impl RegisterHistory {
+    /// With what the genesis says.
+    ///
+    /// # Errors
+    /// [`Failure`] if the mesh's name is none for a log.
+    pub(crate) fn new(genesis: &Encoded<Genesis>) -> Result<Self, Failure> {
+        let mesh_id = MeshId(genesis.leaf_hash());
+        let genesis = genesis.value();
+        let origin = KeyName::new(&genesis.mesh.log(0));
+        let origin = origin
+            .map_err(|why| Failure::usage(format!("{}: {why}", genesis.mesh), "shorten it"))?;
+        let mut registers = Registers::default();
+        registers.found(genesis, Timestamp::default());
+        let mut history = Self {
+            mesh_id,
+            registers,
+            next: LeafIndex(1),
+            log_keys: Vec::new(),
+            origin,
+            witnesses: Vec::new(),
+            keyed: Vec::new(),
+        };
+        history.take_keys();
+        Ok(history)
+    }
+
+    /// Reads on, from whichever node answers, as far as it has published.
+    ///
+    /// # Errors
+    /// [`Failure`] if none answers, or one tells what can't be; what came before that was taken.
+    pub(crate) fn read_on(&mut self, https: &mut Https) -> Result<(), Failure> {
+        for _ in 0..PAGES_MAX {
+            let page = https.any(&format!("/registers?from={}", self.next), PAGE_LEN_MAX)?;
+            let page = tally_wire::decode_value::<RegisterLeaves>(&page.unwrap_or_default());
+            let page = page.map_err(|why| {
+                Failure::refused(format!("a page of registers: {why}"), "ask another ledger node")
+            })?;
+            if page.leaves.is_empty() {
+                return Ok(());
+            }
+            for it in page.leaves {
+                self.take(it.leaf, it.entry.value())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what an export holds.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is a leaf that can't be.
+    pub(crate) fn take_all(&mut self, leaves: &RegisterLeaves) -> Result<(), Failure> {
+        let later = leaves.leaves.iter().filter(|it| it.leaf.0 > 0);
+        later.into_iter().try_for_each(|it| self.take(it.leaf, it.entry.value()))
+    }
+
+    fn take(&mut self, leaf: LeafIndex, entry: &Entry) -> Result<(), Failure> {
+        if leaf < self.next {
+            return Ok(());
+        }
+        let Entry::Register(write) = entry else {
+            return Err(unlawful(leaf));
+        };
+        if !is_lawful_now(&self.registers, &self.mesh_id, write, &Rules) {
+            return Err(unlawful(leaf));
+        }
+        self.registers.follow(leaf, write, Timestamp::default());
+        self.next = LeafIndex(leaf.0.saturating_add(1));
+        match write.body.value() {
+            RegisterBody::Member(_) => self.take_keys(),
+            RegisterBody::Witnesses(witnesses) => self.witnesses.push((leaf, witnesses.clone())),
+            _ => return Ok(()),
+        }
+        self.keyed.push(leaf);
+        Ok(())
+    }
+
+    fn take_keys(&mut self) {
+        for node in self.registers.members().flat_map(|member| &member.nodes) {
+            let key = NoteKey::ed25519(self.origin.clone(), node.log_key);
+            if !self.log_keys.contains(&key) {
+                self.log_keys.push(key);
+            }
+        }
+    }
+
+    /// The keys of the ledger's nodes.
+    pub(crate) fn log_keys(&self) -> &[NoteKey] {
+        &self.log_keys
+    }
+
+    /// The register leaves that say whose keys count at a size, but for the genesis.
+    pub(crate) fn keyed_at(&self, size: u64) -> impl Iterator<Item = LeafIndex> + '_ {
+        self.keyed.iter().copied().take_while(move |leaf| leaf.0 < size)
+    }
+
+    /// Who of the witnesses in force at its size has cosigned a checkpoint.
+    pub(crate) fn cosigned(&self, signed: &SignedCheckpoint) -> Cosigned {
+        let size = signed.checkpoint().size;
+        let in_force = self.witnesses.iter().rev().find(|(leaf, _)| leaf.0 < size);
+        cosigned(signed, in_force.map_or(&[], |(_, witnesses)| witnesses))
+    }
+}
+
+/// Who of these witnesses has cosigned a checkpoint. One whose line fails counts for nothing.
+pub(crate) fn cosigned(signed: &SignedCheckpoint, witnesses: &[Witness]) -> Cosigned {
+    let keys = witnesses.iter().filter_map(|it| it.vkey.parse::<NoteKey>().ok());
+    let times = keys.filter_map(|key| signed.note().verify([&key]).ok()?.first()?.time_s);
+    let times = times.collect::<Vec<_>>();
+    Cosigned {
+        cosignatures: times.len(),
+        witnesses: witnesses.len(),
+        quorum: witness_quorum(witnesses.len()),
+        at_s: times.into_iter().max(),
+    }
+}
+
+impl Cosigned {
+    /// Whether enough have.
+    pub(crate) const fn is_enough(&self) -> bool {
+        self.witnesses > 0 && self.cosignatures >= self.quorum
+    }
+}
+
+fn unlawful(leaf: LeafIndex) -> Failure {
+    let what = format!("register leaf {leaf} is not one that the members have approved");
+    Failure::refused(what, "see what is wrong with the ledger: tally audit verify")
+}
