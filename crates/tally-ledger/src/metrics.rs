@@ -248,11 +248,6 @@ impl Metrics {
         }
     }
 
-    /// Counts that somebody else leads than before.
-    pub fn leader_changed(&self) {
-        self.0.leader_changes.inc();
-    }
-
     /// Takes over who vouched for the directory last.
     pub fn vouched(&self, vouched: Option<Vouched>) {
         self.0.vouched.set(gauge(vouched.map_or(0, |vouched| vouched.at_ms / 1000)));
@@ -374,7 +369,7 @@ mod tests {
         let lags = |lags: &[(u64, u64)]| {
             let peer_lags = lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
             let status = NodeStatus { peer_lags, ..crate::https::tests::status() };
-            metrics.observe(&status, 5, None);
+            metrics.observe(&status, 5);
             let text = String::from_utf8(metrics.to_text().unwrap()).unwrap();
             let lines = text.lines().filter(|line| line.starts_with("tally_ledger_peer_lag"));
             let voters = text.lines().any(|line| line == "tally_ledger_voters 3");

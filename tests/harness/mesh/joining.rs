@@ -81,7 +81,7 @@ impl Mesh {
         let binary = self.nodes[0].binary.clone();
         let (agents, https, health, raft) = (at(0), at(1), at(2), at(3));
         let process =
-            NodeProcess { binary, dir, agents, https, health, raft, child: None, stdin: None };
+            NodeProcess { binary, dir, agents, https, health, raft, child: None, stdin: None, faults: None };
         self.nodes.push(process);
         Ok(place)
     }

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::cluster::Cluster;
 use crate::frame::LogId;
-use crate::raft::{Consensus, Links, Standing, StoredMembership, TypeConfig, to_log_id};
+use crate::raft::{Consensus, Links, Standing, StoredMembership, to_log_id};
 
 /// What is followed, and where what is seen goes.
 #[derive(Clone)]

@@ -173,7 +173,7 @@ impl Ring {
             if !self.leads() {
                 continue;
             }
-            for target in self.0.links.targets().filter(|id| *id != self.own()) {
+            for target in self.0.links.targets() {
                 if busy.contains(&target) {
                     continue;
                 }

@@ -111,7 +111,7 @@ async fn what_a_reader_has_already_is_not_sent_again() {
     // A checkpoint that has changed is sent, whatever its reader has.
     let before = node.get(None, "/checkpoint").await;
     let tag = before.header("etag").unwrap().to_owned();
-    node.store.append(&leaves(300, 301), super::head(301)).unwrap();
+    node.store.append(&leaves(300, 301), head(301)).unwrap();
     node.publisher.checkpoints().reach(301).await.unwrap();
     let after = ask_again(&node, "GET", "/checkpoint", &tag).await;
     assert_eq!(after.status, 200);
