@@ -8,7 +8,7 @@ use tally_core::register::MemberRecord;
 use tally_net::Role;
 use tally_net::ledger::{AppendError, Client, Travel};
 use tally_tests::mesh::{Exit, Mesh, Plan, until};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::TALLY;
 use super::crashes::{judge_of, progress};
@@ -259,7 +259,7 @@ async fn a_leader_killed_at_any_step_of_a_change_leaves_what_the_same_request_fi
         let asked = mesh.operate(0, step);
         let pid = mesh.process_id(leader).unwrap();
         let killed = async {
-            sleep(wait).await;
+            sleep_until(Instant::now() + wait).await;
             Mesh::kill_process(pid);
         };
         let (first, ()) = tokio::join!(asked, killed);

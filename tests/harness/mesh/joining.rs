@@ -79,10 +79,17 @@ impl Mesh {
         self.log_keys.push(key.map_err(|error| Waited::of("a log key", error))?);
         let at = |above| SocketAddr::new(self.nodes[0].agents.ip(), port + above);
         let binary = self.nodes[0].binary.clone();
-        let (agents, https, health, raft) = (at(0), at(1), at(2), at(3));
-        let process =
-            NodeProcess { binary, dir, agents, https, health, raft, child: None, stdin: None, faults: None };
-        self.nodes.push(process);
+        self.nodes.push(NodeProcess {
+            binary,
+            dir,
+            agents: at(0),
+            https: at(1),
+            health: at(2),
+            raft: at(3),
+            faults: None,
+            child: None,
+            stdin: None,
+        });
         Ok(place)
     }
 

@@ -4,11 +4,11 @@
 //! a full pipe does not cost an election. Whom a connection reached is known from the certificate.
 //! Every stream is for one call; replication keeps its own for as long as it goes on.
 
+mod asking;
 mod book;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,6 @@ use openraft::raft::{
 };
 use tally_core::id::NodeId;
 use tally_core::register::Address;
-use tally_core::time::Timestamp;
 use tally_net::endpoint::{ConnectionLimits, client_config, connect};
 use tally_net::frame::{FrameLimits, read_frame, write_frame};
 use tally_net::quinn::{Connection, Endpoint, RecvStream, SendStream};
@@ -40,7 +39,6 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::ask::{self, Ask};
 use super::codec::{
     ANSWER_LEN_MAX, BadMessage, REQUEST_LEN_MAX, Request, decode_appended, decode_transferred,
     decode_voted,
@@ -49,11 +47,8 @@ use super::{RaftNode, Support, TypeConfig};
 
 use book::Book;
 
-use crate::frame::Vote;
-use crate::published::Which;
-use crate::store::StoredEntry;
-
 pub use super::ask::Stand;
+pub use asking::AskError;
 
 /// Where each other node listens for its peers: `host:port` by number.
 pub type Peers = BTreeMap<u64, String>;
@@ -106,30 +101,6 @@ const WAITING_MAX: usize = 64;
 /// How long an answer in a replication may take: the disk of a follower that is busy is no reason to
 /// begin anew, and a peer that is gone shows earlier.
 const REPLICATION_WAIT_MAX: Duration = Duration::from_secs(3);
-
-/// How long a question may take.
-const ASK_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// Why a peer did not answer, in words.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-pub struct AskError {
-    text: String,
-    /// It does not take us for a node of the mesh.
-    stranger: bool,
-}
-
-impl AskError {
-    fn of(error: &impl std::fmt::Display) -> Self {
-        Self { text: error.to_string(), stranger: false }
-    }
-
-    /// Whether the peer said that no register names this node.
-    #[must_use]
-    pub const fn is_stranger(&self) -> bool {
-        self.stranger
-    }
-}
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -196,85 +167,6 @@ impl Links {
     #[must_use]
     pub fn is_configured(&self, node: u64) -> bool {
         self.0.book.is_configured(node)
-    }
-
-    /// How a node stands in the cluster.
-    ///
-    /// # Errors
-    /// [`AskError`] if it did not say.
-    pub async fn stand_of(&self, target: u64) -> Result<Stand, AskError> {
-        let answer = self.ask(target, Ask::Stand).await?;
-        ask::decode_stand(&answer).map_err(|error| AskError::of(&error))
-    }
-
-    /// The last vote that a node has on its disk.
-    ///
-    /// # Errors
-    /// [`AskError`] if it did not say.
-    pub async fn vote_of(&self, target: u64) -> Result<Vote, AskError> {
-        let answer = self.ask(target, Ask::Vote).await?;
-        ask::decode_vote(&answer).map_err(|error| AskError::of(&error))
-    }
-
-    /// Entries that a node knows to be committed, from the first of these on: not all of them, if they
-    /// are many.
-    ///
-    /// # Errors
-    /// [`AskError`] if it did not say.
-    pub async fn entries_of(
-        &self,
-        target: u64,
-        range: Range<u64>,
-    ) -> Result<Vec<StoredEntry>, AskError> {
-        let answer = self.ask(target, Ask::Entries(range)).await?;
-        ask::decode_entries(&answer).map_err(|error| AskError::of(&error))
-    }
-
-    /// A checkpoint of this size as a node signs it; none if it has not so many leaves.
-    ///
-    /// # Errors
-    /// [`AskError`] if it did not say.
-    pub async fn head_of(&self, target: u64, size: u64) -> Result<Option<Vec<u8>>, AskError> {
-        let answer = self.ask(target, Ask::Head(size)).await?;
-        ask::decode_head(&answer).map_err(|error| AskError::of(&error))
-    }
-
-    /// What a node's wall clock says.
-    ///
-    /// # Errors
-    /// [`AskError`] if it did not say.
-    pub async fn clock_of(&self, target: u64) -> Result<Timestamp, AskError> {
-        let answer = self.ask(target, Ask::Clock).await?;
-        ask::decode_clock(&answer).map_err(|error| AskError::of(&error))
-    }
-
-    /// Tells a node to show a checkpoint, once it has checked it.
-    ///
-    /// # Errors
-    /// [`AskError`] if it did not hear.
-    pub(crate) async fn show(
-        &self,
-        target: u64,
-        which: Which,
-        note: Bytes,
-    ) -> Result<(), AskError> {
-        self.ask(target, Ask::Show(which, note)).await.map(|_| ())
-    }
-
-    async fn ask(&self, target: u64, ask: Ask) -> Result<Vec<u8>, AskError> {
-        let exchange = async {
-            let (mut send, mut receive) =
-                open(&self.connection(target, Lane::Urgent).await?).await?;
-            write_pieces(&mut send, Request::Ask(ask).encode()).await?;
-            drop(send.finish());
-            read_frame(&mut receive, REQUESTS).await?.ok_or(CallError::NoAnswer)
-        };
-        let answer = timeout(ASK_WAIT_MAX, exchange).await;
-        let answer = answer.unwrap_or(Err(CallError::Late(ASK_WAIT_MAX)));
-        answer.map_err(|error| AskError {
-            stranger: matches!(error, CallError::Unwelcome(NotWelcome::NotAMember)),
-            text: format!("node {target}: {error}"),
-        })
     }
 
     /// A connection to the node, dialled anew if there is none that works.

@@ -5,8 +5,6 @@
 //! way travel together in the next one.
 
 mod abandoning;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -476,3 +474,6 @@ fn is_first(under_way: &VecDeque<Signed>, number: u64) -> bool {
 async fn send(stream: &mut Submitting, frame: &[u8]) -> Result<(), LinkError> {
     stream.link.send(&mut stream.send, frame).await
 }
+
+#[cfg(test)]
+mod tests;
