@@ -9,8 +9,6 @@
 pub mod evidence;
 pub mod judge;
 pub mod state;
-#[cfg(test)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -303,3 +301,6 @@ fn open(data_dir: &Path, cosigner: Cosigner) -> Result<Judge, StateError> {
         .map_err(|source| StateError::Io { path: directory, source })?;
     Ok(Judge::new(cosigner, state, evidence))
 }
+
+#[cfg(test)]
+mod tests;
