@@ -16,9 +16,9 @@ use super::SequencerLimits;
 /// What a proposal takes besides its submissions.
 const PROPOSAL_HEAD_LEN: usize = 64;
 
-/// Submissions of one member in a proposal at most: all of them are verified before anybody is
-/// answered, so they are what others wait for.
-const SHARE_SUBMISSIONS_MAX: usize = 64;
+/// Submissions of one member in a proposal at most. All that is in one is verified before anybody is
+/// answered, so this is what others wait for; an agent that behaves has one batch under way.
+const SHARE_SUBMISSIONS_MAX: usize = 2;
 /// Bytes of one member's submissions in a proposal, from which on it gets no more: a whole batch.
 const SHARE_LEN_MAX: usize = 256 * 1024;
 
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn whoever_submits_little_waits_behind_nobody_who_submits_much() {
         let queues = queues(SequencerLimits::default());
-        push(&queues, "RZ9", 0..3000);
+        push(&queues, "RZ9", 0..2000);
         push(&queues, "LZ9", 0..2);
         let first = queues.take();
         let polite = first.iter().position(|piece| piece.0 == "LZ9");
@@ -255,8 +255,8 @@ mod tests {
         let more = Piece("RZ9", 3, 100);
         assert_eq!(queues.push(owner("RZ9"), more), Err(Piece("RZ9", 3, 100)));
         push(&queues, "LZ9", 0..3);
-        assert_eq!(queues.take().len(), 6);
-        push(&queues, "RZ9", 3..6);
+        assert_eq!(queues.take().len(), 2 * SHARE_SUBMISSIONS_MAX);
+        push(&queues, "RZ9", 3..5);
     }
 
     #[test]
