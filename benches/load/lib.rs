@@ -9,8 +9,10 @@
 mod batch;
 mod deciding;
 mod entries;
+mod history;
 mod mesh;
 pub mod work;
 
 pub use batch::{Load, Prepared};
 pub use deciding::{Case, Question, SLICE};
+pub use history::History;

@@ -115,7 +115,7 @@ fn submit(state: &mut State, submission: Submission) {
     assert!(!refused, "{:?}", applied.verdicts);
 }
 
-fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     Genesis {
         salt: salt("genesis"),
         mesh: "bench.example".parse().unwrap(),
@@ -157,7 +157,7 @@ fn member(number: u64) -> MemberRecord {
     }
 }
 
-fn session_start(state: &State, member: &MemberId) -> Encoded<SessionStart> {
+pub(crate) fn session_start(state: &State, member: &MemberId) -> Encoded<SessionStart> {
     let (salt, mesh_id) = (salt("session"), *state.mesh_id());
     let signer = agent_key(member);
     let key = KeyId::of(&signer.verifying_key());
@@ -177,6 +177,14 @@ fn session_start(state: &State, member: &MemberId) -> Encoded<SessionStart> {
 
 /// The member's consent registers, and its agreement with those that ask it.
 fn write_registers(state: &mut State, member: &MemberId, number: u64) {
+    let session = state.current_session(member).unwrap();
+    for (number, write) in (0..).zip(first_writes(state, member, number)) {
+        submit(state, Submission::Batch(one_write(session, number, write)));
+    }
+}
+
+/// What they are written with.
+pub(crate) fn first_writes(state: &State, member: &MemberId, number: u64) -> Vec<RegisterWrite> {
     let consents = (0..CONSENTS).map(|consent| RegisterName::Consent(member.clone(), consent));
     let mut writes: Vec<_> =
         consents.map(|name| write(name, RegisterBody::Consent, Vec::new())).collect();
@@ -188,11 +196,7 @@ fn write_registers(state: &mut State, member: &MemberId, number: u64) {
     let name = RegisterName::Agreement(document.value().id.clone());
     let record = AgreementRecord { document, suspended_by: Vec::new() };
     writes.push(write(name, RegisterBody::Agreement(Box::new(record)), approvals));
-
-    let session = state.current_session(member).unwrap();
-    for (number, write) in (0..).zip(writes) {
-        submit(state, Submission::Batch(one_write(session, number, write)));
-    }
+    writes
 }
 
 pub(crate) fn write(
