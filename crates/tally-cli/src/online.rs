@@ -57,7 +57,7 @@ impl Online {
             .map_err(|why| Failure::configuration(why, "issue one: tally identity issue"))?;
         let policy = config.policy.as_deref().map(read_policy).transpose()?;
         let https = Https::new(&config.https, genesis.value(), identity)?;
-        let kept = path.parent().unwrap_or(Path::new("")).join(CHECKPOINTS);
+        let kept = path.with_file_name(CHECKPOINTS);
         Ok(Self { https, genesis, policy, keys: None, kept })
     }
 
@@ -70,7 +70,7 @@ impl Online {
         let Some(path) = config.filter(|path| is_agent(path)) else {
             return Ok((Self::open(config)?, false));
         };
-        let kept = path.parent().unwrap_or(Path::new("")).join(CHECKPOINTS);
+        let kept = path.with_file_name(CHECKPOINTS);
         let config = crate::acting::load(path)?;
         let genesis = read_genesis(&config.genesis, config.mesh_id)?;
         let identity = Identity::load(&config.identity_cert, &config.identity_key)

@@ -81,8 +81,8 @@ pub(super) fn check(
 
 /// How many are of larger sizes than the whole ledger.
 pub(super) fn ahead(kept: &[Kept], state: &State) -> Result<usize, Stop> {
-    for Kept { name, .. } in kept.iter().filter(|it| !it.may_be_ahead) {
-        let (there, here) = (kept.last().map_or(0, Kept::size), state.size());
+    if let Some(largest) = kept.iter().rfind(|it| !it.may_be_ahead) {
+        let (name, there, here) = (&largest.name, largest.size(), state.size());
         let why = format!(
             "{name}: ledger nodes signed {there} leaves before, and show {here} now: verify again; \
              if it stays, they took leaves back"
