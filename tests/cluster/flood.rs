@@ -40,7 +40,7 @@ async fn a_member_that_floods_the_ledger_with_refused_requests_does_not_starve_a
     let (alone, beside) = (p99(alone), p99(beside));
     let ratio = beside.as_secs_f64() / alone.as_secs_f64();
     println!("p99 {alone:?} alone, {beside:?} beside {refused} refusals: {ratio:.2} times");
-    assert!(refused > 10 * ENTRIES, "that was no flood: {refused}");
+    assert!(refused > 2 * ENTRIES, "that was no flood: {refused}");
     assert!(ratio <= RATIO_MAX, "{ratio}");
     let size = mesh.reach(1).await.unwrap().into_iter().max().unwrap();
     mesh.reach(size).await.unwrap();

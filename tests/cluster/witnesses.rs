@@ -128,7 +128,7 @@ async fn all_voters_sign_and_a_quorum_of_witnesses_cosigns_soon_on_every_node() 
     let others = published::start(&mesh).await;
     let stand_in = Judge::new(&mesh, "witness/stand-in", Way::Honest);
     let (at, _serving) = stand_in.serve().await;
-    let third = others.as_ref().map_or((stand_in.key(), at), |it| (&it.key, it.address));
+    let third = others.as_ref().map_or_else(|| (stand_in.key(), at), |it| (&it.key, it.address));
     let mut witnesses = vec![of_others(third.0, third.1)];
     witnesses.extend([0, 1].map(|member| of_member(&mesh, member, &ours[member])));
     let keys = [third.0.clone(), ours[0].key().clone(), ours[1].key().clone()];
@@ -262,8 +262,7 @@ async fn what_is_published_goes_on_without_a_frozen_voter_and_never_back_when_th
         assert!(next.leaf() > recorded.leaf());
         mesh.start(leader).unwrap();
         let size = next.leaf().0 + 2;
-        for node in 0..3 {
-            let sizes = &mut last[node];
+        for (node, sizes) in last.iter_mut().enumerate() {
             shows(&mesh, node, CHECKPOINT, |it| {
                 let now = it.checkpoint().size;
                 assert!(now >= *sizes, "node {} shows {now} after {sizes}", node + 1);

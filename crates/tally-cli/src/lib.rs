@@ -54,8 +54,8 @@ use tally_core::register::MemberStatus;
 
 use args::{
     AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
-    ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerCommand, MemberCommand,
-    MeshCommand, OptOutCommand, ProtocolCommand, WitnessCommand, WitnessesCommand,
+    ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerArgs, LedgerCommand,
+    MemberCommand, MeshCommand, OptOutCommand, ProtocolCommand, WitnessCommand, WitnessesCommand,
 };
 use failure::{Exit, Failure};
 use output::Output;
@@ -134,20 +134,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         },
         Command::Dev(dev) => dev::dev(dev),
         Command::Agent(agent) => agent::run(agent, config),
-        Command::Ledger(ledger) => match &ledger.command {
-            None => ledger::run(ledger, config),
-            Some(LedgerCommand::Status) => ledger::status(config, args.output),
-            Some(LedgerCommand::Fsck(fsck)) => ledger::fsck(fsck, config, args.output),
-            Some(LedgerCommand::Repair) => ledger::repair(config, args.output),
-            Some(LedgerCommand::Trust(trust)) => ledger::trust(trust, config, args.output),
-            Some(LedgerCommand::Join(join)) => ledger::join(join, config, args.output),
-            Some(LedgerCommand::Nodes) => ledger::nodes(config, args.output),
-            Some(LedgerCommand::Add(add)) => ledger::add(add, config, args.output),
-            Some(LedgerCommand::Promote(it)) => ledger::promote(it, config, args.output),
-            Some(LedgerCommand::Remove(it)) => ledger::remove(it, config, args.output),
-            Some(LedgerCommand::Replace(it)) => ledger::replace(it, config, args.output),
-            Some(LedgerCommand::Transfer(it)) => ledger::transfer(it, config, args.output),
-        },
+        Command::Ledger(ledger) => of_ledger(ledger, config, args.output),
         Command::Witness(witness) => of_witness(&witness.command, config, args.output),
         Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),
         Command::Member(member) => of_member(&member.command, config, args.output),
@@ -201,6 +188,23 @@ fn of_member(
         MemberCommand::Approve(it) => {
             registers::approve(&it.file, RegisterKind::Member, config, output)
         }
+    }
+}
+
+fn of_ledger(ledger: &LedgerArgs, config: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+    match &ledger.command {
+        None => ledger::run(ledger, config),
+        Some(LedgerCommand::Status) => ledger::status(config, output),
+        Some(LedgerCommand::Fsck(fsck)) => ledger::fsck(fsck, config, output),
+        Some(LedgerCommand::Repair) => ledger::repair(config, output),
+        Some(LedgerCommand::Trust(trust)) => ledger::trust(trust, config, output),
+        Some(LedgerCommand::Join(join)) => ledger::join(join, config, output),
+        Some(LedgerCommand::Nodes) => ledger::nodes(config, output),
+        Some(LedgerCommand::Add(add)) => ledger::add(add, config, output),
+        Some(LedgerCommand::Promote(it)) => ledger::promote(it, config, output),
+        Some(LedgerCommand::Remove(it)) => ledger::remove(it, config, output),
+        Some(LedgerCommand::Replace(it)) => ledger::replace(it, config, output),
+        Some(LedgerCommand::Transfer(it)) => ledger::transfer(it, config, output),
     }
 }
 

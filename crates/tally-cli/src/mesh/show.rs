@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 use tally_agent::admin::api::{RegisterKind, Status};
-use tally_core::register::{MemberStatus, RegisterBody};
+use tally_core::register::{MemberStatus, RegisterBody, witness_quorum};
 
 use super::witnesses;
 use crate::acting::Acting;
@@ -116,28 +116,8 @@ fn look(acting: &Acting) -> Result<Shown, Failure> {
         ledger_size: status.ledger_size,
         members,
         ledger_nodes: nodes,
-        witness_quorum: quorum(witnesses.len()),
+        witness_quorum: (!witnesses.is_empty()).then(|| witness_quorum(witnesses.len())),
         witnesses,
         approvals_needed: known.approvals_needed,
     })
-}
-
-/// f = ⌊(n − 1)/3⌋ may lie, and ⌊(n + f)/2⌋ + 1 must cosign: two such sets have an honest one in common.
-const fn quorum(witnesses: usize) -> Option<usize> {
-    match witnesses.checked_sub(1) {
-        Some(others) => Some((witnesses + others / 3) / 2 + 1),
-        None => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_quorums_have_an_honest_witness_in_common() {
-        let quorums: Vec<_> = (0..=7).map(quorum).collect();
-        let wanted = [None, Some(1), Some(2), Some(2), Some(3), Some(4), Some(4), Some(5)];
-        assert_eq!(quorums, wanted);
-    }
 }

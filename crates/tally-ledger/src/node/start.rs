@@ -69,22 +69,9 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     check_registers(&settings, &directory.ledger)?;
     let trust = trust_of(&settings.genesis, &directory.ledger);
     let (agents, bound_agents) = listen_agents(&settings, &trust)?;
+    let parts = machine_parts(&settings, &directory, &trust)?;
     let OpenDirectory { store, opened, ledger, tiles } = directory;
     let standing = Arc::new(Standing::new(opened.start == Start::Trusted));
-    let prepared = Prepared::default();
-    let metrics = Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
-    metrics.vouched(store.reader().status().vouched);
-    store.measure_syncs(metrics.syncs());
-    let (of, with) = (ledger.clone(), Arc::clone(&tiles));
-    let saver = Saver::new(&settings.data_dir, settings.tuning.save, of, with, store.clone());
-    let machine = Machine::new(MachineParts {
-        ledger: ledger.clone(),
-        trust: trust.clone(),
-        tiles: Arc::clone(&tiles),
-        prepared: prepared.clone(),
-        saver: saver.clone(),
-        metrics: metrics.clone(),
-    });
     let welcome = welcome(&settings);
     let board = Board::default();
     let joining = Joining {
@@ -96,7 +83,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         welcome: welcome.clone(),
         peers: settings.peers.clone(),
         founders: founders(&settings, &store),
-        machine,
+        machine: Machine::new(parts.clone()),
         store: store.clone(),
         ledger: ledger.clone(),
         standing: Arc::clone(&standing),
@@ -109,6 +96,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let cluster =
         Cluster::new(consensus.clone(), ledger.clone(), Arc::clone(&standing), links.clone());
     let (doorbell, visitors) = mpsc::channel(VISITORS_MAX);
+    let MachineParts { prepared, saver, metrics, .. } = parts;
     let mut node = Node {
         bound: Bound { agents: bound_agents, raft: address },
         ledger,
@@ -135,6 +123,28 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     };
     serve(&mut node, &settings, Serving { prepared, signer, welcome, links, doorbell });
     Ok(node)
+}
+
+/// What applies entries, and what it works with.
+fn machine_parts(
+    settings: &Settings,
+    directory: &OpenDirectory,
+    trust: &TrustStore,
+) -> Result<MachineParts, StartError> {
+    let OpenDirectory { store, ledger, tiles, .. } = directory;
+    let metrics = Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    metrics.vouched(store.reader().status().vouched);
+    store.measure_syncs(metrics.syncs());
+    let (of, with) = (ledger.clone(), Arc::clone(tiles));
+    let saver = Saver::new(&settings.data_dir, settings.tuning.save, of, with, store.clone());
+    Ok(MachineParts {
+        ledger: ledger.clone(),
+        trust: trust.clone(),
+        tiles: Arc::clone(tiles),
+        prepared: Prepared::default(),
+        saver,
+        metrics,
+    })
 }
 
 /// What serving takes beside the node.
