@@ -143,18 +143,23 @@ fn member(number: u64) -> MemberRecord {
         ca: vec![0x30; 500],
         agent_key: agent_key(&id).verifying_key(),
         officers: vec![officer("caldicott"), officer("ig-lead")],
-        nodes: vec![LedgerNode {
-            id: NodeId(number + 1),
-            log_key: key(&format!("log {number}")).verifying_key(),
-            quic: format!("ledger.{}.example:7610", number).parse().unwrap(),
-            https: format!("ledger.{}.example:7611", number).parse().unwrap(),
-        }],
+        nodes: ledger_node(number).into_iter().collect(),
         address: Some(format!("agent.{number}.example:7600").parse().unwrap()),
         status: MemberStatus::Active,
         supersedes: Vec::new(),
         assessment: None,
         id,
     }
+}
+
+/// The first three members run the ledger.
+fn ledger_node(number: u64) -> Option<LedgerNode> {
+    (number < 3).then(|| LedgerNode {
+        id: NodeId(number + 1),
+        log_key: key(&format!("log {number}")).verifying_key(),
+        quic: format!("ledger.{number}.example:7610").parse().unwrap(),
+        https: format!("ledger.{number}.example:7611").parse().unwrap(),
+    })
 }
 
 pub(crate) fn session_start(state: &State, member: &MemberId) -> Encoded<SessionStart> {

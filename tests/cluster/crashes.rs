@@ -64,6 +64,7 @@ pub(crate) async fn progress(load: &Load, wanted: u64) {
 
 /// What is exported verifies by our own rules, and is accepted by code that is not ours.
 async fn others_accept(mesh: &Mesh, size: u64, signers: usize) {
+    mesh.published(size).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     for args in [
         &["audit", "verify"] as &[&str],
@@ -74,7 +75,9 @@ async fn others_accept(mesh: &Mesh, size: u64, signers: usize) {
         assert_eq!(exit.code, Some(0), "{args:?}: {}", exit.said);
     }
     let accepted = accept(&dir.path().join("export")).unwrap();
-    assert_eq!((accepted.size, accepted.signatures), (size, signers));
+    // A node that has left since may have signed too.
+    assert_eq!(accepted.size, size);
+    assert!(accepted.signatures >= signers, "{accepted:?}");
 }
 
 /// The history is true, all nodes hold the same, and nothing is missing.

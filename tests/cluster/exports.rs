@@ -57,6 +57,7 @@ async fn grow(mesh: &Mesh) -> u64 {
     Load::start(mesh, &recorder, ENTRIES_EACH).finish().await;
     let size = mesh.reach(1).await.unwrap().into_iter().max().unwrap();
     mesh.reach(size).await.unwrap();
+    mesh.published(size).await.unwrap();
     size
 }
 

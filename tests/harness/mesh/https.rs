@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_log::SignedCheckpoint;
 use tally_net::{Expect, Role, TrustStore, tls};
@@ -10,7 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{MESH, Mesh};
+use super::{MESH, Mesh, Waited, until};
+
+/// Checkpoints come four times a second, and late signatures soon after.
+const PUBLISHED_WAIT_MAX: Duration = Duration::from_secs(20);
 
 impl Mesh {
     /// Where a ledger node serves HTTPS.
@@ -44,6 +48,32 @@ impl Mesh {
         let head = String::from_utf8_lossy(&answer);
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Ok((status.ok_or_else(broken)?, body))
+    }
+
+    /// Waits until every node that runs shows a checkpoint of at least this size which as many nodes have
+    /// signed as run, and all show the same.
+    ///
+    /// # Errors
+    /// [`Waited`] if one does not.
+    pub async fn published(&self, size: u64) -> Result<(), Waited> {
+        let running: Vec<_> = (0..self.node_count()).filter(|node| self.runs(*node)).collect();
+        let keys = self.log_keys();
+        let what = format!("a checkpoint of {size} leaves that {} nodes sign", running.len());
+        until(&what, PUBLISHED_WAIT_MAX, async || {
+            let mut shown = Vec::new();
+            for node in &running {
+                let signed = self.checkpoint(*node, "/checkpoint").await?.ok_or("none is shown")?;
+                let by = keys.iter().filter(|key| signed.verify_log([*key]).is_ok()).count();
+                let there = signed.checkpoint().size;
+                if there < size || by < running.len() {
+                    return Err(format!("node {} shows {there}, signed by {by}", node + 1));
+                }
+                shown.push(signed.checkpoint().size);
+            }
+            shown.dedup();
+            if shown.len() > 1 { Err(format!("they show {shown:?}")) } else { Ok(()) }
+        })
+        .await
     }
 
     /// The checkpoint at a path of a node, as it is; none if it has none there.
