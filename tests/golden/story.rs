@@ -148,6 +148,10 @@ fn reject_writes(world: &mut World) {
     record.nodes.clear();
     record.agent_key = member("RZ9").agent_key;
     rejected(world, "RZ9", "member/XX9", member_body(record), both, Rejection::KeyReused);
+    let witness =
+        |n: u8| Witness { member: None, vkey: format!("w{n}"), url: "https://w".to_owned() };
+    let sixteen = RegisterBody::Witnesses((0..16).map(witness).collect());
+    rejected(world, "RZ9", "witnesses", sixteen, both, Rejection::CosignersTooMany);
     reject_agreements(world);
     world.later(5);
 }
