@@ -225,10 +225,15 @@ fn signers(signed: &SignedCheckpoint, keys: &[NoteKey]) -> usize {
     signed.verify_log(keys).map_or(0, |verified| verified.len())
 }
 
-/// Adds the signatures that are not there yet.
+/// Adds the lines of keys that have none yet: one that was cosigned twice says no more.
 pub(crate) fn join(to: &mut SignedCheckpoint, from: &SignedCheckpoint) {
     for signature in from.note().signatures() {
-        if !to.note().signatures().contains(signature) {
+        let there = to
+            .note()
+            .signatures()
+            .iter()
+            .any(|it| it.id == signature.id && it.name == signature.name);
+        if !there {
             // There are far fewer nodes than signatures fit.
             let _ = to.add(signature.clone());
         }

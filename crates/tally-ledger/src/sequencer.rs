@@ -293,7 +293,8 @@ impl Worker {
     async fn read_clock(&mut self) -> Result<Timestamp, Leap> {
         let term = term_of(&self.consensus);
         if term != self.term {
-            self.clocks = Clocks::hear(&self.links, self.ledger.head().time).await;
+            let others = successors(&self.consensus);
+            self.clocks = Clocks::hear(&self.links, others, self.ledger.head().time).await;
             (self.term, self.hand_overs) = (term, 0);
             self.clock = LeaderClock::new(SystemTime::now(), Instant::now());
         }

@@ -310,7 +310,7 @@ impl Task {
                 Some(signed) => {
                     let asked = exchange(&tiles, &signed, old, visitor, &url, ca.as_ref());
                     match timeout(ANSWER_WAIT_MAX, asked).await {
-                        Ok(Some((status, body))) => answer::read(status, &body, &key, &signed),
+                        Ok(Some((status, body))) => answer::read(status, &body, &key, old, &signed),
                         _ => failed,
                     }
                 }

@@ -65,6 +65,10 @@ pub(super) fn export(
     })?;
     let signers = signers.iter().map(|it| it.key.clone()).collect::<Vec<NoteKey>>();
     let witnesses = Witnesses::of(&registers, &signed);
+    // What a node offers as witnessed is its word until the cosignatures are counted.
+    if args.require_witnesses && !witnesses.are_enough() {
+        return Err(Online::not_witnessed());
+    }
     if let Some(before) = before.filter(|it| it.checkpoint() != signed.checkpoint()) {
         kept::keep(&dir.join(CHECKPOINTS), &before)?;
     }
@@ -135,6 +139,11 @@ impl Witnesses {
         let cosigned = keys.iter().filter(|key| signed.note().verify([*key]).is_ok()).count();
         let needed = if witnesses.is_empty() { 0 } else { witness_quorum(witnesses.len()) };
         Self { keys, needed, cosigned }
+    }
+
+    /// Whether a quorum of them has cosigned.
+    const fn are_enough(&self) -> bool {
+        self.needed > 0 && self.cosigned >= self.needed
     }
 
     /// The policy that this checkpoint satisfies. Only who has signed it is among the logs: one

@@ -77,6 +77,10 @@ pub(super) fn check_signatures(
         let satisfied = policy.check(signed).map_err(|why| bad(format!("the policy: {why}")))?;
         cosigners.extend(satisfied.witnesses.iter().map(|it| it.key.to_string()));
     }
+    // Whoever asks for witnesses is not shown a ledger that was cut off before there were any.
+    if trust.require_witnesses && quorum.needed == 0 {
+        return Err(bad("no witness is registered at the checkpoint's size".to_owned()));
+    }
     if trust.require_witnesses && !quorum.is_reached() {
         let (have, needed) = (quorum.keys.len(), quorum.needed);
         return Err(bad(format!(

@@ -53,6 +53,10 @@ impl Surroundings for Deferring {
         self.0.set(Some((*key, message.to_vec(), *signature)));
         true
     }
+
+    fn protocol_max(&self) -> u64 {
+        Rules.protocol_max()
+    }
 }
 
 impl<'w, S: Source> Walk<'w, S> {

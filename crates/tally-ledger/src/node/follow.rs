@@ -85,11 +85,7 @@ pub(super) async fn mind(followed: Followed, cluster: Cluster) {
             let _ = cluster.yield_to_voters().await;
         }
         if leads || standing.heard_within(SILENCE_MAX) {
-            if standing.is_removed() {
-                standing.remove(false);
-                consensus.runtime_config().elect(standing.is_trusted());
-                warn!(node = now.id, "it is in the cluster again");
-            }
+            take_back(&followed, now.id);
             continue;
         }
         match outcast(&followed, now.id, membership).await {
@@ -102,6 +98,7 @@ pub(super) async fn mind(followed: Followed, cluster: Cluster) {
                      switched off. Its number is never used again"
                 );
             }
+            Found::Member => take_back(&followed, now.id),
             Found::Stranger if !told_stranger => {
                 told_stranger = true;
                 warn!(
@@ -115,10 +112,22 @@ pub(super) async fn mind(followed: Followed, cluster: Cluster) {
     }
 }
 
+/// A node that was taken for removed is in the cluster: it may lead again.
+fn take_back(followed: &Followed, node: u64) {
+    let Followed { consensus, standing, .. } = followed;
+    if standing.is_removed() {
+        standing.remove(false);
+        consensus.runtime_config().elect(standing.is_trusted());
+        warn!(node, "it is in the cluster again");
+    }
+}
+
 /// What the others say of a node that hears no leader.
 enum Found {
     /// Nothing that speaks against waiting.
     Nothing,
+    /// One that knows as much of the cluster as this node does has it in it.
+    Member,
     /// No register names it, and it was never in the cluster.
     Stranger,
     /// They have decided to go on without it.
@@ -133,9 +142,15 @@ async fn outcast(followed: &Followed, own: u64, membership: &StoredMembership) -
             Ok(stand) if was_in && goes_on_without(&stand.membership, own, membership) => {
                 return Found::Removed;
             }
+            Ok(stand) if goes_on_with(&stand.membership, own, membership) => {
+                found = Found::Member;
+            }
             Ok(_) => {}
-            Err(error) if error.is_stranger() && was_in => return Found::Removed,
-            Err(error) if error.is_stranger() => found = Found::Stranger,
+            // Who has not read so far as to where this one joined does not know it either: that is no
+            // word against one who does.
+            Err(error) if error.is_stranger() && !matches!(found, Found::Member) => {
+                found = if was_in { Found::Removed } else { Found::Stranger };
+            }
             Err(_) => {}
         }
     }
@@ -145,6 +160,11 @@ async fn outcast(followed: &Followed, own: u64, membership: &StoredMembership) -
 /// Whether a set of nodes that is decided came later than this one, and leaves the node out.
 fn goes_on_without(theirs: &StoredMembership, node: u64, own: &StoredMembership) -> bool {
     theirs.log_id() > own.log_id() && theirs.membership().get_node(&node).is_none()
+}
+
+/// Whether a set of nodes that is decided is this one or came later, and has the node in it.
+fn goes_on_with(theirs: &StoredMembership, node: u64, own: &StoredMembership) -> bool {
+    theirs.log_id() >= own.log_id() && theirs.membership().get_node(&node).is_some()
 }
 
 #[cfg(test)]
@@ -167,5 +187,14 @@ mod tests {
         assert!(goes_on_without(&made(9, &[1, 2]), 4, &own));
         assert!(!goes_on_without(&made(3, &[1, 2]), 4, &own), "that was before it joined");
         assert!(!goes_on_without(&made(9, &[1, 2, 4]), 4, &own));
+    }
+
+    #[test]
+    fn who_knows_as_much_of_the_cluster_and_has_a_node_in_it_speaks_for_it() {
+        let own = made(5, &[1, 2, 4]);
+        assert!(goes_on_with(&made(5, &[1, 2, 4]), 4, &own));
+        assert!(goes_on_with(&made(9, &[1, 4]), 4, &own));
+        assert!(!goes_on_with(&made(3, &[1, 2, 4]), 4, &own), "it may have left since");
+        assert!(!goes_on_with(&made(9, &[1, 2]), 4, &own));
     }
 }

@@ -178,6 +178,7 @@ impl Task {
                 Which::Witnessed => &self.witnessed,
             };
             if let Some(last) = kept.last.clone()
+                && self.is_in_force(which, &last)
                 && self.holds(which, &last).await?
             {
                 self.board.show(which, last);
@@ -208,6 +209,13 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    /// Whether those who have cosigned still have a say: if not, that is no news worth a line.
+    fn is_in_force(&self, which: Which, signed: &SignedCheckpoint) -> bool {
+        let size = signed.checkpoint().size;
+        which == Which::Published
+            || self.ring.as_ref().is_some_and(|ring| ring.keys().quorum(size).is_some())
     }
 
     fn is_signed(&mut self, which: Which, signed: &SignedCheckpoint) -> bool {

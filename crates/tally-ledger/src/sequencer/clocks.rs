@@ -1,8 +1,9 @@
-//! The clocks of the other nodes, which a new leader asks before it gives ledger time.
+//! The clocks of the other voters, which a new leader asks before it gives ledger time.
 //!
 //! Invariant: who leads by a clock that the others' clocks contradict hands over to one of those. A
 //! clock that jumps while its node leads is noticed by the node itself; one that jumped before shows
-//! only beside others.
+//! only beside others. Only who may lead is asked, so that the right clock is always that of a node to
+//! hand over to: clocks of learners, or of nodes that have left, could contradict those of all voters.
 
 use std::time::{Duration, SystemTime};
 
@@ -29,9 +30,9 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Asks the others, and compares.
-    pub(super) async fn hear(links: &Links, ledger: Timestamp) -> Self {
-        let told = ask(links).await;
+    /// Asks the other voters, and compares.
+    pub(super) async fn hear(links: &Links, others: Vec<u64>, ledger: Timestamp) -> Self {
+        let told = ask(links, others).await;
         Self::compare(wall_clock(SystemTime::now()), &told, ledger)
     }
 
@@ -60,11 +61,10 @@ impl Clocks {
 }
 
 /// The clocks of those who say so soon.
-async fn ask(links: &Links) -> Vec<(u64, Timestamp)> {
-    let targets = links.targets();
+async fn ask(links: &Links, others: Vec<u64>) -> Vec<(u64, Timestamp)> {
     // With this node's own, a majority.
-    let majority = targets.len().div_ceil(2);
-    let asked = targets.into_iter().map(|node| async move { (node, links.clock_of(node).await) });
+    let majority = others.len().div_ceil(2);
+    let asked = others.into_iter().map(|node| async move { (node, links.clock_of(node).await) });
     let mut asked: FuturesUnordered<_> = asked.collect();
     let mut told = Vec::new();
     let mut deadline = Instant::now() + MAJORITY_WAIT_MAX;

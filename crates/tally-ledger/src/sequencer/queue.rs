@@ -118,8 +118,11 @@ impl<J: Measured> Waiting<J> {
         let length = job.length();
         let (own, own_bytes) =
             self.owners.get(&owner).map_or((0, 0), |queue| (queue.jobs.len(), queue.bytes));
-        let fits = self.submissions < limits.submissions_max
-            && self.bytes.saturating_add(length) <= limits.bytes_max
+        let has_room = self.submissions < limits.submissions_max
+            && self.bytes.saturating_add(length) <= limits.bytes_max;
+        // Who has nothing waiting always finds room for one: a few members that fill all of it must not
+        // keep the others out. There are no more such places than members.
+        let fits = (own == 0 || has_room)
             && own < limits.member_submissions_max
             && own_bytes.saturating_add(length) <= limits.member_bytes_max;
         if !fits {
@@ -269,10 +272,21 @@ mod tests {
         let queues = queues(limits);
         queues.push(owner("RZ9"), Piece("RZ9", 0, 600)).unwrap();
         assert!(queues.push(owner("RZ9"), Piece("RZ9", 1, 1)).is_err());
-        assert!(queues.push(owner("LZ9"), Piece("LZ9", 0, 401)).is_err());
-        queues.push(owner("LZ9"), Piece("LZ9", 0, 400)).unwrap();
-        assert_eq!(queues.take().len(), 2);
+        queues.push(owner("LZ9"), Piece("LZ9", 0, 1)).unwrap();
+        assert!(queues.push(owner("LZ9"), Piece("LZ9", 1, 400)).is_err());
+        queues.push(owner("LZ9"), Piece("LZ9", 1, 399)).unwrap();
+        assert_eq!(queues.take().len(), 3);
         queues.push(owner("RZ9"), Piece("RZ9", 1, 600)).unwrap();
+    }
+
+    #[test]
+    fn members_that_take_all_the_room_keep_nobody_else_out() {
+        let limits = SequencerLimits { submissions_max: 4, ..SequencerLimits::default() };
+        let queues = queues(limits);
+        push(&queues, "RZ9", 0..4);
+        queues.push(owner("LZ9"), Piece("LZ9", 0, 100)).unwrap();
+        assert!(queues.push(owner("LZ9"), Piece("LZ9", 1, 100)).is_err());
+        assert!(queues.push(owner("RZ9"), Piece("RZ9", 4, 100)).is_err());
     }
 
     #[test]

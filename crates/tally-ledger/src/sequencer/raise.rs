@@ -28,7 +28,10 @@ impl Worker {
                 Submission::Batch(batch) => raises_to(batch),
                 Submission::Genesis(_) | Submission::SessionStart(_) => None,
             };
-            let backing = version.map(|version| self.backing(version));
+            // What is in force already is judged as any batch is: sent again, it may be the very raise.
+            let backing = version
+                .filter(|version| !self.is_in_force(*version))
+                .map(|version| self.backing(version));
             match backing {
                 None | Some(Backing::Majority) => fit.push(job),
                 Some(Backing::Others(node)) => {
@@ -46,6 +49,11 @@ impl Worker {
             }
         }
         fit
+    }
+
+    fn is_in_force(&self, version: u64) -> bool {
+        let present = self.ledger.with_state(|state| state.registers().protocol());
+        present.is_some_and(|present| version <= present)
     }
 
     fn backing(&self, version: u64) -> Backing {

@@ -11,11 +11,17 @@ pub(super) fn read(
     status: u16,
     body: &[u8],
     key: &NoteKey,
+    old: u64,
     asked: &SignedCheckpoint,
 ) -> (Answered, Option<NoteSignature>) {
     let refused = |why| (Answered::Refused(why), None);
     match status {
         200 => cosignature(body, key, asked),
+        // It was asked from the very size that it is to cosign: what it has of that size is another
+        // root, which the specification answers with 409, too.
+        409 if old == asked.checkpoint().size && size(body).is_none_or(|it| it == old) => {
+            refused(Why::History)
+        }
         409 => match size(body) {
             Some(size) => (Answered::Conflict(size), None),
             None => refused(Why::Answer),
@@ -76,7 +82,11 @@ mod tests {
     }
 
     fn said(status: u16, body: &str) -> Answered {
-        let (answered, line) = read(status, body.as_bytes(), cosigner(1).key(), &asked());
+        said_from(4, status, body)
+    }
+
+    fn said_from(old: u64, status: u16, body: &str) -> Answered {
+        let (answered, line) = read(status, body.as_bytes(), cosigner(1).key(), old, &asked());
         assert_eq!(line.is_some(), matches!(answered, Answered::Cosigned(_)));
         answered
     }
@@ -119,5 +129,14 @@ mod tests {
             assert_eq!(said(status, ""), Answered::Refused(why));
         }
         assert_eq!(said(503, ""), Answered::Failed);
+    }
+
+    #[test]
+    fn a_conflict_from_the_size_that_was_asked_about_is_another_history() {
+        for body in ["9\n", "9", ""] {
+            assert_eq!(said_from(9, 409, body), Answered::Refused(Why::History), "{body}");
+        }
+        assert_eq!(said_from(9, 409, "7\n"), Answered::Conflict(7));
+        assert_eq!(said_from(7, 409, "9\n"), Answered::Conflict(9));
     }
 }

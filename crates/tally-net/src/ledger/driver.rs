@@ -321,6 +321,8 @@ impl Driver {
             self.put_back(batch);
             return Some(Left::Moved(None));
         };
+        // There is a leader: who looks for the next one begins with short pauses again.
+        self.pause = self.config.limits.retry_wait_min;
         let expanded = Arc::new(expanded);
         let answered = batch.replies.into_iter().zip(batch.entries).zip(0_u16..);
         for ((reply, entry), position) in answered {

@@ -108,11 +108,13 @@ fn a_quorum_of_the_registered_witnesses_is_counted_and_can_be_required() {
 }
 
 #[test]
-fn where_no_witness_is_registered_none_is_required() {
+fn a_ledger_cut_off_before_there_were_witnesses_is_not_a_witnessed_one() {
     let leaves = Golden::new().leaves;
     // The genesis alone.
     let files = files_of(&leaves[..1]);
     let trust = Trust { require_witnesses: true, ..Trust::default() };
-    let report = by_threads(&files, 1, &trust);
+    let lacking = by_threads(&files, 1, &trust).first_bad.map(|it| it.why);
+    assert_eq!(lacking.as_deref(), Some("no witness is registered at the checkpoint's size"));
+    let report = by_threads(&files, 1, &Trust::default());
     assert_eq!((report.first_bad, report.quorum.needed), (None, 0));
 }
