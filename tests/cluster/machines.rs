@@ -100,16 +100,16 @@ async fn a_slow_disk_of_one_follower_costs_the_callers_nothing() {
     let recorder = Recorder::new();
     let slow = (leader + 1) % 3;
     Load::numbered(&mesh, &recorder, 0..300).finish().await;
-    let quick = slowest_but_one_in_a_hundred(&recorder, 0);
+    let quick = took(&recorder, 0);
     mesh.set_sync_delay(slow, i64::try_from(DELAY.as_micros()).unwrap());
     let from = recorder.appends().len();
     Load::numbered(&mesh, &recorder, 300..900).finish().await;
-    let beside = slowest_but_one_in_a_hundred(&recorder, from);
-    println!("p99 {quick:?} before, {beside:?} beside a disk that takes {DELAY:?} longer");
-    // What waits for that disk takes as long as it does; twice the time before, and no less than what
-    // a busy machine adds, is far from that.
-    let allowed = (quick * 2).max(DELAY / 2);
-    assert!(beside < allowed, "p99 {quick:?} before, {beside:?} beside a slow disk");
+    let beside = took(&recorder, from);
+    println!("{quick:?} before, {beside:?} beside a disk that takes {DELAY:?} longer");
+    // What waits for that disk takes as long as it does: twice the time before is far from that. One
+    // hiccup of a busy machine is all of a 99th percentile, so the 90th is judged.
+    let allowed = (quick.of_90 * 2).max(DELAY / 2);
+    assert!(beside.of_90 < allowed, "{quick:?} before, {beside:?} beside a slow disk");
     mesh.set_sync_delay(slow, 0);
     judge(&mut mesh, &recorder, 3 * 900).await;
 }
@@ -134,15 +134,24 @@ async fn a_leader_whose_disk_is_slow_loses_nothing_when_it_is_killed_and_is_back
     judge(&mut mesh, &recorder, all).await;
 }
 
-/// The 99th percentile of what acknowledged appends took, from one of the history on.
-fn slowest_but_one_in_a_hundred(recorder: &Recorder, from: usize) -> Duration {
+/// What acknowledged appends took, by percentile.
+#[derive(Debug)]
+struct Took {
+    of_50: Duration,
+    of_90: Duration,
+    #[allow(dead_code, reason = "it is printed")]
+    of_99: Duration,
+}
+
+/// From one append of the history on.
+fn took(recorder: &Recorder, from: usize) -> Took {
     let appends = recorder.appends();
     let acknowledged =
         appends[from..].iter().filter(|it| matches!(it.answer, Answer::Acknowledged(_)));
     let mut took: Vec<_> = acknowledged.map(|it| it.answered - it.invoked).collect();
     took.sort();
-    let place = took.len() * 99 / 100;
-    took[place.min(took.len() - 1)]
+    let of = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
+    Took { of_50: of(50), of_90: of(90), of_99: of(99) }
 }
 
 /// A slow disk is slow: the fault that the tests above are about is there.
@@ -155,8 +164,8 @@ async fn a_quorum_of_slow_disks_is_felt() {
         mesh.set_sync_delay(node, i64::try_from(DELAY.as_micros()).unwrap());
     }
     Load::numbered(&mesh, &recorder, 0..24).finish().await;
-    let took = slowest_but_one_in_a_hundred(&recorder, 0);
-    assert!(took >= DELAY, "an append took {took:?}");
+    let took = took(&recorder, 0);
+    assert!(took.of_50 >= DELAY, "{took:?}");
     let all = until("all answers", Duration::from_secs(1), async || Ok(recorder.appends().len()));
     assert_eq!(all.await.unwrap(), 72);
 }
