@@ -9,8 +9,8 @@ use tally_core::register::Address;
 
 /// Make the directory of a new ledger node: its log key, its configuration, and what to do next.
 ///
-/// Run it on the machine of the new node. --config is that of an operator or auditor, whose [mesh] and
-/// [ledger] say which mesh and where its nodes are; the running nodes are asked where their peers
+/// Run it on the machine of the new node. --config is that of an operator or auditor, whose sections
+/// mesh and ledger say which mesh and where its nodes are; the running nodes are asked where their peers
 /// reach them. The log key never leaves the directory. Nothing is changed in the mesh: the answer says
 /// what the member's register must name, which a majority of the members approves, and how the node is
 /// then started and added. A number that any node ever had is refused for ever: take the next free one.

@@ -95,7 +95,7 @@ pub(crate) struct MemberAdmitArgs {
 ///
 /// The file that says the change names the member, and what is to be other than it is; everything
 /// else stays. Keys: name, codes, supersedes, dspt, address (or "none"), ca (a file), agent_key,
-/// officers, remove_officers, [[node]] with number, vkey, quic and https, remove_nodes. Nothing
+/// officers, remove_officers, a table node with number, vkey, quic and https, remove_nodes. Nothing
 /// changes before a majority of the members has approved.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
