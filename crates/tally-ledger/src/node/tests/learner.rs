@@ -122,13 +122,17 @@ async fn a_learner_costs_its_leader_less_than_half_of_64_mebibytes_however_long_
     let answers = timeout(LONG, link.stream_append(requests, option)).await.unwrap().unwrap();
     let mut replication = timeout(LONG, replication).await.unwrap().unwrap();
 
-    // The peer reads nothing: all is held that ever can be.
-    let mut held = (0, 0);
-    while held.1 < 100 {
-        next_look().await;
-        let now = reader.held_bytes_max();
-        held = if now == held.0 && now > 4 << 20 { (now, held.1 + 1) } else { (now, 0) };
-    }
+    // The peer reads nothing: all is held that ever can be. That is less where what its window takes in
+    // was acknowledged before the next was read.
+    let filled = async {
+        let mut held = (0, 0);
+        while held.1 < 100 {
+            next_look().await;
+            let now = reader.held_bytes_max();
+            held = if now == held.0 && now > 0 { (now, held.1 + 1) } else { (now, 0) };
+        }
+    };
+    timeout(LONG, filled).await.expect("no more is held than there was");
     let mut read = 0;
     for _ in 0..40 {
         let frame = timeout(LONG, read_frame(&mut replication, FRAMES)).await.unwrap().unwrap();
