@@ -157,7 +157,6 @@ impl AdminSocket {
             .route("/rules", post(registers::rules))
             .route("/witness/status", post(witness::status))
             .route("/witness/evidence", post(witness::evidence))
-            .route("/witnesses/write", post(witness::write))
             .route("/ledger/own", post(audit::own))
             .route("/subject", post(audit::subject))
             .route("/breakglass/list", post(glass::list))

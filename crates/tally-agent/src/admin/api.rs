@@ -28,9 +28,7 @@ pub use registers::{
     CheckRegister, ListRegisters, NodeRules, RegisterDone, RegisterFits, RegisterKind, RegisterRow,
     RegisterRows, RulesShown, WriteRegister,
 };
-pub use witness::{
-    EvidenceFiles, EvidenceRow, RefusedCount, WitnessStatus, WitnessesDone, WriteWitnesses,
-};
+pub use witness::{EvidenceFiles, EvidenceRow, RefusedCount, WitnessStatus};
 
 use serde::{Deserialize, Serialize};
 

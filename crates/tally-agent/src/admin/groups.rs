@@ -7,12 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use tally_core::ledger::{RegisterState, RegisterValue};
 use tally_core::register::{MemberStatus, RegisterBody, RegisterName};
 use tally_wire::decode;
-use tracing::info;
 
-use super::agreements::{approval, rejected, unsaid};
 use super::api::{GroupDone, GroupRow, GroupRows, WriteGroup};
+use super::registers::{Approved, file};
 use super::{Admin, No, answer, question};
-use crate::recorder::WriteError;
 
 pub(super) async fn write(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<WriteGroup>(request).await?;
@@ -21,28 +19,15 @@ pub(super) async fn write(State(admin): State<Admin>, request: Request) -> Resul
     let body = decode::<RegisterBody>(&bytes).map_err(|_| bad())?;
     let RegisterBody::Group(group) = body.value() else { return Err(bad()) };
     let name = RegisterName::Group(group.id.clone());
-    let mut approvals = asked.approvals.iter().map(approval).collect::<Result<Vec<_>, _>>()?;
-    approvals.sort_by(|one, other| (&one.member, &one.role).cmp(&(&other.member, &other.role)));
-    // What was approved is one write, after one other.
-    let known = admin.0.replica.known();
-    let state = known.registers.get(&name);
-    let next = (state.map_or(0, |it| it.version).saturating_add(1), state.map(|it| it.leaf.0));
-    let moved = || {
-        let what = format!("{name} has changed since this was proposed");
-        No::rejected(what, "propose it again: tally mesh group propose")
+    let approved = Approved {
+        name,
+        body,
+        version: asked.version,
+        previous: asked.previous,
+        approvals: asked.approvals,
     };
-    if next != (asked.version, asked.previous) {
-        return Err(moved());
-    }
-    match admin.0.recorder.write_register(&name, true, body, approvals).await {
-        Ok(written) => {
-            info!(register = %name, leaf = written.leaf.0, "group written");
-            Ok(answer(&GroupDone { leaf: written.leaf.0, version: written.version }))
-        }
-        Err(WriteError::Moved) => Err(moved()),
-        Err(WriteError::Rejected(rejection)) => Err(rejected(rejection)),
-        Err(other) => Err(unsaid(&other)),
-    }
+    let written = file(&admin, approved).await?;
+    Ok(answer(&GroupDone { leaf: written.leaf.0, version: written.version }))
 }
 
 pub(super) async fn list(State(admin): State<Admin>, request: Request) -> Result<Response, No> {

@@ -13,11 +13,11 @@ use tracing::info;
 
 use super::agreements::{approval, rejected, unsaid};
 use super::api::{
-    CheckRegister, ListRegisters, NodeRules, RegisterDone, RegisterFits, RegisterKind, RegisterRow,
-    RegisterRows, RulesShown, WriteRegister,
+    ApprovalText, CheckRegister, ListRegisters, NodeRules, RegisterDone, RegisterFits,
+    RegisterKind, RegisterRow, RegisterRows, RulesShown, WriteRegister,
 };
 use super::{Admin, No, answer, question};
-use crate::recorder::WriteError;
+use crate::recorder::{WriteError, Written};
 
 pub(super) async fn list(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<ListRegisters>(request).await?;
@@ -39,21 +39,43 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request) -> Resul
 pub(super) async fn write(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
     let asked = question::<WriteRegister>(request).await?;
     let (name, body) = read(&asked.name, &asked.body)?;
-    let mut approvals = asked.approvals.iter().map(approval).collect::<Result<Vec<_>, _>>()?;
+    let approved = Approved {
+        name,
+        body,
+        version: asked.version,
+        previous: asked.previous,
+        approvals: asked.approvals,
+    };
+    let written = file(&admin, approved).await?;
+    Ok(answer(&RegisterDone { leaf: written.leaf.0, version: written.version }))
+}
+
+/// A write that officers have approved: one write, after one other.
+pub(super) struct Approved {
+    pub(super) name: RegisterName,
+    pub(super) body: Encoded<RegisterBody>,
+    pub(super) version: u64,
+    pub(super) previous: Option<u64>,
+    pub(super) approvals: Vec<ApprovalText>,
+}
+
+/// Puts it on the ledger, if the register has not moved since.
+pub(super) async fn file(admin: &Admin, approved: Approved) -> Result<Written, No> {
+    let Approved { name, body, version, previous, approvals } = approved;
+    let mut approvals = approvals.iter().map(approval).collect::<Result<Vec<_>, _>>()?;
     approvals.sort_by(|one, other| (&one.member, &one.role).cmp(&(&other.member, &other.role)));
-    // What was approved is one write, after one other.
     let known = admin.0.replica.known();
     let state = known.registers.get(&name);
     let next = (state.map_or(0, |it| it.version).saturating_add(1), state.map(|it| it.leaf.0));
     let moved =
         || No::rejected(format!("{name} has changed since this was proposed"), "propose it again");
-    if next != (asked.version, asked.previous) {
+    if next != (version, previous) {
         return Err(moved());
     }
     match admin.0.recorder.write_register(&name, true, body, approvals).await {
         Ok(written) => {
             info!(register = %name, leaf = written.leaf.0, "register written");
-            Ok(answer(&RegisterDone { leaf: written.leaf.0, version: written.version }))
+            Ok(written)
         }
         Err(WriteError::Moved) => Err(moved()),
         Err(WriteError::Rejected(rejection)) => Err(rejected(rejection)),

@@ -1,21 +1,12 @@
-//! The member's witness: how it is, and what it keeps; and who the mesh's witnesses are.
+//! The member's witness: how it is, and what it keeps.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use tally_core::register::{RegisterBody, RegisterName};
 use tally_core::time::Timestamp;
 use tally_log::SignedCheckpoint;
-use tally_wire::decode;
-use tracing::info;
 
-use super::agreements::{approval, rejected, unsaid};
-use super::api::{
-    EvidenceFiles, EvidenceRow, RefusedCount, WitnessStatus, WitnessesDone, WriteWitnesses,
-};
+use super::api::{EvidenceFiles, EvidenceRow, RefusedCount, WitnessStatus};
 use super::{Admin, No, answer, question};
-use crate::recorder::WriteError;
 use crate::witness::evidence::Evidence;
 use crate::witness::judge::{Judge, Why};
 use crate::witness::{Standing, registered};
@@ -57,37 +48,6 @@ pub(super) async fn evidence(State(admin): State<Admin>, request: Request) -> Re
         No::unknown(what, "see: tally witness status")
     })?;
     Ok(answer(&EvidenceFiles { files }))
-}
-
-pub(super) async fn write(State(admin): State<Admin>, request: Request) -> Result<Response, No> {
-    let asked = question::<WriteWitnesses>(request).await?;
-    let bad = || No::caller("the witnesses can't be read", "use a tally of the agent's version");
-    let bytes = STANDARD.decode(&asked.body).map_err(|_| bad())?;
-    let body = decode::<RegisterBody>(&bytes).map_err(|_| bad())?;
-    let RegisterBody::Witnesses(_) = body.value() else { return Err(bad()) };
-    let name = RegisterName::Witnesses;
-    let mut approvals = asked.approvals.iter().map(approval).collect::<Result<Vec<_>, _>>()?;
-    approvals.sort_by(|one, other| (&one.member, &one.role).cmp(&(&other.member, &other.role)));
-    // What was approved is one write, after one other.
-    let known = admin.0.replica.known();
-    let state = known.registers.get(&name);
-    let next = (state.map_or(0, |it| it.version).saturating_add(1), state.map(|it| it.leaf.0));
-    let moved = || {
-        let what = "the register of witnesses has changed since this was proposed";
-        No::rejected(what, "propose it again")
-    };
-    if next != (asked.version, asked.previous) {
-        return Err(moved());
-    }
-    match admin.0.recorder.write_register(&name, true, body, approvals).await {
-        Ok(written) => {
-            info!(register = %name, leaf = written.leaf.0, "witnesses written");
-            Ok(answer(&WitnessesDone { leaf: written.leaf.0, version: written.version }))
-        }
-        Err(WriteError::Moved) => Err(moved()),
-        Err(WriteError::Rejected(rejection)) => Err(rejected(rejection)),
-        Err(other) => Err(unsaid(&other)),
-    }
 }
 
 fn tell(judge: &Judge, status: &mut WitnessStatus) {

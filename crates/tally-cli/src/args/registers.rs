@@ -20,7 +20,7 @@ pub(crate) enum MemberCommand {
     Key(MemberKeyArgs),
     Admit(MemberAdmitArgs),
     Propose(MemberProposeArgs),
-    /// Propose that a member takes no part for now: for 24 hours it may still record what it owes.
+    /// Propose that a member is suspended: for 24 hours it may still record what it owes.
     #[command(
         after_long_help = "Example:\n  TALLY_CONFIG=RZ9/tally.toml tally member suspend QX1 --to paper.json"
     )]

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tally_agent::admin::api::{
-    AgreementDone, AgreementRows, ApprovalText, WitnessStatus, WitnessesDone, WriteAgreement,
-    WriteWitnesses,
+    AgreementDone, AgreementRows, ApprovalText, RegisterDone, WitnessStatus, WriteAgreement,
+    WriteRegister,
 };
 use tally_agent::admin::client::call;
 use tally_core::Encoded;
@@ -94,8 +94,9 @@ pub(super) async fn name_witnesses(directory: &Directory) -> Result<(), Failure>
     });
     let approvals = approvals.collect::<Result<Vec<_>, Failure>>()?;
     let body = STANDARD.encode(body.bytes());
-    let asked = WriteWitnesses { version: 1, previous: None, body, approvals };
-    let written = call::<_, WitnessesDone>(&dir, "/witnesses/write", &asked).await;
+    let name = name.to_string();
+    let asked = WriteRegister { name, version: 1, previous: None, body, approvals };
+    let written = call::<_, RegisterDone>(&dir, "/registers/write", &asked).await;
     written.map(drop).map_err(|why| unwritten(first, why))
 }
 

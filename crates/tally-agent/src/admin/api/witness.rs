@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ApprovalText;
 use crate::witness::evidence::Evidence;
 
 /// `/witness/status`: how the member's witness is, and who the witnesses are.
@@ -61,26 +60,4 @@ pub struct EvidenceRow {
 pub struct EvidenceFiles {
     /// Each with the name of its file.
     pub files: Vec<(String, Evidence)>,
-}
-
-/// `/witnesses/write`: writes the register of witnesses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WriteWitnesses {
-    /// The version that was approved.
-    pub version: u64,
-    /// The leaf of the version before.
-    pub previous: Option<u64>,
-    /// The register's new value, in base64.
-    pub body: String,
-    /// Of a majority of the members.
-    pub approvals: Vec<ApprovalText>,
-}
-
-/// The register of witnesses was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WitnessesDone {
-    /// Where it is.
-    pub leaf: u64,
-    /// Its version.
-    pub version: u64,
 }
