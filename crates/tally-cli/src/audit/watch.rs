@@ -64,12 +64,8 @@ pub(super) fn watch(
 ) -> Result<Exit, Failure> {
     let mut watcher = Watcher::new(args, config, output)?;
     if args.once {
-        let answered = watcher.round()?;
-        return Ok(match (watcher.deeds, answered) {
-            (true, _) => Exit::Refused,
-            (false, true) => Exit::Done,
-            (false, false) => Exit::Unreachable,
-        });
+        let round = watcher.round()?;
+        return Ok(exit(watcher.deeds, round));
     }
     let ended = ending()?;
     loop {
@@ -77,6 +73,27 @@ pub(super) fn watch(
         if !matches!(ended.recv_timeout(ROUND), Err(RecvTimeoutError::Timeout)) {
             return Ok(if watcher.deeds { Exit::Refused } else { Exit::Done });
         }
+    }
+}
+
+/// What came of asking all nodes once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// None of them answered.
+    Silent,
+    /// Nothing that they publish could be shown to belong to the history that is known.
+    Unproved,
+    /// Something could.
+    Seen,
+}
+
+/// Whoever runs this by a timer must not take a ledger that proves nothing for one that is well.
+const fn exit(contradicted: bool, round: Round) -> Exit {
+    match round {
+        _ if contradicted => Exit::Refused,
+        Round::Silent => Exit::Unreachable,
+        Round::Unproved => Exit::Refused,
+        Round::Seen => Exit::Done,
     }
 }
 
@@ -137,8 +154,8 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Asks all nodes once; whether any of them answered.
-    fn round(&mut self) -> Result<bool, Failure> {
+    /// Asks all nodes once.
+    fn round(&mut self) -> Result<Round, Failure> {
         // A node that tells registers which can't be is noticed by its checkpoints, too.
         let read = self.registers.read_on(&mut self.online.https);
         let shown = self.nodes.ask();
@@ -168,12 +185,16 @@ impl Watcher {
                 }
             }
         }
-        if let Some(newest) = newest {
-            self.tell(&newest, witnessed.as_ref())?;
+        if let Some(newest) = &newest {
+            self.tell(newest, witnessed.as_ref())?;
         }
         self.look_at_own_witness()?;
         self.save()?;
-        Ok(answered)
+        Ok(match newest {
+            Some(_) => Round::Seen,
+            None if answered => Round::Unproved,
+            None => Round::Silent,
+        })
     }
 
     /// Takes what a node shows; its checkpoint, if it belongs to the history that is known.
@@ -364,4 +385,17 @@ fn read_memory(path: &Path, mesh_id: &str) -> Result<Memory, Failure> {
         return Err(bad("it is of another mesh".to_owned()));
     }
     Ok(memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_at_a_ledger_that_proves_nothing_does_not_end_well() {
+        let exits = [Round::Silent, Round::Unproved, Round::Seen].map(|round| exit(false, round));
+        assert_eq!(exits, [Exit::Unreachable, Exit::Refused, Exit::Done]);
+        assert_eq!(exit(true, Round::Seen), Exit::Refused);
+        assert_eq!(exit(true, Round::Silent), Exit::Refused);
+    }
 }
