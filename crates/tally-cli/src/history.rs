@@ -1,4 +1,5 @@
 //! The registers as a reader of the ledger follows them: whose signatures count, and whose cosignatures.
+//! A mesh replaces its nodes one by one, and what a later one signs counts as what a founder signs.
 //!
 //! Invariant: what a node tells is taken only if the members have approved it: a node can keep a write
 //! back, and can't invent one.
@@ -155,7 +156,7 @@ impl RegisterHistory {
 /// Who of these witnesses has cosigned a checkpoint. One whose line fails counts for nothing.
 pub(crate) fn cosigned(signed: &SignedCheckpoint, witnesses: &[Witness]) -> Cosigned {
     let keys = witnesses.iter().filter_map(|it| it.vkey.parse::<NoteKey>().ok());
-    let times = keys.filter_map(|key| signed.note().verify([&key]).ok()?.first()?.time_s);
+    let times = keys.filter_map(|key| cosigned_at(signed, &key));
     let times = times.collect::<Vec<_>>();
     Cosigned {
         cosignatures: times.len(),
@@ -163,6 +164,11 @@ pub(crate) fn cosigned(signed: &SignedCheckpoint, witnesses: &[Witness]) -> Cosi
         quorum: witness_quorum(witnesses.len()),
         at_s: times.into_iter().max(),
     }
+}
+
+/// When a key has cosigned a checkpoint, in seconds since the Unix epoch. A plain signature is none.
+pub(crate) fn cosigned_at(signed: &SignedCheckpoint, key: &NoteKey) -> Option<u64> {
+    signed.note().verify([key]).ok()?.first()?.time_s
 }
 
 impl Cosigned {

@@ -1,7 +1,5 @@
 //! The ledger as an auditor reads it from its nodes.
 
-mod nodes;
-
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -16,9 +14,9 @@ use tally_net::Identity;
 use crate::config::{AuditorConfig, is_agent};
 use crate::export::{CHECKPOINTS, POLICY_LEN_MAX, TILE_LEN_MAX};
 use crate::failure::Failure;
+use crate::history::RegisterHistory;
 use crate::https::{Https, HttpsError};
 use crate::kept;
-use crate::mesh::layout::note_key;
 use crate::output::show;
 use crate::verify::{Source, Unreadable};
 
@@ -94,9 +92,10 @@ impl Online {
         if let Some(keys) = &self.keys {
             return Ok(keys.clone());
         }
-        let nodes = nodes::named(self);
-        let mesh = &self.genesis.value().mesh;
-        let keys = nodes.iter().map(|node| note_key(mesh, node)).collect::<Result<Vec<_>, _>>()?;
+        let mut registers = RegisterHistory::new(&self.genesis)?;
+        // As far as the nodes tell: a key that they keep back counts for nobody.
+        drop(registers.read_on(&mut self.https));
+        let keys = registers.log_keys().to_vec();
         self.keys = Some(keys.clone());
         Ok(keys)
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use tally_core::ledger::{RegisterValue, State};
-use tally_core::register::{MemberStatus, RegisterName, Witness, witness_quorum};
+use tally_core::ledger::State;
+use tally_core::register::{MemberStatus, witness_quorum};
 use tally_log::{KeyName, NoteKey, SignedCheckpoint, VerifyingKey};
 
 use super::{Stop, Trust, bad};
+use crate::history::cosigned_at;
 
 /// Who has signed.
 pub(super) struct Signers {
@@ -107,24 +108,17 @@ pub(super) fn log_keys(signed: &SignedCheckpoint, state: &State) -> Result<Vec<N
 /// The witnesses in force and those of them that have cosigned. One whose signature fails counts for
 /// nothing.
 pub(super) fn quorum(signed: &SignedCheckpoint, state: Option<&State>) -> Quorum {
-    let witnesses = state.map(witnesses).unwrap_or_default();
+    let witnesses = state.map(|state| state.registers().witnesses()).unwrap_or_default();
     let keys = witnesses.iter().filter_map(|it| it.vkey.parse::<NoteKey>().ok());
-    let signed_by = |key: &NoteKey| signed.note().verify([key]).is_ok();
-    let keys = keys.filter(signed_by).map(|key| key.to_string()).collect();
+    let keys = keys.filter(|key| cosigned_at(signed, key).is_some());
+    let keys = keys.map(|key| key.to_string()).collect();
     Quorum { needed: needed(witnesses.len()), keys }
 }
 
 /// The witnesses from the end of this state on.
 pub(super) fn witness_set(state: &State) -> WitnessRange {
-    let witnesses = witnesses(state).len();
+    let witnesses = state.registers().witnesses().len();
     WitnessRange { from: state.size(), witnesses, needed: needed(witnesses) }
-}
-
-fn witnesses(state: &State) -> &[Witness] {
-    match state.register(&RegisterName::Witnesses).map(|it| &it.value) {
-        Some(RegisterValue::Witnesses(witnesses)) => witnesses,
-        _ => &[],
-    }
 }
 
 /// Where nobody is to cosign, no cosignature is needed.
