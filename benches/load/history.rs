@@ -7,13 +7,9 @@
 use std::collections::BTreeMap;
 
 use tally_core::Encoded;
-use tally_core::entry::{
-    Action, AgreementRef, Algorithm, Close, Entry, Flags, How, Lane, Outcome, ProviderHalf,
-    RequesterHalf, UserKnown, batch_preimage,
-};
-use tally_core::id::{ExchangeId, LeafIndex, MemberId, MeshId, SessionId};
+use tally_core::entry::{Algorithm, Close, Entry, How, Lane, batch_preimage};
+use tally_core::id::{LeafIndex, MemberId, MeshId, SessionId};
 use tally_core::ledger::{Batch, Proposal, State, Submission, Verdict};
-use tally_core::register::{RegisterName, RegisterRef};
 use tally_core::time::Timestamp;
 use tally_log::{
     Checkpoint, KeyName, NoteSigner, Origin, SignedCheckpoint, SigningKey, leaf_hash, root_of,
@@ -22,9 +18,9 @@ use tally_log::{
 use tally_wire::{encode, encode_checked};
 
 use crate::batch::ORIGIN;
+use crate::entries::{entry, half_of, permit_of};
 use crate::mesh::{
-    CONSENTS, MEMBERS, NOW, REQUESTERS, agent_key, agreement_id, first_writes, genesis, key,
-    member_id, salt, session_start,
+    MEMBERS, NOW, REQUESTERS, agent_key, first_writes, genesis, key, member_id, salt, session_start,
 };
 use crate::work::Trusting;
 
@@ -91,7 +87,7 @@ impl History {
         let leaf = |number: u64| LeafIndex(first_leaf + number - first);
         let mut leaves = self.file(&provider, Lane::Conditional, |counter| {
             let permit =
-                |(number, counter)| permit(number, counter, &provider, &requester, streamed);
+                |(number, counter)| permit_of(number, counter, &provider, &requester, streamed);
             of(counter).map(permit).collect()
         });
         if streamed {
@@ -101,7 +97,7 @@ impl History {
         }
         leaves.extend(self.file(&requester, Lane::Unconditional, |counter| {
             let half =
-                |(number, counter)| half(number, counter, leaf(number), &provider, &requester);
+                |(number, counter)| half_of(number, counter, leaf(number), &provider, &requester);
             of(counter).map(half).collect()
         }));
         leaves
@@ -159,50 +155,6 @@ impl History {
     }
 }
 
-fn permit(
-    number: u64,
-    counter: u64,
-    provider: &MemberId,
-    requester: &MemberId,
-    streamed: bool,
-) -> Encoded<Entry> {
-    let consent = u8::try_from(number % u64::from(CONSENTS)).unwrap();
-    let names = [
-        RegisterName::Member(provider.clone()),
-        RegisterName::Member(requester.clone()),
-        RegisterName::Agreement(agreement_id(provider)),
-        RegisterName::Consent(provider.clone(), consent),
-    ];
-    let mut read_set = names.map(|name| RegisterRef { name, version: 1 }).to_vec();
-    read_set.sort();
-    entry(Entry::ProviderHalf(Box::new(ProviderHalf {
-        salt: salt(&format!("permit {number}")),
-        exchange: exchange(number),
-        counter,
-        agreement: Some(AgreementRef { id: agreement_id(provider), version: 1 }),
-        provider: provider.clone(),
-        requester: requester.clone(),
-        operator: None,
-        purpose: "TREAT".parse().unwrap(),
-        source: "fhir".parse().unwrap(),
-        action: Action::Read,
-        outcome: Outcome::Permit,
-        user_known: UserKnown::Verified,
-        people: 1,
-        people_withheld: 0,
-        records: 1,
-        bytes: if streamed { 0 } else { 4_096 },
-        digest: (!streamed).then(|| sha256(&[b"digest", &number.to_be_bytes()])),
-        tags_root: sha256(&[b"tags", &number.to_be_bytes()]),
-        commitment: sha256(&[b"commitment", &number.to_be_bytes()]),
-        flags: if streamed { Flags::STREAMED } else { Flags::NONE },
-        read_set,
-        resumes: None,
-        rectifies: None,
-        opt_out: None,
-    })))
-}
-
 fn close(number: u64, counter: u64, provider_leaf: LeafIndex) -> Encoded<Entry> {
     entry(Entry::Close(Close {
         salt: salt(&format!("close {number}")),
@@ -212,41 +164,6 @@ fn close(number: u64, counter: u64, provider_leaf: LeafIndex) -> Encoded<Entry> 
         bytes: 4_096,
         root: Some(sha256(&[b"root", &number.to_be_bytes()])),
     }))
-}
-
-fn half(
-    number: u64,
-    counter: u64,
-    provider_leaf: LeafIndex,
-    provider: &MemberId,
-    requester: &MemberId,
-) -> Encoded<Entry> {
-    entry(Entry::RequesterHalf(Box::new(RequesterHalf {
-        salt: salt(&format!("half {number}")),
-        exchange: exchange(number),
-        counter,
-        requester: requester.clone(),
-        provider_leaf: Some(provider_leaf),
-        agreement: Some(AgreementRef { id: agreement_id(provider), version: 1 }),
-        provider: provider.clone(),
-        purpose: "TREAT".parse().unwrap(),
-        source: "fhir".parse().unwrap(),
-        action: Action::Read,
-        outcome: Outcome::Permit,
-        bytes_arrived: 4_096,
-        digest: Some(sha256(&[b"digest", &number.to_be_bytes()])),
-        commitment: Some(sha256(&[b"commitment", &number.to_be_bytes()])),
-        flags: Flags::NONE,
-        rectifies: None,
-    })))
-}
-
-fn exchange(number: u64) -> ExchangeId {
-    ExchangeId(salt(&format!("exchange {number}")).0)
-}
-
-fn entry(value: Entry) -> Encoded<Entry> {
-    encode_checked(value).unwrap()
 }
 
 #[cfg(test)]

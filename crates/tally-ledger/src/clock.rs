@@ -10,7 +10,7 @@ pub const LEAP_MAX: Duration = Duration::from_secs(2);
 /// Wall time, held against the monotonic clock since it was last set.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaderClock {
-    wall_ms: u64,
+    wall: Timestamp,
     at: Instant,
 }
 
@@ -23,7 +23,7 @@ impl LeaderClock {
     /// Set to this wall time, now.
     #[must_use]
     pub fn new(wall: SystemTime, at: Instant) -> Self {
-        Self { wall_ms: millis(wall), at }
+        Self { wall: wall_clock(wall), at }
     }
 
     /// The wall time.
@@ -31,11 +31,10 @@ impl LeaderClock {
     /// # Errors
     /// [`Leap`] if it is not about where the monotonic clock says that it must be.
     pub fn read(&self, wall: SystemTime, at: Instant) -> Result<Timestamp, Leap> {
-        let wall_ms = millis(wall);
-        let passed = at.saturating_duration_since(self.at);
-        let due_ms = Timestamp(self.wall_ms).after(passed).0;
-        let leap = Duration::from_millis(wall_ms.abs_diff(due_ms));
-        if leap > LEAP_MAX { Err(Leap(leap)) } else { Ok(Timestamp(wall_ms)) }
+        let wall = wall_clock(wall);
+        let due = self.wall.after(at.saturating_duration_since(self.at));
+        let leap = distance(wall, due);
+        if leap > LEAP_MAX { Err(Leap(leap)) } else { Ok(wall) }
     }
 }
 
@@ -64,12 +63,8 @@ pub const fn distance(one: Timestamp, other: Timestamp) -> Duration {
 /// A wall clock as ledger time has it.
 #[must_use]
 pub fn wall_clock(wall: SystemTime) -> Timestamp {
-    Timestamp(millis(wall))
-}
-
-fn millis(wall: SystemTime) -> u64 {
     let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -81,10 +81,7 @@ impl Mesh {
     /// # Errors
     /// Why there is none, in words.
     pub async fn metric(&self, node: usize, name: &str) -> Result<u64, String> {
-        let at = format!("http://{}", self.node(node).health);
-        let answer = ask(&at, "GET", "/metrics", &[]).await.map_err(|error| error.to_string())?;
-        let answer = answer.all().await.map_err(|error| error.to_string())?;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let (_, text) = self.health(node, "/metrics").await?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let value = value.ok_or_else(|| format!("no {name}"))?;
         value.parse().map_err(|_| format!("{name} is {value}"))
@@ -173,17 +170,10 @@ impl Mesh {
     /// # Errors
     /// Why there is no answer, in words.
     pub async fn health(&self, node: usize, path: &str) -> Result<(u16, String), String> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let words = |error: std::io::Error| error.to_string();
-        let address = self.node(node).health;
-        let mut stream = tokio::net::TcpStream::connect(address).await.map_err(words)?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.map_err(words)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.map_err(words)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or("no status")?, body.to_owned()))
+        let at = format!("http://{}", self.node(node).health);
+        let answer = ask(&at, "GET", path, &[]).await.map_err(|error| error.to_string())?;
+        let answer = answer.all().await.map_err(|error| error.to_string())?;
+        Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     }
 
     /// The full tiles that several nodes have are the same: called at the end of every mesh, whose nodes

@@ -8,7 +8,7 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use serde_json::{Map, Value, json};
 use tally_core::id::{MemberId, NodeId};
@@ -43,10 +43,10 @@ const TRANSFER: &str = "/admin/transfer";
 pub(super) fn routes() -> Router<Served> {
     Router::new()
         .route("/admin/nodes", get(nodes))
-        .route(ADD, post(add))
-        .route(PROMOTE, post(promote))
-        .route(REMOVE, post(remove))
-        .route(REPLACE, post(replace))
+        .route(ADD, changing(StatusCode::ACCEPTED, add))
+        .route(PROMOTE, changing(StatusCode::OK, promote))
+        .route(REMOVE, changing(StatusCode::OK, remove))
+        .route(REPLACE, changing(StatusCode::OK, replace))
         .route(TRANSFER, post(transfer))
 }
 
@@ -64,54 +64,37 @@ async fn nodes(
     Ok(answer(Body::from(view.to_string()), JSON, NEVER))
 }
 
-async fn add(
-    State(served): State<Served>,
-    Extension(caller): Extension<Caller>,
-    request: HttpRequest,
-) -> Result<Response, AdminError> {
-    let change = |fields: &mut Fields| {
-        let node = fields.node("node")?;
-        let address = fields.text("raft_address")?.parse().ok()?;
-        fields.change(Request::Add { node, address })
-    };
-    let changed = changed(&served, &caller, request, change).await?;
-    Ok(told(StatusCode::ACCEPTED, &changed))
+/// A request that changes the cluster, as `read` takes it from what is sent.
+fn changing(status: StatusCode, read: fn(&mut Fields) -> Option<Change>) -> MethodRouter<Served> {
+    post(
+        async move |State(served): State<Served>,
+                    Extension(caller): Extension<Caller>,
+                    request: HttpRequest| {
+            let changed = changed(&served, &caller, request, read).await?;
+            Ok::<_, AdminError>(told(status, &changed))
+        },
+    )
 }
 
-async fn promote(
-    State(served): State<Served>,
-    Extension(caller): Extension<Caller>,
-    request: HttpRequest,
-) -> Result<Response, AdminError> {
-    let change = |fields: &mut Fields| {
-        let node = fields.node("node")?;
-        fields.change(Request::Promote { node })
-    };
-    Ok(told(StatusCode::OK, &changed(&served, &caller, request, change).await?))
+fn add(fields: &mut Fields) -> Option<Change> {
+    let node = fields.node("node")?;
+    let address = fields.text("raft_address")?.parse().ok()?;
+    fields.change(Request::Add { node, address })
 }
 
-async fn remove(
-    State(served): State<Served>,
-    Extension(caller): Extension<Caller>,
-    request: HttpRequest,
-) -> Result<Response, AdminError> {
-    let change = |fields: &mut Fields| {
-        let node = fields.node("node")?;
-        fields.change(Request::Remove { node })
-    };
-    Ok(told(StatusCode::OK, &changed(&served, &caller, request, change).await?))
+fn promote(fields: &mut Fields) -> Option<Change> {
+    let node = fields.node("node")?;
+    fields.change(Request::Promote { node })
 }
 
-async fn replace(
-    State(served): State<Served>,
-    Extension(caller): Extension<Caller>,
-    request: HttpRequest,
-) -> Result<Response, AdminError> {
-    let change = |fields: &mut Fields| {
-        let (old, new) = (fields.node("old")?, fields.node("new")?);
-        fields.change(Request::Replace { old, new })
-    };
-    Ok(told(StatusCode::OK, &changed(&served, &caller, request, change).await?))
+fn remove(fields: &mut Fields) -> Option<Change> {
+    let node = fields.node("node")?;
+    fields.change(Request::Remove { node })
+}
+
+fn replace(fields: &mut Fields) -> Option<Change> {
+    let (old, new) = (fields.node("old")?, fields.node("new")?);
+    fields.change(Request::Replace { old, new })
 }
 
 async fn transfer(
