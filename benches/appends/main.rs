@@ -10,11 +10,13 @@ mod arguments;
 mod etcd;
 mod machine;
 mod measure;
+mod members;
 mod options;
 mod process;
 mod table;
 mod tally;
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,6 +25,9 @@ use tokio::runtime::Builder;
 use measure::{Point, closed_loop};
 use options::{Options, System};
 use table::Row;
+
+/// Callers where agents are many.
+const CALLERS_OF_AGENTS: usize = 256;
 
 /// Why nothing was measured.
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
@@ -61,8 +66,8 @@ async fn run(options: &Options) -> Result<(), Trouble> {
     // Thrown away together at the end: a file system that has just deleted thousands of files is slow
     // to create others, and that would be the next one's loss.
     let mut dirs = Vec::new();
-    for (turn, callers) in options.callers.iter().enumerate() {
-        let mut row = Row { callers: *callers, tally: None, etcd: None };
+    for (turn, (callers, agents)) in points(options).into_iter().enumerate() {
+        let mut row = Row { callers, agents, tally: None, etcd: None };
         // Whatever else the machine does meanwhile should not always meet the same one.
         let mut order = systems.clone();
         if turn % 2 == 1 {
@@ -70,9 +75,9 @@ async fn run(options: &Options) -> Result<(), Trouble> {
         }
         for system in order {
             let dir = tempfile::Builder::new().prefix("appends").tempdir_in(&options.dir)?;
-            let point = measure_one(options, system, *callers, dir.path()).await?;
+            let point = measure_one(options, system, (callers, agents), dir.path()).await?;
             dirs.push(dir);
-            eprintln!("{system:?}, {callers} callers: {point:?}");
+            eprintln!("{system:?}, {callers} callers, {agents} agents: {point:?}");
             match system {
                 System::Tally => row.tally = Some(point),
                 System::Etcd => row.etcd = Some(point),
@@ -86,18 +91,29 @@ async fn run(options: &Options) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Callers, and the agents that they are spread over.
+fn points(options: &Options) -> Vec<(usize, usize)> {
+    let through_one = options.callers.iter().map(|callers| (*callers, 1));
+    let through_many = options.agents.iter().map(|agents| (CALLERS_OF_AGENTS, *agents));
+    through_one.chain(through_many).collect()
+}
+
 async fn measure_one(
     options: &Options,
     system: System,
-    callers: usize,
+    (callers, agents): (usize, usize),
     dir: &Path,
 ) -> Result<Point<1>, Trouble> {
     match system {
         System::Tally => {
-            let mesh = tally::Mesh::start(&options.tally, dir, ["--ledger-only"])?;
-            let agent = mesh.agent()?;
+            let file = dir.join("mesh.toml");
+            fs::write(&file, members::mesh_file(agents))?;
+            let args = ["--ledger-only".as_ref(), "--mesh".as_ref(), file.as_os_str()];
+            let mesh = tally::Mesh::start(&options.tally, dir, args)?;
+            let agents = mesh.agents(agents).await?;
             let pids = mesh.pids();
-            let callers = (0..callers).map(|caller| agent.caller(caller)).collect();
+            let spread = agents.iter().cycle().zip(0..callers);
+            let callers = spread.map(|(agent, caller)| agent.caller(caller)).collect();
             closed_loop(callers, options.times, [&pids]).await
         }
         System::Etcd => {

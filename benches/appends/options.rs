@@ -12,7 +12,8 @@ pub(crate) const USAGE: &str = "\
 usage: cargo bench --package tally-benches --bench appends -- [OPTIONS]
   --seconds N        how long each point is measured (20)
   --warm-up N        seconds before that (2)
-  --callers N,N,…    the points (1,16,64,256)
+  --callers N,N,…    the points, through one agent (1,16,64,256,1000)
+  --agents N,N,…     more points: 256 callers through so many agents (4,16,64,256; 0 for none)
   --only tally|etcd  leave the other out
   --connections N    of etcd's clients, at most (16)
   --tally PATH       the binary, as `cargo build --release --package tally-cli` makes it
@@ -31,6 +32,7 @@ pub(crate) enum System {
 pub(crate) struct Options {
     pub(crate) times: Times,
     pub(crate) callers: Vec<usize>,
+    pub(crate) agents: Vec<usize>,
     pub(crate) systems: Vec<System>,
     pub(crate) connections: usize,
     pub(crate) tally: PathBuf,
@@ -46,7 +48,8 @@ impl Options {
     pub(crate) fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, Trouble> {
         let mut options = Self {
             times: Times { warm_up: Duration::from_secs(2), span: Duration::from_secs(20) },
-            callers: vec![1, 16, 64, 256],
+            callers: vec![1, 16, 64, 256, 1000],
+            agents: vec![4, 16, 64, 256],
             systems: vec![System::Tally, System::Etcd],
             connections: 16,
             tally: binary()?,
@@ -62,6 +65,8 @@ impl Options {
                 "--seconds" => options.times.span = seconds(&value)?,
                 "--warm-up" => options.times.warm_up = seconds(&value)?,
                 "--callers" => options.callers = numbers(&value)?,
+                "--agents" if value == "0" => options.agents.clear(),
+                "--agents" => options.agents = numbers(&value)?,
                 "--connections" => options.connections = value.parse::<usize>()?.max(1),
                 "--tally" => options.tally = value.into(),
                 "--etcd" => options.etcd = value.into(),

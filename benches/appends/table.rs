@@ -8,6 +8,7 @@ use crate::measure::Point;
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) callers: usize,
+    pub(crate) agents: usize,
     pub(crate) tally: Option<Point<1>>,
     pub(crate) etcd: Option<Point<1>>,
 }
@@ -15,8 +16,8 @@ pub(crate) struct Row {
 /// Both side by side.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| callers | etcd: /s | p50 ms | p99 ms | CPU µs | Tally: /s | p50 ms | p99 ms | CPU µs | \
-         batch | ratio /s | ratio p50 |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| callers | agents | etcd: /s | p50 ms | p99 ms | CPU µs | Tally: /s | p50 ms | p99 ms | CPU µs | \
+         batch | ratio /s | ratio p50 |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         // Writing to a text does not fail.
@@ -27,7 +28,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
 }
 
 fn write_row(text: &mut String, row: &Row) -> std::fmt::Result {
-    write!(text, "| {} ", row.callers)?;
+    write!(text, "| {} | {} ", row.callers, row.agents)?;
     for point in [row.etcd, row.tally] {
         match point {
             Some(Point { per_s, p50_ms, p99_ms, servers_us: [servers_us], callers_us, .. }) => {

@@ -8,12 +8,13 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use tally_core::Encoded;
 use tally_core::entry::{
     Action, AgreementRef, Entry, Flags, Genesis, Outcome, ProviderHalf, UserKnown,
 };
 use tally_core::id::{AgreementId, ExchangeId, MemberId, MeshId, NodeId, Salt16};
 use tally_core::refusal::Refusal;
-use tally_core::register::{RegisterName, RegisterRef};
+use tally_core::register::{MemberRecord, RegisterName, RegisterRef};
 use tally_log::sha256;
 use tally_net::authority::Validity;
 use tally_net::keyfile::{self, KeyUse};
@@ -22,6 +23,7 @@ use tally_net::{Authority, Identity, Role, SpiffeId, TrustStore};
 
 use crate::Trouble;
 use crate::measure::Caller;
+use crate::members::{Member, Officers};
 use crate::process::Process;
 
 /// Bytes of an entry once its counter has five.
@@ -67,15 +69,43 @@ impl Mesh {
         pids(self.nodes())
     }
 
-    /// The agent of the first member. Must be called in a tokio runtime.
+    /// So many agents, each of a member of its own: who has not founded the mesh is admitted. Must be
+    /// called in a tokio runtime.
     ///
     /// # Errors
-    /// [`Trouble`] if the mesh's files are not what they should be.
-    pub(crate) fn agent(&self) -> Result<Agent, Trouble> {
-        let genesis = fs::read(self.dir.join("genesis.cbor"))?;
-        let genesis = tally_wire::decode::<Genesis>(&genesis)?;
+    /// [`Trouble`] if the mesh's files are not what they should be, or a member is not admitted.
+    pub(crate) async fn agents(&self, count: usize) -> Result<Vec<Agent>, Trouble> {
+        let genesis = self.genesis()?;
+        let Genesis { mesh, members, .. } = genesis.value();
+        let mut agents = Vec::new();
+        for founder in members.iter().take(count) {
+            agents.push(self.agent_of(&genesis, self.founder(&genesis, founder)?)?);
+        }
+        let mesh_id = MeshId(genesis.leaf_hash());
+        let mut officers = Officers::of(&self.dir, mesh.clone(), mesh_id, members)?;
+        for number in members.len()..count {
+            let by = &agents.first().ok_or("too few members")?.client;
+            let member = officers.admit(number, by).await?;
+            agents.push(self.agent_of(&genesis, member)?);
+        }
+        Ok(agents)
+    }
+
+    fn genesis(&self) -> Result<Encoded<Genesis>, Trouble> {
+        Ok(tally_wire::decode(&fs::read(self.dir.join("genesis.cbor"))?)?)
+    }
+
+    fn founder(&self, genesis: &Encoded<Genesis>, own: &MemberRecord) -> Result<Member, Trouble> {
+        let dir = self.dir.join(own.id.as_str());
+        let (mesh, member) = (genesis.value().mesh.clone(), own.id.clone());
+        let id = SpiffeId { mesh, member, role: Role::Agent, name: "bench".to_owned() };
+        let agent_key = keyfile::load(&dir.join("agent.key"), KeyUse::Agent)?;
+        Ok(Member { id: own.id.clone(), agent_key, identity: identity(&dir, &id)? })
+    }
+
+    fn agent_of(&self, genesis: &Encoded<Genesis>, own: Member) -> Result<Agent, Trouble> {
         let members = &genesis.value().members;
-        let [own, other, ..] = members.as_slice() else { return Err("too few members".into()) };
+        let other = members.iter().find(|other| other.id != own.id).ok_or("too few members")?;
         let trust = TrustStore::new(genesis.value().mesh.clone());
         members.iter().for_each(|member| trust.update(member));
         let mut nodes = Vec::new();
@@ -86,25 +116,17 @@ impl Mesh {
             nodes.push(LedgerAddress { node: NodeId(id), address: text("quic")?.parse()? });
             log_keys.push(text("vkey")?.parse()?);
         }
-        let dir = self.dir.join(own.id.as_str());
-        let id = SpiffeId {
-            mesh: genesis.value().mesh.clone(),
-            member: own.id.clone(),
-            role: Role::Agent,
-            name: "bench".to_owned(),
-        };
         let config = LedgerConfig {
             member: own.id.clone(),
             mesh_id: MeshId(genesis.leaf_hash()),
             epoch: 0,
             nodes,
-            identity: identity(&dir, &id)?,
+            identity: own.identity,
             trust,
             log_keys,
             limits: ClientLimits::default(),
         };
-        let key = AgentKey::new(keyfile::load(&dir.join("agent.key"), KeyUse::Agent)?);
-        let client = Client::start(config, key);
+        let client = Client::start(config, AgentKey::new(own.agent_key));
         let template = refusal(&own.id, &other.id)?;
         let len = tally_wire::encode_entry(&next(&template, 255, 1 << 20)).len();
         if len != ENTRY_LEN {
@@ -129,9 +151,16 @@ pub(crate) fn pids<'a>(parts: impl Iterator<Item = &'a Value>) -> Vec<u32> {
 fn identity(dir: &Path, id: &SpiffeId) -> Result<Identity, Trouble> {
     let pem = |name| fs::read_to_string(dir.join(name));
     let authority = Authority::from_pem(&pem("ca.pem")?, &pem("ca.key")?)?;
+    Ok(authority.issue(id, &[], validity()?)?.identity())
+}
+
+/// From a minute ago for a day.
+///
+/// # Errors
+/// [`Trouble`] if the clock is before 1970.
+pub(crate) fn validity() -> Result<Validity, Trouble> {
     let now_s = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
-    let validity = Validity { from_s: now_s - 60, until_s: now_s + 24 * 3600 };
-    Ok(authority.issue(id, &[], validity)?.identity())
+    Ok(Validity { from_s: now_s - 60, until_s: now_s + 24 * 3600 })
 }
 
 /// An agent: its callers' entries travel together.
@@ -204,7 +233,7 @@ fn refusal(provider: &MemberId, requester: &MemberId) -> Result<ProviderHalf, Tr
         operator: None,
         agreement: Some(AgreementRef { id: agreement, version: 1 }),
         purpose: "TREAT".parse()?,
-        source: "people".parse()?,
+        source: "lists".parse()?,
         action: Action::Read,
         outcome: Outcome::Refuse(Refusal::PurposeNotInAgreement),
         user_known: UserKnown::Verified,

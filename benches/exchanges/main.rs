@@ -12,6 +12,8 @@ mod arguments;
 mod machine;
 #[path = "../appends/measure.rs"]
 mod measure;
+#[path = "../appends/members.rs"]
+mod members;
 mod mesh;
 mod options;
 mod people;
@@ -84,7 +86,8 @@ async fn run(options: &Options) -> Result<(), Trouble> {
 /// What one caller gets of a ledger that nobody else uses.
 async fn append(options: &Options, dir: &Path) -> Result<Point<2>, Trouble> {
     let mesh = tally::Mesh::start(&options.tally, dir, ["--ledger-only"])?;
-    let agent = mesh.agent()?;
+    let agents = mesh.agents(1).await?;
+    let agent = agents.first().ok_or("a mesh has a member")?;
     let nodes = mesh.pids();
     let point = closed_loop(vec![agent.caller(0)], options.times, [&[], &nodes]).await?;
     if point.batch > 1.0 {
