@@ -21,6 +21,8 @@ pub struct Ledger(Arc<Inner>);
 struct Inner {
     replica: Mutex<Replica>,
     heads: watch::Sender<AppliedHead>,
+    /// The rules that this node does not know: changes once at most.
+    halted: watch::Sender<Option<u64>>,
     /// Changes more seldom than the head.
     last_register_leaf: watch::Sender<Option<LeafIndex>>,
 }
@@ -64,6 +66,7 @@ impl Ledger {
         Self(Arc::new(Inner {
             replica: Mutex::new(replica),
             heads: watch::Sender::new(head),
+            halted: watch::Sender::new(head.halted),
             last_register_leaf: watch::Sender::new(head.last_register_leaf),
         }))
     }
@@ -97,6 +100,12 @@ impl Ledger {
         self.0.heads.subscribe()
     }
 
+    /// Tells when the rules are newer than this node.
+    #[must_use]
+    pub fn halted(&self) -> watch::Receiver<Option<u64>> {
+        self.0.halted.subscribe()
+    }
+
     /// Tells whenever a register has changed.
     #[must_use]
     pub fn last_register_leaves(&self) -> watch::Receiver<Option<LeafIndex>> {
@@ -118,6 +127,11 @@ impl Ledger {
         let seen = look(&replica.state, &applied);
         let head = replica.head();
         self.0.heads.send_replace(head);
+        self.0.halted.send_if_modified(|last| {
+            let changed = *last != head.halted;
+            *last = head.halted;
+            changed
+        });
         self.0.last_register_leaf.send_if_modified(|last| {
             let changed = *last != head.last_register_leaf;
             *last = head.last_register_leaf;

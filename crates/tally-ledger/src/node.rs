@@ -305,11 +305,11 @@ impl Node {
                 Ok(()) => "consensus has ended".to_owned(),
             }
         };
-        let mut heads = self.ledger.heads();
+        let mut halted = self.ledger.halted();
         tokio::select! {
             biased;
-            halted = heads.wait_for(|head| head.halted.is_some()) => {
-                let version = halted.ok().and_then(|head| head.halted);
+            halted = halted.wait_for(Option::is_some) => {
+                let version = halted.ok().and_then(|halted| *halted);
                 NodeError::Halted { version: version.unwrap_or_default() }
             }
             why = stopped => NodeError::Consensus(why),

@@ -24,8 +24,9 @@ mod writer;
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::Histogram;
@@ -133,6 +134,8 @@ struct Shared {
     held: Arc<Held>,
     /// Durable bytes in the segment that is written.
     segment_bytes: AtomicU64,
+    /// Whether what was committed last is about to be noted.
+    unnoted: AtomicBool,
     /// What measures how long syncs take, once somebody does.
     syncs: OnceLock<Histogram>,
 }
@@ -164,13 +167,14 @@ impl Store {
         fatal: FatalHook,
     ) -> Result<(Self, Opened), OpenError> {
         let found = recover::recover(&*disk, &settings)?;
-        let (last, committed) = (found.view.last, found.view.committed);
+        let last = found.view.last;
         let shared = Arc::new(Shared {
             disk,
             settings,
             view: Mutex::new(found.view),
             held: Arc::default(),
             segment_bytes: AtomicU64::new(found.end.offset),
+            unnoted: AtomicBool::new(false),
             syncs: OnceLock::new(),
         });
         let writer = Writer {
@@ -188,7 +192,6 @@ impl Store {
             course: Some(found.course),
             unmarked: Vec::new(),
             last,
-            committed,
             buffer: Vec::new(),
             written: Vec::new(),
         };
@@ -253,14 +256,29 @@ impl Store {
         send(permit, |done| Job::Floor(floor, done)).await
     }
 
-    /// Notes what Raft committed, without waiting and without a sync.
+    /// Notes what Raft committed, without waiting and without a sync: it is on disk with what is written
+    /// next, or a moment later. The thread that writes is not woken for it, as that would happen once more
+    /// for each entry.
     ///
     /// # Errors
     /// [`StoreError::Stopped`] if the log is closed.
     pub async fn save_committed(&self, committed: Option<LogId>) -> Result<(), StoreError> {
-        let permit = self.jobs.reserve().await.map_err(|_| StoreError::Stopped)?;
-        self.reader.0.view().committed = committed;
-        permit.send(Job::Committed(committed));
+        if self.jobs.is_closed() {
+            return Err(StoreError::Stopped);
+        }
+        let shared = &self.reader.0;
+        shared.view().committed = committed;
+        if !shared.unnoted.swap(true, Ordering::AcqRel) {
+            let (shared, jobs) = (Arc::clone(shared), self.jobs.downgrade());
+            tokio::spawn(async move {
+                tokio::time::sleep(COMMITTED_NOTED_AFTER).await;
+                shared.unnoted.store(false, Ordering::Release);
+                // A log that was closed has noted it.
+                if let Some(jobs) = jobs.upgrade() {
+                    drop(jobs.send(Job::Committed).await);
+                }
+            });
+        }
         Ok(())
     }
 
@@ -483,6 +501,9 @@ async fn send(
     })));
     Ok(receiver.await.map_err(|_| StoreError::Stopped)??)
 }
+
+/// How soon it is noted what was committed, if nothing is written meanwhile.
+const COMMITTED_NOTED_AFTER: Duration = Duration::from_millis(20);
 
 /// About what a frame adds to its payload.
 const HEADER_COST: usize = 72;

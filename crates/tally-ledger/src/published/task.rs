@@ -87,8 +87,10 @@ impl Task {
                 self.show_again().await?;
                 self.take_offers(head).await?;
             }
-            // While the next one has to wait anyway, a tree that grows is no news.
-            let grows = wait.is_none() || !self.compared || self.pending.is_some();
+            // While the next one has to wait anyway, or is another's to name, a tree that grows is no
+            // news.
+            let names = self.leads() && wait.is_none();
+            let grows = names || !self.compared || self.pending.is_some();
             tokio::select! {
                 grown = heads.changed(), if grows => if grown.is_err() { return Ok(()) },
                 _ = self.offered.changed() => {}

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::closed::{Closed, closed_name};
@@ -72,6 +72,7 @@ pub fn inspect(
         view: Mutex::new(view),
         held: Arc::default(),
         segment_bytes: AtomicU64::new(0),
+        unnoted: AtomicBool::new(false),
         syncs: OnceLock::new(),
     };
     let reader = Reader(Arc::new(shared));

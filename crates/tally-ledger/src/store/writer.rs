@@ -27,11 +27,16 @@ pub(super) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// What the thread is asked to do, in order.
 pub(super) enum Job {
-    Append { number: u64, entries: Vec<StoredEntry>, done: Done },
+    Append {
+        number: u64,
+        entries: Vec<StoredEntry>,
+        done: Done,
+    },
     Vote(Vote, Done),
     Truncate(Option<LogId>, Done),
     Floor(LogId, Done),
-    Committed(Option<LogId>),
+    /// What Raft has committed is to be noted, if nothing else is written meanwhile.
+    Committed,
     Flush(Done),
     Trust(Done),
     Vouch(Vouched, Done),
@@ -56,7 +61,6 @@ pub(super) struct Writer {
     pub(super) next: Option<(SegmentHeader, Arc<dyn File>)>,
     /// The last entry in the frames so far.
     pub(super) last: Option<LogId>,
-    pub(super) committed: Option<LogId>,
     /// The checksum with which this segment began.
     pub(super) before: u32,
     /// How the log stands after all frames so far, with the places of this segment's entries alone;
@@ -131,7 +135,6 @@ impl Writer {
                     self.push(FrameKind::Floor, Some(*floor), &[])?;
                     self.last = self.last.max(Some(*floor));
                 }
-                Job::Committed(committed) => self.committed = *committed,
                 Job::Trust(_) => self.trust()?,
                 Job::Vouch(vouched, _) => {
                     self.push(FrameKind::Vouch, None, &vouched.encode())?;
@@ -144,7 +147,7 @@ impl Writer {
                     self.push(FrameKind::Close, None, &[])?;
                 }
                 // Whatever the batch holds is flushed below.
-                Job::Close(_) | Job::Flush(_) => {}
+                Job::Close(_) | Job::Flush(_) | Job::Committed => {}
             }
         }
         self.flush()?;
@@ -246,7 +249,8 @@ impl Writer {
         // Raft may commit what is durable on the others only. Such a mark could outlive a power cut
         // that its entry does not, and would then look like a damaged log.
         let reached = |id: &LogId| self.last.is_some_and(|last| id.index <= last.index);
-        let committed = self.committed.map(|id| if reached(&id) { Some(id) } else { self.last });
+        let committed = self.shared.view().committed;
+        let committed = committed.map(|id| if reached(&id) { Some(id) } else { self.last });
         let marks = Marks { synced, committed: committed.flatten() };
         let segment = self.header.number;
         marks.write(&*self.marks_file).map_err(|source| Fatal::Write { segment, source })
@@ -309,7 +313,7 @@ impl Job {
             | Self::Close(done) => {
                 done(result.map_err(|fatal| io::Error::other(fatal.to_string())))
             }
-            Self::Committed(_) => {}
+            Self::Committed => {}
         }
     }
 }
