@@ -35,6 +35,7 @@ bench:
 appends:
     cargo build --release --package tally-cli
     cargo bench --package tally-benches --bench appends
+    cargo bench --package tally-benches --bench appends -- --kills 30
 
 # Exchanges between two real members, beside a lone append and the disk: on a machine that does nothing else.
 exchanges:

@@ -8,6 +8,7 @@
 
 mod arguments;
 mod etcd;
+mod kills;
 mod machine;
 mod measure;
 mod members;
@@ -62,6 +63,11 @@ async fn run(options: &Options) -> Result<(), Trouble> {
     }
     println!("{}", machine::load()?);
     println!("{}", machine::disk(&options.dir, "before")?);
+    if options.kills > 0 {
+        let dir = tempfile::Builder::new().prefix("appends").tempdir_in(&options.dir)?;
+        println!("{}", kills::run(options, dir.path()).await?);
+        return Ok(());
+    }
     let mut rows = Vec::new();
     // Thrown away together at the end: a file system that has just deleted thousands of files is slow
     // to create others, and that would be the next one's loss.

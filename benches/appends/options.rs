@@ -14,6 +14,7 @@ usage: cargo bench --package tally-benches --bench appends -- [OPTIONS]
   --warm-up N        seconds before that (2)
   --callers N,N,…    the points, through one agent (1,16,64,256,1000)
   --agents N,N,…     more points: 256 callers through so many agents (4,16,64,256; 0 for none)
+  --kills N          kill so many leaders instead, one after the other
   --only tally|etcd  leave the other out
   --connections N    of etcd's clients, at most (16)
   --tally PATH       the binary, as `cargo build --release --package tally-cli` makes it
@@ -33,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) times: Times,
     pub(crate) callers: Vec<usize>,
     pub(crate) agents: Vec<usize>,
+    pub(crate) kills: usize,
     pub(crate) systems: Vec<System>,
     pub(crate) connections: usize,
     pub(crate) tally: PathBuf,
@@ -50,6 +52,7 @@ impl Options {
             times: Times { warm_up: Duration::from_secs(2), span: Duration::from_secs(20) },
             callers: vec![1, 16, 64, 256, 1000],
             agents: vec![4, 16, 64, 256],
+            kills: 0,
             systems: vec![System::Tally, System::Etcd],
             connections: 16,
             tally: binary()?,
@@ -65,6 +68,7 @@ impl Options {
                 "--seconds" => options.times.span = seconds(&value)?,
                 "--warm-up" => options.times.warm_up = seconds(&value)?,
                 "--callers" => options.callers = numbers(&value)?,
+                "--kills" => options.kills = value.parse()?,
                 "--agents" if value == "0" => options.agents.clear(),
                 "--agents" => options.agents = numbers(&value)?,
                 "--connections" => options.connections = value.parse::<usize>()?.max(1),

@@ -24,6 +24,7 @@ mod table;
 #[path = "../appends/tally.rs"]
 mod tally;
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -85,7 +86,10 @@ async fn run(options: &Options) -> Result<(), Trouble> {
 
 /// What one caller gets of a ledger that nobody else uses.
 async fn append(options: &Options, dir: &Path) -> Result<Point<2>, Trouble> {
-    let mesh = tally::Mesh::start(&options.tally, dir, ["--ledger-only"])?;
+    let file = dir.join("mesh.toml");
+    fs::write(&file, members::mesh_file(1))?;
+    let args = ["--ledger-only".as_ref(), "--mesh".as_ref(), file.as_os_str()];
+    let mesh = tally::Mesh::start(&options.tally, dir, args)?;
     let agents = mesh.agents(1).await?;
     let agent = agents.first().ok_or("a mesh has a member")?;
     let nodes = mesh.pids();
