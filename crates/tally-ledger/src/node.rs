@@ -354,7 +354,9 @@ impl Node {
 impl Threads {
     fn start() -> std::io::Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let builder = builder.worker_threads(2).thread_name("tally-raft").enable_all();
+        // One alone: the tasks of an entry follow on each other, and several threads would wake each
+        // other for each step. What takes long there yields (`Machine::apply`).
+        let builder = builder.worker_threads(1).thread_name("tally-raft").enable_all();
         Ok(Self(Some(builder.build()?)))
     }
 

@@ -146,6 +146,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 responder.send(Response(outcome));
             }
             self.0.saver.applied_one(leaves);
+            // Whoever has many to apply must not keep heartbeats and votes from being answered: they
+            // are on this thread.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
