@@ -20,7 +20,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tally_core::entry::Entry;
 use tally_core::id::LeafIndex;
 use tally_core::ledger::{LeafValue, NewLeaf, State};
@@ -234,10 +234,20 @@ impl Head {
     }
 }
 
-impl From<NewLeaf<'_>> for Leaf {
-    fn from(leaf: NewLeaf<'_>) -> Self {
-        let register =
-            matches!(leaf.value, LeafValue::Genesis(_) | LeafValue::Entry(Entry::Register(_)));
-        Self { hash: leaf.hash, bytes: Bytes::copy_from_slice(leaf.bytes), register }
+impl Leaf {
+    /// Copies of new leaves. They share one piece of memory: a piece for each would be given and taken
+    /// back hundreds of times for a batch.
+    pub(crate) fn copies<'a>(leaves: impl Iterator<Item = NewLeaf<'a>>) -> Vec<Self> {
+        let mut bytes = BytesMut::new();
+        let mut copied = Vec::new();
+        for leaf in leaves {
+            let register =
+                matches!(leaf.value, LeafValue::Genesis(_) | LeafValue::Entry(Entry::Register(_)));
+            bytes.extend_from_slice(leaf.bytes);
+            copied.push((leaf.hash, leaf.bytes.len(), register));
+        }
+        let mut bytes = bytes.freeze();
+        let cut = |(hash, length, register)| Self { hash, bytes: bytes.split_to(length), register };
+        copied.into_iter().map(cut).collect()
     }
 }

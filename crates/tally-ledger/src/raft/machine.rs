@@ -78,9 +78,8 @@ impl Machine {
         let proposal = self.0.prepared.get(&payload.bytes)?;
         let (applied, (leaves, head)) = ledger.apply(log_id, &proposal, |state, applied| {
             let leaves = applied.leaves(&proposal);
-            let leaves: Vec<_> = leaves.inspect(|leaf| follow(trust, state, &leaf.value)).collect();
-            let head = Head { size: state.size(), root: state.root() };
-            (leaves.into_iter().map(Leaf::from).collect::<Vec<_>>(), head)
+            let leaves = Leaf::copies(leaves.inspect(|leaf| follow(trust, state, &leaf.value)));
+            (leaves, Head { size: state.size(), root: state.root() })
         });
         if ledger.head().halted.is_some() {
             // Nothing was applied, and nothing will be: the node sees it and stops. It is no error of
