@@ -5,6 +5,7 @@ mod codes;
 mod exchange;
 mod nhs_number;
 mod opt_out;
+mod short;
 mod text;
 
 pub use codes::{GssCode, OdsCode, Uprn};

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use super::short::ShortText;
 
 /// The text is no id of this kind. Says what was expected, never what was given: an id can be
 /// mistaken for another kind, and a person's number must not end up in a log.
@@ -19,13 +20,13 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $shape:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ShortText);
 
         impl $name {
             /// The text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
@@ -35,7 +36,7 @@ macro_rules! text_id {
             fn from_str(text: &str) -> Result<Self, BadId> {
                 let check: fn(&str) -> bool = $check;
                 if check(text) {
-                    Ok(Self(Arc::from(text)))
+                    Ok(Self(ShortText::new(text)))
                 } else {
                     Err(BadId { what: $what, shape: $shape })
                 }
@@ -44,13 +45,13 @@ macro_rules! text_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
     };
@@ -61,7 +62,7 @@ text_id!(
     MemberId,
     "a member id",
     "1 to 32 of A-Z, 0-9 and '-', beginning with a letter or digit",
-    |text| shaped(text, 32, |c| c.is_ascii_uppercase() || c.is_ascii_digit(), "-")
+    |text| shaped(text, 32, |c| c.is_ascii_uppercase() || c.is_ascii_digit(), b"-")
 );
 
 text_id!(
@@ -69,7 +70,7 @@ text_id!(
     MeshName,
     "a mesh name",
     "1 to 200 of a-z, 0-9, '-' and '.', beginning with a letter or digit",
-    |text| shaped(text, 200, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-.")
+    |text| shaped(text, 200, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), b"-.")
 );
 
 impl MeshName {
@@ -85,7 +86,7 @@ text_id!(
     AgreementId,
     "an agreement id",
     "1 to 64 of A-Z, a-z, 0-9, '-', '_' and '.', beginning with a letter or digit",
-    |text| shaped(text, 64, |c| c.is_ascii_alphanumeric(), "-_.")
+    |text| shaped(text, 64, |c| c.is_ascii_alphanumeric(), b"-_.")
 );
 
 text_id!(
@@ -93,7 +94,7 @@ text_id!(
     SourceId,
     "a source id",
     "1 to 64 of a-z, 0-9, '-', '_' and '.', beginning with a letter or digit",
-    |text| shaped(text, 64, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-_.")
+    |text| shaped(text, 64, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), b"-_.")
 );
 
 text_id!(
@@ -103,7 +104,7 @@ text_id!(
     "a group id",
     "1 to 64 of a-z, 0-9, '-', '_' and '.', beginning with a letter",
     |text| {
-        shaped(text, 64, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-_.")
+        shaped(text, 64, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), b"-_.")
             && text.starts_with(|c: char| c.is_ascii_lowercase())
     }
 );
@@ -113,7 +114,7 @@ text_id!(
     OfficerRole,
     "an officer's role",
     "1 to 32 of a-z, 0-9 and '-', beginning with a letter or digit",
-    |text| shaped(text, 32, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-")
+    |text| shaped(text, 32, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), b"-")
 );
 
 /// Why data is asked for: a code in a code system. `TREAT` alone means the code of v3-ActReason;
@@ -121,7 +122,7 @@ text_id!(
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Purpose {
     system: PurposeSystem,
-    code: Arc<str>,
+    code: ShortText,
 }
 
 /// The code systems that a purpose may come from.
@@ -143,7 +144,7 @@ impl Purpose {
     /// The code.
     #[must_use]
     pub fn code(&self) -> &str {
-        &self.code
+        self.code.as_str()
     }
 
     /// A purpose of this system.
@@ -151,8 +152,8 @@ impl Purpose {
     /// # Errors
     /// [`BadId`] if the code is not 1 to 32 of A-Z, a-z, 0-9, `-` and `_`.
     pub fn new(system: PurposeSystem, code: &str) -> Result<Self, BadId> {
-        if shaped(code, 32, |c| c.is_ascii_alphanumeric(), "-_") {
-            Ok(Self { system, code: Arc::from(code) })
+        if shaped(code, 32, |c| c.is_ascii_alphanumeric(), b"-_") {
+            Ok(Self { system, code: ShortText::new(code) })
         } else {
             Err(BadId {
                 what: "a purpose",
@@ -176,16 +177,19 @@ impl FromStr for Purpose {
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.system {
-            PurposeSystem::ActReason => f.write_str(&self.code),
-            PurposeSystem::Local => write!(f, "local:{}", self.code),
+            PurposeSystem::ActReason => f.write_str(self.code()),
+            PurposeSystem::Local => write!(f, "local:{}", self.code()),
         }
     }
 }
 
-fn shaped(text: &str, len_max: usize, first: fn(char) -> bool, further: &str) -> bool {
-    text.len() <= len_max
-        && text.starts_with(first)
-        && text.chars().all(|c| first(c) || further.contains(c))
+/// Whether it is a text of so many bytes at most, all of the alphabet, that begins as it must: byte by
+/// byte, as all that may stand in an id is ASCII.
+fn shaped(text: &str, len_max: usize, first: impl Fn(u8) -> bool, further: &[u8]) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() <= len_max
+        && bytes.first().is_some_and(|byte| first(*byte))
+        && bytes.iter().all(|byte| first(*byte) || further.contains(byte))
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub struct Deciding<'a, R> {
 
 /// How far a decision is.
 #[must_use]
+#[expect(clippy::large_enum_variant, reason = "it is handed from slice to slice, never stored")]
 pub enum Progress<'a, R> {
     /// There are more people to judge.
     More(Deciding<'a, R>),
