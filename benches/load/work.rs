@@ -83,7 +83,7 @@ impl Surroundings for Trusting {
     }
 }
 
-/// Each node: the frame of the log to a proposal. Re-encoding is part of it.
+/// Each node: the frame of the log to a proposal.
 #[must_use]
 pub fn decode_proposal(bytes: &[u8]) -> Proposal {
     decode_value(bytes).unwrap()

@@ -12,7 +12,7 @@ pub enum DecodeError {
     /// The object ends before the bytes do.
     #[error("there are bytes after the end")]
     TrailingBytes,
-    /// Encoding what was read gives other bytes: an integer or a length is not the shortest.
+    /// An integer or a length is not in its shortest form.
     #[error("the encoding is not the canonical one")]
     NotCanonical,
     /// An array or a string without a length.

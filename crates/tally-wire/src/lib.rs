@@ -1,10 +1,10 @@
 //! The bytes of Tally, version 1: CBOR (RFC 8949) to values and back. `proto/` says what they are.
 //!
 //! Invariant: one value has one encoding. Objects are definite-length arrays `[kind, version, …]`
-//! with the shortest integers, without floats, maps, tags or null. What is read is encoded again
-//! and compared: bytes that differ are refused, so that whoever hashes or signs an object means
-//! the same bytes. A nested object that is signed stands in a byte string, so that its bytes are
-//! exact wherever it goes.
+//! with the shortest integers, without floats, maps, tags or null, and each text is the only one of
+//! its value: other bytes are refused, so that whoever hashes or signs an object means the same
+//! bytes. Where debug assertions are on, what was read is written again and compared. A nested object
+//! that is signed stands in a byte string, so that its bytes are exact wherever it goes.
 
 mod agreement;
 mod codec;
@@ -106,7 +106,13 @@ pub(crate) fn read_whole<T: Object>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut reader = Reader::new(bytes);
     let value = T::read_object(&mut reader)?;
     reader.end()?;
+    debug_assert!(is_written_as(&value, bytes), "what is read is written in the same way");
+    Ok(value)
+}
+
+/// Whether these are the bytes of the value.
+fn is_written_as<T: Object>(value: &T, bytes: &[u8]) -> bool {
     let mut writer = Writer::comparing(bytes);
     value.write_object(&mut writer);
-    if writer.was_equal() { Ok(value) } else { Err(DecodeError::NotCanonical) }
+    writer.was_equal()
 }
