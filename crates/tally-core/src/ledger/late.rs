@@ -5,7 +5,7 @@
 //! says `offline_emergency`.
 
 use super::founding::ensure;
-use super::permit::Reads;
+use super::permit::{Reads, named};
 use super::registers::Registers;
 use super::rejection::Rejection;
 use super::submission::Batch;
@@ -55,14 +55,16 @@ fn is_emergency(half: &ProviderHalf) -> bool {
 }
 
 fn names_parties(registers: &Registers, half: &ProviderHalf, agreement: &AgreementId) -> bool {
-    let reads = Reads { registers, read_set: &half.read_set };
+    let named = named(registers, half).collect::<Vec<_>>();
+    let reads = Reads { registers, named: &named };
     let member = |member: &MemberId| reads.has(&RegisterName::Member(member.clone()));
     let parties = member(&half.provider) && member(&half.requester);
     parties && reads.has(&RegisterName::Agreement(agreement.clone()))
 }
 
 fn names_consents(registers: &Registers, half: &ProviderHalf, share: &Share) -> bool {
-    let reads = Reads { registers, read_set: &half.read_set };
+    let named = named(registers, half).collect::<Vec<_>>();
+    let reads = Reads { registers, named: &named };
     share.data == DataKind::None || reads.has_consent_of(&half.provider)
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::founding::ensure;
-use super::registers::Registers;
+use super::registers::{RegisterState, Registers};
 use super::rejection::{Rejection, STALE_NAMES_MAX};
 use super::submission::Batch;
 use crate::agreement::{Agreement, DataKind, Party, Share};
@@ -29,35 +29,46 @@ pub(super) fn check_permits(
             _ => None,
         })
     };
-    let read = halves().flat_map(|half| &half.read_set);
-    let stale = read.filter(|read| !registers.is_current(read)).map(|read| &read.name);
+    let named = halves().flat_map(|half| named(registers, half)).collect::<Vec<_>>();
+    let stale = named.iter().filter(|it| !it.is_current()).map(|it| &it.read.name);
     let stale = stale.collect::<BTreeSet<_>>();
     if !stale.is_empty() {
         let names = stale.into_iter().take(STALE_NAMES_MAX).cloned().collect();
         return Err(Rejection::Stale(names));
     }
-    halves().try_for_each(|half| check_permit(registers, half, date))
+    let mut rest = named.as_slice();
+    halves().try_for_each(|half| {
+        let (named, after) = rest.split_at_checked(half.read_set.len()).unwrap_or_default();
+        rest = after;
+        check_permit(&Reads { registers, named }, half, date)
+    })
 }
 
-fn check_permit(registers: &Registers, half: &ProviderHalf, date: Date) -> Result<(), Rejection> {
-    let reads = Reads { registers, read_set: &half.read_set };
+/// What it names is current.
+fn check_permit(reads: &Reads<'_>, half: &ProviderHalf, date: Date) -> Result<(), Rejection> {
     let AgreementRef { id, version } =
         half.agreement.as_ref().ok_or(Rejection::AgreementUnknown)?;
     for member in [&half.provider, &half.requester] {
-        ensure(reads.has(&RegisterName::Member(member.clone())), Rejection::ReadSetIncomplete)?;
-        let active = registers.member(member).map(|record| record.status);
-        ensure(active == Some(MemberStatus::Active), Rejection::MemberNotActive)?;
+        let register = reads.get(&RegisterName::Member(member.clone()));
+        let register = register.ok_or(Rejection::ReadSetIncomplete)?;
+        let status = register.member().map(|record| record.status);
+        ensure(status == Some(MemberStatus::Active), Rejection::MemberNotActive)?;
     }
-    let (record, approvals) = registers.agreement(id).ok_or(Rejection::AgreementUnknown)?;
-    ensure(reads.has(&RegisterName::Agreement(id.clone())), Rejection::ReadSetIncomplete)?;
+    let register = reads.get(&RegisterName::Agreement(id.clone()));
+    let unnamed = || match reads.registers.agreement(id) {
+        Some(_) => Rejection::ReadSetIncomplete,
+        None => Rejection::AgreementUnknown,
+    };
+    let register = register.ok_or_else(unnamed)?;
+    let (record, approvals) = register.agreement().ok_or(Rejection::AgreementUnknown)?;
     let agreement = record.document.value();
     ensure(agreement.version == *version, Rejection::AgreementUnknown)?;
     ensure(agreement.start <= date, Rejection::AgreementNotStarted)?;
     ensure(date <= agreement.end, Rejection::AgreementEnded)?;
     for member in [&half.provider, &half.requester] {
-        check_in_force(&reads, record, approvals, member)?;
+        check_in_force(reads, record, approvals, member)?;
     }
-    check_share(&reads, agreement, half)
+    check_share(reads, agreement, half)
 }
 
 /// Whether the agreement binds this member: it is a party still, has signed, and has not suspended.
@@ -103,20 +114,51 @@ fn check_share(
     ensure(!consent_needed || reads.has_consent_of(&half.provider), Rejection::ReadSetIncomplete)
 }
 
-/// The registers, as far as a permit names them. What it names is current.
-pub(super) struct Reads<'a> {
-    pub(super) registers: &'a Registers,
-    pub(super) read_set: &'a [RegisterRef],
+/// A register as a half names it, and as it stands: looked up once, however often it is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    read: &'a RegisterRef,
+    register: Option<&'a RegisterState>,
 }
 
-impl Reads<'_> {
+impl Named<'_> {
+    fn is_current(&self) -> bool {
+        self.register.is_some_and(|register| register.is_current(self.read.version))
+    }
+}
+
+/// What a half's read set names, ascending by name.
+pub(super) fn named<'a>(
+    registers: &'a Registers,
+    half: &'a ProviderHalf,
+) -> impl Iterator<Item = Named<'a>> {
+    half.read_set.iter().map(|read| Named { read, register: registers.get(&read.name) })
+}
+
+/// The registers, as far as a half names them.
+pub(super) struct Reads<'a> {
+    pub(super) registers: &'a Registers,
+    pub(super) named: &'a [Named<'a>],
+}
+
+impl<'a> Reads<'a> {
     pub(super) fn has(&self, name: &RegisterName) -> bool {
-        self.read_set.binary_search_by(|read| read.name.cmp(name)).is_ok()
+        self.find_named(name).is_some()
+    }
+
+    /// The register, if the half names it and there is one.
+    fn get(&self, name: &RegisterName) -> Option<&'a RegisterState> {
+        self.find_named(name)?.register
+    }
+
+    fn find_named(&self, name: &RegisterName) -> Option<&Named<'a>> {
+        let place = self.named.binary_search_by(|it| it.read.name.cmp(name)).ok()?;
+        self.named.get(place)
     }
 
     pub(super) fn has_consent_of(&self, provider: &MemberId) -> bool {
-        self.read_set.iter().any(
-            |read| matches!(&read.name, RegisterName::Consent(member, _) if member == provider),
+        self.named.iter().any(
+            |it| matches!(&it.read.name, RegisterName::Consent(member, _) if member == provider),
         )
     }
 

@@ -68,6 +68,24 @@ impl RegisterState {
     pub const fn is_current(&self, version: u64) -> bool {
         self.narrowed_at <= version && version <= self.version
     }
+
+    /// A member's record.
+    #[must_use]
+    pub fn member(&self) -> Option<&MemberRecord> {
+        match &self.value {
+            RegisterValue::Member { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+
+    /// An agreement, and the approvals under its document.
+    #[must_use]
+    pub fn agreement(&self) -> Option<(&AgreementRecord, &[Approval])> {
+        match &self.value {
+            RegisterValue::Agreement { record, approvals } => Some((record, approvals)),
+            _ => None,
+        }
+    }
 }
 
 impl Registers {
@@ -104,10 +122,7 @@ impl Registers {
     /// A member's record.
     #[must_use]
     pub fn member(&self, id: &MemberId) -> Option<&MemberRecord> {
-        match &self.get(&RegisterName::Member(id.clone()))?.value {
-            RegisterValue::Member { record, .. } => Some(record),
-            _ => None,
-        }
+        self.get(&RegisterName::Member(id.clone()))?.member()
     }
 
     /// A member's status, and since when in ledger time it has it.
@@ -122,19 +137,13 @@ impl Registers {
     /// All members, ascending, whatever their status.
     pub fn members(&self) -> impl Iterator<Item = &MemberRecord> {
         // Members stand first, as the names order.
-        self.registers.values().map_while(|register| match &register.value {
-            RegisterValue::Member { record, .. } => Some(&**record),
-            _ => None,
-        })
+        self.registers.values().map_while(RegisterState::member)
     }
 
     /// An agreement, and the approvals under its document.
     #[must_use]
     pub fn agreement(&self, id: &AgreementId) -> Option<(&AgreementRecord, &[Approval])> {
-        match &self.get(&RegisterName::Agreement(id.clone()))?.value {
-            RegisterValue::Agreement { record, approvals } => Some((record, approvals)),
-            _ => None,
-        }
+        self.get(&RegisterName::Agreement(id.clone()))?.agreement()
     }
 
     /// A group of members.
