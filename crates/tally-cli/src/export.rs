@@ -155,8 +155,11 @@ impl Source for ExportDir {
 /// Reads a file that has no more bytes than that.
 fn read(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     use io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(len_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    let file = fs::File::open(path)?;
+    let len = file.metadata()?.len().min(len_max);
+    // As much as there is at once; it may be longer when it is read.
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+    file.take(len_max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > len_max {
         return Err(io::Error::other(format!("it has more than {len_max} bytes")));
     }

@@ -221,8 +221,8 @@ impl State {
         LeafIndex(self.edge.size())
     }
 
-    fn append(&mut self, leaf_hash: Hash, hashes: &mut Vec<Hash>) {
-        self.edge.push(leaf_hash);
+    fn append(&mut self, leaf_hash: Hash, with: &impl Surroundings, hashes: &mut Vec<Hash>) {
+        self.edge.push_with(leaf_hash, |left, right| with.join(left, right));
         hashes.push(leaf_hash);
     }
 }

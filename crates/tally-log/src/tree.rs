@@ -86,15 +86,29 @@ impl Edge {
     ///
     /// No log gets to [`SIZE_MAX`] by pushing: at a million leaves a second it takes 146,000 years.
     pub fn push(&mut self, leaf_hash: Hash) {
-        self.push_full(0, leaf_hash);
+        self.push_with(leaf_hash, node_hash);
+    }
+
+    /// The same; `join` gives the [`node_hash`] of two nodes, which somebody may know already.
+    pub fn push_with(&mut self, leaf_hash: Hash, join: impl FnMut(&Hash, &Hash) -> Hash) {
+        self.push_full_with(0, leaf_hash, join);
     }
 
     /// Appends a full subtree of 2^level leaves: the size must be a multiple of that.
     pub(crate) fn push_full(&mut self, level: u32, root: Hash) {
+        self.push_full_with(level, root, node_hash);
+    }
+
+    fn push_full_with(
+        &mut self,
+        level: u32,
+        root: Hash,
+        mut join: impl FnMut(&Hash, &Hash) -> Hash,
+    ) {
         let mut carried = root;
         for _ in 0..(self.size >> level).trailing_ones() {
             let Some(left) = self.hashes.pop() else { break };
-            carried = node_hash(&left, &carried);
+            carried = join(&left, &carried);
         }
         self.hashes.push(carried);
         self.size = self.size.saturating_add(1 << level);

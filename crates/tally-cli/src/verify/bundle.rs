@@ -4,7 +4,7 @@
 use tally_core::Encoded;
 use tally_core::entry::Entry;
 use tally_log::tile::{TileContent, TilePath, bundle_entries, bundle_prefix};
-use tally_log::{Hash, leaf_hash};
+use tally_log::{Edge, Hash, leaf_hash, node_hash};
 
 use super::{Source, Stop, bad, tiles};
 
@@ -14,9 +14,28 @@ pub(super) struct Leaf {
     pub(super) entry: Encoded<Entry>,
 }
 
+/// Two nodes of the tree side by side, and the one above them.
+pub(super) struct Join {
+    left: Hash,
+    right: Hash,
+    above: Hash,
+}
+
+impl Join {
+    /// The node above, if it is these two that it is above.
+    pub(super) fn above(&self, left: &Hash, right: &Hash) -> Option<Hash> {
+        (self.left == *left && self.right == *right).then_some(self.above)
+    }
+}
+
 /// A bundle as far as it is good.
 pub(super) struct Bundle {
     pub(super) leaves: Vec<Leaf>,
+    /// The nodes above its leaves, in the order in which a tree that takes these one by one hashes
+    /// them.
+    pub(super) joins: Vec<Join>,
+    /// The root of its leaves.
+    pub(super) root: Hash,
     /// What is wrong after these leaves.
     pub(super) stop: Option<Stop>,
     /// Bytes in its file.
@@ -25,9 +44,27 @@ pub(super) struct Bundle {
 
 /// Reads the leaves from 256 × `index` on, in a log of this size.
 pub(super) fn read_bundle(source: &mut impl Source, index: u64, size: u64) -> Bundle {
-    let mut bundle = Bundle { leaves: Vec::new(), stop: None, len: 0 };
+    let (leaves, joins) = (Vec::new(), Vec::new());
+    let mut bundle = Bundle { leaves, joins, root: Hash::default(), stop: None, len: 0 };
     bundle.stop = fill(&mut bundle, source, index, size).err();
+    bundle.join();
     bundle
+}
+
+impl Bundle {
+    /// Hashes the tree over its leaves, so that nobody has to who needs the order of the ledger.
+    fn join(&mut self) {
+        let mut edge = Edge::new();
+        self.joins.reserve(self.leaves.len());
+        for leaf in &self.leaves {
+            edge.push_with(leaf.hash, |left, right| {
+                let above = node_hash(left, right);
+                self.joins.push(Join { left: *left, right: *right, above });
+                above
+            });
+        }
+        self.root = edge.root();
+    }
 }
 
 fn fill(bundle: &mut Bundle, source: &mut impl Source, index: u64, size: u64) -> Result<(), Stop> {

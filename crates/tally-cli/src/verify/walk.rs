@@ -1,7 +1,7 @@
 //! What needs the order of the ledger: the rules, the tree, the registers, who owes what.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
@@ -11,10 +11,10 @@ use tally_core::ledger::{Misfit, Rejection, Replay, Sealed, State, Surroundings}
 use tally_core::limits::Limits;
 use tally_core::register::RegisterName;
 use tally_log::tile::{Tile, TileWriter};
-use tally_log::{Hash, Signature, VerifyingKey};
+use tally_log::{Hash, Signature, VerifyingKey, node_hash};
 use tally_wire::registers::RegisterLeaf;
 
-use super::bundle::{Bundle, Leaf};
+use super::bundle::{Bundle, Join, Leaf};
 use super::pool::{Pool, Unverified};
 use super::seen::{self, Kept};
 use super::signatures::witness_set;
@@ -40,9 +40,14 @@ pub(super) struct Walk<'w, S> {
     list_missing: bool,
 }
 
-/// The rules, but for the signatures of batches: these are said to be good, and kept.
+/// The rules, but for the signatures of batches: these are said to be good, and kept. Nodes of the tree
+/// that were hashed with their bundle are not hashed again.
 #[derive(Default)]
-struct Deferring(Cell<Option<(VerifyingKey, Vec<u8>, Signature)>>);
+struct Deferring {
+    signed: Cell<Option<(VerifyingKey, Vec<u8>, Signature)>>,
+    /// Those that are next.
+    joins: RefCell<VecDeque<Join>>,
+}
 
 impl Surroundings for Deferring {
     fn encode_seal(&self, seal: &Seal) -> Vec<u8> {
@@ -50,8 +55,20 @@ impl Surroundings for Deferring {
     }
 
     fn verify_batch(&self, key: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
-        self.0.set(Some((*key, message.to_vec(), *signature)));
+        self.signed.set(Some((*key, message.to_vec(), *signature)));
         true
+    }
+
+    fn join(&self, left: &Hash, right: &Hash) -> Hash {
+        let mut joins = self.joins.borrow_mut();
+        match joins.front().and_then(|next| next.above(left, right)) {
+            Some(above) => {
+                joins.pop_front();
+                above
+            }
+            // It is above several bundles.
+            None => node_hash(left, right),
+        }
     }
 
     fn protocol_max(&self) -> u64 {
@@ -121,17 +138,19 @@ impl<'w, S: Source> Walk<'w, S> {
     }
 
     fn take_bundle(&mut self, bundle: Bundle, report: &mut Report) -> Result<(), Stop> {
-        let mut hashes = Vec::with_capacity(bundle.leaves.len());
-        for leaf in bundle.leaves {
+        let Bundle { leaves, joins, root, stop, .. } = bundle;
+        let mut hashes = Vec::with_capacity(leaves.len());
+        self.rules.joins.borrow_mut().extend(joins);
+        for leaf in leaves {
             hashes.push(leaf.hash);
             self.take_leaf(leaf, report)?;
             report.leaves_checked = report.leaves_checked.saturating_add(1);
             self.check_kept(report)?;
         }
-        if let Some(stop) = bundle.stop {
+        if let Some(stop) = stop {
             return Err(stop);
         }
-        for tile in self.writer.append(hashes) {
+        for tile in self.writer.append_full(hashes, root) {
             let level = tile.path.content().level();
             if tile.path.is_partial() {
                 self.growing.insert(level, tile);
@@ -153,7 +172,7 @@ impl<'w, S: Source> Walk<'w, S> {
             Replay::new(self.mesh_id.unwrap_or(mesh_id))
         });
         let sealed = replay.take(entry, hash, &self.rules);
-        if let Some((key, message, signature)) = self.rules.0.take() {
+        if let Some((key, message, signature)) = self.rules.signed.take() {
             let before = (report.leaves_checked, report.seals_checked);
             self.unverified.push(Unverified { key, message, signature, leaf, before });
             self.pool.verify(&mut self.unverified, false);

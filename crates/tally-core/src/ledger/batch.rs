@@ -177,8 +177,8 @@ impl State {
         let edge_before = Some(self.edge.clone());
         let seal = seal(batch, count, root, self.time, last_register_leaf, with);
         let seal_hash = seal.leaf_hash();
-        leaf_hashes.iter().for_each(|leaf_hash| self.append(*leaf_hash, hashes));
-        self.append(seal_hash, hashes);
+        leaf_hashes.iter().for_each(|leaf_hash| self.append(*leaf_hash, with, hashes));
+        self.append(seal_hash, with, hashes);
         let outcome = Outcome::Accepted { first_leaf, last_register_leaf, seal_hash };
         self.answer(batch, root, counter, outcome);
         for (leaf, entry) in (first_leaf.0..).map(LeafIndex).zip(&batch.entries) {

@@ -59,7 +59,7 @@ impl State {
             environment: value.environment,
             voters: value.voters.clone(),
         });
-        self.append(leaf_hash, hashes);
+        self.append(leaf_hash, with, hashes);
         Verdict::Founded
     }
 
@@ -80,7 +80,7 @@ impl State {
             Ok(session) => {
                 let id = SessionId(self.next_leaf());
                 self.sessions.start(LastSession { id, leaf_hash }, session);
-                self.append(leaf_hash, hashes);
+                self.append(leaf_hash, with, hashes);
                 Verdict::SessionStarted(id)
             }
         }

@@ -1,6 +1,6 @@
 //! What reaches the ledger, and what it needs around it.
 
-use tally_log::{Signature, VerifyingKey};
+use tally_log::{Hash, Signature, VerifyingKey, node_hash};
 
 use crate::encoded::Encoded;
 use crate::entry::{Algorithm, Entry, Genesis, Lane, Seal, SessionStart};
@@ -44,7 +44,7 @@ pub struct Batch {
     pub signature: Signature,
 }
 
-/// What `apply` asks of those around it. Both must answer the same on every replica, for ever.
+/// What `apply` asks of those around it. All must answer the same on every replica, for ever.
 pub trait Surroundings {
     /// The canonical bytes of a seal: CBOR is not this crate's business.
     fn encode_seal(&self, seal: &Seal) -> Vec<u8>;
@@ -62,6 +62,12 @@ pub trait Surroundings {
     /// on it, and a batch that stands on the ledger was accepted.
     fn verify_batch(&self, key: &VerifyingKey, message: &[u8], signature: &Signature) -> bool {
         self.verify(key, message, signature)
+    }
+
+    /// The [`node_hash`] of two nodes of the tree. Whoever replays a ledger may have hashed them on
+    /// another thread.
+    fn join(&self, left: &Hash, right: &Hash) -> Hash {
+        node_hash(left, right)
     }
 
     /// The newest version of the rules that this code knows. When the protocol register goes

@@ -69,15 +69,49 @@ impl TileWriter {
         for hash in leaf_hashes {
             self.push(hash, &mut tiles);
         }
+        self.add_partial(old_size, &mut tiles);
+        tiles
+    }
+
+    /// The last tile of each level that has changed, if it is partial.
+    fn add_partial(&self, old_size: u64, tiles: &mut Vec<Tile>) {
         let partial = tiles_between(old_size, self.size).filter(|path| path.is_partial());
         tiles.extend(partial.filter_map(|path| self.partial_tile(path)));
+    }
+
+    /// Appends the 256 leaves of a tile, whose root somebody has hashed already: what
+    /// [`root_of`] them is. A log that ends within a tile takes them one by one.
+    pub fn append_full(&mut self, leaf_hashes: Vec<Hash>, root: Hash) -> Vec<Tile> {
+        let width = u64::from(TILE_WIDTH);
+        let path = TilePath::at_size(
+            TileContent::Hashes { level: 0 },
+            self.size / width,
+            self.size.saturating_add(width),
+        );
+        let path = path.filter(|_| self.size.is_multiple_of(width));
+        let Some(path) = path.filter(|_| leaf_hashes.len() == usize::from(TILE_WIDTH)) else {
+            return self.append(leaf_hashes);
+        };
+        let old_size = self.size;
+        self.size = self.size.saturating_add(width);
+        let mut tiles = vec![Tile { path, hashes: leaf_hashes }];
+        if self.partial.is_empty() {
+            self.partial.push(Vec::new());
+        }
+        self.push_at(1, root, &mut tiles);
+        self.add_partial(old_size, &mut tiles);
         tiles
     }
 
     fn push(&mut self, leaf_hash: Hash, tiles: &mut Vec<Tile>) {
         self.size = self.size.saturating_add(1);
-        let mut carried = leaf_hash;
-        for level in 0.. {
+        self.push_at(0, leaf_hash, tiles);
+    }
+
+    /// Takes the next hash of a level, and of those above it where tiles are full.
+    fn push_at(&mut self, level: usize, hash: Hash, tiles: &mut Vec<Tile>) {
+        let mut carried = hash;
+        for level in level.. {
             if self.partial.get(level).is_none() {
                 self.partial.push(Vec::with_capacity(TILE_WIDTH.into()));
             }
@@ -164,6 +198,22 @@ mod tests {
             [(0, 1), (1, 256), (255, 256), (256, 257), (300, 70_000), (65_536, 65_792)]
         {
             check_growth(old, new);
+        }
+    }
+
+    #[test]
+    fn a_whole_tile_with_its_root_is_as_good_as_its_leaves() {
+        for (before, count) in [(0, 1_100), (256, 66_000), (65_536, 700), (3, 600)] {
+            let leaves = leaf_hashes(before + count);
+            let (before, after) = leaves.split_at(before);
+            let mut one_by_one = TileWriter::new();
+            one_by_one.append(before.iter().copied());
+            let mut by_tiles = one_by_one.clone();
+            for run in after.chunks(256) {
+                let tiles = by_tiles.append_full(run.to_vec(), root_of(run));
+                assert_eq!(tiles, one_by_one.append(run.iter().copied()));
+            }
+            assert_eq!(by_tiles, one_by_one);
         }
     }
 
