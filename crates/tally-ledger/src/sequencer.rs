@@ -5,6 +5,7 @@
 //! says that nothing was decided, and the same bytes may be sent again, to any node.
 
 mod clocks;
+mod decide;
 mod queue;
 mod raise;
 
@@ -13,16 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
 use tally_core::id::{MemberId, NodeId};
-use tally_core::ledger::{Proposal, Rejection, Submission, Verdict};
-use tally_core::receipt::{BatchAnswer, hashes_after};
+use tally_core::ledger::{Proposal, Rejection, Submission};
 use tally_core::time::Timestamp;
-use tally_log::Hash;
 use tally_wire::encode;
-use tally_wire::message::ledger::{
-    BatchAccepted, BatchRepeated, Busy, NotLeader, SessionStarted, SubmissionRejected, SubmitAnswer,
-};
+use tally_wire::message::ledger::{Busy, NotLeader, SubmissionRejected, SubmitAnswer};
 use tokio::sync::mpsc;
 
 use clocks::Clocks;
@@ -30,9 +26,10 @@ use clocks::Clocks;
 use crate::applied::Ledger;
 use crate::clock::{LeaderClock, Leap};
 use crate::metrics::{Metrics, TurnedAway};
-use crate::raft::{Consensus, Links, Outcome, Payload, Prepared, Standing, Support};
+use crate::raft::{Consensus, Links, Payload, Prepared, Standing, Support};
 use crate::signer::LogSigner;
-use queue::{Measured, Queues};
+use decide::{Decider, Proposed, Undecided, Waits, nobody};
+use queue::{Measured, Owner, Queues, Turn};
 
 /// Limits of what waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +75,8 @@ pub(crate) type Answers = mpsc::UnboundedSender<SubmitAnswer>;
 
 #[derive(Debug)]
 struct Job {
+    /// Whose it is.
+    owner: Owner,
     submission: Submission,
     length: usize,
     number: Option<u64>,
@@ -108,10 +107,9 @@ struct Worker {
     consensus: Consensus,
     standing: Arc<Standing>,
     prepared: Prepared,
-    signer: Arc<LogSigner>,
+    decider: Arc<Decider>,
     support: Support,
     metrics: Metrics,
-    retry_ms: u64,
     clock: LeaderClock,
     /// The term that the clock was set in.
     term: u64,
@@ -135,15 +133,21 @@ impl Sequencer {
             parts;
         let entrance =
             Entrance { queues: Arc::clone(&queues), metrics: metrics.clone(), retry: limits.retry };
+        let decider = Arc::new(Decider {
+            queues: Arc::clone(&queues),
+            consensus: consensus.clone(),
+            signer,
+            metrics: metrics.clone(),
+            retry_ms: limits.retry_ms(),
+        });
         let worker = Worker {
             queues,
             consensus,
             standing,
             prepared,
-            signer,
+            decider,
             support: links.support(),
             metrics,
-            retry_ms: limits.retry_ms(),
             clock: LeaderClock::new(SystemTime::now(), Instant::now()),
             term: 0,
             hand_overs: 0,
@@ -167,8 +171,9 @@ impl Sequencer {
     ) -> Result<(), Duration> {
         let Entrance { queues, metrics, retry } = &*self.0;
         let number = number_of(&submission);
-        let job = Job { submission, length, number, answers };
-        queues.push(member.cloned(), job).map_err(|job| {
+        let owner = member.cloned();
+        let job = Job { owner: owner.clone(), submission, length, number, answers };
+        queues.push(owner, job).map_err(|job| {
             metrics.turned_away(TurnedAway::TooBusy);
             let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
             tell(job.answers.as_ref(), SubmitAnswer::Busy(Busy { number, retry_ms }));
@@ -197,92 +202,57 @@ impl SequencerLimits {
 
 impl Worker {
     async fn run(mut self) {
-        while self.queues.wait().await {
+        while let Some(turn) = self.queues.wait().await {
             // Callers that were just answered get to submit what comes next.
             tokio::task::yield_now().await;
-            let jobs = self.sift(self.queues.take()).await;
-            if jobs.is_empty() {
-                continue;
-            }
-            if let Err((jobs, answer)) = self.propose(jobs).await {
-                for job in jobs {
-                    tell(job.answers.as_ref(), answer(job.number));
+            let jobs = self.sift(self.queues.take(turn)).await;
+            let proposed = if jobs.is_empty() { None } else { self.propose(jobs).await };
+            let decider = Arc::clone(&self.decider);
+            match (turn, proposed) {
+                (Turn::Regular, None) => {}
+                (Turn::Regular, Some(proposed)) => decider.decide(proposed).await,
+                (Turn::Apart, None) => self.queues.apart_ended(),
+                // Nobody else waits until it is decided.
+                (Turn::Apart, Some(proposed)) => {
+                    tokio::spawn(async move {
+                        decider.decide(proposed).await;
+                        decider.queues.apart_ended();
+                    });
                 }
             }
         }
     }
 
-    /// Has the jobs decided and answers them, or says what to answer because they were not.
-    async fn propose(&mut self, jobs: Vec<Job>) -> Result<(), (Vec<Job>, Undecided)> {
+    /// The jobs as a proposal; none if they were answered, because they can't be decided here.
+    async fn propose(&mut self, jobs: Vec<Job>) -> Option<Proposed> {
         let leader = self.leader();
         let not_leader = move |number| SubmitAnswer::NotLeader(NotLeader { number, leader });
-        if !self.consensus.is_leader() {
-            return Err((jobs, Box::new(not_leader)));
-        }
-        let Ok(time) = self.read_clock().await else {
-            self.hand_over().await;
-            return Err((jobs, nobody()));
+        let undecided: Undecided = if !self.consensus.is_leader() {
+            Box::new(not_leader)
+        } else {
+            match self.read_clock().await {
+                Ok(time) => return Some(self.prepare(time, jobs)),
+                Err(_) => {
+                    self.hand_over().await;
+                    nobody()
+                }
+            }
         };
-        let (submissions, waiting): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.submission, (job.number, job.answers))).unzip();
+        for job in jobs {
+            tell(job.answers.as_ref(), undecided(job.number));
+        }
+        None
+    }
+
+    fn prepare(&self, time: Timestamp, jobs: Vec<Job>) -> Proposed {
+        let wait = |Job { owner, submission, number, answers, .. }| {
+            (submission, Waits { owner, number, answers })
+        };
+        let (submissions, waiting): (Vec<_>, Vec<_>) = jobs.into_iter().map(wait).unzip();
         let proposal = Arc::new(Proposal { time, submissions });
         let payload = Payload { bytes: encode(&*proposal).into() };
         self.prepared.put(payload.bytes.clone(), proposal);
-        let proposed = Instant::now();
-        let written = self.consensus.client_write(payload).await;
-        if written.is_ok() {
-            self.metrics.committed(proposed.elapsed());
-        }
-        let answer: Undecided = match written {
-            Ok(written) => {
-                if let Some(outcome) = written.data.0
-                    && let Some(answers) = self.answer(&outcome, &waiting)
-                {
-                    for (answer, (_, to)) in answers.into_iter().zip(&waiting) {
-                        tell(to.as_ref(), answer);
-                    }
-                    return Ok(());
-                }
-                self.busy()
-            }
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-                match to.leader_id.map(NodeId) {
-                    // The leader that is meant is this node, while it waits for its quorum.
-                    leader if leader.is_none_or(|id| id.0 == *self.consensus.node_id()) => {
-                        self.busy()
-                    }
-                    leader => Box::new(move |number| {
-                        SubmitAnswer::NotLeader(NotLeader { number, leader })
-                    }),
-                }
-            }
-            // Whether it was committed is not known here; whoever leads now can say.
-            Err(_) => nobody(),
-        };
-        for (number, to) in waiting {
-            tell(to.as_ref(), answer(number));
-        }
-        Ok(())
-    }
-
-    /// One answer per verdict. None if the checkpoint can't be signed.
-    fn answer(
-        &self,
-        outcome: &Outcome,
-        waiting: &[(Option<u64>, Option<Answers>)],
-    ) -> Option<Vec<SubmitAnswer>> {
-        let after = hashes_after(&outcome.applied).ok()?;
-        let checkpoint = self.signer.sign(outcome.size, outcome.root).ok()?;
-        let verdicts = outcome.applied.verdicts.iter().zip(after).zip(waiting);
-        let answers = verdicts.map(|((verdict, after), (number, _))| {
-            to_answer(verdict, *number, after, &checkpoint, self.retry_ms)
-        });
-        Some(answers.collect())
-    }
-
-    fn busy(&self) -> Undecided {
-        let retry_ms = self.retry_ms;
-        Box::new(move |number| SubmitAnswer::Busy(Busy { number, retry_ms }))
+        Proposed { payload, waiting }
     }
 
     fn leader(&self) -> Option<NodeId> {
@@ -336,14 +306,6 @@ fn in_turn(nodes: &[u64], turn: usize) -> Option<u64> {
     nodes.get(turn.checked_rem(nodes.len())?).copied()
 }
 
-/// No node is known to lead.
-fn nobody() -> Undecided {
-    Box::new(|number| SubmitAnswer::NotLeader(NotLeader { number, leader: None }))
-}
-
-/// What to answer to a submission of this number.
-type Undecided = Box<dyn Fn(Option<u64>) -> SubmitAnswer + Send>;
-
 /// Which node leads, as far as this one knows: one that has been silent may be gone, and whoever is
 /// sent there only loses time.
 pub(crate) fn leader_of(consensus: &Consensus, standing: &Standing) -> Option<NodeId> {
@@ -357,38 +319,6 @@ pub(crate) fn leader_of(consensus: &Consensus, standing: &Standing) -> Option<No
 
 fn term_of(consensus: &Consensus) -> u64 {
     consensus.server_metrics().borrow_watched().vote.leader_id.term
-}
-
-fn to_answer(
-    verdict: &Verdict,
-    number: Option<u64>,
-    after: Vec<Hash>,
-    checkpoint: &[u8],
-    retry_ms: u64,
-) -> SubmitAnswer {
-    match verdict {
-        Verdict::Accepted(accepted) => {
-            let number = number.unwrap_or_default();
-            let (first_leaf, seal) = (accepted.first_leaf, accepted.seal.clone());
-            match accepted.edge_before.clone() {
-                Some(edge_before) => {
-                    let checkpoint = checkpoint.to_vec();
-                    let answer = BatchAnswer { first_leaf, seal, edge_before, after, checkpoint };
-                    SubmitAnswer::Accepted(Box::new(BatchAccepted { number, answer }))
-                }
-                None => {
-                    SubmitAnswer::Repeated(Box::new(BatchRepeated { number, first_leaf, seal }))
-                }
-            }
-        }
-        Verdict::SessionStarted(session) => {
-            SubmitAnswer::SessionStarted(SessionStarted { session: *session })
-        }
-        Verdict::Rejected(rejection) => rejected(number, rejection.clone()),
-        // Nobody but the node itself submits a genesis, and a node that halts answers nothing.
-        Verdict::Founded => rejected(number, Rejection::AlreadyFounded),
-        Verdict::Halted => SubmitAnswer::Busy(Busy { number, retry_ms }),
-    }
 }
 
 /// The submission is not on the ledger, and won't be.

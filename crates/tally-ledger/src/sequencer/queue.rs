@@ -2,14 +2,20 @@
 //!
 //! Invariant: what one member submits stays in its order, and how much of it waits changes nothing for
 //! the others: a proposal takes one submission of each member that waits before it takes a second of
-//! any, and no more of one member than its share.
+//! any, and no more of one member than its share. Members whose submissions are refused one after the
+//! other are proposed apart, now and then, and nobody else waits for that.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tally_core::id::MemberId;
 use tally_wire::ledger::{PROPOSAL_LEN_MAX, SUBMISSIONS_MAX};
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use super::SequencerLimits;
 
@@ -21,6 +27,26 @@ const PROPOSAL_HEAD_LEN: usize = 64;
 const SHARE_SUBMISSIONS_MAX: usize = 2;
 /// Bytes of one member's submissions in a proposal, from which on it gets no more: a whole batch.
 const SHARE_LEN_MAX: usize = 256 * 1024;
+
+/// What a refusal counts, while what is accepted halves the sum: from here on its member is proposed
+/// apart. A register that moves makes the few batches stale that an agent has under way.
+const REFUSALS_APART: u32 = 8;
+/// No more is counted: with two batches that are accepted a member is among the others again.
+const REFUSALS_MAX: u32 = 16;
+/// Between two proposals that are apart. What is refused has to be on the log as well, for it uses up
+/// its number; but each proposal takes the disks and processors of all nodes.
+const APART_PAUSE: Duration = Duration::from_millis(20);
+/// Submissions of one member in a proposal that is apart.
+const APART_SHARE_SUBMISSIONS_MAX: usize = 4;
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// All but those below.
+    Regular,
+    /// Members whose submissions were refused one after the other.
+    Apart,
+}
 
 /// Whose submission it is; none for the node's own.
 pub(super) type Owner = Option<MemberId>;
@@ -46,6 +72,26 @@ struct Waiting<J> {
     submissions: usize,
     bytes: usize,
     closed: bool,
+    /// What was refused of each that had something refused lately.
+    refusals: BTreeMap<Owner, u32>,
+    apart: Apart,
+}
+
+/// The proposals that are apart.
+#[derive(Debug)]
+struct Apart {
+    is_under_way: bool,
+    /// When the next one may begin.
+    next: Instant,
+}
+
+/// What can be done.
+enum Due {
+    Now(Turn),
+    /// Nothing before something arrives or, if that is said, before it is so late.
+    Later(Option<Instant>),
+    /// Nothing any more.
+    Never,
 }
 
 #[derive(Debug)]
@@ -69,6 +115,8 @@ impl<J: Measured> Queues<J> {
             submissions: 0,
             bytes: 0,
             closed: false,
+            refusals: BTreeMap::new(),
+            apart: Apart { is_under_way: false, next: Instant::now() },
         };
         Self { waiting: Mutex::new(waiting), arrived: Notify::new(), limits }
     }
@@ -88,23 +136,36 @@ impl<J: Measured> Queues<J> {
         self.arrived.notify_one();
     }
 
-    /// Waits until there is something to propose; false once there is nothing and won't be.
-    pub(super) async fn wait(&self) -> bool {
+    /// Waits until there is something to propose, and says whose; none once there is nothing and won't
+    /// be.
+    pub(super) async fn wait(&self) -> Option<Turn> {
         loop {
-            {
-                let waiting = self.lock();
-                if waiting.submissions > 0 || waiting.closed {
-                    return waiting.submissions > 0;
-                }
-            }
+            let due = self.lock().due(Instant::now());
             // Whoever pushes meanwhile leaves a note here.
-            self.arrived.notified().await;
+            match due {
+                Due::Now(turn) => return Some(turn),
+                Due::Never => return None,
+                Due::Later(None) => self.arrived.notified().await,
+                Due::Later(Some(at)) => drop(timeout_at(at, self.arrived.notified()).await),
+            }
         }
     }
 
-    /// What goes into the next proposal.
-    pub(super) fn take(&self) -> Vec<J> {
-        self.lock().take()
+    /// What goes into the next proposal. Nothing more is to be taken apart before
+    /// [`apart_ended`](Self::apart_ended).
+    pub(super) fn take(&self, turn: Turn) -> Vec<J> {
+        self.lock().take(turn)
+    }
+
+    /// What was taken apart is answered.
+    pub(super) fn apart_ended(&self) {
+        self.lock().apart = Apart { is_under_way: false, next: Instant::now() + APART_PAUSE };
+        self.arrived.notify_one();
+    }
+
+    /// A submission of this owner was judged.
+    pub(super) fn judged(&self, owner: &Owner, is_refused: bool) {
+        self.lock().judged(owner, is_refused);
     }
 
     /// No code that holds the lock leaves the queues half changed.
@@ -140,18 +201,54 @@ impl<J: Measured> Waiting<J> {
         Ok(())
     }
 
+    fn turn_of(&self, owner: &Owner) -> Turn {
+        let refusals = self.refusals.get(owner).copied().unwrap_or_default();
+        if refusals < REFUSALS_APART { Turn::Regular } else { Turn::Apart }
+    }
+
+    fn due(&self, now: Instant) -> Due {
+        let Apart { is_under_way, next } = self.apart;
+        if self.turns.iter().any(|owner| self.turn_of(owner) == Turn::Regular) {
+            Due::Now(Turn::Regular)
+        } else if self.submissions == 0 {
+            if self.closed { Due::Never } else { Due::Later(None) }
+        } else if is_under_way {
+            // Its end is told.
+            Due::Later(None)
+        } else if self.closed || next <= now {
+            Due::Now(Turn::Apart)
+        } else {
+            Due::Later(Some(next))
+        }
+    }
+
+    fn judged(&mut self, owner: &Owner, is_refused: bool) {
+        let before = self.refusals.remove(owner).unwrap_or_default();
+        let after = if is_refused { before.saturating_add(1) } else { before / 2 };
+        if after > 0 {
+            self.refusals.insert(owner.clone(), after.min(REFUSALS_MAX));
+        }
+    }
+
     /// One of each owner after the other, as long as the proposal and their shares have room.
-    fn take(&mut self) -> Vec<J> {
+    fn take(&mut self, turn: Turn) -> Vec<J> {
+        let share_submissions_max = match turn {
+            Turn::Regular => SHARE_SUBMISSIONS_MAX,
+            Turn::Apart => APART_SHARE_SUBMISSIONS_MAX,
+        };
+        self.apart.is_under_way |= turn == Turn::Apart;
         let mut taken = Vec::new();
         let mut shares: BTreeMap<Owner, Share> = BTreeMap::new();
         let mut length = PROPOSAL_HEAD_LEN;
-        let mut full = Vec::new();
+        let mut later = Vec::new();
         while taken.len() < SUBMISSIONS_MAX
             && let Some(owner) = self.turns.pop_front()
         {
             let share = shares.entry(owner.clone()).or_default();
-            if share.submissions >= SHARE_SUBMISSIONS_MAX || share.bytes >= SHARE_LEN_MAX {
-                full.push(owner);
+            let has_its_share =
+                share.submissions >= share_submissions_max || share.bytes >= SHARE_LEN_MAX;
+            if has_its_share || self.turn_of(&owner) != turn {
+                later.push(owner);
                 continue;
             }
             let room = if taken.is_empty() { usize::MAX } else { PROPOSAL_LEN_MAX - length };
@@ -168,7 +265,7 @@ impl<J: Measured> Waiting<J> {
                 self.turns.push_back(owner);
             }
         }
-        self.turns.extend(full);
+        self.turns.extend(later);
         taken
     }
 
@@ -185,130 +282,5 @@ impl<J: Measured> Waiting<J> {
         self.submissions = self.submissions.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(length);
         Some(job)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whose it is, which it is, and how long.
-    #[derive(Debug, PartialEq, Eq)]
-    struct Piece(&'static str, usize, usize);
-
-    impl Measured for Piece {
-        fn length(&self) -> usize {
-            self.2
-        }
-    }
-
-    fn owner(text: &str) -> Owner {
-        Some(text.parse().unwrap())
-    }
-
-    fn queues(limits: SequencerLimits) -> Queues<Piece> {
-        Queues::new(limits)
-    }
-
-    fn push(queues: &Queues<Piece>, whose: &'static str, numbers: std::ops::Range<usize>) {
-        for number in numbers {
-            queues.push(owner(whose), Piece(whose, number, 100)).unwrap();
-        }
-    }
-
-    #[test]
-    fn whoever_submits_little_waits_behind_nobody_who_submits_much() {
-        let queues = queues(SequencerLimits::default());
-        push(&queues, "RZ9", 0..2000);
-        push(&queues, "LZ9", 0..2);
-        let first = queues.take();
-        let polite = first.iter().position(|piece| piece.0 == "LZ9");
-        assert_eq!(polite, Some(1), "its turn is the second");
-        let of = |pieces: &[Piece], whose| pieces.iter().filter(|it| it.0 == whose).count();
-        assert_eq!((of(&first, "LZ9"), of(&first, "RZ9")), (2, SHARE_SUBMISSIONS_MAX));
-        // A newcomer is in the very next proposal, too.
-        push(&queues, "QX1", 0..1);
-        assert_eq!(of(&queues.take(), "QX1"), 1);
-    }
-
-    #[test]
-    fn what_one_member_submits_stays_in_its_order_and_none_is_lost() {
-        let queues = queues(SequencerLimits::default());
-        push(&queues, "RZ9", 0..500);
-        push(&queues, "LZ9", 0..70);
-        let mut seen = BTreeMap::from([("RZ9", Vec::new()), ("LZ9", Vec::new())]);
-        loop {
-            let taken = queues.take();
-            if taken.is_empty() {
-                break;
-            }
-            for Piece(whose, number, _) in taken {
-                seen.get_mut(whose).unwrap().push(number);
-            }
-        }
-        assert_eq!(seen["RZ9"], (0..500).collect::<Vec<_>>());
-        assert_eq!(seen["LZ9"], (0..70).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn one_member_can_not_take_the_room_of_all() {
-        let limits = SequencerLimits { member_submissions_max: 3, ..SequencerLimits::default() };
-        let queues = queues(limits);
-        push(&queues, "RZ9", 0..3);
-        let more = Piece("RZ9", 3, 100);
-        assert_eq!(queues.push(owner("RZ9"), more), Err(Piece("RZ9", 3, 100)));
-        push(&queues, "LZ9", 0..3);
-        assert_eq!(queues.take().len(), 2 * SHARE_SUBMISSIONS_MAX);
-        push(&queues, "RZ9", 3..5);
-    }
-
-    #[test]
-    fn bytes_are_counted_for_each_member_and_for_all() {
-        let limits = SequencerLimits {
-            bytes_max: 1000,
-            member_bytes_max: 600,
-            ..SequencerLimits::default()
-        };
-        let queues = queues(limits);
-        queues.push(owner("RZ9"), Piece("RZ9", 0, 600)).unwrap();
-        assert!(queues.push(owner("RZ9"), Piece("RZ9", 1, 1)).is_err());
-        queues.push(owner("LZ9"), Piece("LZ9", 0, 1)).unwrap();
-        assert!(queues.push(owner("LZ9"), Piece("LZ9", 1, 400)).is_err());
-        queues.push(owner("LZ9"), Piece("LZ9", 1, 399)).unwrap();
-        assert_eq!(queues.take().len(), 3);
-        queues.push(owner("RZ9"), Piece("RZ9", 1, 600)).unwrap();
-    }
-
-    #[test]
-    fn members_that_take_all_the_room_keep_nobody_else_out() {
-        let limits = SequencerLimits { submissions_max: 4, ..SequencerLimits::default() };
-        let queues = queues(limits);
-        push(&queues, "RZ9", 0..4);
-        queues.push(owner("LZ9"), Piece("LZ9", 0, 100)).unwrap();
-        assert!(queues.push(owner("LZ9"), Piece("LZ9", 1, 100)).is_err());
-        assert!(queues.push(owner("RZ9"), Piece("RZ9", 4, 100)).is_err());
-    }
-
-    #[test]
-    fn what_does_not_fit_any_more_is_the_next_proposals_first() {
-        let queues = queues(SequencerLimits::default());
-        let large = PROPOSAL_LEN_MAX / 2;
-        for whose in ["RZ9", "LZ9", "QX1"] {
-            queues.push(owner(whose), Piece(whose, 0, large)).unwrap();
-        }
-        assert_eq!(queues.take(), [Piece("RZ9", 0, large)]);
-        assert_eq!(queues.take(), [Piece("LZ9", 0, large)]);
-        assert_eq!(queues.take(), [Piece("QX1", 0, large)]);
-        assert_eq!(queues.take(), []);
-    }
-
-    #[tokio::test]
-    async fn the_work_ends_once_nobody_submits_and_nothing_waits() {
-        let queues = queues(SequencerLimits::default());
-        push(&queues, "RZ9", 0..1);
-        queues.close();
-        assert!(queues.wait().await);
-        queues.take();
-        assert!(!queues.wait().await);
     }
 }
