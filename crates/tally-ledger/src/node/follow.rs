@@ -20,6 +20,8 @@ pub(super) struct Followed {
     pub(super) consensus: Consensus,
     pub(super) standing: Arc<Standing>,
     pub(super) links: Links,
+    /// Whether the genesis names this node among the first voters.
+    pub(super) founder: bool,
 }
 
 /// How often it is looked whether there is something to do.
@@ -135,7 +137,8 @@ enum Found {
 }
 
 async fn outcast(followed: &Followed, own: u64, membership: &StoredMembership) -> Found {
-    let was_in = membership.membership().get_node(&own).is_some();
+    // A founder that lost its disk does not know any more that it was.
+    let was_in = followed.founder || membership.membership().get_node(&own).is_some();
     let mut found = Found::Nothing;
     for target in followed.links.targets() {
         match followed.links.stand_of(target).await {
