@@ -48,6 +48,11 @@ pub(super) async fn tell(followed: Followed) {
             }
             let voters = membership.get_joint_config();
             let learners: BTreeSet<u64> = membership.learner_ids().collect();
+            if before.is_some() {
+                // One that is about to be added says it again when it is first sent something.
+                let present = membership.nodes().map(|(id, _)| *id).chain([node]);
+                links.support().keep(&present.collect());
+            }
             let entry = now.log_id().as_ref().map(|id| id.index);
             // At this level because everything below it is left out of a node's log.
             warn!(node, entry, ?voters, ?learners, "who is in the cluster has changed");
