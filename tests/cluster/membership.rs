@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use tally_core::ledger::Rejection;
-use tally_core::register::MemberRecord;
+use tally_core::register::{MemberRecord, MemberStatus};
 use tally_net::Role;
 use tally_net::ledger::{AppendError, Client, Travel};
 use tally_tests::mesh::{Exit, Mesh, Plan, until};
@@ -125,6 +125,22 @@ async fn write(
     Ok(())
 }
 
+/// The same until it is told: a session may end with a write that was turned away.
+async fn written(
+    mesh: &mut Mesh,
+    recorder: &Recorder,
+    client: &Client,
+    member: usize,
+    change: impl Fn(&mut MemberRecord),
+) {
+    loop {
+        match write(mesh, recorder, client, member, &change).await {
+            Err(AppendError::SessionEnded { .. }) => {}
+            other => return other.unwrap(),
+        }
+    }
+}
+
 /// Another member's operator may not; the node's own may, twice.
 async fn remove(mesh: &Mesh, node: usize, other: usize) {
     let number = (node + 1).to_string();
@@ -230,6 +246,19 @@ async fn a_change_that_would_leave_no_majority_there_is_refused() {
     // A learner that is gone for good is no voter's business.
     done(mesh.operate(3, &["remove", "4"]).await.unwrap());
     assert_eq!(mesh.cluster(leader).await.learners, [0; 0]);
+    // Nor does a register take the key of one of the two voters that are there.
+    let client = mesh.client(3);
+    let nodeless = |it: &mut MemberRecord| it.nodes.clear();
+    let cut = write(&mut mesh, &recorder, &client, others[1], nodeless).await;
+    let why = Rejection::VotersCutOff;
+    assert!(matches!(&cut, Err(AppendError::Rejected { rejection }) if *rejection == why));
+    let removed = |it: &mut MemberRecord| it.status = MemberStatus::Removed;
+    let cut = write(&mut mesh, &recorder, &client, leader, removed).await;
+    assert!(matches!(&cut, Err(AppendError::Rejected { rejection }) if *rejection == why));
+    // It does take that of the one which is gone, and everything else is written as ever.
+    written(&mut mesh, &recorder, &client, others[0], nodeless).await;
+    let renamed = |it: &mut MemberRecord| it.name = "Otherton (fictional)".to_owned();
+    written(&mut mesh, &recorder, &client, others[1], renamed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

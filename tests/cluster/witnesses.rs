@@ -285,6 +285,44 @@ async fn what_is_published_goes_on_without_a_frozen_voter_and_never_back_when_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn witnesses_go_on_with_the_next_leader_and_a_node_that_comes_back_shows_what_was_witnessed()
+{
+    let mut mesh = Mesh::running(TALLY, Plan::THREE).await.unwrap();
+    let client = mesh.client(0);
+    let judges = [0, 1, 2].map(|it| Judge::new(&mesh, &format!("witness/{it}"), Way::Honest));
+    let _agents = [0, 1].map(|member| judges[member].dial(&mesh, member));
+    let (at, _serving) = judges[2].serve().await;
+    let mut witnesses = vec![of_others(judges[2].key(), at)];
+    witnesses.extend([0, 1].map(|member| of_member(&mesh, member, &judges[member])));
+    let keys = judges.each_ref().map(|it| it.key().clone());
+    let named = register(&mesh, witnesses);
+    let named = client.append(named, Travel::Alone, LONG).await.unwrap();
+    let mut least = named.leaf().0 + 2;
+    for round in 0..2 {
+        for node in 0..3 {
+            shows(&mesh, node, WITNESSED, |it| it.checkpoint().size >= least).await;
+        }
+        let leader = mesh.leader().await.unwrap();
+        mesh.kill(leader).await.unwrap();
+        let size = append(&mesh, &client, round).await.leaf().0 + 2;
+        for node in (0..3).filter(|node| *node != leader) {
+            let all =
+                |it: &SignedCheckpoint| it.checkpoint().size >= size && cosigners(it, &keys) == 3;
+            let signed = shows(&mesh, node, WITNESSED, all).await;
+            // Each signs once: the two nodes that are there, and all witnesses.
+            assert_eq!((voters(&mesh, &signed), signed.note().signatures().len()), (2, 5));
+        }
+        // It shows what it kept, or what the next leader tells it.
+        mesh.start(leader).unwrap();
+        let kept = |it: &SignedCheckpoint| {
+            it.checkpoint().size >= least && cosigners(it, &keys) >= witness_quorum(3)
+        };
+        shows(&mesh, leader, WITNESSED, kept).await;
+        least = size;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_alone_signs_alone_and_at_once() {
     let mesh = Mesh::running(TALLY, Plan { members: 1, nodes: 1 }).await.unwrap();
     let client = mesh.client(0);

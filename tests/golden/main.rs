@@ -31,7 +31,7 @@ use world::{Node, mesh_id};
 
 /// Rejections that no bytes lead to: the codec refuses them before. Or that a story as short as this
 /// one can't reach.
-const NOT_IN_THE_LOG: [&str; 11] = [
+const NOT_IN_THE_LOG: [&str; 12] = [
     // The codec refuses: sizes and order.
     "empty-batch",
     "too-many-entries",
@@ -42,6 +42,7 @@ const NOT_IN_THE_LOG: [&str; 11] = [
     "reviews-full",
     // A leader says so before it proposes anything.
     "protocol-unsupported",
+    "voters-cut-off",
     // Its founders would have to lead to the mesh's id.
     "genesis-malformed",
     // In a test mesh everybody is made up, and no year is waited for.

@@ -19,7 +19,7 @@ use tally_core::refusal::Refusal;
 use tally_core::register::{
     AgreementRecord, GroupRecord, MemberRecord, MemberStatus, RegisterBody, RegisterRef, Witness,
 };
-use tally_log::{Hash, Signature};
+use tally_log::{Cosigner, Hash, KeyName, Signature, SigningKey};
 use tally_wire::encode_checked;
 
 use self::counted::{close, refusal_count};
@@ -102,8 +102,7 @@ fn write_registers(world: &mut World) {
     let councils = GroupRecord { id: "councils".parse().unwrap(), members: vec![id(COUNCIL)] };
     let councils = RegisterBody::Group(councils);
     accepted(&world.write("LZ9", "group/councils", councils, &[COUNCIL, "LZ9"]));
-    let witness =
-        Witness { member: Some(id("RZ9")), vkey: "witness of RZ9".to_owned(), url: String::new() };
+    let witness = Witness { member: Some(id("RZ9")), vkey: vkey(9), url: String::new() };
     let witnesses = RegisterBody::Witnesses(vec![witness]);
     accepted(&world.write("LZ9", "witnesses", witnesses, &["LZ9", "RZ9"]));
     let renamed = MemberRecord { name: "Renamed (fictional)".to_owned(), ..member("RZ9") };
@@ -148,10 +147,12 @@ fn reject_writes(world: &mut World) {
     record.nodes.clear();
     record.agent_key = member("RZ9").agent_key;
     rejected(world, "RZ9", "member/XX9", member_body(record), both, Rejection::KeyReused);
-    let witness =
-        |n: u8| Witness { member: None, vkey: format!("w{n}"), url: "https://w".to_owned() };
+    let witness = |n: u8| Witness { member: None, vkey: vkey(n), url: "https://w".to_owned() };
     let sixteen = RegisterBody::Witnesses((0..16).map(witness).collect());
     rejected(world, "RZ9", "witnesses", sixteen, both, Rejection::CosignersTooMany);
+    let keyless = Witness { member: Some(id("RZ9")), vkey: "w".to_owned(), url: String::new() };
+    let keyless = RegisterBody::Witnesses(vec![keyless]);
+    rejected(world, "RZ9", "witnesses", keyless, both, Rejection::WitnessKeyMalformed);
     reject_agreements(world);
     world.later(5);
 }
@@ -361,8 +362,14 @@ fn member_body(record: MemberRecord) -> RegisterBody {
 
 /// So many witnesses with one key.
 fn witnesses(count: usize) -> RegisterBody {
-    let witness = Witness { member: None, vkey: "w".to_owned(), url: "https://w".to_owned() };
+    let witness = Witness { member: None, vkey: vkey(1), url: "https://w".to_owned() };
     RegisterBody::Witnesses(vec![witness; count])
+}
+
+/// The key of a witness.
+fn vkey(seed: u8) -> String {
+    let name = KeyName::new(&format!("witness.example/{seed}")).unwrap();
+    Cosigner::new(name, SigningKey::from_seed(&[seed; 32])).key().to_string()
 }
 
 fn reference(id: &str, version: u64) -> AgreementRef {

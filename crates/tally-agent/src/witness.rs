@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use tally_core::id::{MemberId, NodeId};
 use tally_core::ledger::RegisterValue;
-use tally_core::register::{RegisterName, Witness as Registered};
-use tally_log::note::{BadKeyName, KeyName};
+use tally_core::register::{MemberRecord, MemberStatus, RegisterName, Witness as Registered};
+use tally_log::note::{BadKeyName, KeyKind, KeyName};
 use tally_log::{Cosigner, NoteKey, SigningKey};
 use tally_net::ledger::{LedgerConfig, WitnessEnd, WitnessStream};
 use tally_wire::message::witness::{WitnessAnswer, WitnessAsk};
@@ -29,7 +29,7 @@ use tracing::{error, info, warn};
 use crate::clock::wall;
 use crate::replica::{Known, Replica};
 use evidence::EvidenceDir;
-use judge::{Judge, Verdict};
+use judge::{Judge, LogKeys, Verdict};
 use state::{StateError, WitnessState};
 
 /// A member's witness. It works until it is dropped.
@@ -237,9 +237,11 @@ impl WitnessView {
     async fn judge(&self, request: Vec<u8>) -> Option<Verdict> {
         let shared = Arc::clone(&self.0);
         let judged = spawn_blocking(move || {
-            let keys = shared.replica.known().log_keys;
+            let known = shared.replica.known();
+            let present = present_keys(&known);
+            let keys = LogKeys { known: &known.log_keys, present: &present };
             let mut judge = shared.judge.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-            Some(judge.judge(&request, &keys, wall()))
+            Some(judge.judge(&request, keys, wall()))
         });
         judged.await.ok().flatten()
     }
@@ -292,6 +294,19 @@ pub fn registered(known: &Known) -> &[Registered] {
         Some(RegisterValue::Witnesses(witnesses)) => witnesses,
         _ => &[],
     }
+}
+
+/// What the ledger nodes sign with whose members have not been removed.
+fn present_keys(known: &Known) -> Vec<NoteKey> {
+    let present = |key: &NoteKey| {
+        let of = |member: &MemberRecord| {
+            let mut nodes = member.nodes.iter();
+            member.status != MemberStatus::Removed
+                && nodes.any(|it| matches!(key.kind(), KeyKind::Ed25519(log) if *log == it.log_key))
+        };
+        known.registers.members().any(of)
+    };
+    known.log_keys.iter().filter(|key| present(key)).cloned().collect()
 }
 
 fn open(data_dir: &Path, cosigner: Cosigner) -> Result<Judge, StateError> {

@@ -8,7 +8,7 @@ use tally_core::Encoded;
 use tally_core::entry::{Entry, Genesis};
 use tally_core::id::{LeafIndex, MeshId};
 use tally_core::ledger::{Registers, is_lawful_now};
-use tally_core::register::{RegisterBody, Witness, witness_quorum};
+use tally_core::register::{MemberStatus, RegisterBody, Witness, witness_quorum};
 use tally_core::time::Timestamp;
 use tally_log::{KeyName, NoteKey, SignedCheckpoint};
 use tally_wire::registers::RegisterLeaves;
@@ -138,6 +138,15 @@ impl RegisterHistory {
     /// The keys of the ledger's nodes.
     pub(crate) fn log_keys(&self) -> &[NoteKey] {
         &self.log_keys
+    }
+
+    /// How many of the ledger nodes that there are have signed a checkpoint, and how many there are.
+    pub(crate) fn signed_by(&self, signed: &SignedCheckpoint) -> (usize, usize) {
+        let present = self.registers.members().filter(|it| it.status != MemberStatus::Removed);
+        let keys = present.flat_map(|member| &member.nodes);
+        let keys = keys.map(|node| NoteKey::ed25519(self.origin.clone(), node.log_key));
+        let keys = keys.collect::<Vec<_>>();
+        (signed.verify_log(&keys).map_or(0, |verified| verified.len()), keys.len())
     }
 
     /// The register leaves that say whose keys count at a size, but for the genesis.

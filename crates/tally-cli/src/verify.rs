@@ -195,9 +195,9 @@ fn check<S: Source + Send>(
         for other in others {
             scope.spawn(|| pool.work(other));
         }
-        let walked = Walk::new(&pool, source, size, trust, &kept).run(report, progress);
-        pool.stop();
-        walked
+        // However this thread ends, the others do not wait for it.
+        let _ending = pool.ending();
+        Walk::new(&pool, source, size, trust, &kept).run(report, progress)
     })?;
     if let Some(state) = &state
         && state.root() != root

@@ -31,7 +31,7 @@ mod submission;
 mod write;
 
 pub use applied::{Accepted, Applied, LeafValue, NewLeaf, Verdict};
-pub use batch::raises_to;
+pub use batch::{member_written, raises_to};
 pub use disposal::check_disposal;
 pub use entries::lane_of;
 pub use founding::Founding;

@@ -17,10 +17,13 @@ mod view;
 mod refused;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use tally_core::id::{MemberId, NodeId};
 use tally_core::register::Address;
+use tokio::time::timeout;
 
 use crate::applied::Ledger;
 use crate::frame::LogId;
@@ -28,6 +31,9 @@ use crate::raft::{Consensus, Links, Standing, StoredMembership, to_log_id};
 
 pub use refused::{ClusterRefusal, Fault, Refused};
 pub use view::{ClusterNode, ClusterView, log_id_json};
+
+/// How long a leader may take to hear from a majority, and to apply what was decided.
+const KNOW_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// What changes the cluster, and looks at it. Cheap to clone.
 #[derive(Clone)]
@@ -102,10 +108,10 @@ impl Cluster {
     /// # Errors
     /// [`Refused`], and nothing was changed unless it says that this is open.
     pub async fn change(&self, by: &MemberId, change: &Change) -> Result<Changed, Refused> {
+        self.must_know_all().await?;
         self.ledger.with_state(|state| {
             rules::may_ask(state.registers(), by, &change.request).map_err(Refused::from)
         })?;
-        self.must_lead()?;
         match &change.request {
             Request::Add { node, address } => self.add(*node, address, change).await?,
             Request::Promote { node } => self.promote(*node, change).await?,
@@ -122,10 +128,10 @@ impl Cluster {
     /// # Errors
     /// [`Refused`], and this node may still lead.
     pub async fn transfer(&self, by: &MemberId, to: NodeId) -> Result<Changed, Refused> {
+        self.must_know_all().await?;
         self.ledger.with_state(|state| {
             rules::may_transfer(state.registers(), by).map_err(Refused::from)
         })?;
-        self.must_lead()?;
         let voters = self.effective();
         if !voters.voter_ids().any(|voter| voter == to.0) {
             return Err(ClusterRefusal::NodeNotAdded.into());
@@ -136,8 +142,17 @@ impl Cluster {
         Ok(Changed { view: self.view(), warnings: Vec::new() })
     }
 
-    fn must_lead(&self) -> Result<(), Refused> {
-        if self.consensus.is_leader() { Ok(()) } else { Err(self.not_leader()) }
+    /// Who may ask for what is judged by the leader, once it has applied all that was decided before it
+    /// was asked: by older registers a member that was removed could still ask.
+    async fn must_know_all(&self) -> Result<(), Refused> {
+        if !self.consensus.is_leader() {
+            return Err(self.not_leader());
+        }
+        let known = self.consensus.ensure_linearizable(ReadPolicy::ReadIndex);
+        match timeout(KNOW_WAIT_MAX, known).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(self.not_leader()),
+        }
     }
 
     fn not_leader(&self) -> Refused {

@@ -55,6 +55,9 @@ pub enum Doubt {
     /// The last frame had been made durable, and was damaged since; it was cut.
     #[error("the end of the log, which had been durable, was lost")]
     LostTail,
+    /// There is nothing: it may be the first start, or that of a node which lost its disk.
+    #[error("the directory is empty")]
+    Empty,
 }
 
 const MARKS: &str = "marks";
@@ -165,7 +168,8 @@ impl Record {
 }
 
 impl Doubt {
-    const ALL: [Self; 4] = [Self::MachineRestarted, Self::Moved, Self::NoRecord, Self::LostTail];
+    const ALL: [Self; 5] =
+        [Self::MachineRestarted, Self::Moved, Self::NoRecord, Self::LostTail, Self::Empty];
 
     pub(crate) const fn number(self) -> u32 {
         match self {
@@ -173,6 +177,7 @@ impl Doubt {
             Self::Moved => 2,
             Self::NoRecord => 3,
             Self::LostTail => 4,
+            Self::Empty => 5,
         }
     }
 

@@ -114,7 +114,7 @@ metrics! {
     rejected: IntCounterVec, "tally_ledger_rejected_total", &["code"],
         "Submissions that the rules rejected, by code.";
     turned_away: IntCounterVec, "tally_ledger_turned_away_total", &["why"],
-        "Submissions that this node did not propose: too much of their member waited, they were another member's, or they raise the rules beyond what most nodes know.";
+        "Submissions that this node did not propose: too much of their member waited, they were another member's, they raise the rules beyond what most nodes know, or they would cut off so many voters that no majority is left.";
     batch_leaves: Counts, "tally_ledger_batch_leaves", &[],
         "Entries in a batch that was accepted.";
     proposal_submissions: Counts, "tally_ledger_proposal_submissions", &[],

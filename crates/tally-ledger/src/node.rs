@@ -5,6 +5,7 @@
 
 mod error;
 mod follow;
+mod founding;
 mod reads;
 mod roles;
 mod start;
@@ -33,7 +34,7 @@ use tokio::time::timeout;
 use crate::applied::Ledger;
 use crate::cluster::Cluster;
 use crate::frame::Vouched;
-use crate::marks::Start;
+use crate::marks::{Doubt, Start};
 use crate::metrics::Metrics;
 use crate::published::Board;
 use crate::raft::{Consensus, Links, Peers, Standing, Support};
@@ -229,7 +230,13 @@ impl Node {
             let Cut { segment, offset, bytes } = cut;
             said.push(format!("cut a torn write of {bytes} bytes off {segment} at {offset}"));
         }
-        if let Start::Untrusted { why } = self.opened.start {
+        if self.opened.start == (Start::Untrusted { why: Doubt::Empty }) {
+            said.push(
+                "has nothing yet: gives no vote before the others say that they have nothing \
+                 either, or it has caught up with a leader"
+                    .to_owned(),
+            );
+        } else if let Start::Untrusted { why } = self.opened.start {
             said.push(format!(
                 "gives no vote before it has caught up with a leader: {why}; if none can be \
                  elected, see `tally ledger trust`"

@@ -221,6 +221,23 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_file_that_a_power_cut_emptied_or_tore_is_written_anew_from_the_tiles() {
+        for left in ["", "dev.example/ledger/0\n20\n"] {
+            let dir = TempDir::new().unwrap();
+            let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();
+            grow(&mut store, 30);
+            for name in ["checkpoint", "checkpoint-witnessed", "checkpoint.new"] {
+                fs::write(dir.path().join(name), left).unwrap();
+            }
+            let publisher = start(&dir, &store);
+            let published = publisher.checkpoints().reach(30).await.unwrap();
+            assert_eq!(published.head, head(30));
+            assert_eq!(fs::read(dir.path().join("checkpoint")).unwrap(), published.note);
+            assert_eq!(publisher.checkpoints().witnessed(), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_node_whose_tiles_contradict_what_it_signed_publishes_nothing() {
         let dir = TempDir::new().unwrap();
         let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();

@@ -5,6 +5,7 @@
 //! says that nothing was decided, and the same bytes may be sent again, to any node.
 
 mod clocks;
+mod cut;
 mod decide;
 mod queue;
 mod raise;

@@ -59,6 +59,17 @@ pub struct Settings {
     pub batch_bytes_max: usize,
     /// Jobs that wait for the writing thread before callers wait too; 1,024 by default.
     pub jobs_max: usize,
+    /// What a directory without an entry or a vote is taken for; doubted by default.
+    pub empty: Empty,
+}
+
+/// What a directory without an entry or a vote is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Empty {
+    /// That of a node which may have lost its disk, until the others have said what they have.
+    Doubted,
+    /// That of a node which nobody has heard from: there is no other.
+    Trusted,
 }
 
 /// An entry of the log.
@@ -150,6 +161,7 @@ impl Settings {
             cache_bytes_max: 16 << 20,
             batch_bytes_max: 8 << 20,
             jobs_max: 1024,
+            empty: Empty::Doubted,
         }
     }
 }

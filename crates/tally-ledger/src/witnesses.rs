@@ -82,6 +82,7 @@ impl Feeding {
             feeder: Feeder::default(),
             visitors: BTreeMap::new(),
             candidates: BTreeMap::new(),
+            fed: 0,
             cosigned: BTreeMap::new(),
             asked: 0,
             under_way: BTreeMap::new(),
@@ -108,6 +109,8 @@ struct Task {
     /// Who is here, by key.
     visitors: BTreeMap<String, (u64, mpsc::Sender<Asking>)>,
     candidates: BTreeMap<u64, Candidate>,
+    /// The largest that most of the voters have signed.
+    fed: u64,
     /// What each cosigned last, by key.
     cosigned: BTreeMap<String, (u64, Instant)>,
     /// Questions, counted; and the last one to each, by key.
@@ -173,6 +176,7 @@ impl Task {
             // Whoever is here is sent to the leader.
             self.visitors.clear();
             self.candidates.clear();
+            self.fed = 0;
             self.cosigned.clear();
             self.under_way.clear();
             self.asking.abort_all();
@@ -187,15 +191,20 @@ impl Task {
         };
         let size = shown.head.size;
         let signed = shown.signed.by_log_only();
+        // Witnesses want to see that most of the nodes have it. Who is late signs within a moment.
+        let fed = size > self.fed && self.parts.ring.keys().have_mostly_signed(&signed);
         if let Some(candidate) = self.candidates.get_mut(&size) {
             candidate.signed = signed;
-            return;
+        } else {
+            self.candidates.insert(size, Candidate { signed, lines: Vec::new() });
+            while self.candidates.len() > CANDIDATES_MAX {
+                self.candidates.pop_first();
+            }
         }
-        self.candidates.insert(size, Candidate { signed, lines: Vec::new() });
-        while self.candidates.len() > CANDIDATES_MAX {
-            self.candidates.pop_first();
+        if fed {
+            self.fed = size;
+            self.step(Event::Published(size));
         }
-        self.step(Event::Published(size));
     }
 
     fn register(&mut self) -> Event {

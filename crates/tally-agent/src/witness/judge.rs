@@ -42,6 +42,23 @@ pub struct Verdict {
     pub body: Vec<u8>,
 }
 
+/// What the log's signatures are held against.
+#[derive(Debug, Clone, Copy)]
+pub struct LogKeys<'k> {
+    /// The keys of all ledger nodes that there have been: what one of them signed, the log said.
+    pub known: &'k [NoteKey],
+    /// Those of the nodes that there are. Most of them must have signed what is cosigned: one node
+    /// alone could else have a witness cosign what no other has.
+    pub present: &'k [NoteKey],
+}
+
+impl LogKeys<'_> {
+    fn have_mostly_signed(&self, signed: &SignedCheckpoint) -> bool {
+        let count = signed.verify_log(self.present).map_or(0, |verified| verified.len());
+        count > self.present.len() / 2
+    }
+}
+
 /// Why nothing was cosigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
@@ -51,6 +68,8 @@ pub enum Why {
     UnknownLog,
     /// The log has not signed it.
     NotSigned,
+    /// Most of the ledger nodes have not signed it, or not yet.
+    TooFewNodes,
     /// It is smaller than what was cosigned; the log was told, and may catch up.
     Smaller,
     /// The log went back.
@@ -63,10 +82,11 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Malformed,
         Self::UnknownLog,
         Self::NotSigned,
+        Self::TooFewNodes,
         Self::Smaller,
         Self::Rollback,
         Self::Fork,
@@ -80,6 +100,7 @@ impl Why {
             Self::Malformed => "malformed",
             Self::UnknownLog => "unknown-log",
             Self::NotSigned => "not-signed",
+            Self::TooFewNodes => "too-few-nodes",
             Self::Smaller => "smaller",
             Self::Rollback => "rollback",
             Self::Fork => "fork",
@@ -103,13 +124,13 @@ impl Judge {
     }
 
     /// Answers a request. Cosigned is what is on disk when this returns.
-    pub fn judge(&mut self, request: &[u8], log_keys: &[NoteKey], now: Timestamp) -> Verdict {
+    pub fn judge(&mut self, request: &[u8], log_keys: LogKeys<'_>, now: Timestamp) -> Verdict {
         let Ok(asked) = AddCheckpoint::parse(request) else {
             return self.refuse(Why::Malformed, 400);
         };
         let origin = &asked.checkpoint.checkpoint().origin;
         let last = self.state.last(origin).cloned();
-        let checked = asked.check(log_keys, last.as_ref().map(SignedCheckpoint::checkpoint));
+        let checked = asked.check(log_keys.known, last.as_ref().map(SignedCheckpoint::checkpoint));
         match checked {
             Ok(()) => self.accept(&asked, request, log_keys, now),
             Err(why @ NotCosigned::UnknownLog) => self.refuse(Why::UnknownLog, why.http_status()),
@@ -205,7 +226,7 @@ impl Judge {
         &mut self,
         asked: &AddCheckpoint,
         request: &[u8],
-        log_keys: &[NoteKey],
+        log_keys: LogKeys<'_>,
         now: Timestamp,
     ) -> Verdict {
         let new = asked.checkpoint.checkpoint();
@@ -214,12 +235,16 @@ impl Judge {
             self.show_fork((&seen, by), (asked, request), now);
             return self.refuse(Why::Fork, 422);
         }
+        if !log_keys.have_mostly_signed(&asked.checkpoint) {
+            // It may be another time that the log asks.
+            return self.refuse(Why::TooFewNodes, 503);
+        }
         let Ok(cosignature) = self.cosigner.cosign(new, now.0 / 1_000) else {
             return self.refuse(Why::State, 500);
         };
         let mut cosigned = asked.checkpoint.by_log_only();
         let line = cosignature.to_string();
-        if cosigned.verify_log(log_keys).is_err() || cosigned.add(cosignature).is_err() {
+        if cosigned.verify_log(log_keys.known).is_err() || cosigned.add(cosignature).is_err() {
             return self.refuse(Why::NotSigned, 403);
         }
         if let Err(why) = self.state.store(cosigned) {

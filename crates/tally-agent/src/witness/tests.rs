@@ -11,7 +11,7 @@ use tally_log::{
 };
 
 use super::evidence::{Deed, EvidenceDir};
-use super::judge::{Judge, Verdict, Why};
+use super::judge::{Judge, LogKeys, Verdict, Why};
 use super::state::{Death, WitnessState};
 
 const ORIGIN: &str = "mesh.example/ledger/0";
@@ -35,8 +35,12 @@ impl History {
         Origin::new(ORIGIN).unwrap()
     }
 
+    /// By most of the nodes.
     pub(super) fn signed(&self, size: u64) -> SignedCheckpoint {
-        self.signed_by(size, 1)
+        let mut signed = self.signed_by(size, 1);
+        let line = self.signed_by(size, 2).note().signatures()[0].clone();
+        signed.add(line).unwrap();
+        signed
     }
 
     fn signed_by(&self, size: u64, seed: u8) -> SignedCheckpoint {
@@ -69,7 +73,12 @@ pub(super) fn witness_key(seed: u8) -> NoteKey {
 }
 
 fn log_keys() -> Vec<NoteKey> {
-    vec![log_signer(1).key().clone(), log_signer(2).key().clone()]
+    [1, 2, 3].map(|seed| log_signer(seed).key().clone()).to_vec()
+}
+
+fn judged(judge: &mut Judge, request: &[u8], at: Timestamp) -> Verdict {
+    let keys = log_keys();
+    judge.judge(request, LogKeys { known: &keys, present: &keys }, at)
 }
 
 fn begin(dir: &Path) -> Judge {
@@ -88,7 +97,7 @@ fn now() -> Timestamp {
 }
 
 fn ask(judge: &mut Judge, history: &History, old: u64, new: u64) -> Verdict {
-    judge.judge(history.ask(old, new).as_bytes(), &log_keys(), now())
+    judged(judge, history.ask(old, new).as_bytes(), now())
 }
 
 fn kept(judge: &Judge) -> Vec<(Deed, SignedCheckpoint, SignedCheckpoint)> {
@@ -157,7 +166,7 @@ fn a_rollback_is_refused_and_both_checkpoints_are_kept() {
     assert_eq!(ask(&mut judge, &history, 0, 20).status, 200);
     let proofless =
         AddCheckpoint { old_size: 20, proof: Vec::new(), checkpoint: history.signed(8) };
-    let verdict = judge.judge(proofless.to_string().as_bytes(), &log_keys(), now());
+    let verdict = judged(&mut judge, proofless.to_string().as_bytes(), now());
     assert_eq!(verdict.status, 400);
     assert_eq!(judge.refused(Why::Rollback), 1);
     let kept = kept(&judge);
@@ -176,7 +185,7 @@ fn a_new_leader_may_offer_less_for_a_moment_and_no_longer() {
     assert_eq!(ask(&mut judge, &history, 0, 20).status, 200);
     let offer = |judge: &mut Judge, after_ms: u64| {
         let at = Timestamp(now().0 + after_ms);
-        judge.judge(history.ask(0, 15).as_bytes(), &log_keys(), at)
+        judged(judge, history.ask(0, 15).as_bytes(), at)
     };
     for after_ms in [0, 1_000, 4_000] {
         let verdict = offer(&mut judge, after_ms);
@@ -198,7 +207,7 @@ fn a_leader_that_catches_up_has_done_nothing() {
     assert_eq!(ask(&mut judge, &history, 0, 15).status, 409);
     assert_eq!(ask(&mut judge, &history, 20, 25).status, 200);
     let at = Timestamp(now().0 + 60_000);
-    assert_eq!(judge.judge(history.ask(0, 22).as_bytes(), &log_keys(), at).status, 409);
+    assert_eq!(judged(&mut judge, history.ask(0, 22).as_bytes(), at).status, 409);
     assert!(kept(&judge).is_empty(), "it was told a minute ago of another matter");
 }
 
@@ -210,18 +219,50 @@ fn what_the_log_did_not_sign_is_neither_cosigned_nor_evidence() {
     assert_eq!(ask(&mut judge, &one, 0, 12).status, 200);
     let mut stranger = AddCheckpoint::parse(other.ask(12, 20).as_bytes()).unwrap();
     stranger.checkpoint = other.signed_by(20, 9);
-    let verdict = judge.judge(stranger.to_string().as_bytes(), &log_keys(), now());
+    let verdict = judged(&mut judge, stranger.to_string().as_bytes(), now());
     assert_eq!(verdict.status, 403);
     let renamed = other.ask(12, 20).replace(ORIGIN, "mesh.example/ledger/1");
-    assert_eq!(judge.judge(renamed.as_bytes(), &log_keys(), now()).status, 404);
-    assert_eq!(judge.judge(b"new 1\n\n", &log_keys(), now()).status, 400);
+    assert_eq!(judged(&mut judge, renamed.as_bytes(), now()).status, 404);
+    assert_eq!(judged(&mut judge, b"new 1\n\n", now()).status, 400);
     // A proof of another shape says nothing of the log.
     let mut bent = AddCheckpoint::parse(one.ask(12, 20).as_bytes()).unwrap();
     bent.proof.pop();
-    assert_eq!(judge.judge(bent.to_string().as_bytes(), &log_keys(), now()).status, 422);
+    assert_eq!(judged(&mut judge, bent.to_string().as_bytes(), now()).status, 422);
     let counts = [Why::NotSigned, Why::UnknownLog, Why::Malformed, Why::Fork];
     assert_eq!(counts.map(|why| judge.refused(why)), [1, 1, 2, 0]);
     assert!(kept(&judge).is_empty());
+}
+
+#[test]
+fn what_one_node_alone_has_signed_is_not_cosigned_and_costs_no_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (History::new(30), History::forked(30, 13));
+    let mut judge = begin(dir.path());
+    assert_eq!(ask(&mut judge, &one, 0, 12).status, 200);
+    // It follows on what was cosigned, and no other node has it.
+    let mut alone = AddCheckpoint::parse(other.ask(12, 20).as_bytes()).unwrap();
+    alone.checkpoint = other.signed_by(20, 3);
+    let request = alone.to_string();
+    for _ in 0..2 {
+        let verdict = judged(&mut judge, request.as_bytes(), now());
+        assert_eq!((verdict.status, verdict.body.len()), (503, 0));
+    }
+    // A signature twice is one node's, and so are those of nodes that are gone.
+    let line = alone.checkpoint.note().signatures()[0].clone();
+    alone.checkpoint.add(line).unwrap();
+    assert_eq!(judged(&mut judge, alone.to_string().as_bytes(), now()).status, 503);
+    let keys = log_keys();
+    let gone = LogKeys { known: &keys, present: &keys[..1] };
+    assert_eq!(judge.judge(request.as_bytes(), gone, now()).status, 503);
+    let none = LogKeys { known: &keys, present: &[] };
+    assert_eq!(judge.judge(request.as_bytes(), none, now()).status, 503);
+    assert_eq!(judge.refused(Why::TooFewNodes), 5);
+    assert_eq!(ask(&mut judge, &one, 12, 20).status, 200);
+    // Where there is one node, it is most of them.
+    let lone = LogKeys { known: &keys, present: &keys[..1] };
+    let mut asked = AddCheckpoint::parse(one.ask(20, 25).as_bytes()).unwrap();
+    asked.checkpoint = one.signed_by(25, 1);
+    assert_eq!(judge.judge(asked.to_string().as_bytes(), lone, now()).status, 200);
 }
 
 #[test]

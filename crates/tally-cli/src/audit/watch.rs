@@ -28,12 +28,13 @@ use show::{Event, Teller};
 
 /// How often the nodes are asked.
 const ROUND: Duration = Duration::from_secs(1);
+/// How often it is asked again for a checkpoint that can be believed first.
+const FIRST_ROUNDS_MAX: usize = 4;
 /// Bytes of the state at most.
 const STATE_LEN_MAX: u64 = 4 * 1024 * 1024;
 
 /// Who watches.
 struct Watcher {
-    online: Online,
     /// The member's agent, if that is for whom to watch.
     acting: Option<Acting>,
     nodes: Nodes,
@@ -64,7 +65,15 @@ pub(super) fn watch(
 ) -> Result<Exit, Failure> {
     let mut watcher = Watcher::new(args, config, output)?;
     if args.once {
-        let round = watcher.round()?;
+        let mut round = watcher.round()?;
+        // Nodes that are late with their signature are so for a moment.
+        for _ in 0..FIRST_ROUNDS_MAX {
+            if round != Round::Unproved || watcher.memory.last().is_some() {
+                break;
+            }
+            thread::sleep(ROUND);
+            round = watcher.round()?;
+        }
         return Ok(exit(watcher.deeds, round));
     }
     let ended = ending()?;
@@ -126,7 +135,6 @@ impl Watcher {
         let registers = RegisterHistory::new(&online.genesis)?;
         let mut watcher = Self {
             nodes: Nodes::of(&online)?,
-            online,
             acting,
             registers,
             memory,
@@ -156,14 +164,14 @@ impl Watcher {
 
     /// Asks all nodes once.
     fn round(&mut self) -> Result<Round, Failure> {
-        // A node that tells registers which can't be is noticed by its checkpoints, too.
-        let read = self.registers.read_on(&mut self.online.https);
         let shown = self.nodes.ask();
-        let answered = shown.iter().any(|shown| shown.published.is_ok());
-        if let Err(why) = read.as_ref().map_err(ToString::to_string)
-            && answered
-        {
-            self.teller.once("registers", &Event::Trouble { what: why.clone() })?;
+        let answers = shown.iter().filter(|shown| shown.published.is_ok());
+        let answers = answers.map(|shown| shown.node.clone()).collect::<BTreeSet<_>>();
+        let answered = !answers.is_empty();
+        // One that keeps registers back keeps back nothing that another tells.
+        for (node, why) in self.nodes.read_registers(&answers, &mut self.registers) {
+            let what = format!("the registers, as {node} tells them: {why}");
+            self.teller.once(&format!("registers {node}"), &Event::Trouble { what })?;
         }
         let mut newest: Option<SignedCheckpoint> = None;
         let mut witnessed: Option<(SignedCheckpoint, Cosigned)> = None;
@@ -220,12 +228,33 @@ impl Watcher {
                 return Ok(None);
             }
         };
+        if self.memory.last().is_none() && !self.may_believe(&shown.node, &signed)? {
+            return Ok(None);
+        }
         let next = self.memory.look(&shown.node, &signed);
         if !self.belongs(&shown.node, &signed, next)? {
             return Ok(None);
         }
         self.memory.seen_at(&shown.node, &signed);
         Ok(Some(signed))
+    }
+
+    /// Whether a checkpoint may be the first that is believed, which nothing proves: most of the ledger
+    /// nodes must have signed it. Says so either way.
+    fn may_believe(&mut self, node: &str, signed: &SignedCheckpoint) -> Result<bool, Failure> {
+        let (signatures, nodes) = self.registers.signed_by(signed);
+        let size = size(signed);
+        if signatures * 2 <= nodes {
+            let what = format!(
+                "nothing is known of the ledger yet, and {signatures} of its {nodes} nodes have signed \
+                 size {size} as {node} publishes it: too few to believe it"
+            );
+            self.teller.once("first", &Event::Trouble { what })?;
+            return Ok(false);
+        }
+        let root = signed.checkpoint().root.to_string();
+        self.teller.tell(&Event::Believed { size, root, signatures, nodes })?;
+        Ok(true)
     }
 
     /// Whether a checkpoint belongs to the history that is known; if not, it is told.

@@ -60,7 +60,7 @@ enum Work {
 }
 
 /// Stops the others when its thread ends: nobody waits for what a thread that panicked had in hand.
-struct Ending<'p>(&'p Pool);
+pub(super) struct Ending<'p>(&'p Pool);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
@@ -77,7 +77,7 @@ impl Pool {
 
     /// Works until the pool is stopped.
     pub(super) fn work(&self, mut source: impl Source) {
-        let _ending = Ending(self);
+        let _ending = self.ending();
         let mut state = self.lock();
         while !state.stopped {
             state = match self.claim(&mut state) {
@@ -91,8 +91,13 @@ impl Pool {
         }
     }
 
+    /// Whoever hands work out holds this for as long as there is some.
+    pub(super) const fn ending(&self) -> Ending<'_> {
+        Ending(self)
+    }
+
     /// Nothing more is done.
-    pub(super) fn stop(&self) {
+    fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
     }

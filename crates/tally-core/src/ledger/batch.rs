@@ -19,7 +19,7 @@ use crate::entry::{
     Seal, batch_preimage,
 };
 use crate::id::{LeafIndex, MemberId};
-use crate::register::{MemberStatus, RegisterBody, RegisterName, RegisterWrite};
+use crate::register::{MemberRecord, MemberStatus, RegisterBody, RegisterName, RegisterWrite};
 
 /// What a batch would do, once its content was found in order.
 enum Judged {
@@ -285,6 +285,18 @@ fn register_write(batch: &Batch) -> Option<&RegisterWrite> {
 pub fn raises_to(batch: &Batch) -> Option<u64> {
     let write = register_write(batch).filter(|_| batch.lane == Lane::Register)?;
     Some(raised(write)).filter(|version| *version > 0)
+}
+
+/// The record that a batch is to put into a member's register; none if it is about something else.
+#[must_use]
+pub fn member_written(batch: &Batch) -> Option<&MemberRecord> {
+    let write = register_write(batch).filter(|_| batch.lane == Lane::Register)?;
+    match (&write.name, write.body.value()) {
+        (RegisterName::Member(id), RegisterBody::Member(record)) if record.id == *id => {
+            Some(record)
+        }
+        _ => None,
+    }
 }
 
 /// The version of the rules that a write raises to; 0 if it is about something else.

@@ -15,6 +15,8 @@ use crate::register::{
     Approval, GroupRecord, MemberRecord, MemberStatus, RegisterBody, RegisterName, RegisterWrite,
     Witness, register_preimage,
 };
+use tally_log::NoteKey;
+use tally_log::note::KeyKind;
 
 /// Who signs a checkpoint, at most: the members' ledger nodes and the witnesses together. Checkpoints
 /// carry all of their signatures, and the body of an add-checkpoint request must stay small.
@@ -189,8 +191,16 @@ fn check_witnesses(registers: &Registers, witnesses: &[Witness]) -> Result<(), R
     let distinct = vkeys.collect::<std::collections::BTreeSet<_>>().len() == witnesses.len();
     let whole = witnesses.len() <= COSIGNERS_MAX && distinct && witnesses.iter().all(known);
     ensure(whole, Rejection::WitnessesMalformed)?;
+    ensure(witnesses.iter().all(has_key), Rejection::WitnessKeyMalformed)?;
     let nodes = registers.members().map(nodes_of).sum();
     check_cosigners(registers.witnesses().len(), witnesses.len(), nodes)
+}
+
+/// Whether a witness's cosignatures can be verified. One whose can't would count among those that a
+/// quorum is of, and never cosign.
+fn has_key(witness: &Witness) -> bool {
+    let key = witness.vkey.parse::<NoteKey>();
+    key.is_ok_and(|key| matches!(key.kind(), KeyKind::CosignatureV1(_)))
 }
 
 /// Whether no more sign a checkpoint than can. What takes some away is always let through, so that a

@@ -73,6 +73,9 @@ refusals! {
     NotYourNode, FORBIDDEN, Caller, "node-of-another-member",
         "The register of another member names this node: only that member's operator may do this.",
         "Ask that member; or have the members take the node out of its register, and then remove it.";
+    NotTakingPart, FORBIDDEN, Caller, "member-not-taking-part",
+        "The member whose operator asks is suspended, or has been removed from the mesh.",
+        "Have the members let it take part again: tally member resume.";
     NodeNotAdded, CONFLICT, Caller, "node-not-added",
         "The node is not in the cluster, or not a voter, as the request needs it to be.",
         "Add it first: tally ledger add.";

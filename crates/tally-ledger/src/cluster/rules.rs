@@ -19,6 +19,7 @@ pub(super) fn may_ask(
     by: &MemberId,
     request: &Request,
 ) -> Result<(), ClusterRefusal> {
+    must_take_part(registers, by)?;
     match request {
         Request::Add { node, .. } | Request::Promote { node } => may_bring(registers, by, *node),
         Request::Remove { node } => may_take_away(registers, by, *node),
@@ -26,6 +27,14 @@ pub(super) fn may_ask(
             may_bring(registers, by, *new)?;
             may_take_away(registers, by, *old)
         }
+    }
+}
+
+/// Its certificate was good when it connected.
+fn must_take_part(registers: &Registers, by: &MemberId) -> Result<(), ClusterRefusal> {
+    match registers.member(by) {
+        Some(member) if member.status == MemberStatus::Active => Ok(()),
+        _ => Err(ClusterRefusal::NotTakingPart),
     }
 }
 
@@ -51,6 +60,7 @@ fn may_take_away(registers: &Registers, by: &MemberId, node: NodeId) -> Result<(
 
 /// Which node leads is the business of those who run nodes.
 pub(super) fn may_transfer(registers: &Registers, by: &MemberId) -> Result<(), ClusterRefusal> {
+    must_take_part(registers, by)?;
     match registers.member(by) {
         Some(member) if !member.nodes.is_empty() => Ok(()),
         _ => Err(ClusterRefusal::NotYourNode),

@@ -73,9 +73,13 @@ fn what_an_operator_may_do_is_what_the_registers_say() {
         ("LZ9", replace(1, 4), Ok(())),
         ("LZ9", replace(1, 9), Err(unknown)),
         ("RZ9", replace(1, 4), Err(foreign)),
+        ("QX1", remove(9), Err(ClusterRefusal::NotTakingPart)),
+        ("QX1", remove(2), Err(ClusterRefusal::NotTakingPart)),
+        ("XX1", remove(9), Err(ClusterRefusal::NotTakingPart)),
     ] {
         assert_eq!(may_ask(&registers, &id(by), &request), allowed, "{by} {request:?}");
     }
     assert_eq!(may_transfer(&registers, &id("LZ9")), Ok(()));
     assert_eq!(may_transfer(&registers, &id("RZ9")), Err(foreign));
+    assert_eq!(may_transfer(&registers, &id("QX1")), Err(ClusterRefusal::NotTakingPart));
 }

@@ -21,6 +21,8 @@ pub enum TurnedAway {
     NotOwn,
     /// It raises the rules to a version that most of the voters do not know.
     ProtocolUnsupported,
+    /// It takes so many voters' keys away that no majority would be left.
+    VotersCutOff,
 }
 
 /// How many of something there were.
@@ -85,6 +87,7 @@ impl TurnedAway {
             Self::TooBusy => "too-busy",
             Self::NotOwn => "not-own",
             Self::ProtocolUnsupported => "protocol-unsupported",
+            Self::VotersCutOff => "voters-cut-off",
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Followed {
     pub(super) consensus: Consensus,
     pub(super) standing: Arc<Standing>,
     pub(super) links: Links,
+    /// Whether the genesis names this node among the first voters.
+    pub(super) founder: bool,
 }
 
 /// How often it is looked whether there is something to do.
@@ -46,6 +48,11 @@ pub(super) async fn tell(followed: Followed) {
             }
             let voters = membership.get_joint_config();
             let learners: BTreeSet<u64> = membership.learner_ids().collect();
+            if before.is_some() {
+                // One that is about to be added says it again when it is first sent something.
+                let present = membership.nodes().map(|(id, _)| *id).chain([node]);
+                links.support().keep(&present.collect());
+            }
             let entry = now.log_id().as_ref().map(|id| id.index);
             // At this level because everything below it is left out of a node's log.
             warn!(node, entry, ?voters, ?learners, "who is in the cluster has changed");
@@ -135,7 +142,8 @@ enum Found {
 }
 
 async fn outcast(followed: &Followed, own: u64, membership: &StoredMembership) -> Found {
-    let was_in = membership.membership().get_node(&own).is_some();
+    // A founder that lost its disk does not know any more that it was.
+    let was_in = followed.founder || membership.membership().get_node(&own).is_some();
     let mut found = Found::Nothing;
     for target in followed.links.targets() {
         match followed.links.stand_of(target).await {

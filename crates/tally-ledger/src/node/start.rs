@@ -20,6 +20,7 @@ use tally_wire::message::hello::{Hello, Welcome};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::founding::{Founding, founders};
 use super::reads::Shown;
 use super::{Bound, Node, Settings, StartError, Threads, follow, roles, watch};
 use crate::applied::{Ledger, Replica};
@@ -37,7 +38,7 @@ use crate::segment::Owner;
 use crate::sequencer::{Sequencer, SequencerParts};
 use crate::server::{CALLERS, Counters, Server, ServerParts};
 use crate::signer::LogSigner;
-use crate::store::{FatalHook, Opened, Settings as StoreSettings, Store};
+use crate::store::{Empty, FatalHook, Opened, Settings as StoreSettings, Store};
 use crate::tiles::{Resume, TileReader, TileStore, TileWriterHandle};
 use crate::witnesses::{VISITORS_MAX, Visitor};
 
@@ -82,7 +83,8 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         hello: hello(&welcome, mesh_id),
         welcome: welcome.clone(),
         peers: settings.peers.clone(),
-        founders: founders(&settings, &store),
+        // One that may have lost its disk asks the others first.
+        founders: founders(&settings, &store).filter(|_| standing.is_trusted()),
         machine: Machine::new(parts.clone()),
         store: store.clone(),
         ledger: ledger.clone(),
@@ -188,29 +190,19 @@ fn serve(node: &mut Node, settings: &Settings, with: Serving) {
     });
     let listener = Listener::start(node.agents.clone(), node.trust.clone(), tuning.listener);
     node.tasks.spawn(server.run(listener));
-    let (ledger, genesis) = (node.ledger.clone(), genesis.clone());
-    node.tasks.spawn(watch::found(consensus.clone(), ledger, sequencer, genesis));
+    let (ledger, leaf) = (node.ledger.clone(), genesis.clone());
+    node.tasks.spawn(watch::found(consensus.clone(), ledger, sequencer, leaf));
     node.tasks.spawn(roles::tell(consensus.clone(), node.metrics.clone()));
     let (standing, store) = (Arc::clone(&node.standing), node.store.clone());
+    if let Some(founding) = Founding::of(node, settings) {
+        node.tasks.spawn(founding.run());
+    }
     node.tasks.spawn(watch::regain_trust(consensus.clone(), standing, store, links.clone()));
     let standing = Arc::clone(&node.standing);
-    let followed = follow::Followed { consensus, standing, links };
+    let founder = genesis.value().voters.contains(&settings.node_id);
+    let followed = follow::Followed { consensus, standing, links, founder };
     node.tasks.spawn(follow::tell(followed.clone()));
     node.tasks.spawn(follow::mind(followed, node.cluster.clone()));
-}
-
-/// All first voters, if this is the first of them, and has nothing yet: it begins, once.
-fn founders(settings: &Settings, store: &Store) -> Option<BTreeMap<u64, RaftNode>> {
-    let status = store.reader().status();
-    let voters = &settings.genesis.value().voters;
-    let fresh = status.last.is_none() && status.vote.is_none();
-    let begins = fresh && voters.first() == Some(&settings.node_id);
-    let at = |id: NodeId| {
-        let configured = settings.peers.get(&id.0).and_then(|address| address.parse().ok());
-        let own = settings.raft_address.clone().filter(|_| id == settings.node_id);
-        (id.0, RaftNode { address: configured.or(own) })
-    };
-    begins.then(|| voters.iter().map(|id| at(*id)).collect())
 }
 
 /// What can be known to be wrong before anything is opened.
@@ -296,7 +288,10 @@ fn open(settings: &Settings, mesh_id: MeshId) -> Result<OpenDirectory, StartErro
     let io = |source| StartError::Io { path: path.clone(), source };
     let owner = Owner { mesh_id, epoch: EPOCH, node_id: settings.node_id };
     let disk = RealDisk::new(path.join("log")).map_err(io)?;
+    // Where there is nobody else, nobody has heard anything from this node.
+    let alone = settings.genesis.value().voters == [settings.node_id] && settings.peers.is_empty();
     let store_settings = StoreSettings {
+        empty: if alone { Empty::Trusted } else { Empty::Doubted },
         segment_bytes: settings.tuning.segment_bytes,
         cache_bytes_max: settings.tuning.log_cache_bytes_max,
         ..StoreSettings::new(owner)

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod directory;
+mod empty;
 mod failures;
 mod fsck;
 mod learner;

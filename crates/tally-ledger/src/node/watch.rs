@@ -13,12 +13,15 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::applied::Ledger;
-use crate::raft::{Consensus, Links, Standing};
+use crate::raft::{Consensus, Links, Standing, StoredMembership};
 use crate::sequencer::Sequencer;
 use crate::store::Store;
 
 /// How often it is looked whether there is something to do.
 const LOOK: Duration = Duration::from_millis(100);
+/// How soon the others are asked again when too few have answered: one that is not let in yet dials
+/// anew each time.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// Proposes leaf 0 whenever this node leads a ledger that has none.
 pub(super) async fn found(
@@ -55,8 +58,9 @@ pub(super) async fn regain_trust(
     while !standing.is_trusted() {
         ticks.tick().await;
         if !standing.is_settled() && standing.may_ask() {
-            if let Some(latest) = latest_term(&consensus, &links).await {
-                standing.learn(latest);
+            match latest_term(&consensus, &links).await {
+                Some(latest) => standing.learn(latest),
+                None => tokio::time::sleep(ASK_AGAIN).await,
             }
             continue;
         }
@@ -73,21 +77,33 @@ pub(super) async fn regain_trust(
 }
 
 /// The latest term that enough of the other voters have on their disks; none if too few answered.
+/// Who the voters are the others say too: a node that lost its disk knows it from nobody else, and
+/// one that was away may know it as it was.
 async fn latest_term(consensus: &Consensus, links: &Links) -> Option<u64> {
     let own = *consensus.node_id();
     let mut asked = JoinSet::new();
     for target in links.targets() {
         let links = links.clone();
-        asked.spawn(async move { (target, links.vote_of(target).await) });
+        asked.spawn(async move {
+            let stand = links.stand_of(target).await.ok()?;
+            let vote = links.vote_of(target).await.ok()?;
+            Some((target, vote.term, stand.membership))
+        });
     }
+    let mut newest =
+        StoredMembership::clone(&consensus.server_metrics().borrow_watched().membership_config);
     let mut terms = BTreeMap::new();
     while let Some(answered) = asked.join_next().await {
-        if let Ok((target, Ok(vote))) = answered {
-            terms.insert(target, vote.term);
+        let Ok(Some((target, term, membership))) = answered else { continue };
+        terms.insert(target, term);
+        if membership.log_id() > newest.log_id() {
+            newest = membership;
         }
     }
-    let metrics = consensus.server_metrics();
-    let membership = metrics.borrow_watched().membership_config.membership().clone();
+    let membership = newest.membership();
+    for (id, node) in membership.nodes() {
+        links.learn(*id, node.address.as_ref());
+    }
     let configurations = membership.get_joint_config();
     let enough = configurations.iter().all(|voters| are_enough(voters, own, &terms));
     let latest = terms.values().max().copied();

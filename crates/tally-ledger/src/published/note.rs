@@ -105,6 +105,11 @@ impl Keys {
         self.voters.intersection(nodes).count() * 2 > self.voters.len()
     }
 
+    /// Whether more than half of the voters have signed it, as their lines say that were checked.
+    pub(crate) fn have_mostly_signed(&self, signed: &SignedCheckpoint) -> bool {
+        self.missing(signed).len() * 2 < self.voters.len()
+    }
+
     /// The voters whose signature is not on it.
     pub(crate) fn missing(&self, signed: &SignedCheckpoint) -> BTreeSet<u64> {
         let lines = signed.note().signatures();
@@ -227,6 +232,8 @@ pub(crate) mod tests {
         let two = signed(9, root(), &[1, 3, 1]);
         assert_eq!(signers(&two), Ok(Signers { nodes: [1, 3].into(), witnesses: 0 }));
         assert_eq!(keys.missing(&two), [2].into());
+        assert!(keys.have_mostly_signed(&two));
+        assert!(!keys.have_mostly_signed(&signed(9, root(), &[3])));
         let more = cosigned(&two, &[2, 2]);
         assert_eq!(signers(&more), Ok(Signers { nodes: [1, 3].into(), witnesses: 1 }));
         assert!(keys.is_majority(&[1, 3].into()));

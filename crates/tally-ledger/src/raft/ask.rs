@@ -13,7 +13,10 @@ use super::codec::{
     BadMessage, VERSION, kind_number, kind_of, put_id, put_length, take_bool, take_fields, take_id,
     take_vote, whole,
 };
-use super::{StoredMembership, decode_membership, encode_membership, from_vote, to_vote};
+use super::{
+    StoredMembership, decode_membership, encode_membership, from_log_id, from_vote, to_log_id,
+    to_vote,
+};
 use crate::frame::{Fields, LogId, Vote};
 use crate::published::Which;
 use crate::store::StoredEntry;
@@ -42,6 +45,17 @@ pub struct Stand {
     pub trusted: bool,
     /// The last set of nodes that it knows to be decided.
     pub membership: StoredMembership,
+    /// The last entry of its log.
+    pub last: Option<LogId>,
+}
+
+impl Stand {
+    /// Whether its log has more than the set of nodes that a ledger is founded with: then there was
+    /// a leader.
+    #[must_use]
+    pub fn has_history(&self) -> bool {
+        self.last.is_some_and(|last| last.index > 0 || last.term > 0)
+    }
 }
 
 pub(super) const ASK_VOTE: u8 = 5;
@@ -173,6 +187,7 @@ pub(super) fn encode_stand(stand: &Stand) -> Vec<u8> {
     let membership = encode_membership(stand.membership.membership());
     put_length(&mut bytes, membership.len());
     bytes.extend_from_slice(&membership);
+    put_id(&mut bytes, stand.last.map(from_log_id).as_ref());
     bytes
 }
 
@@ -183,7 +198,8 @@ pub(super) fn decode_stand(bytes: &[u8]) -> Result<Stand, BadMessage> {
         let (membership, rest) = fields.rest().split_at_checked(length)?;
         *fields = Fields(rest);
         let membership = StoredMembership::new(log_id, decode_membership(membership)?);
-        Some(Stand { trusted, membership })
+        let last = take_id(fields)?.as_ref().map(to_log_id);
+        Some(Stand { trusted, membership, last })
     })
 }
 
@@ -191,7 +207,7 @@ pub(super) fn decode_stand(bytes: &[u8]) -> Result<Stand, BadMessage> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::super::{Membership, RaftNode, from_log_id};
+    use super::super::{Membership, RaftNode};
     use super::*;
     use crate::frame::EntryKind;
 
@@ -204,11 +220,23 @@ mod tests {
         for membership in
             [StoredMembership::default(), StoredMembership::new(Some(log_id), membership)]
         {
-            let stand = Stand { trusted: true, membership };
-            let bytes = encode_stand(&stand);
-            assert_eq!(decode_stand(&bytes), Ok(stand));
-            assert!(decode_stand(&bytes[..bytes.len() - 1]).is_err());
+            for last in [None, Some(LogId { term: 3, leader: 1, index: 12 })] {
+                let stand = Stand { trusted: true, membership: membership.clone(), last };
+                let bytes = encode_stand(&stand);
+                assert_eq!(decode_stand(&bytes), Ok(stand));
+                assert!(decode_stand(&bytes[..bytes.len() - 1]).is_err());
+            }
         }
+    }
+
+    #[test]
+    fn who_has_nothing_but_the_founding_set_of_nodes_has_no_history() {
+        let has_history = |last| {
+            Stand { trusted: true, membership: StoredMembership::default(), last }.has_history()
+        };
+        let id = |term, index| Some(LogId { term, leader: 1, index });
+        assert_eq!([None, id(0, 0)].map(has_history), [false, false]);
+        assert_eq!([id(1, 0), id(0, 1), id(7, 9)].map(has_history), [true; 3]);
     }
 
     #[test]

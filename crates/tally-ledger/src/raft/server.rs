@@ -251,7 +251,8 @@ async fn tell(ask: Ask, server: &Server) -> Result<Vec<u8>, ServeError> {
         Ask::Stand => {
             let membership = server.ledger.membership();
             let trusted = server.standing.is_trusted();
-            Ok(ask::encode_stand(&ask::Stand { trusted, membership }))
+            let last = server.log.status().last;
+            Ok(ask::encode_stand(&ask::Stand { trusted, membership, last }))
         }
         Ask::Show(which, note) => {
             server.board.offer(which, note);

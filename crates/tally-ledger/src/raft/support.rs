@@ -26,6 +26,11 @@ impl Support {
         self.said().insert(node, version);
     }
 
+    /// Forgets all others: who left says nothing any more, and its number never comes back.
+    pub(crate) fn keep(&self, nodes: &BTreeSet<u64>) {
+        self.said().retain(|node, _| nodes.contains(&node.0));
+    }
+
     /// What each node has said, ascending.
     #[must_use]
     pub fn all(&self) -> Vec<(NodeId, u64)> {
@@ -58,6 +63,16 @@ impl Support {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_node_that_left_had_said_is_forgotten() {
+        let support = Support::default();
+        for node in [1, 2, 3] {
+            support.note(NodeId(node), 1);
+        }
+        support.keep(&BTreeSet::from([1, 3, 4]));
+        assert_eq!(support.all(), [(NodeId(1), 1), (NodeId(3), 1)]);
+    }
 
     #[test]
     fn a_version_is_backed_once_a_majority_of_each_configuration_knows_it() {

@@ -1,4 +1,4 @@
-//! A raise of the rules, before it is proposed: only once a majority of the voters have said that they
+//! What of the jobs can be proposed. A raise of the rules: only once a majority of the voters have said that they
 //! know the new version. Whoever does not know it stops when it is applied; were that a majority, the
 //! ledger would stop.
 //!
@@ -16,18 +16,23 @@ use crate::metrics::TurnedAway;
 use crate::raft::Backing;
 
 impl Worker {
-    /// What of the jobs can be proposed. A raise that too few know is answered: it is not on the
-    /// ledger, and its number was not used.
+    /// What of the jobs can be proposed. A raise that too few know is answered, and a write that
+    /// leaves no majority of voters: it is not on the ledger, and its number was not used.
     pub(super) async fn sift(&self, jobs: Vec<Job>) -> Vec<Job> {
         if !self.consensus.is_leader() {
             return jobs;
         }
         let mut fit = Vec::with_capacity(jobs.len());
+        let mut cut = false;
         for job in jobs {
             let version = match &job.submission {
                 Submission::Batch(batch) => raises_to(batch),
                 Submission::Genesis(_) | Submission::SessionStart(_) => None,
             };
+            if let Some(answer) = self.refuse_cut(&job, &mut cut) {
+                tell(job.answers.as_ref(), answer);
+                continue;
+            }
             // What is in force already is judged as any batch is: sent again, it may be the very raise.
             let backing = version
                 .filter(|version| !self.is_in_force(*version))

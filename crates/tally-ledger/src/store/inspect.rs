@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::closed::{Closed, closed_name};
 use super::recover::{Belief, Replayed, Segment, doubt_of, judge, open_segment, reader, replay};
 use super::view::View;
-use super::{Corruption, Cut, OpenError, Reader, Settings, Shared};
+use super::{Corruption, Cut, Empty, OpenError, Reader, Settings, Shared};
 use crate::disk::Disk;
 use crate::frame::{FrameKind, LogId};
 use crate::marks::{Doubt, Marks, Position, Record};
@@ -63,7 +63,8 @@ pub fn inspect(
     });
     let closed = end.last == Some(FrameKind::Close) && torn.is_none();
     let place = disk.place(&segment_name(0))?;
-    let doubt = doubt_of(Record::read(&*disk)?, &place, closed, end.last.is_none());
+    let empty = end.last.is_none().then_some(Empty::Doubted);
+    let doubt = doubt_of(Record::read(&*disk)?, &place, closed, empty);
     let (owner, committed) = (header.owner, view.committed_in_log());
     let settings = Settings { cache_bytes_max: 0, ..Settings::new(owner) };
     let shared = Shared {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::closed::Closed;
 use super::view::View;
-use super::{Corruption, Cut, OpenError, Opened, Settings};
+use super::{Corruption, Cut, Empty, OpenError, Opened, Settings};
 use crate::disk::{Disk, File, Place};
 use crate::frame::{FrameKind, LogId};
 use crate::marks::{Doubt, Marks, Position, Record, Start};
@@ -84,7 +84,8 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered,
         // Without its mark the next start takes as long as this one.
         drop(closed.write(disk));
     }
-    let start = judge_start(disk, closed, view.segments.len() == 1 && end.last.is_none())?;
+    let fresh = view.segments.len() == 1 && end.last.is_none();
+    let start = judge_start(disk, closed, fresh.then_some(settings.empty))?;
     // Another segment can only be the empty one behind the tail: swap_remove put it there.
     let next = segments.into_iter().nth(tail).map(|it| (it.header, it.file));
     let opened = Opened { start, cut };
@@ -264,9 +265,9 @@ fn cut(
 }
 
 /// Whether the node may vote; what is found is recorded, so that a second start says the same.
-fn judge_start(disk: &dyn Disk, closed: bool, fresh: bool) -> Result<Start, OpenError> {
+fn judge_start(disk: &dyn Disk, closed: bool, empty: Option<Empty>) -> Result<Start, OpenError> {
     let place = disk.place(&segment_name(0))?;
-    let doubt = doubt_of(Record::read(disk)?, &place, closed, fresh);
+    let doubt = doubt_of(Record::read(disk)?, &place, closed, empty);
     let record = doubt.map_or(Record::At(place), Record::Doubted);
     record.write(disk)?;
     Ok(doubt.map_or(Start::Trusted, |why| Start::Untrusted { why }))
@@ -274,20 +275,25 @@ fn judge_start(disk: &dyn Disk, closed: bool, fresh: bool) -> Result<Start, Open
 
 /// What speaks against trusting a directory whose segments are at this place now. A log that was
 /// closed in good order outlives a restart of the machine, and not being copied: a backup of it was
-/// closed in good order too.
+/// closed in good order too. One that is empty says nothing of what its node has promised: that its
+/// machine restarted, or that it was copied, is no other doubt than that it is empty.
 pub(super) fn doubt_of(
     record: Option<Record>,
     place: &Place,
     closed: bool,
-    fresh: bool,
+    empty: Option<Empty>,
 ) -> Option<Doubt> {
-    match record {
-        Some(Record::Doubted(doubt)) => Some(doubt),
-        _ if fresh => None,
-        None => Some(Doubt::NoRecord),
-        Some(Record::At(before)) if !is_same_file(&before, place) => Some(Doubt::Moved),
-        Some(Record::At(before)) if before.boot_id == place.boot_id || closed => None,
-        Some(Record::At(_)) => Some(Doubt::MachineRestarted),
+    let doubt = match record {
+        Some(Record::Doubted(doubt)) => return Some(doubt),
+        None => Doubt::NoRecord,
+        Some(Record::At(before)) if !is_same_file(&before, place) => Doubt::Moved,
+        Some(Record::At(before)) if before.boot_id == place.boot_id || closed => return None,
+        Some(Record::At(_)) => Doubt::MachineRestarted,
+    };
+    match empty {
+        None => Some(doubt),
+        Some(Empty::Doubted) => Some(Doubt::Empty),
+        Some(Empty::Trusted) => None,
     }
 }
 

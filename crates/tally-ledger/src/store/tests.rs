@@ -295,7 +295,7 @@ async fn append(store: &Store, entries: Vec<StoredEntry>) -> Result<(), StoreErr
 
 fn settings() -> Settings {
     let owner = Owner { mesh_id: MeshId(Hash::from_bytes([7; 32])), epoch: 0, node_id: NodeId(1) };
-    Settings { segment_bytes: 4096, ..Settings::new(owner) }
+    Settings { segment_bytes: 4096, empty: Empty::Trusted, ..Settings::new(owner) }
 }
 
 fn id(term: u64, index: u64) -> LogId {

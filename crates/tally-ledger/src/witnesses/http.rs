@@ -141,7 +141,79 @@ impl fmt::Debug for WitnessCa {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tally_net::authority::Validity;
+    use tally_net::rustls::ServerConfig;
+    use tally_net::{Authority, Role, SpiffeId};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
     use super::*;
+    use crate::clock::wall_clock;
+
+    fn authority(name: &str) -> (Authority, Validity) {
+        let now_s = wall_clock(std::time::SystemTime::now()).0 / 1000;
+        let now_s = i64::try_from(now_s).unwrap();
+        let validity = Validity { from_s: now_s - 60, until_s: now_s + 3600 };
+        (Authority::create(name, validity).unwrap(), validity)
+    }
+
+    fn ca(authority: &Authority) -> WitnessCa {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        std::fs::write(&path, authority.certificate_pem()).unwrap();
+        WitnessCa::load(&path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_third_partys_witness_is_asked_over_https_if_the_configured_authority_vouches_for_it()
+    {
+        let (own, validity) = authority("witness.example");
+        let (other, _) = authority("other.example");
+        let id = SpiffeId {
+            mesh: "dev.example".parse().unwrap(),
+            member: "RZ9".parse().unwrap(),
+            role: Role::Ledger,
+            name: "witness".to_owned(),
+        };
+        let issued = own.issue(&id, &[Ipv4Addr::LOCALHOST.into()], validity).unwrap();
+        let identity = issued.identity();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(identity.chain, identity.key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("https://{}/w", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Who does not trust the certificate goes before anything is said.
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"old 0") {
+                    if !matches!(stream.read_buf(&mut asked).await, Ok(read) if read > 0) {
+                        break;
+                    }
+                }
+                let to = asked.starts_with(b"POST /w/add-checkpoint HTTP/1.1");
+                let status = if to { 409 } else { 404 };
+                let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 3\r\n\r\n12\n");
+                drop(stream.write_all(answer.as_bytes()).await);
+                drop(stream.shutdown().await);
+            }
+        });
+        let ask = async |ca: Option<&WitnessCa>| post(&url, ca, b"old 0".to_vec()).await;
+        let (status, body) = ask(Some(&ca(&own))).await.unwrap();
+        assert_eq!((status, body.as_slice()), (409, b"12\n".as_slice()));
+        assert!(ask(Some(&ca(&other))).await.is_err(), "another authority vouches for it");
+        let why = ask(None).await.unwrap_err().to_string();
+        assert!(why.contains("witnesses.ca"), "{why}");
+    }
 
     #[test]
     fn a_witness_is_reached_below_the_address_that_the_register_has() {

@@ -1,5 +1,6 @@
 //! The ledger's nodes as a watcher asks them, all at once: one that is silent keeps no other waiting.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tally_log::tile::TilePath;
 use tally_log::{BadProof, Checkpoint, Edge, NodeId, SignedCheckpoint, TileSet};
 
 use crate::failure::Failure;
+use crate::history::RegisterHistory;
 use crate::https::Https;
 use crate::online::Online;
 
@@ -66,6 +68,20 @@ impl Nodes {
                 self.0.iter_mut().map(|node| scope.spawn(|| node.ask())).collect::<Vec<_>>();
             asked.into_iter().filter_map(|asked| asked.join().ok()).collect()
         })
+    }
+
+    /// Reads the registers on at each of these nodes; which of them told none that can be taken, and why.
+    pub(super) fn read_registers(
+        &mut self,
+        at: &BTreeSet<String>,
+        registers: &mut RegisterHistory,
+    ) -> Vec<(String, String)> {
+        let asked = self.0.iter_mut().filter(|node| at.contains(&node.name));
+        let read = asked.filter_map(|node| {
+            let why = registers.read_on(&mut node.https).err()?;
+            Some((node.name.clone(), why.to_string()))
+        });
+        read.collect()
     }
 
     /// Whether one checkpoint is the beginning of another, by the tiles of the first node that has

@@ -26,6 +26,8 @@ pub(super) enum Event {
         witnessed_size: u64,
         witnessed_age_s: Option<u64>,
     },
+    /// The first checkpoint, which all others are held against: nothing but its signatures speaks for it.
+    Believed { size: u64, root: String, signatures: usize, nodes: usize },
     /// The ledger contradicts itself.
     Contradiction {
         what: Deed,
@@ -131,6 +133,10 @@ impl Event {
                     what.name().to_uppercase()
                 )
             }
+            Self::Believed { size, root, signatures, nodes } => format!(
+                "believes size {size}  root {root}, because {signatures} of {nodes} ledger nodes have \
+                 signed it: everything else is held against it, and nothing is known of what was before"
+            ),
             Self::Evidence { name, why, at, known_size, offered_size } => format!(
                 "{}: the own witness was offered size {offered_size} at {at}, which contradicts size \
                  {known_size}: tally witness evidence --to DIR has {name}",

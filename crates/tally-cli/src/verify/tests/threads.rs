@@ -131,3 +131,15 @@ fn what_cannot_be_read_is_neither_good_nor_bad() {
         assert_eq!(found.unwrap_err().what, "tile/entries/003", "{threads}");
     }
 }
+
+#[test]
+fn a_panic_of_the_thread_that_hands_out_work_ends_the_others() {
+    let files = files_of(&many_batches());
+    let ended = std::panic::catch_unwind(|| {
+        let others = vec![Files(files.clone()); 3];
+        let mut source = Files(files.clone());
+        let mut progress = |_| panic!("whoever shows how far it is");
+        drop(verify(&files["checkpoint"], &mut source, others, &Trust::default(), &mut progress));
+    });
+    assert!(ended.is_err(), "nobody is told how far it is");
+}

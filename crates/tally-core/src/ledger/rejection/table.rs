@@ -266,6 +266,12 @@ rejections! {
     ProtocolUnsupported = 80, "protocol-unsupported", Environment;
         "Most of the ledger nodes that vote have not said that they know this version of the rules."
         "Upgrade a majority of them first: tally mesh protocol show says which know it."
+    WitnessKeyMalformed = 85, "witness-key-malformed", Caller;
+        "A witness's key is no verifier key of cosignatures (C2SP tlog-cosignature, Ed25519)."
+        "Name the key as its witness publishes it: tally witness new shows a member's."
+    VotersCutOff = 86, "voters-cut-off", Environment;
+        "The write takes ledger nodes that vote out of their member's register, and no majority of the voters that are there would be left."
+        "Take the nodes out of the cluster first, or bring the silent ones back: tally ledger nodes, tally ledger remove."
     // disposals
     DisposalUnauthorised = 87, "disposal-unauthorised", Caller;
         "The disposal is not signed by the member's present Caldicott Guardian or IG lead."

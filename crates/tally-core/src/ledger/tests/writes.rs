@@ -3,6 +3,7 @@
 use super::super::*;
 use super::world::*;
 use crate::register::*;
+use tally_log::{Cosigner, KeyName, NoteSigner, SigningKey};
 
 fn written(world: &mut World, write: RegisterWrite) -> Result<(), Rejection> {
     world.write("RZ9", write).map(|_| ())
@@ -166,11 +167,40 @@ fn a_group_names_known_members_once_and_ascending() {
     }
 }
 
+fn vkey(number: usize) -> String {
+    let name = KeyName::new(&format!("witness.example/{number}")).unwrap();
+    let seed = [u8::try_from(number).unwrap(); 32];
+    Cosigner::new(name, SigningKey::from_seed(&seed)).key().to_string()
+}
+
+#[test]
+fn a_witness_has_a_key_that_its_cosignatures_can_be_verified_with() {
+    let mut world = World::new();
+    let good = vkey(1);
+    let log = NoteSigner::new(KeyName::new("w").unwrap(), SigningKey::from_seed(&[1; 32]));
+    let (other_id, cut) = (good.replacen("+", "x+", 1), good[..good.len() - 4].to_owned());
+    for (bad, member) in [
+        (String::new(), Some("RZ9")),
+        ("witness of RZ9".to_owned(), Some("RZ9")),
+        (log.key().to_string(), Some("RZ9")),
+        (other_id, Some("RZ9")),
+        (cut, None),
+    ] {
+        let witness = Witness { member: member.map(id), vkey: bad.clone(), url: String::new() };
+        let other = Witness { member: None, vkey: good.clone(), url: String::new() };
+        let body = RegisterBody::Witnesses(vec![other, witness]);
+        let write = world.next_write(name("witnesses"), body);
+        let write = world.approved(write, &["LZ9", "QX1"]);
+        let malformed = Err(Rejection::WitnessKeyMalformed);
+        assert_eq!(written(&mut world, write), malformed, "{bad}");
+    }
+}
+
 #[test]
 fn witnesses_are_few_distinct_and_known() {
     let witness = |number: usize, member: Option<&str>| Witness {
         member: member.map(id),
-        vkey: format!("witness.example/{number}+00000000+AA=="),
+        vkey: vkey(number),
         url: String::new(),
     };
     let mut world = World::new();
@@ -190,11 +220,7 @@ fn witnesses_are_few_distinct_and_known() {
 
 #[test]
 fn no_more_than_sixteen_sign_a_checkpoint() {
-    let witness = |number: usize| Witness {
-        member: None,
-        vkey: format!("witness.example/{number}+00000000+AA=="),
-        url: String::new(),
-    };
+    let witness = |number: usize| Witness { member: None, vkey: vkey(number), url: String::new() };
     let mut world = World::new();
     let put = |world: &mut World, count: usize| {
         let witnesses = (0..count).map(witness).collect();

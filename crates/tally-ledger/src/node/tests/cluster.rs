@@ -59,6 +59,32 @@ async fn a_leader_that_finishes_its_own_removal_hands_over_and_is_not_named_any_
     timeout(LONG, forgotten).await.expect("nobody leads a node that is gone, not even itself");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_may_have_missed_a_write_to_the_registers_judges_nobody() {
+    let mut mesh = Mesh::running().await;
+    mesh.reach(1).await;
+    let place = mesh.leader().await;
+    let other = (place + 1) % 3;
+    // Of another member's node the registers that it has say no.
+    let asked = |mesh: &Mesh| mesh.nodes[place].as_ref().unwrap().cluster().clone();
+    let cluster = asked(&mesh);
+    let by: MemberId = MEMBERS[other].parse().unwrap();
+    let request = Request::Remove { node: NodeId(place as u64 + 1) };
+    let expected = cluster.view().made_by.unwrap();
+    let change = Change { request, expected, force: false };
+    let refused = cluster.change(&by, &change).await.unwrap_err().why;
+    assert_eq!(refused, ClusterRefusal::NotYourNode);
+    mesh.kill(other).await;
+    mesh.kill((place + 2) % 3).await;
+    // It has heard of nobody else who leads, and can't know that nobody has decided anything.
+    for _ in 0..2 {
+        let refused = timeout(LONG, cluster.change(&by, &change)).await.unwrap().unwrap_err();
+        assert_eq!(refused, Refused { why: ClusterRefusal::NotLeader, leader: refused.leader });
+    }
+    let transfer = timeout(LONG, cluster.transfer(&by, NodeId(1))).await.unwrap();
+    assert_eq!(transfer.unwrap_err().why, ClusterRefusal::NotLeader);
+}
+
 fn known(leader: &Node, node: u64) -> RaftNode {
     let membership = leader.ledger().membership();
     membership.membership().get_node(&node).unwrap().clone()

@@ -125,6 +125,33 @@ async fn a_start_that_a_power_cut_broke_off_is_made_again() {
     append(&store, vec![entry(1, 0)]).await.unwrap();
 }
 
+#[tokio::test]
+async fn an_empty_directory_is_doubted_until_it_is_trusted_whatever_it_gets_meanwhile() {
+    let doubting = Settings { empty: Empty::Doubted, ..settings() };
+    let empty = Start::Untrusted { why: Doubt::Empty };
+    let disk = MemoryDisk::default();
+    let (store, opened) = open_with(&disk, doubting).unwrap();
+    assert_eq!(opened.start, empty);
+    append(&store, vec![entry(1, 0)]).await.unwrap();
+    let disk = disk.kill();
+    let (store, opened) = open_with(&disk, doubting).unwrap();
+    assert_eq!(opened.start, empty, "it has an entry by now, and not what it may have lost");
+    store.trust().await.unwrap();
+    assert_eq!(open_with(&disk.kill(), doubting).unwrap().1.start, Start::Trusted);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_trusted_and_still_empty_is_doubted_after_a_restart_or_a_copy() {
+    let doubting = Settings { empty: Empty::Doubted, ..settings() };
+    let disk = MemoryDisk::default();
+    open_with(&disk, doubting).unwrap().0.trust().await.unwrap();
+    let start = |disk: &MemoryDisk| open_with(disk, doubting).unwrap().1.start;
+    assert_eq!(start(&disk.kill()), Start::Trusted);
+    let empty = Start::Untrusted { why: Doubt::Empty };
+    assert_eq!(start(&disk.crash(Fate::Everything)), empty);
+    assert_eq!(start(&disk.restore_elsewhere()), empty);
+}
+
 /// A disk with one durable entry, whose node was not closed.
 async fn used() -> MemoryDisk {
     let disk = MemoryDisk::default();
