@@ -385,8 +385,10 @@ fn to_answer(
             SubmitAnswer::SessionStarted(SessionStarted { session: *session })
         }
         Verdict::Rejected(rejection) => rejected(number, rejection.clone()),
-        // Nobody but the node itself submits a genesis, and a node that halts answers nothing.
+        // Nobody but the node itself submits a genesis or a recovery, and a node that halts answers
+        // nothing.
         Verdict::Founded => rejected(number, Rejection::AlreadyFounded),
+        Verdict::Recovered(_) => rejected(number, Rejection::RecoveryNotSubmitted),
         Verdict::Halted => SubmitAnswer::Busy(Busy { number, retry_ms }),
     }
 }
@@ -400,7 +402,7 @@ pub(crate) fn rejected(number: Option<u64>, rejection: Rejection) -> SubmitAnswe
 pub(crate) const fn number_of(submission: &Submission) -> Option<u64> {
     match submission {
         Submission::Batch(batch) => Some(batch.number),
-        Submission::Genesis(_) | Submission::SessionStart(_) => None,
+        Submission::Genesis(_) | Submission::Recovery(_) | Submission::SessionStart(_) => None,
     }
 }
 

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use openraft::StoredMembership;
 use openraft::alias::StoredMembershipOf;
-use tally_core::entry::Entry;
 use tally_core::id::{LeafIndex, MeshId};
-use tally_core::ledger::{LeafValue, Proposal, State};
+use tally_core::ledger::{Proposal, State};
 use tally_log::SignedCheckpoint;
 use tally_wire::decode_value;
 
@@ -129,10 +128,7 @@ impl<'a> Replay<'a> {
         }
         if let Some(tiles) = &mut self.tiles {
             for leaf in applied.leaves(&proposal) {
-                let register = matches!(
-                    leaf.value,
-                    LeafValue::Genesis(_) | LeafValue::Entry(Entry::Register(_))
-                );
+                let register = leaf.value.is_for_followers();
                 tiles.take(LeafIndex(leaf.index.0), leaf.hash, leaf.bytes, register)?;
             }
         }

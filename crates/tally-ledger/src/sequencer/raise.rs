@@ -26,7 +26,9 @@ impl Worker {
         for job in jobs {
             let version = match &job.submission {
                 Submission::Batch(batch) => raises_to(batch),
-                Submission::Genesis(_) | Submission::SessionStart(_) => None,
+                Submission::Genesis(_) | Submission::Recovery(_) | Submission::SessionStart(_) => {
+                    None
+                }
             };
             // What is in force already is judged as any batch is: sent again, it may be the very raise.
             let backing = version

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
 use tally_core::id::{LeafIndex, MeshId};
-use tally_core::ledger::{Registers, Surroundings, is_lawful_now};
+use tally_core::ledger::{Epochs, Registers, Surroundings, check_recovery, is_lawful_now};
 use tally_core::register::RegisterBody;
 use tally_core::time::Timestamp;
 use tally_log::Hash;
@@ -29,7 +29,7 @@ pub struct Feed {
 /// What a feed tells, in the order of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedEvent {
-    /// The next register leaf: the genesis, or a register write.
+    /// The next leaf that is told to all: the genesis, a register write or a recovery.
     Register {
         /// Where it is.
         leaf: LeafIndex,
@@ -143,6 +143,7 @@ async fn follow_one(
 struct Known {
     mesh_id: MeshId,
     registers: Registers,
+    epochs: Epochs,
 }
 
 /// Signatures are verified on the spot; seals are nobody's business here.
@@ -156,7 +157,7 @@ impl Surroundings for Rules {
 
 impl Known {
     fn new(mesh_id: MeshId) -> Self {
-        Self { mesh_id, registers: Registers::default() }
+        Self { mesh_id, registers: Registers::default(), epochs: Epochs::default() }
     }
 
     /// Takes the next register leaf; false if it can't be one.
@@ -164,6 +165,15 @@ impl Known {
         match entry {
             Entry::Genesis(genesis) if leaf.0 == 0 && self.mesh_id == MeshId(hash) => {
                 self.registers.found(genesis, time);
+                true
+            }
+            // That the leaves before it are those that it names, its checkpoint's proofs show.
+            Entry::Recovery(recovery)
+                if recovery.size == leaf.0
+                    && self.epochs.current().checked_add(1) == Some(recovery.epoch)
+                    && check_recovery(&self.registers, &self.mesh_id, recovery, &Rules).is_ok() =>
+            {
+                self.epochs.begin(leaf, hash);
                 true
             }
             Entry::Register(write)

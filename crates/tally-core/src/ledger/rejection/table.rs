@@ -266,6 +266,19 @@ rejections! {
     ProtocolUnsupported = 80, "protocol-unsupported", Environment;
         "Most of the ledger nodes that vote have not said that they know this version of the rules."
         "Upgrade a majority of them first: tally mesh protocol show says which know it."
+    // forced recovery
+    RecoveryOutOfTurn = 81, "recovery-out-of-turn", Caller;
+        "The recovery does not begin the epoch that comes after the present one."
+        "Plan it anew on the node that is to continue: tally ledger recover --plan."
+    RecoveryOfOtherLeaves = 82, "recovery-of-other-leaves", Caller;
+        "The recovery was approved for another size or another root than the ledger has here."
+        "Have what this node has approved, or continue with the node whose leaves were."
+    RecoveryNodeUnknown = 83, "recovery-node-unknown", Caller;
+        "The node that is to continue is none of a member that takes part."
+        "Name a node that the registers know: tally member list."
+    RecoveryNotSubmitted = 84, "recovery-not-submitted", Caller;
+        "A recovery is written by the node that continues while it is stopped; a ledger that runs takes none."
+        "Run tally ledger recover on that node."
     // disposals
     DisposalUnauthorised = 87, "disposal-unauthorised", Caller;
         "The disposal is not signed by the member's present Caldicott Guardian or IG lead."
