@@ -18,6 +18,7 @@ use tally_wire::registers::RegisterLeaves;
 use crate::args::ExportArgs;
 use crate::export::{CHECKPOINT, CHECKPOINTS, KEYS, POLICY, REGISTERS};
 use crate::failure::Failure;
+use crate::history::RegisterHistory;
 use crate::kept;
 use crate::online::Online;
 use crate::output::pairs;
@@ -52,11 +53,11 @@ pub(super) fn export(
     let dir = args.to.as_path();
     let signed = online.trusted_checkpoint(args.require_witnesses)?;
     let size = signed.checkpoint().size;
-    check_before(dir, &signed)?;
+    check_before(dir, &signed, online.registers()?)?;
     create_dir(dir)?;
     let _lock = lock(dir)?;
     // Another export may have ended just now.
-    let before = check_before(dir, &signed)?;
+    let before = check_before(dir, &signed, online.registers()?)?;
     let Fetched { files, fetched } = fetch(online, config, dir, size, args.connections)?;
     let registers = registers(online, size)?;
     let keys = online.log_keys()?;
@@ -187,19 +188,28 @@ fn sweep(dir: &Path, size: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The checkpoint that is there. A directory with another log, or one that is further, is left alone.
+/// The checkpoint that is there. A directory with another log, or one that is further, is left alone; so
+/// is one with leaves that a recovery has lost: it shows which.
 fn check_before(
     dir: &Path,
     signed: &SignedCheckpoint,
+    registers: &RegisterHistory,
 ) -> Result<Option<SignedCheckpoint>, Failure> {
     let Ok(bytes) = fs::read(dir.join(CHECKPOINT)) else { return Ok(None) };
+    let before = SignedCheckpoint::parse(&bytes).ok();
+    if before.as_ref().is_some_and(|before| registers.is_lost(before)) {
+        let what = format!("{}: holds leaves that a forced recovery has lost", dir.display());
+        return Err(Failure::usage(what, "keep it, as it shows which; give an empty directory"));
+    }
     let fits = |before: &SignedCheckpoint| {
-        let (before, now) = (before.checkpoint(), signed.checkpoint());
-        before.origin == now.origin && before.size <= now.size
+        // The log of an earlier epoch is the beginning of this one.
+        let epochs = registers.epoch_of(before).zip(registers.epoch_of(signed));
+        let same = epochs.is_some_and(|(before, now)| before <= now);
+        same && before.checkpoint().size <= signed.checkpoint().size
     };
     let what = format!("{}: holds an export of another ledger, or a later one", dir.display());
     let failed = || Failure::usage(what, "give an empty directory");
-    SignedCheckpoint::parse(&bytes).ok().filter(fits).map(Some).ok_or_else(failed)
+    before.filter(fits).map(Some).ok_or_else(failed)
 }
 
 /// The history of the registers up to this size.

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tally_log::{Checkpoint, SignedCheckpoint};
 
+use crate::history::RegisterHistory;
+
 /// Sizes whose roots are remembered.
 const ROOTS_MAX: usize = 1024;
 
@@ -23,6 +25,9 @@ pub(super) struct Memory {
     last: Option<String>,
     /// How far each node was when it was seen last.
     nodes: BTreeMap<String, String>,
+    /// The epoch that was told last.
+    #[serde(default)]
+    pub(super) epoch: u64,
     /// The size that waits for a quorum of witnesses, and since when, in seconds.
     pub(super) unwitnessed: Option<(u64, u64)>,
     /// Roots that were verified to belong to one history, as far as they are remembered.
@@ -114,6 +119,22 @@ impl Memory {
         if self.last().is_none_or(|last| size(&last) <= size(signed)) {
             self.last = Some(signed.to_string());
         }
+    }
+
+    /// Takes out what a forced recovery has lost, so that the nodes are not said to go back, and gives
+    /// the largest of it: what it is over is no part of the ledger any more.
+    pub(super) fn recover(&mut self, registers: &RegisterHistory) -> Option<SignedCheckpoint> {
+        self.epoch = registers.epochs().current();
+        let parse = |note: &String| SignedCheckpoint::parse(note.as_bytes()).ok();
+        let is_lost = |note: &String| parse(note).filter(|signed| registers.is_lost(signed));
+        let lost = self.nodes.values().chain(&self.last).filter_map(is_lost);
+        let lost = lost.max_by_key(size)?;
+        self.nodes.retain(|_, note| is_lost(note).is_none());
+        self.last = self.last.take().filter(|note| is_lost(note).is_none());
+        let end = registers.epoch_of(&lost).and_then(|epoch| registers.epochs().end(epoch));
+        self.roots.retain(|size, _| end.is_none_or(|end| *size <= end));
+        self.unwitnessed = None;
+        Some(lost)
     }
 
     /// A node has published it.
