@@ -8,6 +8,7 @@ mod mesh;
 mod nodes;
 mod opt_out;
 mod parts;
+mod recovery;
 mod registers;
 mod witness;
 
@@ -41,6 +42,7 @@ pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequ
 pub(crate) use parts::{
     AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, TrustArgs,
 };
+pub(crate) use recovery::{RecoveryCommand, RecoveryFileArgs, RecoveryProposeArgs};
 pub(crate) use witness::{
     WitnessArgs, WitnessCommand, WitnessEvidenceArgs, WitnessNewArgs, WitnessTrustArgs,
 };

@@ -5,6 +5,7 @@ mod change;
 mod cluster;
 mod fsck;
 mod join;
+pub(crate) mod recovery;
 mod repair;
 mod run;
 mod status;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::nodes::{AddNodeArgs, JoinArgs, PromoteArgs, RemoveArgs, ReplaceArgs, TransferArgs};
+use super::recovery::RecoveryArgs;
 
 /// A ledger node: run it, ask how the nodes are, change who is in the cluster, or look after the
 /// directory of one that is stopped.
@@ -61,6 +62,9 @@ tally ledger nodes --config operator.toml --output json")]
     Remove(RemoveArgs),
     Replace(ReplaceArgs),
     Transfer(TransferArgs),
+    /// What officers sign when too many ledger nodes are lost for good: the ledger goes on in a new
+    /// epoch, with what one of the nodes has.
+    Recovery(RecoveryArgs),
 }
 
 /// Check the directory of a node that does not run: everything is computed again from its log.
