@@ -243,3 +243,42 @@ impl Exported {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tally_log::{Checkpoint, Origin, leaf_hash};
+
+    use super::*;
+    use crate::golden::{Golden, signer_in};
+
+    #[test]
+    fn an_export_goes_on_over_a_recovery_and_never_over_leaves_that_it_lost() {
+        let mut golden = Golden::new();
+        let end = golden.recover();
+        let genesis = tally_wire::decode(&golden.leaves[0]).unwrap();
+        let mut registers = RegisterHistory::new(&genesis).unwrap();
+        let leaves = &golden.files()[REGISTERS];
+        registers.take_all(&tally_wire::decode_value(leaves).unwrap()).unwrap();
+        let signed = |epoch: u64, size: u64| {
+            let origin = Origin::new(&format!("golden.example/ledger/{epoch}")).unwrap();
+            let checkpoint = Checkpoint { origin, size, root: leaf_hash(&size.to_be_bytes()) };
+            SignedCheckpoint::sign(checkpoint, &signer_in("LZ9", epoch)).unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let now = signed(1, end + 5);
+        let check = |before: &SignedCheckpoint| {
+            fs::write(dir.path().join(CHECKPOINT), before.to_string()).unwrap();
+            check_before(dir.path(), &now, &registers).map_err(|why| why.to_string())
+        };
+        assert_eq!(check_before(dir.path(), &now, &registers).unwrap(), None);
+        for good in [signed(0, 3), signed(0, end), signed(1, end + 1), now.clone()] {
+            assert_eq!(check(&good), Ok(Some(good)));
+        }
+        let lost = check(&signed(0, end + 1)).unwrap_err();
+        assert!(lost.contains("a forced recovery has lost"), "{lost}");
+        for other in [signed(1, end + 6), signed(2, end + 2)] {
+            let why = check(&other).unwrap_err();
+            assert!(why.contains("of another ledger, or a later one"), "{why}");
+        }
+    }
+}

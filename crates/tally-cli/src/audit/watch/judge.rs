@@ -238,4 +238,47 @@ mod tests {
         assert_eq!(memory.waits_s(31, 25, 141), 10);
         assert_eq!(memory.waits_s(31, 31, 150), 0);
     }
+
+    /// The registers of a ledger that was recovered, and at which size.
+    fn recovered() -> (RegisterHistory, u64) {
+        let mut golden = crate::golden::Golden::new();
+        let end = golden.recover();
+        let genesis = tally_wire::decode(&golden.leaves[0]).unwrap();
+        let mut registers = RegisterHistory::new(&genesis).unwrap();
+        let leaves = &golden.files()["registers.cbor"];
+        registers.take_all(&tally_wire::decode_value(leaves).unwrap()).unwrap();
+        (registers, end)
+    }
+
+    fn signed_in(epoch: u64, size: u64) -> SignedCheckpoint {
+        let origin = Origin::new(&format!("golden.example/ledger/{epoch}")).unwrap();
+        let checkpoint = Checkpoint { origin, size, root: leaf_hash(&size.to_be_bytes()) };
+        SignedCheckpoint::sign(checkpoint, &crate::golden::signer_in("LZ9", epoch)).unwrap()
+    }
+
+    #[test]
+    fn after_a_recovery_no_node_is_said_to_go_back_and_what_was_lost_is_given() {
+        let (registers, end) = recovered();
+        let mut memory = Memory::new("id".to_owned());
+        memory.verified(&signed_in(0, end - 1));
+        memory.verified(&signed_in(0, end + 9));
+        memory.seen_at("a", &signed_in(0, end + 9));
+        memory.seen_at("b", &signed_in(0, end - 1));
+        assert!(matches!(memory.look("a", &signed_in(1, end + 2)), Next::Contradicts { .. }));
+        assert_eq!(memory.recover(&registers), Some(signed_in(0, end + 9)));
+        assert_eq!((memory.epoch, memory.recover(&registers)), (1, None));
+        assert_eq!(memory.look("a", &signed_in(1, end + 2)), Next::Known);
+        assert!(memory.roots.contains_key(&(end - 1)) && !memory.roots.contains_key(&(end + 9)));
+    }
+
+    #[test]
+    fn what_a_recovery_kept_is_the_beginning_of_what_comes() {
+        let (registers, end) = recovered();
+        let mut memory = Memory::new("id".to_owned());
+        memory.verified(&signed_in(0, end));
+        memory.seen_at("a", &signed_in(0, end));
+        assert_eq!(memory.recover(&registers), None);
+        let grown = Next::Prove { old: signed_in(0, end), new: signed_in(1, end + 2) };
+        assert_eq!(memory.look("a", &signed_in(1, end + 2)), grown);
+    }
 }
