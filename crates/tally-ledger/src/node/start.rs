@@ -41,9 +41,6 @@ use crate::store::{FatalHook, Opened, Settings as StoreSettings, Store};
 use crate::tiles::{Resume, TileReader, TileStore, TileWriterHandle};
 use crate::witnesses::{VISITORS_MAX, Visitor};
 
-/// The epoch that every ledger begins with; a forced recovery starts another.
-pub(crate) const EPOCH: u64 = 0;
-
 /// The directory, open.
 struct OpenDirectory {
     store: Store,
@@ -63,16 +60,18 @@ struct Joined {
 pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let mesh_id = MeshId(settings.genesis.leaf_hash());
     check(&settings)?;
-    let signer = LogSigner::new(&settings.genesis.value().mesh, EPOCH, settings.log_key.clone())?;
-    let signer = Arc::new(signer);
     let directory = open(&settings, mesh_id)?;
+    // The store knows of a forced recovery before its leaf is applied.
+    let epoch = directory.opened.epoch;
+    let signer = LogSigner::new(&settings.genesis.value().mesh, epoch, settings.log_key.clone())?;
+    let signer = Arc::new(signer.within(directory.ledger.clone()));
     check_registers(&settings, &directory.ledger)?;
     let trust = trust_of(&settings.genesis, &directory.ledger);
     let (agents, bound_agents) = listen_agents(&settings, &trust)?;
     let parts = machine_parts(&settings, &directory, &trust)?;
     let OpenDirectory { store, opened, ledger, tiles } = directory;
     let standing = Arc::new(Standing::new(opened.start == Start::Trusted));
-    let welcome = welcome(&settings);
+    let welcome = welcome(&settings, epoch);
     let board = Board::default();
     let joining = Joining {
         listen: settings.raft_listen,
@@ -82,7 +81,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         hello: hello(&welcome, mesh_id),
         welcome: welcome.clone(),
         peers: settings.peers.clone(),
-        founders: founders(&settings, &store),
+        founders: founders(&settings, &store, epoch),
         machine: Machine::new(parts.clone()),
         store: store.clone(),
         ledger: ledger.clone(),
@@ -200,11 +199,12 @@ fn serve(node: &mut Node, settings: &Settings, with: Serving) {
 }
 
 /// All first voters, if this is the first of them, and has nothing yet: it begins, once.
-fn founders(settings: &Settings, store: &Store) -> Option<BTreeMap<u64, RaftNode>> {
+fn founders(settings: &Settings, store: &Store, epoch: u64) -> Option<BTreeMap<u64, RaftNode>> {
     let status = store.reader().status();
     let voters = &settings.genesis.value().voters;
     let fresh = status.last.is_none() && status.vote.is_none();
-    let begins = fresh && voters.first() == Some(&settings.node_id);
+    // In a later epoch the ledger was founded long ago.
+    let begins = fresh && epoch == 0 && voters.first() == Some(&settings.node_id);
     let at = |id: NodeId| {
         let configured = settings.peers.get(&id.0).and_then(|address| address.parse().ok());
         let own = settings.raft_address.clone().filter(|_| id == settings.node_id);
@@ -294,7 +294,7 @@ fn node_of(members: &[MemberRecord], id: NodeId) -> Option<(&MemberRecord, &Ledg
 fn open(settings: &Settings, mesh_id: MeshId) -> Result<OpenDirectory, StartError> {
     let path = &settings.data_dir;
     let io = |source| StartError::Io { path: path.clone(), source };
-    let owner = Owner { mesh_id, epoch: EPOCH, node_id: settings.node_id };
+    let owner = Owner { mesh_id, epoch: settings.epoch, node_id: settings.node_id };
     let disk = RealDisk::new(path.join("log")).map_err(io)?;
     let store_settings = StoreSettings {
         segment_bytes: settings.tuning.segment_bytes,
@@ -348,10 +348,10 @@ fn trust_of(genesis: &Encoded<Genesis>, ledger: &Ledger) -> TrustStore {
     trust
 }
 
-fn welcome(settings: &Settings) -> Welcome {
+fn welcome(settings: &Settings, epoch: u64) -> Welcome {
     Welcome {
         version: 1,
-        epoch: EPOCH,
+        epoch,
         member: settings.member.clone(),
         node: Some(settings.node_id),
         protocol: tally_net::rules::newest(),
