@@ -40,7 +40,8 @@ pub(crate) use nodes::{
 };
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{
-    AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, TrustArgs,
+    AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, RecoverArgs,
+    TrustArgs,
 };
 pub(crate) use recovery::{RecoveryCommand, RecoveryFileArgs, RecoveryProposeArgs};
 pub(crate) use witness::{

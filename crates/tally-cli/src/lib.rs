@@ -199,6 +199,7 @@ fn of_ledger(ledger: &LedgerArgs, config: Option<&Path>, output: Output) -> Resu
         Some(LedgerCommand::Fsck(fsck)) => ledger::fsck(fsck, config, output),
         Some(LedgerCommand::Repair) => ledger::repair(config, output),
         Some(LedgerCommand::Trust(trust)) => ledger::trust(trust, config, output),
+        Some(LedgerCommand::Recover(recover)) => ledger::recover(recover, config, output),
         Some(LedgerCommand::Join(join)) => ledger::join(join, config, output),
         Some(LedgerCommand::Nodes) => ledger::nodes(config, output),
         Some(LedgerCommand::Add(add)) => ledger::add(add, config, output),

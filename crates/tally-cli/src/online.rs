@@ -191,8 +191,35 @@ impl Online {
         self.checkpoints_at("/checkpoint")
     }
 
+    /// The last checkpoint of each epoch that ended with a recovery, as far as a node has it still: what
+    /// it covers beyond the recovery is lost.
+    ///
+    /// # Errors
+    /// [`Failure`] if the mesh's name is none for a log.
+    pub(crate) fn earlier(&mut self) -> Result<Vec<SignedCheckpoint>, Failure> {
+        let epochs = self.registers()?.epochs().current();
+        let mut found = Vec::new();
+        for epoch in 0..epochs {
+            let keys = self.registers()?.keys_of(epoch)?;
+            // A node that joined later has none.
+            let last = self.signed_at(&format!("/checkpoint/{epoch}"), &keys);
+            let last = last.map(|(last, _)| last).unwrap_or_default();
+            found.extend(last.into_iter().max_by_key(|it| it.checkpoint().size));
+        }
+        Ok(found)
+    }
+
     fn checkpoints_at(&mut self, path: &str) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
         let keys = self.log_keys()?;
+        self.signed_at(path, &keys)
+    }
+
+    /// Those at a path that one of these keys has signed.
+    fn signed_at(
+        &mut self,
+        path: &str,
+        keys: &[NoteKey],
+    ) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
         let mut joined: Vec<SignedCheckpoint> = Vec::new();
         let (mut answered, mut last) = (0, None);
         for node in 0..self.https.nodes().len() {
@@ -206,7 +233,7 @@ impl Online {
             };
             answered += 1;
             let Ok(signed) = SignedCheckpoint::parse(&note) else { continue };
-            if signers(&signed, &keys) == 0 {
+            if signers(&signed, keys) == 0 {
                 continue;
             }
             let same = |it: &&mut SignedCheckpoint| it.checkpoint() == signed.checkpoint();

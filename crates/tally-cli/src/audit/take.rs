@@ -70,6 +70,9 @@ pub(super) fn export(
     if args.require_witnesses && !witnesses.are_enough() {
         return Err(Online::not_witnessed());
     }
+    for last in online.earlier()? {
+        kept::keep(&dir.join(CHECKPOINTS), &last)?;
+    }
     if let Some(before) = before.filter(|it| it.checkpoint() != signed.checkpoint()) {
         kept::keep(&dir.join(CHECKPOINTS), &before)?;
     }
