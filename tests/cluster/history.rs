@@ -132,6 +132,6 @@ pub(crate) fn salt_of(entry: &Entry) -> Option<Salt16> {
         Entry::Review(review) => Some(review.salt),
         Entry::Disposal(disposal) => Some(disposal.salt),
         Entry::Register(write) => Some(write.salt),
-        Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => None,
+        Entry::Genesis(_) | Entry::Recovery(_) | Entry::SessionStart(_) | Entry::Seal(_) => None,
     }
 }

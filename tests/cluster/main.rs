@@ -16,6 +16,7 @@ mod membership;
 mod partitions;
 mod peers;
 mod quorum;
+mod recovered;
 mod start;
 mod strace;
 mod upgrade;

@@ -20,6 +20,7 @@ mod officers;
 mod opt_out;
 mod outcome;
 mod privacy;
+mod recovered;
 mod refusals;
 mod registers;
 mod silence;

@@ -31,7 +31,7 @@ use world::{Node, mesh_id};
 
 /// Rejections that no bytes lead to: the codec refuses them before. Or that a story as short as this
 /// one can't reach.
-const NOT_IN_THE_LOG: [&str; 12] = [
+const NOT_IN_THE_LOG: [&str; 16] = [
     // The codec refuses: sizes and order.
     "empty-batch",
     "too-many-entries",
@@ -43,6 +43,12 @@ const NOT_IN_THE_LOG: [&str; 12] = [
     // A leader says so before it proposes anything.
     "protocol-unsupported",
     "voters-cut-off",
+    // Only a node says so, to an agent.
+    "recovery-not-submitted",
+    // The story has one epoch. What begins another is told where recoveries are tested.
+    "recovery-out-of-turn",
+    "recovery-of-other-leaves",
+    "recovery-node-unknown",
     // Its founders would have to lead to the mesh's id.
     "genesis-malformed",
     // In a test mesh everybody is made up, and no year is waited for.
@@ -190,6 +196,7 @@ fn tell(text: &mut String, proposal: &Proposal, applied: &Applied, root: Hash) {
     for verdict in &applied.verdicts {
         match verdict {
             Verdict::Founded => writeln!(text, "  founded"),
+            Verdict::Recovered(leaf) => writeln!(text, "  recovered: leaf {leaf}"),
             Verdict::SessionStarted(session) => writeln!(text, "  session {}", session.0),
             Verdict::Accepted(accepted) => {
                 writeln!(
@@ -210,6 +217,7 @@ fn tell(text: &mut String, proposal: &Proposal, applied: &Applied, root: Hash) {
     for leaf in applied.leaves(proposal) {
         let kind = match leaf.value {
             LeafValue::Genesis(_) => "genesis",
+            LeafValue::Recovery(_) => "recovery",
             LeafValue::SessionStart(_) => "session start",
             LeafValue::Entry(_) => "entry",
             LeafValue::Seal(_) => "seal",

@@ -11,6 +11,7 @@ mod faults;
 mod https;
 mod joining;
 mod node;
+mod recovering;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use directory::now_s;
 pub use facts::{Waited, until};
 pub use joining::ClusterSeen;
 pub use node::Exit;
+pub use recovering::Planned;
 
 use node::NodeProcess;
 use wires::Wires;
@@ -73,6 +75,8 @@ pub struct Mesh {
     pub genesis: Encoded<Genesis>,
     log_keys: Vec<SigningKey>,
     wires: Option<Wires>,
+    /// In which the ledger is: what clients are told, and how keys are named.
+    epoch: u64,
     /// Members' registers that were written since: record, version and leaf.
     records: BTreeMap<usize, (MemberRecord, u64, LeafIndex)>,
     dir: TempDir,
@@ -202,7 +206,7 @@ impl Mesh {
         LedgerConfig {
             member: self.members[member].id.clone(),
             mesh_id: self.id(),
-            epoch: 0,
+            epoch: self.epoch,
             nodes: (0..self.nodes.len()).map(|node| self.ledger_address(node)).collect(),
             identity,
             trust,
@@ -227,9 +231,20 @@ impl Mesh {
     /// The keys that sign checkpoints.
     #[must_use]
     pub fn log_keys(&self) -> Vec<NoteKey> {
-        let name = KeyName::new(&format!("{MESH}/ledger/0")).unwrap();
+        self.log_keys_of(self.epoch)
+    }
+
+    /// The same as they are named in an epoch.
+    #[must_use]
+    pub fn log_keys_of(&self, epoch: u64) -> Vec<NoteKey> {
+        let name = KeyName::new(&format!("{MESH}/ledger/{epoch}")).unwrap();
         let keys = self.log_keys.iter();
         keys.map(|key| NoteKey::ed25519(name.clone(), key.verifying_key())).collect()
+    }
+
+    /// From now on the ledger is in this epoch.
+    pub const fn go_on_in(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// What the genesis says of a member.

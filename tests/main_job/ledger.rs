@@ -61,6 +61,7 @@ pub(crate) fn written(leaves: &[Vec<u8>]) -> BTreeMap<&'static str, usize> {
         let kind = match decode_entry(leaf).unwrap().value() {
             Entry::SessionStart(_) | Entry::Seal(_) => continue,
             Entry::Genesis(_) => "genesis",
+            Entry::Recovery(_) => "recovery",
             Entry::Register(_) => "register",
             Entry::ProviderHalf(_) => "provider",
             Entry::RequesterHalf(_) => "requester",

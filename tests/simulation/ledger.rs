@@ -144,7 +144,7 @@ impl Ledger {
     fn judge(&mut self, context: &mut Context) -> Vec<(usize, u64, Answer)> {
         let key = |submission: &Submission| match submission {
             Submission::Batch(batch) => Some((batch.session, batch.number)),
-            Submission::Genesis(_) | Submission::SessionStart(_) => None,
+            Submission::Genesis(_) | Submission::Recovery(_) | Submission::SessionStart(_) => None,
         };
         let keys: Vec<_> = self.pending.iter().map(|(_, _, it)| key(it)).collect();
         let keyed = self.apply(context).into_iter().zip(keys);
@@ -264,7 +264,7 @@ impl Ledger {
                 ),
                 Entry::SessionStart(start) => start.member == me,
                 Entry::Seal(seal) => self.is_session_of(seal, &me),
-                Entry::Genesis(_) | Entry::Register(_) => false,
+                Entry::Genesis(_) | Entry::Recovery(_) | Entry::Register(_) => false,
             };
             if ours {
                 own.push(leaf_index(place));

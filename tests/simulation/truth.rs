@@ -210,6 +210,7 @@ impl Truth {
 pub(crate) fn salt_of(entry: &Entry) -> Option<Salt16> {
     match entry {
         Entry::Genesis(genesis) => Some(genesis.salt),
+        Entry::Recovery(recovery) => Some(recovery.salt),
         Entry::SessionStart(start) => Some(start.salt),
         Entry::Register(write) => Some(write.salt),
         Entry::ProviderHalf(half) => Some(half.salt),

@@ -3,6 +3,8 @@
 //! Invariant: what is configured wrongly is told before anything is served, and nothing is decided
 //! before what an earlier life has left is settled.
 
+mod epoch;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,9 +41,6 @@ use crate::source::{SourceError, Sources};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::witness::{self, Witness, WitnessParts, WitnessView};
 
-/// The ledger's epoch.
-const EPOCH: u64 = 0;
-
 /// An agent that runs. Dropped, it stops at once, as if the process had been killed.
 pub struct Agent {
     exchange: Exchange,
@@ -53,6 +52,7 @@ pub struct Agent {
     _alerts: Alerts,
     /// Ends with the agent, too.
     _witness: Option<Witness>,
+    epoch: u64,
     bound: AgentBound,
 }
 
@@ -64,6 +64,7 @@ struct Running {
     sources: Arc<Sources>,
     metrics: Metrics,
     witness: Option<Witness>,
+    epoch: u64,
 }
 
 /// Where an agent is reached.
@@ -159,18 +160,21 @@ impl Agent {
             IngressUser::Header | IngressUser::Service(_) => None,
         };
         let ledger = addresses(config, genesis.value()).await?;
-        let log_keys = log_keys(genesis.value())?;
         let limits = limits(&config.limits);
         let ingress = listen("[ingress] listen", config.ingress.listen).await?;
         let health = listen("[health] listen", config.health_listen).await?;
         let (store, sources) = open(config, genesis.value(), &limits).await?;
+        // What it goes on from is of this epoch: nodes of another have nothing to say about it.
+        let epoch = store.epoch().await?;
+        let log_keys = log_keys(genesis.value(), epoch)?;
         let clock = Clock::start();
         let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
+        metrics.in_epoch(epoch, store.lost_leaves().await?);
         let exchange = Exchange::start(AgentParts {
             member: config.member.clone(),
             operator: None,
             mesh_id: config.mesh_id,
-            epoch: EPOCH,
+            epoch,
             genesis: genesis.value().clone(),
             identity,
             agent_key: AgentKey::new(agent_key),
@@ -204,13 +208,13 @@ impl Agent {
             source,
         })?;
         let listeners = ((ingress, tokens), health, admin);
-        let parts = Running { genesis, exchange, store, sources, metrics, witness };
+        let parts = Running { genesis, exchange, store, sources, metrics, witness, epoch };
         Self::serve(config, parts, listeners)
     }
 
     fn serve(
         config: &AgentConfig,
-        Running { genesis, exchange, store, sources, metrics, witness }: Running,
+        Running { genesis, exchange, store, sources, metrics, witness, epoch }: Running,
         ((ingress, tokens), health, admin): (
             (TcpListener, Option<Tokens>),
             TcpListener,
@@ -275,6 +279,7 @@ impl Agent {
             admin,
             _alerts: alerts,
             _witness: witness,
+            epoch,
             bound,
         })
     }
@@ -294,11 +299,17 @@ impl Agent {
 
     /// Takes nothing new, lets what is in flight end within its limit, and ends.
     pub async fn stop(self) {
-        let Self { exchange, store, ingress, health, admin, .. } = self;
-        tokio::join!(ingress.stop(), admin.stop(), exchange.drain());
-        health.stop().await;
+        let store = self.store.clone();
+        self.end().await;
         // The last words of the store are written on its own thread.
         drop(spawn_blocking(move || store.close()).await);
+    }
+
+    /// All but the store ends.
+    async fn end(self) {
+        let Self { exchange, ingress, health, admin, .. } = self;
+        tokio::join!(ingress.stop(), admin.stop(), exchange.drain());
+        health.stop().await;
     }
 }
 
@@ -381,8 +392,8 @@ async fn addresses(
     Ok(found)
 }
 
-fn log_keys(genesis: &Genesis) -> Result<Vec<NoteKey>, StartError> {
-    let name = KeyName::new(&genesis.mesh.log(EPOCH));
+fn log_keys(genesis: &Genesis, epoch: u64) -> Result<Vec<NoteKey>, StartError> {
+    let name = KeyName::new(&genesis.mesh.log(epoch));
     let name = name.map_err(|why| StartError::Own(format!("the mesh's name: {why}")))?;
     let nodes = genesis.members.iter().flat_map(|member| &member.nodes);
     Ok(nodes.map(|node| NoteKey::ed25519(name.clone(), node.log_key)).collect())

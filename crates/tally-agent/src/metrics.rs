@@ -1,6 +1,7 @@
 //! What an agent measures, in Prometheus' text format. No label of it names a person, a record or an
 //! exchange.
 
+mod epoch;
 mod witness;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::exchange::{Outcomes, Side};
 use crate::store::GlassCounts;
 
+use epoch::EpochMetrics;
 use witness::WitnessMetrics;
 pub use witness::WitnessObserved;
 
@@ -49,6 +51,7 @@ struct All {
     assurance: IntGaugeVec,
     glass: Glass,
     witness: WitnessMetrics,
+    epoch: EpochMetrics,
 }
 
 /// Break-glass: what waits for privacy officers.
@@ -120,6 +123,7 @@ impl Metrics {
         let glass = Glass::new(&registry)?;
         let assurance = assurance(&registry)?;
         let witness = WitnessMetrics::new(&registry)?;
+        let epoch = EpochMetrics::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(past_review.clone()))?;
         registry.register(Box::new(released.clone()))?;
@@ -144,6 +148,7 @@ impl Metrics {
             assurance,
             glass,
             witness,
+            epoch,
         };
         Ok(Self(Arc::new(all)))
     }

@@ -17,7 +17,7 @@ use tally_core::register::{
 use tally_core::time::{Date, Timestamp};
 use tally_log::NoteKey;
 use tally_log::note::KeyName;
-use tally_net::ledger::{Feed, FeedEvent, LedgerConfig};
+use tally_net::ledger::{Feed, FeedEvent, LedgerConfig, Recovered};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, wall};
@@ -48,6 +48,9 @@ pub struct Known {
     pub time: Timestamp,
     /// Whether the host's clock is too far from the ledger's.
     pub clock_skewed: bool,
+    /// The later epoch in which the ledger went on, once that is known and proved: nothing of this epoch
+    /// changes any more.
+    pub recovered: Option<Recovered>,
 }
 
 impl Replica {
@@ -70,6 +73,7 @@ impl Replica {
             size: 0,
             time: Timestamp::default(),
             clock_skewed: false,
+            recovered: None,
         };
         let (told, replica) = watch::channel(known);
         let feed = Feed::follow(config, LeafIndex(0));
@@ -87,6 +91,20 @@ impl Replica {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Known> {
         self.0.clone()
+    }
+
+    /// Waits until the ledger is known to have gone on in a later epoch.
+    pub async fn recovered(&self) -> Recovered {
+        let mut changes = self.changes();
+        loop {
+            if let Some(recovered) = changes.borrow_and_update().recovered {
+                return recovered;
+            }
+            if changes.changed().await.is_err() {
+                // The agent ends: it learns nothing more.
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Waits until the feed has told of all registers below this size.
@@ -125,7 +143,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
         // What has arrived together is shown together: a copy of the registers for each leaf of a
         // long history would be slow.
         let mut moved = false;
-        let mut beat = None;
+        let (mut beat, mut recovered) = (None, None);
         let mut next = Some(first);
         while let Some(event) = next {
             match event {
@@ -134,6 +152,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
                     names.note(leaf, entry.value());
                 }
                 FeedEvent::Beat { size, time } => beat = Some((size, time)),
+                FeedEvent::Recovered(later) => recovered = Some(later),
             }
             next = feed.next().now_or_never().flatten();
         }
@@ -144,6 +163,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
                 known.log_keys = log_keys(&registers, &origin);
                 known.moves = known.moves.saturating_add(1);
             }
+            known.recovered = recovered.or(known.recovered);
             if let Some((size, time)) = beat {
                 known.heard(clock.now(), wall(), size, time);
             }
@@ -215,6 +235,7 @@ mod tests {
             size: 0,
             time: Timestamp::default(),
             clock_skewed: false,
+            recovered: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod consents;
 mod disposal;
 mod emergencies;
 mod endpoint;
+mod epochs;
 mod error;
 mod glass;
 mod intents;
@@ -39,6 +40,7 @@ pub use consents::{
 };
 pub use disposal::{DisposalOrder, DisposalPlan, YearPlan};
 pub use emergencies::{Emergency, EmergencySide, LateHalf};
+pub use epochs::GivenUp;
 pub use error::StoreError;
 pub use glass::{BreakGlass, GlassCounts, Reader, ReviewNote};
 pub use journal::is_behind;

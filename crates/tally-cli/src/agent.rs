@@ -3,9 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tally_agent::agent::{Agent, AgentBound, StartError};
+use tally_agent::config::AgentConfig;
+use tally_net::ledger::Recovered;
 use tokio::runtime::Builder;
 
 use crate::acting::load;
@@ -46,41 +50,83 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
     };
     let config = load(path)?;
     write_events(tracing::Level::INFO);
-    let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
-    let runtime = runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
     let said = bound_path(&config.data_dir);
-    let ended = runtime.block_on(async {
-        // What an earlier run said holds no more.
-        drop(fs::remove_file(&said));
-        let mut ending = std::pin::pin!(shutdown(args.end_with_stdin));
-        let agent = Agent::start(&config).await.map_err(start_failure)?;
-        // Whoever ends it while it waits for the ledger need not wait for it.
-        let ready = tokio::select! {
-            () = agent.ready() => true,
-            () = ending.as_mut() => false,
-        };
-        if ready {
-            let reached = say(agent.bound(), config.member.as_str());
-            let text = serde_json::to_string(&reached);
-            let text = text.map_err(|why| Failure::environment(why, "report this"))?;
-            write_file(&said, text.as_bytes())?;
-            log(
-                "agent",
-                &format!(
-                    "agent of {}: quic {}, ingress {}, health {}",
-                    reached.member, reached.quic, reached.ingress, reached.health,
-                ),
-            );
-            ending.await;
+    loop {
+        let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
+        let runtime =
+            runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
+        let ended = runtime.block_on(one_life(&config, args, &said));
+        if !matches!(ended, Ok(Ended::Recovered)) {
+            // A read of standard input can't be called off: nothing waits for it.
+            runtime.shutdown_background();
+            return ended.map(|_| Exit::Done);
         }
-        drop(fs::remove_file(&said));
+        // Everything that belongs to the earlier epoch is gone before anything of the later one begins:
+        // sockets, locks and tasks.
+        runtime.shutdown_timeout(LEFTOVERS_WAIT_MAX);
+    }
+}
+
+/// How an agent ended.
+enum Ended {
+    /// As it was told.
+    Told,
+    /// The ledger has gone on in a later epoch: another agent begins.
+    Recovered,
+}
+
+/// How long what an agent has left may take to end.
+const LEFTOVERS_WAIT_MAX: Duration = Duration::from_secs(1);
+
+async fn one_life(config: &AgentConfig, args: &AgentArgs, said: &Path) -> Result<Ended, Failure> {
+    // What an earlier run said holds no more.
+    drop(fs::remove_file(said));
+    let mut ending = std::pin::pin!(shutdown(args.end_with_stdin));
+    let agent = Agent::start(config).await.map_err(start_failure)?;
+    let recovered = live(&agent, config, said, ending.as_mut()).await;
+    drop(fs::remove_file(said));
+    let Some(recovered) = recovered? else {
         agent.stop().await;
         log("agent", "stopped");
-        Ok(())
-    });
-    // A read of standard input can't be called off: nothing waits for it.
-    runtime.shutdown_background();
-    ended.map(|()| Exit::Done)
+        return Ok(Ended::Told);
+    };
+    let epoch = recovered.epoch;
+    log("agent", &format!("the ledger was recovered into epoch {epoch}: begins anew in it"));
+    agent.move_on(recovered).await.map_err(|why| {
+        let what = format!("the agent can't go on in epoch {epoch}: {why}");
+        Failure::environment(what, "mend what is named, then start the agent again")
+    })?;
+    Ok(Ended::Recovered)
+}
+
+/// Runs until it is told to end, or until the ledger has gone on in a later epoch.
+async fn live(
+    agent: &Agent,
+    config: &AgentConfig,
+    said: &Path,
+    mut ending: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Recovered>, Failure> {
+    // Whoever ends it while it waits for the ledger need not wait for it.
+    tokio::select! {
+        () = agent.ready() => {}
+        recovered = agent.recovered() => return Ok(Some(recovered)),
+        () = ending.as_mut() => return Ok(None),
+    }
+    let reached = say(agent.bound(), config.member.as_str());
+    let text = serde_json::to_string(&reached);
+    let text = text.map_err(|why| Failure::environment(why, "report this"))?;
+    write_file(said, text.as_bytes())?;
+    log(
+        "agent",
+        &format!(
+            "agent of {}: quic {}, ingress {}, health {}",
+            reached.member, reached.quic, reached.ingress, reached.health,
+        ),
+    );
+    tokio::select! {
+        recovered = agent.recovered() => Ok(Some(recovered)),
+        () = ending => Ok(None),
+    }
 }
 
 fn say(bound: AgentBound, member: &str) -> Bound {

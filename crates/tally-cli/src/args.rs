@@ -8,6 +8,7 @@ mod mesh;
 mod nodes;
 mod opt_out;
 mod parts;
+mod recovery;
 mod registers;
 mod witness;
 
@@ -39,8 +40,10 @@ pub(crate) use nodes::{
 };
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{
-    AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, TrustArgs,
+    AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, RecoverArgs,
+    TrustArgs,
 };
+pub(crate) use recovery::{RecoveryCommand, RecoveryFileArgs, RecoveryProposeArgs};
 pub(crate) use witness::{
     WitnessArgs, WitnessCommand, WitnessEvidenceArgs, WitnessNewArgs, WitnessTrustArgs,
 };

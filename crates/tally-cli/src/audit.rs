@@ -26,6 +26,7 @@ use crate::online::Online;
 use crate::output::{Output, print, write};
 use crate::verify::{Source, Unreadable};
 
+pub(crate) use receipt::read_checkpoint as checkpoint_in;
 pub(crate) use verifying::verify;
 
 /// What to do about a log that is not as it must be.

@@ -232,6 +232,7 @@ fn ledger_json(config: &LedgerConfig) -> Json {
         "data_dir": config.data_dir.display().to_string(),
         "member": config.member.to_string(),
         "node_id": config.node_id.0,
+        "epoch": config.epoch,
         "mesh.id": config.mesh_id.to_string(),
         "mesh.genesis": config.genesis.display().to_string(),
         "identity.cert": config.identity_cert.display().to_string(),

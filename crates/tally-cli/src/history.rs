@@ -6,11 +6,11 @@
 
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Genesis};
-use tally_core::id::{LeafIndex, MeshId};
-use tally_core::ledger::{Registers, is_lawful_now};
+use tally_core::id::{LeafIndex, MeshId, MeshName};
+use tally_core::ledger::{Epochs, Registers, check_recovery, is_lawful_now};
 use tally_core::register::{MemberStatus, RegisterBody, Witness, witness_quorum};
 use tally_core::time::Timestamp;
-use tally_log::{KeyName, NoteKey, SignedCheckpoint};
+use tally_log::{KeyName, NoteKey, SignedCheckpoint, VerifyingKey};
 use tally_wire::registers::RegisterLeaves;
 
 use crate::failure::Failure;
@@ -27,9 +27,12 @@ pub(crate) struct RegisterHistory {
     mesh_id: MeshId,
     registers: Registers,
     next: LeafIndex,
-    /// All log keys that there ever were, each named like the origin.
+    mesh: MeshName,
+    epochs: Epochs,
+    /// All log keys that there ever were, and the same as those of the present epoch, each named like
+    /// its origin.
+    keys: Vec<VerifyingKey>,
     log_keys: Vec<NoteKey>,
-    origin: KeyName,
     /// Who cosigns, from which leaf on.
     witnesses: Vec<(LeafIndex, Vec<Witness>)>,
     /// Where members and witnesses were written since the genesis: what says whose keys count.
@@ -57,21 +60,20 @@ impl RegisterHistory {
     pub(crate) fn new(genesis: &Encoded<Genesis>) -> Result<Self, Failure> {
         let mesh_id = MeshId(genesis.leaf_hash());
         let genesis = genesis.value();
-        let origin = KeyName::new(&genesis.mesh.log(0));
-        let origin = origin
-            .map_err(|why| Failure::usage(format!("{}: {why}", genesis.mesh), "shorten it"))?;
         let mut registers = Registers::default();
         registers.found(genesis, Timestamp::default());
         let mut history = Self {
             mesh_id,
             registers,
             next: LeafIndex(1),
+            mesh: genesis.mesh.clone(),
+            epochs: Epochs::default(),
+            keys: Vec::new(),
             log_keys: Vec::new(),
-            origin,
             witnesses: Vec::new(),
             keyed: Vec::new(),
         };
-        history.take_keys();
+        history.take_keys()?;
         Ok(history)
     }
 
@@ -90,7 +92,7 @@ impl RegisterHistory {
                 return Ok(());
             }
             for it in page.leaves {
-                self.take(it.leaf, it.entry.value())?;
+                self.take(it.leaf, &it.entry)?;
             }
         }
         Ok(())
@@ -102,15 +104,26 @@ impl RegisterHistory {
     /// [`Failure`] if there is a leaf that can't be.
     pub(crate) fn take_all(&mut self, leaves: &RegisterLeaves) -> Result<(), Failure> {
         let later = leaves.leaves.iter().filter(|it| it.leaf.0 > 0);
-        later.into_iter().try_for_each(|it| self.take(it.leaf, it.entry.value()))
+        later.into_iter().try_for_each(|it| self.take(it.leaf, &it.entry))
     }
 
-    fn take(&mut self, leaf: LeafIndex, entry: &Entry) -> Result<(), Failure> {
+    fn take(&mut self, leaf: LeafIndex, entry: &Encoded<Entry>) -> Result<(), Failure> {
         if leaf < self.next {
             return Ok(());
         }
-        let Entry::Register(write) = entry else {
-            return Err(unlawful(leaf));
+        let write = match entry.value() {
+            Entry::Register(write) => write,
+            Entry::Recovery(recovery) => {
+                let next = self.epochs.current().checked_add(1) == Some(recovery.epoch);
+                let lawful = check_recovery(&self.registers, &self.mesh_id, recovery, &Rules);
+                if !next || recovery.size != leaf.0 || lawful.is_err() {
+                    return Err(unlawful(leaf));
+                }
+                self.epochs.begin(leaf, entry.leaf_hash());
+                self.next = LeafIndex(leaf.0.saturating_add(1));
+                return self.take_keys();
+            }
+            _ => return Err(unlawful(leaf)),
         };
         if !is_lawful_now(&self.registers, &self.mesh_id, write, &Rules) {
             return Err(unlawful(leaf));
@@ -118,7 +131,7 @@ impl RegisterHistory {
         self.registers.follow(leaf, write, Timestamp::default());
         self.next = LeafIndex(leaf.0.saturating_add(1));
         match write.body.value() {
-            RegisterBody::Member(_) => self.take_keys(),
+            RegisterBody::Member(_) => self.take_keys()?,
             RegisterBody::Witnesses(witnesses) => self.witnesses.push((leaf, witnesses.clone())),
             _ => return Ok(()),
         }
@@ -126,16 +139,17 @@ impl RegisterHistory {
         Ok(())
     }
 
-    fn take_keys(&mut self) {
+    fn take_keys(&mut self) -> Result<(), Failure> {
         for node in self.registers.members().flat_map(|member| &member.nodes) {
-            let key = NoteKey::ed25519(self.origin.clone(), node.log_key);
-            if !self.log_keys.contains(&key) {
-                self.log_keys.push(key);
+            if !self.keys.contains(&node.log_key) {
+                self.keys.push(node.log_key);
             }
         }
+        self.log_keys = self.keys_of(self.epochs.current())?;
+        Ok(())
     }
 
-    /// The keys of the ledger's nodes.
+    /// The keys of the ledger's nodes, for what they sign in the present epoch.
     pub(crate) fn log_keys(&self) -> &[NoteKey] {
         &self.log_keys
     }
@@ -143,10 +157,42 @@ impl RegisterHistory {
     /// How many of the ledger nodes that there are have signed a checkpoint, and how many there are.
     pub(crate) fn signed_by(&self, signed: &SignedCheckpoint) -> (usize, usize) {
         let present = self.registers.members().filter(|it| it.status != MemberStatus::Removed);
-        let keys = present.flat_map(|member| &member.nodes);
-        let keys = keys.map(|node| NoteKey::ed25519(self.origin.clone(), node.log_key));
-        let keys = keys.collect::<Vec<_>>();
-        (signed.verify_log(&keys).map_or(0, |verified| verified.len()), keys.len())
+        let present = present.flat_map(|member| &member.nodes).map(|node| node.log_key);
+        let present = present.collect::<Vec<_>>();
+        // A mesh whose name made an origin before makes one again.
+        let keys = self.keys_in(self.epochs.current(), &present).unwrap_or_default();
+        (signed.verify_log(&keys).map_or(0, |verified| verified.len()), present.len())
+    }
+
+    /// The same for an earlier one.
+    ///
+    /// # Errors
+    /// [`Failure`] if the mesh's name is none for a log.
+    pub(crate) fn keys_of(&self, epoch: u64) -> Result<Vec<NoteKey>, Failure> {
+        self.keys_in(epoch, &self.keys)
+    }
+
+    fn keys_in(&self, epoch: u64, keys: &[VerifyingKey]) -> Result<Vec<NoteKey>, Failure> {
+        let origin = KeyName::new(&self.mesh.log(epoch));
+        let origin =
+            origin.map_err(|why| Failure::usage(format!("{}: {why}", self.mesh), "shorten it"))?;
+        Ok(keys.iter().map(|key| NoteKey::ed25519(origin.clone(), *key)).collect())
+    }
+
+    /// The epochs so far.
+    pub(crate) const fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// The epoch that a checkpoint is of; none if it is another log's.
+    pub(crate) fn epoch_of(&self, signed: &SignedCheckpoint) -> Option<u64> {
+        self.mesh.epoch_of(signed.checkpoint().origin.as_str())
+    }
+
+    /// Whether a recovery has lost what a checkpoint was for.
+    pub(crate) fn is_lost(&self, signed: &SignedCheckpoint) -> bool {
+        let end = self.epoch_of(signed).and_then(|epoch| self.epochs.end(epoch));
+        end.is_some_and(|end| end < signed.checkpoint().size)
     }
 
     /// The register leaves that say whose keys count at a size, but for the genesis.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
 use tally_core::id::LeafIndex;
+use tally_core::ledger::lane_of;
 use tally_core::receipt::Receipt;
 use tally_log::proof::{inclusion, inclusion_needs, verify_inclusion};
 use tally_log::tile::{TilePath, bundle_entries, encode_hashes};
@@ -87,7 +88,7 @@ impl<'s, S: Source> Leaves<'s, S> {
     /// [`NoLeaf`] if it is no entry of a batch, or something can't be read.
     pub(crate) fn receipt(&mut self, leaf: u64, checkpoint: &[u8]) -> Result<Receipt, NoLeaf> {
         let entry = self.leaf(leaf)?;
-        if matches!(entry.value(), Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_)) {
+        if lane_of(entry.value()).is_none() {
             return Err(NoLeaf::NoEntry(leaf, kind(entry.value())));
         }
         let (seal_leaf, seal) = self.seal_after(leaf)?;
@@ -184,6 +185,7 @@ impl<'s, S: Source> Leaves<'s, S> {
 pub(crate) const fn kind(entry: &Entry) -> &'static str {
     match entry {
         Entry::Genesis(_) => "genesis",
+        Entry::Recovery(_) => "recovery",
         Entry::SessionStart(_) => "session",
         Entry::Seal(_) => "seal",
         Entry::Register(_) => "register",

@@ -55,7 +55,8 @@ use tally_core::register::MemberStatus;
 use args::{
     AgreementCommand, Args, AuditCommand, BreakglassCommand, Command, ConfigCommand,
     ConsentCommand, EraseCommand, GroupCommand, IdentityCommand, LedgerArgs, LedgerCommand,
-    MemberCommand, MeshCommand, OptOutCommand, ProtocolCommand, WitnessCommand, WitnessesCommand,
+    MemberCommand, MeshCommand, OptOutCommand, ProtocolCommand, RecoveryCommand, WitnessCommand,
+    WitnessesCommand,
 };
 use failure::{Exit, Failure};
 use output::Output;
@@ -198,6 +199,7 @@ fn of_ledger(ledger: &LedgerArgs, config: Option<&Path>, output: Output) -> Resu
         Some(LedgerCommand::Fsck(fsck)) => ledger::fsck(fsck, config, output),
         Some(LedgerCommand::Repair) => ledger::repair(config, output),
         Some(LedgerCommand::Trust(trust)) => ledger::trust(trust, config, output),
+        Some(LedgerCommand::Recover(recover)) => ledger::recover(recover, config, output),
         Some(LedgerCommand::Join(join)) => ledger::join(join, config, output),
         Some(LedgerCommand::Nodes) => ledger::nodes(config, output),
         Some(LedgerCommand::Add(add)) => ledger::add(add, config, output),
@@ -205,6 +207,11 @@ fn of_ledger(ledger: &LedgerArgs, config: Option<&Path>, output: Output) -> Resu
         Some(LedgerCommand::Remove(it)) => ledger::remove(it, config, output),
         Some(LedgerCommand::Replace(it)) => ledger::replace(it, config, output),
         Some(LedgerCommand::Transfer(it)) => ledger::transfer(it, config, output),
+        Some(LedgerCommand::Recovery(recovery)) => match &recovery.command {
+            RecoveryCommand::Propose(it) => ledger::recovery::propose(it, config, output),
+            RecoveryCommand::Show(it) => ledger::recovery::show(it, config, output),
+            RecoveryCommand::Approve(it) => ledger::recovery::approve(it, config, output),
+        },
     }
 }
 

@@ -32,8 +32,8 @@ pub(crate) struct Online {
     pub(crate) https: Https,
     pub(crate) genesis: Encoded<Genesis>,
     pub(crate) policy: Option<Policy>,
-    /// The keys of ledger nodes, once they were asked for.
-    keys: Option<Vec<NoteKey>>,
+    /// The registers as far as the nodes have told, once they were asked.
+    registers: Option<RegisterHistory>,
     /// The directory with the checkpoints that were seen before.
     pub(crate) kept: PathBuf,
 }
@@ -56,7 +56,7 @@ impl Online {
         let policy = config.policy.as_deref().map(read_policy).transpose()?;
         let https = Https::new(&config.https, genesis.value(), identity)?;
         let kept = path.with_file_name(CHECKPOINTS);
-        Ok(Self { https, genesis, policy, keys: None, kept })
+        Ok(Self { https, genesis, policy, registers: None, kept })
     }
 
     /// Gets ready to read as whoever this configuration is of: an auditor, or a member by its agent,
@@ -76,7 +76,7 @@ impl Online {
         let nodes = genesis.value().members.iter().flat_map(|member| &member.nodes);
         let nodes = nodes.map(|node| format!("https://{}", node.https)).collect::<Vec<_>>();
         let https = Https::new(&nodes, genesis.value(), identity)?;
-        Ok((Self { https, genesis, policy: None, keys: None, kept }, true))
+        Ok((Self { https, genesis, policy: None, registers: None, kept }, true))
     }
 
     /// The mesh.
@@ -84,20 +84,30 @@ impl Online {
         MeshId(self.genesis.leaf_hash())
     }
 
-    /// The keys of the founders' ledger nodes, and of those that registers have named since.
+    /// The keys of the founders' ledger nodes, and of those that registers have named since, in the
+    /// present epoch.
     ///
     /// # Errors
     /// [`Failure`] if the mesh's name is none for a log.
     pub(crate) fn log_keys(&mut self) -> Result<Vec<NoteKey>, Failure> {
-        if let Some(keys) = &self.keys {
-            return Ok(keys.clone());
-        }
-        let mut registers = RegisterHistory::new(&self.genesis)?;
-        // As far as the nodes tell: a key that they keep back counts for nobody.
-        drop(registers.read_on(&mut self.https));
-        let keys = registers.log_keys().to_vec();
-        self.keys = Some(keys.clone());
-        Ok(keys)
+        Ok(self.registers()?.log_keys().to_vec())
+    }
+
+    /// The registers as the nodes tell them.
+    ///
+    /// # Errors
+    /// [`Failure`] if the mesh's name is none for a log.
+    pub(crate) fn registers(&mut self) -> Result<&RegisterHistory, Failure> {
+        let registers = match self.registers.take() {
+            Some(registers) => registers,
+            None => {
+                let mut registers = RegisterHistory::new(&self.genesis)?;
+                // As far as they tell: a key that they keep back counts for nobody.
+                drop(registers.read_on(&mut self.https));
+                registers
+            }
+        };
+        Ok(self.registers.insert(registers))
     }
 
     /// A checkpoint that as many nodes as possible have signed: while the ledger grows, each has
@@ -181,8 +191,35 @@ impl Online {
         self.checkpoints_at("/checkpoint")
     }
 
+    /// The last checkpoint of each epoch that ended with a recovery, as far as a node has it still: what
+    /// it covers beyond the recovery is lost.
+    ///
+    /// # Errors
+    /// [`Failure`] if the mesh's name is none for a log.
+    pub(crate) fn earlier(&mut self) -> Result<Vec<SignedCheckpoint>, Failure> {
+        let epochs = self.registers()?.epochs().current();
+        let mut found = Vec::new();
+        for epoch in 0..epochs {
+            let keys = self.registers()?.keys_of(epoch)?;
+            // A node that joined later has none.
+            let last = self.signed_at(&format!("/checkpoint/{epoch}"), &keys);
+            let last = last.map(|(last, _)| last).unwrap_or_default();
+            found.extend(last.into_iter().max_by_key(|it| it.checkpoint().size));
+        }
+        Ok(found)
+    }
+
     fn checkpoints_at(&mut self, path: &str) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
         let keys = self.log_keys()?;
+        self.signed_at(path, &keys)
+    }
+
+    /// Those at a path that one of these keys has signed.
+    fn signed_at(
+        &mut self,
+        path: &str,
+        keys: &[NoteKey],
+    ) -> Result<(Vec<SignedCheckpoint>, usize), Failure> {
         let mut joined: Vec<SignedCheckpoint> = Vec::new();
         let (mut answered, mut last) = (0, None);
         for node in 0..self.https.nodes().len() {
@@ -196,7 +233,7 @@ impl Online {
             };
             answered += 1;
             let Ok(signed) = SignedCheckpoint::parse(&note) else { continue };
-            if signers(&signed, &keys) == 0 {
+            if signers(&signed, keys) == 0 {
                 continue;
             }
             let same = |it: &&mut SignedCheckpoint| it.checkpoint() == signed.checkpoint();

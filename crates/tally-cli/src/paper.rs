@@ -1,5 +1,5 @@
-//! What goes round among officers before the ledger has it: a document or a register's next version,
-//! with the signatures under it so far, in a file that people send each other.
+//! What goes round among officers before the ledger has it: a document, a register's next version or a
+//! recovery, with the signatures under it so far, in a file that people send each other.
 //!
 //! Invariant: each officer signs what the own reading of the file's bytes says, never what stands
 //! beside them.
@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 use tally_agent::admin::api::ApprovalText;
 use tally_core::Encoded;
 use tally_core::agreement::Agreement;
-use tally_core::id::LeafIndex;
+use tally_core::entry::{Algorithm, Recovery, recovery_preimage};
+use tally_core::id::{KeyId, LeafIndex, MeshId, NodeId, Salt16};
 use tally_core::register::{
-    GroupRecord, RegisterBody, RegisterName, agreement_preimage, register_preimage,
+    Approval, GroupRecord, RegisterBody, RegisterName, agreement_preimage, register_preimage,
 };
+use tally_log::{Hash, Signature, VerifyingKey};
 use tally_net::keyfile::{self, KeyUse};
 
 use crate::acting::Acting;
@@ -64,12 +66,29 @@ pub(crate) enum What {
         /// Its body, in base64.
         body: String,
     },
+    /// The ledger goes on in a new epoch, with what one node has.
+    Recovery {
+        /// 128 bits, in hexadecimal.
+        salt: String,
+        /// The epoch that begins.
+        epoch: u64,
+        /// Leaves that the node has.
+        size: u64,
+        /// The root over them, in hexadecimal.
+        root: String,
+        /// The node that goes on.
+        node: u64,
+    },
 }
 
 impl Paper {
     pub(crate) fn new(acting: &Acting, what: What) -> Self {
-        let mesh_id = acting.config.mesh_id.to_string();
-        Self { tally: 1, mesh_id, what, approvals: Vec::new() }
+        Self::of_mesh(&acting.config.mesh_id, what)
+    }
+
+    /// One without signatures, for a mesh that is known without anybody to act for.
+    pub(crate) fn of_mesh(mesh_id: &MeshId, what: What) -> Self {
+        Self { tally: 1, mesh_id: mesh_id.to_string(), what, approvals: Vec::new() }
     }
 
     /// Reads one of the own mesh.
@@ -77,6 +96,14 @@ impl Paper {
     /// # Errors
     /// [`Failure`] if it is none.
     pub(crate) fn read(path: &Path, acting: &Acting) -> Result<Self, Failure> {
+        Self::read_of_mesh(path, &acting.config.mesh_id)
+    }
+
+    /// Reads one of this mesh.
+    ///
+    /// # Errors
+    /// [`Failure`] if it is none.
+    pub(crate) fn read_of_mesh(path: &Path, mesh_id: &MeshId) -> Result<Self, Failure> {
         let text = read_text(path, FILE_LEN_MAX)?;
         let remedy = "give a file that was made to be signed";
         let bad =
@@ -85,7 +112,7 @@ impl Paper {
         if paper.tally != 1 {
             return Err(bad("this version reads format 1 only".to_owned()));
         }
-        if paper.mesh_id != acting.config.mesh_id.to_string() {
+        if paper.mesh_id != mesh_id.to_string() {
             return Err(bad("it is of another mesh".to_owned()));
         }
         Ok(paper)
@@ -129,6 +156,7 @@ impl Paper {
                 let previous = previous.map(LeafIndex);
                 register_preimage(mesh_id, &name, *version, previous, true, body.bytes())
             }
+            What::Recovery { .. } => recovery_preimage(&self.recovery()?),
         };
         let (member, role) = (acting.config.member.to_string(), officer.role.to_string());
         self.approvals.retain(|it| (&it.member, &it.role) != (&member, &role));
@@ -139,6 +167,30 @@ impl Paper {
             signature: STANDARD.encode(key.sign(&preimage).as_bytes()),
         });
         Ok(())
+    }
+
+    /// The recovery that it is about, with the signatures so far: what stands on the ledger.
+    ///
+    /// # Errors
+    /// [`Failure`] if it is about something else, or can't be read.
+    pub(crate) fn recovery(&self) -> Result<Recovery, Failure> {
+        let What::Recovery { salt, epoch, size, root, node } = &self.what else {
+            let remedy = "give a file that tally ledger recover --plan, or tally ledger recovery \
+                          propose, has written";
+            return Err(Failure::usage("the file is about no recovery", remedy));
+        };
+        let approvals = self.approvals.iter().map(approval).collect::<Option<Vec<_>>>();
+        let mut approvals = approvals.ok_or_else(|| unreadable("a signature is none"))?;
+        approvals.sort_by(|one, next| (&one.member, &one.role).cmp(&(&next.member, &next.role)));
+        Ok(Recovery {
+            salt: Salt16(hex(salt).ok_or_else(|| unreadable("its salt is none"))?),
+            mesh_id: self.mesh_id.parse().map_err(unreadable)?,
+            epoch: *epoch,
+            size: *size,
+            root: Hash::from_bytes(hex(root).ok_or_else(|| unreadable("its root is none"))?),
+            node: NodeId(*node),
+            approvals,
+        })
     }
 
     /// Who has signed.
@@ -178,6 +230,37 @@ pub(crate) fn read_group(text: &str) -> Result<(Encoded<RegisterBody>, GroupReco
 pub(crate) fn read_body(text: &str) -> Result<Encoded<RegisterBody>, Failure> {
     let bytes = bytes(text)?;
     tally_wire::decode::<RegisterBody>(&bytes).map_err(unreadable)
+}
+
+/// None if it can't be read.
+fn approval(text: &ApprovalText) -> Option<Approval> {
+    Some(Approval {
+        member: text.member.parse().ok()?,
+        role: text.role.parse().ok()?,
+        key: KeyId::of(&VerifyingKey::from_bytes(&fixed(&text.public_key)?).ok()?),
+        algorithm: Algorithm::EdDsa,
+        signature: Signature::from_bytes(fixed(&text.signature)?),
+    })
+}
+
+fn fixed<const LEN: usize>(text: &str) -> Option<[u8; LEN]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+/// So many bytes, from small hexadecimal digits.
+pub(crate) fn hex<const LEN: usize>(text: &str) -> Option<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != LEN || !rest.is_empty() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        // A sign would be parsed, too.
+        let digits = pair.iter().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(it));
+        let text = str::from_utf8(pair).ok().filter(|_| digits)?;
+        *byte = u8::from_str_radix(text, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>, Failure> {

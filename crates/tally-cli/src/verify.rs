@@ -34,7 +34,7 @@ use pool::Pool;
 use signatures::check_signatures;
 use walk::Walk;
 
-pub(crate) use seen::{Consistent, Seen};
+pub(crate) use seen::{Consistent, Recovered, Seen};
 pub(crate) use signatures::{Quorum, WitnessRange};
 
 /// Where the files of a log are read from.
@@ -100,6 +100,8 @@ pub(crate) struct Report {
     pub(crate) checkpoints: Vec<Consistent>,
     /// Kept checkpoints that are larger than the ledger that was checked.
     pub(crate) checkpoints_ahead: usize,
+    /// The recoveries that the ledger went on after, ascending.
+    pub(crate) recoveries: Vec<Recovered>,
     /// Exchanges whose requester owes its half, at the ledger time of the last seal.
     pub(crate) missing_halves: usize,
     /// The same one by one, if they were asked for.
@@ -171,7 +173,8 @@ pub(crate) fn verify<S: Source + Send>(
 ) -> Result<Report, Unreadable> {
     let mut report = Report::default();
     match check(checkpoint, source, others, trust, progress, &mut report) {
-        Ok(()) => Ok(report),
+        // Last, as it is no fault of any leaf: what is there is all good, and something is missing.
+        Ok(()) => Ok(Report { first_bad: report.recoveries.iter().find_map(seen::lost), ..report }),
         Err(Stop::Bad(first_bad)) => Ok(Report { first_bad: Some(first_bad), ..report }),
         Err(Stop::Unreadable(unreadable)) => Err(unreadable),
     }

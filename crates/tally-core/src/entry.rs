@@ -7,6 +7,7 @@ mod disposal;
 mod genesis;
 mod half;
 mod opt_out;
+mod recovery;
 mod review;
 mod seal;
 
@@ -17,6 +18,7 @@ pub use half::{
     UserKnown,
 };
 pub use opt_out::{OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks, OptOutExemption};
+pub use recovery::{Recovery, recovery_preimage};
 pub use review::{Review, ReviewState};
 pub use seal::{Algorithm, Lane, Seal, SessionStart, batch_preimage, session_preimage};
 
@@ -24,7 +26,7 @@ use crate::register::RegisterWrite;
 
 /// Bytes in an entry leaf at most: 16 KiB.
 pub const ENTRY_LEN_MAX: usize = 16 * 1024;
-/// Bytes in a register leaf, or the genesis, at most: 48 KiB.
+/// Bytes in a register leaf, the genesis or a recovery at most: 48 KiB.
 pub const REGISTER_LEN_MAX: usize = 48 * 1024;
 /// Entries in a batch at most.
 pub const BATCH_ENTRIES_MAX: usize = 512;
@@ -36,6 +38,8 @@ pub const BATCH_LEN_MAX: usize = 256 * 1024;
 pub enum Entry {
     /// Leaf 0 of epoch 0: the founders.
     Genesis(Box<Genesis>),
+    /// The first leaf of any later epoch.
+    Recovery(Box<Recovery>),
     /// An agent opens a session.
     SessionStart(SessionStart),
     /// The ledger closes a batch.
@@ -54,4 +58,13 @@ pub enum Entry {
     Review(Review),
     /// Keys of openings were destroyed.
     Disposal(Box<Disposal>),
+}
+
+impl Entry {
+    /// Whether it is told to all who follow the registers: the genesis and each register write, and a
+    /// recovery, as what they believe from there on is signed in another epoch.
+    #[must_use]
+    pub const fn is_for_followers(&self) -> bool {
+        matches!(self, Self::Genesis(_) | Self::Recovery(_) | Self::Register(_))
+    }
 }

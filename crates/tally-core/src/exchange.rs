@@ -142,9 +142,11 @@ impl Draft {
             Entry::RefusalCount(count) => Some((&mut count.salt, &mut count.counter)),
             Entry::Review(review) => Some((&mut review.salt, &mut review.counter)),
             Entry::Disposal(disposal) => Some((&mut disposal.salt, &mut disposal.counter)),
-            Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) | Entry::Register(_) => {
-                None
-            }
+            Entry::Genesis(_)
+            | Entry::Recovery(_)
+            | Entry::SessionStart(_)
+            | Entry::Seal(_)
+            | Entry::Register(_) => None,
         };
         if let Some(places) = places {
             (*places.0, *places.1) = (salt, counter);

@@ -18,6 +18,7 @@ mod applied;
 mod batch;
 mod disposal;
 mod entries;
+mod epochs;
 mod founding;
 mod late;
 mod parts;
@@ -34,6 +35,7 @@ pub use applied::{Accepted, Applied, LeafValue, NewLeaf, Verdict};
 pub use batch::{member_written, raises_to};
 pub use disposal::check_disposal;
 pub use entries::lane_of;
+pub use epochs::{Epochs, Recovered, check_recovery};
 pub use founding::Founding;
 pub use late::allows_late;
 pub use parts::{BadParts, Parts};
@@ -64,7 +66,7 @@ pub const SUSPENDED_RECORDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     mesh_id: MeshId,
-    epoch: u64,
+    epochs: Epochs,
     founding: Option<Founding>,
     time: Timestamp,
     edge: Edge,
@@ -81,7 +83,7 @@ impl State {
     pub fn new(mesh_id: MeshId) -> Self {
         Self {
             mesh_id,
-            epoch: 0,
+            epochs: Epochs::default(),
             founding: None,
             time: Timestamp::default(),
             edge: Edge::new(),
@@ -132,8 +134,14 @@ impl State {
 
     /// The ledger's epoch: 0, and one more after each forced recovery.
     #[must_use]
-    pub const fn epoch(&self) -> u64 {
-        self.epoch
+    pub fn epoch(&self) -> u64 {
+        self.epochs.current()
+    }
+
+    /// Where the epochs begin.
+    #[must_use]
+    pub const fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     /// What the genesis fixed for ever; none before it.
@@ -170,6 +178,13 @@ impl State {
     #[must_use]
     pub const fn last_register_leaf(&self) -> LeafIndex {
         self.last_register_leaf
+    }
+
+    /// The last leaf that whoever follows the registers is told of: of a register, or a recovery.
+    #[must_use]
+    pub fn last_leaf_for_followers(&self) -> LeafIndex {
+        let recovered = self.epochs.recoveries().last().map(|recovered| recovered.leaf);
+        recovered.map_or(self.last_register_leaf, |leaf| leaf.max(self.last_register_leaf))
     }
 
     /// All registers as they stand.
@@ -209,6 +224,7 @@ impl State {
         let judge = |submission: &Submission| match submission {
             _ if self.halted.is_some() => Verdict::Halted,
             Submission::Genesis(genesis) => self.found(genesis, with, &mut hashes),
+            Submission::Recovery(recovery) => self.recover(recovery, with, &mut hashes),
             Submission::SessionStart(start) => self.start_session(start, with, &mut hashes),
             Submission::Batch(batch) => self.judge_batch(batch, with, &mut hashes),
         };

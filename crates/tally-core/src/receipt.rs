@@ -46,9 +46,10 @@ pub struct Receipt {
 pub struct Trust<'a> {
     /// The mesh.
     pub mesh_id: &'a MeshId,
-    /// The epoch of its ledger.
+    /// The epoch that the batch must have been signed for.
     pub epoch: u64,
-    /// The keys of its ledger nodes, each named like the origin, `<mesh>/ledger/<epoch>`.
+    /// The keys of its ledger nodes, each named like the origin, `<mesh>/ledger/<epoch>`. Of a later
+    /// epoch than the batch's if the ledger was recovered since.
     pub log_keys: &'a [NoteKey],
     /// Whose entry it must be.
     pub member: &'a MemberId,
@@ -193,7 +194,7 @@ pub fn author(entry: &Entry) -> Option<&MemberId> {
             RegisterName::Consent(custodian, _) => Some(custodian),
             _ => None,
         },
-        Entry::Close(_) | Entry::Genesis(_) | Entry::Seal(_) => None,
+        Entry::Close(_) | Entry::Genesis(_) | Entry::Recovery(_) | Entry::Seal(_) => None,
     }
 }
 

@@ -177,7 +177,7 @@ impl Replica {
             size: state.size(),
             root: state.root(),
             time: state.time(),
-            last_register_leaf: (state.size() > 0).then(|| state.last_register_leaf()),
+            last_register_leaf: (state.size() > 0).then(|| state.last_leaf_for_followers()),
             log_id: *log_id,
             halted: state.halted(),
         }

@@ -6,6 +6,7 @@
 //! data_dir = "data"                # relative paths are relative to this file
 //! member = "RZ9"
 //! node_id = 1
+//! epoch = 1                        # optional: the ledger's, if the node joins after a forced recovery
 //!
 //! [mesh]
 //! id = "…"                         # 64 hexadecimal digits: the hash of the genesis
@@ -63,6 +64,7 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("data_dir", OverrideKind::Text),
     ("member", OverrideKind::Text),
     ("node_id", OverrideKind::Number),
+    ("epoch", OverrideKind::Number),
     ("mesh.id", OverrideKind::Text),
     ("mesh.genesis", OverrideKind::Text),
     ("identity.cert", OverrideKind::Text),
@@ -91,6 +93,9 @@ pub struct LedgerConfig {
     pub member: MemberId,
     /// Its number, never used twice.
     pub node_id: NodeId,
+    /// The epoch in which an empty directory begins. Default 0; a directory that is in a later one goes
+    /// on in that.
+    pub epoch: u64,
     /// The mesh.
     pub mesh_id: MeshId,
     /// The file with the genesis.
@@ -182,6 +187,11 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
     let node_id = section.reader.required(&mut keys, "node_id");
     let node_id = node_id.and_then(|it| section.reader.number(&it)).map(NodeId);
 
+    let epoch = match section.reader.optional(&mut keys, "epoch") {
+        None => Some(0),
+        Some(value) => section.reader.number(&value),
+    };
+
     let mut mesh = section.table(&mut keys, "mesh");
     let mesh_id = section.reader.required(&mut mesh, "id");
     let mesh_id = mesh_id.and_then(|it| read_mesh_id(section.reader, &it));
@@ -222,6 +232,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
         data_dir: data_dir?,
         member: member?,
         node_id: node_id?,
+        epoch: epoch?,
         mesh_id: mesh_id?,
         genesis: genesis?,
         identity_cert: identity_cert?,

@@ -11,18 +11,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tally_core::ledger::State;
 use tally_log::Hash;
 
 use crate::applied::Replica;
 use crate::disk::{Disk, ReadOnlyDisk};
 use crate::frame::{LogId, Vouched};
 use crate::marks::Doubt;
+use crate::raft::StoredMembership;
 use crate::saved::load;
 use crate::segment::Owner;
 use crate::store::{Cut, Inspected, OpenError, StoreError, inspect};
 use crate::tiles::{Head, TileError};
 
-use replay::Replay;
+use replay::{Finished, Replay};
 
 /// How far a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +153,36 @@ pub(crate) fn check_on(
     known: Option<Head>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, Fault> {
+    Ok(examine(disk, data_dir, owner, known, Reach::Committed, progress)?.report)
+}
+
+/// How far the log is applied again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What is known to be committed.
+    Committed,
+    /// All that is there: a quorum may have acknowledged it, although this node was not told.
+    Whole,
+}
+
+/// A directory in which all is well, what its entries lead to, and its log: nobody else has it.
+pub(crate) struct Examined {
+    pub(crate) report: Report,
+    pub(crate) state: State,
+    /// The last set of nodes that is there.
+    pub(crate) membership: StoredMembership,
+    pub(crate) log: Inspected,
+}
+
+/// As [`check_on`], and keeps what it found.
+pub(crate) fn examine(
+    disk: Arc<dyn Disk>,
+    data_dir: &Path,
+    owner: Option<Owner>,
+    known: Option<Head>,
+    reach: Reach,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Examined, Fault> {
     let io = |source| Fault::Io { path: data_dir.to_owned(), source };
     let log = inspect(disk, owner, &mut |done, of| progress(Progress::Frames { done, of }))?;
     let saved = load(data_dir).map_err(io)?;
@@ -158,11 +190,14 @@ pub(crate) fn check_on(
     let Inspected { owner, reader, committed, torn, doubt, .. } = &log;
     let status = reader.status();
     check_reach(data_dir, saved.as_ref(), status.last)?;
-    let end = (*committed).max(saved.as_ref().and_then(|saved| saved.log_id));
-    let mut replay = Replay::new(data_dir, owner.mesh_id, saved.as_ref(), known);
+    let end = match reach {
+        Reach::Committed => (*committed).max(saved.as_ref().and_then(|saved| saved.log_id)),
+        Reach::Whole => status.last,
+    };
+    let mut replay = Replay::new(data_dir, owner, saved.as_ref(), known);
     replay.run(reader, end, progress)?;
-    let (head, compared, checkpoint) = replay.finish()?;
-    Ok(Report {
+    let Finished { head, compared, checkpoint, state, membership } = replay.finish()?;
+    let report = Report {
         owner: *owner,
         segments: status.segments,
         last: status.last,
@@ -173,7 +208,8 @@ pub(crate) fn check_on(
         torn: torn.clone(),
         doubt: *doubt,
         vouched: status.vouched,
-    })
+    };
+    Ok(Examined { report, state, membership, log })
 }
 
 /// What was applied must be in the log: it was durable there before the state was saved.

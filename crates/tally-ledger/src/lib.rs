@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod node;
 pub mod published;
 pub mod raft;
+pub mod recovery;
 pub mod repair;
 pub mod saved;
 mod scan;

@@ -285,9 +285,10 @@ impl Route {
     #[must_use]
     pub fn of(path: &str) -> Self {
         match path {
-            "/checkpoint" | "/checkpoint/witnessed" => Self::Checkpoint,
+            "/checkpoint" => Self::Checkpoint,
             "/registers" => Self::Registers,
             "/own" => Self::Own,
+            _ if path.starts_with("/checkpoint/") => Self::Checkpoint,
             _ if path.starts_with("/tile/entries/") => Self::Entries,
             _ if path.starts_with("/tile/") => Self::Tile,
             _ if path.starts_with("/admin/") => Self::Admin,

@@ -50,7 +50,6 @@ use reads::Shown;
 pub use crate::witnesses::WitnessCa;
 pub use error::{NodeError, StartError};
 pub use reads::{ReadServers, ReadSettings};
-pub(crate) use start::EPOCH;
 
 /// What a node needs to know.
 pub struct Settings {
@@ -60,6 +59,8 @@ pub struct Settings {
     pub member: MemberId,
     /// Its number.
     pub node_id: NodeId,
+    /// The epoch in which an empty directory begins. One that is in a later epoch goes on in that.
+    pub epoch: u64,
     /// Leaf 0 of the mesh.
     pub genesis: Encoded<Genesis>,
     /// Its certificate and key.

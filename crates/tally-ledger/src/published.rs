@@ -20,14 +20,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tally_log::checkpoint::BadCheckpoint;
 use tokio::task::JoinHandle;
 
 pub(crate) use board::Which;
 pub use board::{Board, Checkpoints, Published, WitnessSeen};
+pub(crate) use file::{epoch_of, last_of};
 pub(crate) use ring::Ring;
 
-use crate::signer::LogSigner;
+use crate::signer::{LogSigner, NotSigned};
 use crate::tiles::{TileError, TileReader};
 use file::Kept;
 use task::Task;
@@ -82,9 +82,9 @@ pub enum PublishError {
         /// Its size.
         size: u64,
     },
-    /// No log has this size and root.
+    /// What can't be signed.
     #[error("can't sign: {0}")]
-    Checkpoint(#[from] BadCheckpoint),
+    NotSigned(#[from] NotSigned),
 }
 
 impl PublisherSettings {

@@ -24,10 +24,9 @@ use crate::config::LedgerConfig;
 use crate::disk::patched::PatchedDisk;
 use crate::disk::{Disk, ReadOnlyDisk, RealDisk};
 use crate::fsck::{Fault, Progress, Report, check_on};
-use crate::node::EPOCH;
 use crate::raft::Links;
 use crate::saved::load;
-use crate::store::{NotMended, OpenError, Patch, StoredEntry, mend};
+use crate::store::{NotMended, OpenError, Patch, StoredEntry, epoch_of, mend};
 use crate::tiles::Head;
 use crate::trust::owner;
 
@@ -101,7 +100,10 @@ pub fn repair(
             Err(Fault::Log(OpenError::Corrupt { .. })) if patches.len() < GAPS_MAX => {
                 let asked = match &mut peers {
                     Some(asked) => asked,
-                    none => none.insert(Asked::new(config)?),
+                    none => {
+                        let epoch = epoch_of(&*patched, config.epoch).map_err(Fault::Log)?;
+                        none.insert(Asked::new(config, epoch)?)
+                    }
                 };
                 let owner = Some(owner(config));
                 let patch = mend(&*patched, owner, &mut |index| asked.entry(index))?;
@@ -154,7 +156,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(config: &LedgerConfig) -> Result<Self, RepairError> {
+    /// Of a log in this epoch: nodes of others say nothing to it.
+    fn new(config: &LedgerConfig, epoch: u64) -> Result<Self, RepairError> {
         let genesis = read_genesis(&config.genesis, config.mesh_id)?;
         let identity = Identity::load(&config.identity_cert, &config.identity_key)?;
         let runtime =
@@ -162,8 +165,8 @@ impl Asked {
         let members = members(config, genesis.value())?;
         let trust = TrustStore::new(genesis.value().mesh.clone());
         members.iter().for_each(|member| trust.update(member));
-        let links = links(config, &runtime, identity, trust)?;
-        let name = KeyName::new(&genesis.value().mesh.log(EPOCH));
+        let links = links(config, epoch, &runtime, identity, trust)?;
+        let name = KeyName::new(&genesis.value().mesh.log(epoch));
         let name = name.map_err(|error| io::Error::other(error.to_string()))?;
         let nodes = members.iter().flat_map(|member| &member.nodes);
         let keys = nodes.map(|node| (node.id.0, NoteKey::ed25519(name.clone(), node.log_key)));
@@ -235,6 +238,7 @@ fn members(config: &LedgerConfig, genesis: &Genesis) -> io::Result<Vec<MemberRec
 
 fn links(
     config: &LedgerConfig,
+    epoch: u64,
     runtime: &Runtime,
     identity: Identity,
     trust: TrustStore,
@@ -243,7 +247,7 @@ fn links(
         version_min: 1,
         version_max: 1,
         mesh_id: config.mesh_id,
-        epoch: EPOCH,
+        epoch,
         member: config.member.clone(),
         node: Some(config.node_id),
         protocol: tally_net::rules::newest(),

@@ -39,7 +39,7 @@ const FORMAT: u32 = 1;
 pub struct Owner {
     /// The mesh whose ledger this is.
     pub mesh_id: MeshId,
-    /// Which of the mesh's histories: raised by a forced recovery.
+    /// The ledger's epoch: raised by a forced recovery. Segments before one keep theirs.
     pub epoch: u64,
     /// The node that writes it.
     pub node_id: NodeId,
@@ -145,9 +145,23 @@ pub fn prepare(
     number: u32,
     size: u64,
 ) -> io::Result<(SegmentHeader, Arc<dyn File>)> {
+    prepare_with(disk, owner, number, size, &|_| Vec::new())
+}
+
+/// The same, with frames in it.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_with(
+    disk: &dyn Disk,
+    owner: Owner,
+    number: u32,
+    size: u64,
+    frames: &dyn Fn(SegmentHeader) -> Vec<u8>,
+) -> io::Result<(SegmentHeader, Arc<dyn File>)> {
     let header = SegmentHeader { owner, number, marker: disk.draw_marker()?, size };
     let file = disk.create(UNFINISHED, size)?;
-    file.write_at(&header.encode(), 0)?;
+    file.write_at(&[header.encode(), frames(header)].concat(), 0)?;
     file.sync()?;
     disk.rename(UNFINISHED, &segment_name(number))?;
     disk.sync_directory()?;

@@ -331,7 +331,7 @@ pub(crate) fn rejected(number: Option<u64>, rejection: Rejection) -> SubmitAnswe
 pub(crate) const fn number_of(submission: &Submission) -> Option<u64> {
     match submission {
         Submission::Batch(batch) => Some(batch.number),
-        Submission::Genesis(_) | Submission::SessionStart(_) => None,
+        Submission::Genesis(_) | Submission::Recovery(_) | Submission::SessionStart(_) => None,
     }
 }
 

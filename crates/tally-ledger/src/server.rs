@@ -234,6 +234,8 @@ impl Server {
             Some(NotWelcome::WrongMesh)
         } else if hello.epoch < self.0.welcome.epoch {
             Some(NotWelcome::EpochPassed)
+        } else if hello.epoch > self.0.welcome.epoch {
+            Some(NotWelcome::EpochUnknown)
         } else if hello.member != peer.member
             || hello.node != peer.node()
             || (peer.role == Role::Ledger && !self.is_node(peer))

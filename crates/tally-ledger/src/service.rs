@@ -96,6 +96,7 @@ impl Service {
             data_dir: config.data_dir.clone(),
             member: config.member.clone(),
             node_id: config.node_id,
+            epoch: config.epoch,
             genesis,
             identity: identity.clone(),
             log_key: log_key.clone(),

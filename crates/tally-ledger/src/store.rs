@@ -9,6 +9,7 @@
 //! order of the calls. Read from anywhere with a [`Reader`]. End with [`Store::close`], or the next
 //! start after a restart of the machine is not trusted.
 
+mod begin;
 mod closed;
 mod error;
 mod held;
@@ -41,15 +42,17 @@ use held::Held;
 use view::{Found, View};
 use writer::{Done, Job, Writer};
 
+pub(crate) use begin::{Beginning, begin_epoch};
 pub use error::{Corruption, Fatal, OpenError, StoreError};
 pub use inspect::{Inspected, inspect};
 pub use mend::NotMended;
 pub(crate) use mend::{Patch, mend};
+pub(crate) use recover::epoch_of;
 
 /// What a store needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Whose log it is.
+    /// Whose log it is. One that is in a later epoch goes on in that.
     pub owner: Owner,
     /// Bytes in each segment made from now on; 256 MiB by default.
     pub segment_bytes: u64,
@@ -90,6 +93,8 @@ pub struct Opened {
     pub start: Start,
     /// The torn end that was cut, if there was one.
     pub cut: Option<Cut>,
+    /// The epoch in which the log is.
+    pub epoch: u64,
 }
 
 /// The remains of a write that never finished.

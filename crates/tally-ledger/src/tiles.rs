@@ -21,9 +21,8 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use tally_core::entry::Entry;
 use tally_core::id::LeafIndex;
-use tally_core::ledger::{LeafValue, NewLeaf, State};
+use tally_core::ledger::{NewLeaf, State};
 use tally_log::tile::{TILE_WIDTH, TileContent, TilePath, TileWriter, encode_bundle};
 use tally_log::{Edge, Hash};
 use tokio::sync::watch;
@@ -214,7 +213,7 @@ impl Resume {
     #[must_use]
     pub fn of(state: &State) -> Self {
         let edge = state.edge().clone();
-        let last_register_leaf = (edge.size() > 0).then(|| state.last_register_leaf());
+        let last_register_leaf = (edge.size() > 0).then(|| state.last_leaf_for_followers());
         Self { edge, last_register_leaf }
     }
 }
@@ -241,8 +240,7 @@ impl Leaf {
         let mut bytes = BytesMut::new();
         let mut copied = Vec::new();
         for leaf in leaves {
-            let register =
-                matches!(leaf.value, LeafValue::Genesis(_) | LeafValue::Entry(Entry::Register(_)));
+            let register = leaf.value.is_for_followers();
             bytes.extend_from_slice(leaf.bytes);
             copied.push((leaf.hash, leaf.bytes.len(), register));
         }

@@ -14,7 +14,6 @@ use crate::config::LedgerConfig;
 use crate::disk::RealDisk;
 use crate::frame::Vouched;
 use crate::marks::{Doubt, Start};
-use crate::node::EPOCH;
 use crate::segment::Owner;
 use crate::store::{OpenError, Settings, Store, StoreError};
 
@@ -47,7 +46,7 @@ pub enum TrustError {
 /// Whose log it must be that this configuration speaks of.
 #[must_use]
 pub const fn owner(config: &LedgerConfig) -> Owner {
-    Owner { mesh_id: config.mesh_id, epoch: EPOCH, node_id: config.node_id }
+    Owner { mesh_id: config.mesh_id, epoch: config.epoch, node_id: config.node_id }
 }
 
 impl Directory {

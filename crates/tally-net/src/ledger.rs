@@ -15,7 +15,7 @@ mod session;
 mod witness;
 
 pub use append::{AppendError, Client, Journal, LateAnswer, NotNoted, Noting, Recorded, Travel};
-pub use feed::{Feed, FeedEvent};
+pub use feed::{Feed, FeedEvent, Recovered};
 pub use link::{Link, LinkError};
 pub use witness::{WitnessEnd, WitnessStream};
 

@@ -3,8 +3,8 @@
 use tally_core::entry::{
     Action, AgreementRef, Close, Disposal, DisposalBasis, Disposed, ENTRY_LEN_MAX, Entry,
     Environment, Flags, Genesis, How, OPT_OUT_CHECKS_MAX, OptOut, OptOutCheck, OptOutChecks,
-    OptOutExemption, Outcome, ProviderHalf, REGISTER_LEN_MAX, RefusalCount, RequesterHalf, Review,
-    ReviewState, Seal, SessionStart, UserKnown,
+    OptOutExemption, Outcome, ProviderHalf, REGISTER_LEN_MAX, Recovery, RefusalCount,
+    RequesterHalf, Review, ReviewState, Seal, SessionStart, UserKnown,
 };
 use tally_core::refusal::Refusal;
 use tally_core::register::{RegisterRef, RegisterWrite};
@@ -12,7 +12,7 @@ use tally_core::register::{RegisterRef, RegisterWrite};
 use crate::codec::{Ascending, Codec, Item, array, ascends, choice, numbers, object};
 use crate::error::DecodeError;
 use crate::reader::Reader;
-use crate::register::MEMBERS_MAX;
+use crate::register::{APPROVALS_MAX, MEMBERS_MAX};
 use crate::writer::Writer;
 
 /// Registers in a read set at most: all consent registers of a custodian, and what else a permit
@@ -23,6 +23,7 @@ pub(crate) const VOTERS_MAX: usize = 16;
 
 choice! { Entry, REGISTER_LEN_MAX => {
     Genesis(Genesis),
+    Recovery(Recovery),
     SessionStart(SessionStart),
     Seal(Seal),
     Register(RegisterWrite),
@@ -46,6 +47,11 @@ object! { SessionStart = 2, 1, ENTRY_LEN_MAX => {
 
 object! { Seal = 3, 1, ENTRY_LEN_MAX => {
     session, number, lane, count, root, algorithm, signature, time, last_register_leaf,
+} }
+
+object! { Recovery = 5, 1, REGISTER_LEN_MAX => {
+    salt, mesh_id, epoch, size, root, node,
+    approvals: Ascending<1, APPROVALS_MAX>,
 } }
 
 object! { ProviderHalf = 10, 1, ENTRY_LEN_MAX => {

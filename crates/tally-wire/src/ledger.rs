@@ -2,7 +2,8 @@
 
 use tally_core::Encoded;
 use tally_core::entry::{
-    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, ENTRY_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, SessionStart,
+    BATCH_ENTRIES_MAX, BATCH_LEN_MAX, ENTRY_LEN_MAX, Entry, Genesis, REGISTER_LEN_MAX, Recovery,
+    SessionStart,
 };
 use tally_core::exchange::Promise;
 use tally_core::ledger::{Batch, Proposal, Rejection, STALE_NAMES_MAX, Submission};
@@ -91,6 +92,7 @@ impl sealed::Sealed for Submission {
                 batch.signature.write(to);
             }
             Self::Genesis(leaf) => write_leaf(leaf.bytes(), to),
+            Self::Recovery(leaf) => write_leaf(leaf.bytes(), to),
             Self::SessionStart(leaf) => write_leaf(leaf.bytes(), to),
         }
     }
@@ -107,12 +109,13 @@ impl Item for Submission {
     }
 }
 
-/// A leaf is the genesis or a session's start: its kind says which.
+/// A leaf is the genesis, a recovery or a session's start: its kind says which.
 fn read_leaf(bytes: &[u8]) -> Result<Submission, DecodeError> {
     let kind = Head::read(&mut Reader::new(bytes))?.kind;
     let bytes_kept = bytes.to_vec();
     match kind {
         Genesis::KIND => Ok(Submission::Genesis(Encoded::new(read_whole(bytes)?, bytes_kept))),
+        Recovery::KIND => Ok(Submission::Recovery(Encoded::new(read_whole(bytes)?, bytes_kept))),
         SessionStart::KIND => {
             Ok(Submission::SessionStart(Encoded::new(read_whole(bytes)?, bytes_kept)))
         }

@@ -3,7 +3,7 @@
 
 use tally_core::id::{LeafIndex, MemberId, NodeId, SessionId};
 use tally_core::ledger::{
-    Answer, BadParts, Founding, LastSession, OpenReview, Outcome, Parts, RING_LEN_MAX,
+    Answer, BadParts, Founding, LastSession, OpenReview, Outcome, Parts, RING_LEN_MAX, Recovered,
     RegisterState, RegisterValue, Session, State,
 };
 use tally_core::register::RegisterName;
@@ -53,12 +53,14 @@ object! { Parts = 54, 1, STATE_LEN_MAX => {
     last_sessions: List<0, COUNT_MAX>,
     open_sessions: List<0, COUNT_MAX>,
     reviews: List<0, COUNT_MAX>,
+    recoveries: List<0, COUNT_MAX>,
 } }
 
 array! { Founding { mesh, environment, voters: Ascending<1, VOTERS_MAX> } }
 array! { RegisterState { version, narrowed_at, leaf, value } }
 array! { OpenReview { provider, requester, by_provider, by_requester } }
 array! { LastSession { id, leaf_hash } }
+array! { Recovered { leaf, leaf_hash } }
 array! { Session { member, key, next, counter, ring: Ring } }
 array! { Answer { root, lane, time, outcome } }
 

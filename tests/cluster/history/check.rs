@@ -95,7 +95,9 @@ fn check_batches(entries: &[Option<Encoded<Entry>>], faults: &mut Vec<Fault>) {
                     faults.push(Fault::BatchOutOfOrder { leaf });
                 }
             }
-            Entry::Genesis(_) | Entry::SessionStart(_) => unsealed(&mut open, faults),
+            Entry::Genesis(_) | Entry::Recovery(_) | Entry::SessionStart(_) => {
+                unsealed(&mut open, faults)
+            }
             _ => open.push((leaf, entry.leaf_hash())),
         }
     }

@@ -34,6 +34,15 @@ impl Dev {
         run(self.binary(), Some(Path::new(&config)), args).await
     }
 
+    /// Runs a command for whoever looks after a ledger node.
+    ///
+    /// # Errors
+    /// [`Waited`] if it can't be run, or does not end.
+    pub async fn tally_of(&self, node: &str, args: &[&str]) -> Result<Ran, Waited> {
+        let config = self.dir_of(node).join("tally.toml");
+        run(self.binary(), Some(&config), args).await
+    }
+
     /// Runs a command for the auditor.
     ///
     /// # Errors

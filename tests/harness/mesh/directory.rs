@@ -56,7 +56,7 @@ pub(super) fn make(binary: &str, plan: Plan, wired: bool) -> io::Result<Mesh> {
     let genesis = genesis(&members, &nodes, &log_keys);
     let genesis = tally_wire::encode_checked(genesis).map_err(io::Error::other)?;
     let records = BTreeMap::new();
-    let mesh = Mesh { nodes, members, genesis, log_keys, records, wires, dir };
+    let mesh = Mesh { nodes, members, genesis, log_keys, records, wires, epoch: 0, dir };
     for node in 0..plan.nodes {
         write_node(&mesh, node)?;
     }

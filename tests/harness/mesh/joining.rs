@@ -59,6 +59,14 @@ impl Mesh {
     /// # Errors
     /// [`Waited`] if it can't be made.
     pub async fn join(&mut self) -> Result<usize, Waited> {
+        self.join_by(&[]).await
+    }
+
+    /// The same, telling the command where these nodes are reached by their peers.
+    ///
+    /// # Errors
+    /// [`Waited`] if it can't be made.
+    pub async fn join_by(&mut self, peers: &[usize]) -> Result<usize, Waited> {
         let place = self.nodes.len();
         let member = place % self.members.len();
         let (host, last) = (self.nodes[0].agents.ip(), self.nodes[place - 1].agents.port());
@@ -69,6 +77,9 @@ impl Mesh {
             (self.members[member].id.to_string(), host.to_string(), port.to_string());
         let mut args = vec!["join", "--to", &to, "--member", &name, "--node", &number];
         args.extend(["--host", &host, "--listen", &host, "--port", &port_text]);
+        let peers = peers.iter().map(|it| format!("{}={}", node_id(*it), self.raft_address(*it)));
+        let peers = peers.collect::<Vec<_>>();
+        peers.iter().for_each(|peer| args.extend(["--peer", peer]));
         let exit = self.operate(member, &args).await?;
         if exit.code != Some(0) {
             return Err(Waited::of("the directory of a node", exit.said));

@@ -302,7 +302,10 @@ impl Agent {
         match verdict {
             Verdict::Accepted(accepted) => self.accepted(context, flight, &accepted),
             Verdict::Rejected(rejection) => self.rejected(context, flight.what, &rejection),
-            Verdict::Founded | Verdict::SessionStarted(_) | Verdict::Halted => {}
+            Verdict::Founded
+            | Verdict::Recovered(_)
+            | Verdict::SessionStarted(_)
+            | Verdict::Halted => {}
         }
         self.pump(context);
     }

@@ -198,6 +198,7 @@ impl Agent {
                 }
                 Entry::Seal(seal) => own.last_batch = Some((seal.session, seal.number)),
                 Entry::Genesis(_)
+                | Entry::Recovery(_)
                 | Entry::SessionStart(_)
                 | Entry::Register(_)
                 | Entry::Review(_) => {}

@@ -11,7 +11,7 @@ pub(crate) fn need_to_know(scene: &Scene<'_>, fact: &Fact) -> Result<(), String>
     let Fact::Read { agent, leaf } = fact else { return Ok(()) };
     let me = name(*agent);
     let may = match &scene.ledger.leaves[index(*leaf)].entry {
-        Entry::Register(_) | Entry::Genesis(_) => true,
+        Entry::Register(_) | Entry::Genesis(_) | Entry::Recovery(_) => true,
         Entry::ProviderHalf(half) => half.provider == me || half.requester == me,
         Entry::RequesterHalf(half) => half.requester == me,
         Entry::RefusalCount(count) => count.provider == me,

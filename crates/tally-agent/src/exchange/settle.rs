@@ -96,6 +96,9 @@ async fn settle(shared: &Shared) -> Result<(), SettleError> {
     }
     shared.standing.copied.store(behind, Ordering::Relaxed);
     let known = shared.replica.known();
+    if shared.epoch > 0 {
+        shared.store.consent_lost(shared.ledger_consents(&known).collect()).await?;
+    }
     shared.check_consents(&known, &shared.store.consent_intended().await?);
     shared.store.outbox_settle().await?;
     shared.store.end_late_of_old().await?;

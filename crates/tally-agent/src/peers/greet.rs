@@ -103,6 +103,8 @@ impl Peers {
             Some(NotWelcome::WrongMesh)
         } else if hello.epoch < settings.epoch {
             Some(NotWelcome::EpochPassed)
+        } else if hello.epoch > settings.epoch {
+            Some(NotWelcome::EpochUnknown)
         } else if hello.member != peer.member || hello.node.is_some() {
             Some(NotWelcome::NotAMember)
         } else if self.0.draining.load(Ordering::Relaxed) {

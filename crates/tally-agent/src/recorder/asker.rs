@@ -85,7 +85,10 @@ impl Asker {
         let answer = self.ask(&Query::Receipt(ReceiptQuery { leaf })).await.ok()?;
         let QueryAnswer::Receipt(answer) = answer else { return None };
         let receipt = answer.receipt.into_parts().0;
-        (receipt.entry == *entry && receipt.check(trust).is_ok()).then_some(receipt)
+        // What stands before a recovery was signed for an earlier epoch, and is proved in this one.
+        let is_of = |epoch| receipt.check(&Trust { epoch, ..*trust }).is_ok();
+        let holds = receipt.entry == *entry && (0..=trust.epoch).rev().any(is_of);
+        holds.then_some(receipt)
     }
 
     async fn dial(&self, line: &mut Line) -> Result<Link, LinkError> {

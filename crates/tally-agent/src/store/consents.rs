@@ -418,6 +418,25 @@ fn standing_row(
     row.ok_or(StoreError::UnknownDirective)
 }
 
+/// Has versions written again that the ledger had, and has no more. Whether one narrowed is not known
+/// any more: each counts as if it did.
+pub(super) fn lost(desk: &Desk<'_>, ledger: &BTreeMap<u8, u64>) -> Result<(), StoreError> {
+    for (register, known) in registers(desk)? {
+        let has = ledger.get(&register).copied().unwrap_or(0);
+        if known.written <= has {
+            continue;
+        }
+        for version in has.saturating_add(1)..=known.written {
+            let sql = "INSERT INTO consent_writes (register, version, narrows) VALUES (?1, ?2, 1) \
+                       ON CONFLICT (register, version) DO NOTHING";
+            desk.change(sql, (register, number(version)))?;
+        }
+        let sql = "UPDATE consent_registers SET written = ?2 WHERE register = ?1";
+        desk.change(sql, (register, number(has)))?;
+    }
+    Ok(())
+}
+
 /// Moves what was not written behind a version that an earlier life of the store had written.
 fn catch_up(desk: &Desk<'_>, register: u8, ledger: u64) -> Result<(), StoreError> {
     let known = registers(desk)?.get(&register).copied();

@@ -304,6 +304,13 @@ pub(super) fn take_half(
     desk.change(sql, values).map(drop)
 }
 
+/// What was heard of the review of this leaf is not on the ledger any more, or not all of it.
+pub(super) fn review_lost(desk: &Desk<'_>, reviewed: LeafIndex) -> Result<(), StoreError> {
+    let open = state_number(ReviewState::Open);
+    let sql = "UPDATE glass SET by_provider = ?2, by_requester = ?2 WHERE leaf = ?1";
+    desk.change(sql, (number(reviewed.0), open)).map(drop)
+}
+
 /// A step of a review that the ledger has, the own one or the other member's.
 pub(super) fn take_review(desk: &Desk<'_>, review: &Review) -> Result<(), StoreError> {
     let values =

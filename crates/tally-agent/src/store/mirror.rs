@@ -243,6 +243,34 @@ pub(super) fn settle_permit(desk: &Desk<'_>, commitment: &Hash) -> Result<(), St
     desk.change(sql, [commitment.as_bytes()]).map(drop)
 }
 
+/// The own half of this exchange is not on the ledger any more: the provider's is unanswered again.
+pub(super) fn reopen_peer(desk: &Desk<'_>, exchange: ExchangeId) -> Result<(), StoreError> {
+    let sql = "UPDATE mirror SET open = 1 WHERE exchange = ?1 AND role = ?2";
+    desk.change(sql, (exchange.0, Role::PeerHalf.number())).map(drop)
+}
+
+/// The close of the permit at this leaf is not on the ledger any more.
+pub(super) fn reopen_permit(desk: &Desk<'_>, at: LeafIndex) -> Result<(), StoreError> {
+    let sql = "UPDATE mirror SET open = 1 WHERE leaf = ?1 AND role = ?2";
+    desk.change(sql, (number(at.0), Role::ProviderHalf.number())).map(drop)
+}
+
+/// Tells of the steps in the review of this leaf that are on the ledger still.
+pub(super) fn reviews_again(desk: &Desk<'_>, reviewed: LeafIndex) -> Result<(), StoreError> {
+    let sql = "SELECT entry FROM mirror WHERE role = ?1 AND leaf > ?2 ORDER BY leaf";
+    let values = (Role::Review.number(), number(reviewed.0));
+    for bytes in desk.list(sql, values, |row| row.get::<_, Vec<u8>>(0))? {
+        let entry = decode_entry(&bytes).map_err(|_| StoreError::Unreadable("the mirror"))?;
+        match entry.value() {
+            Entry::Review(review) if review.provider_leaf == reviewed => {
+                glass::take_review(desk, review)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// One leaf, in whichever roles it has.
 fn take(
     desk: &mut Desk<'_>,

@@ -282,7 +282,7 @@ pub(super) fn key_of(id: &OwedId) -> Vec<u8> {
     }
 }
 
-fn id_of(key: &[u8]) -> Option<OwedId> {
+pub(super) fn id_of(key: &[u8]) -> Option<OwedId> {
     let (kind, rest) = key.split_first()?;
     Some(match kind {
         1 => OwedId::ProviderHalf(ExchangeId(rest.try_into().ok()?)),

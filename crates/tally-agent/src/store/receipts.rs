@@ -48,7 +48,16 @@ impl Store {
         self.read(move |desk| {
             let sql = "SELECT leaf FROM receipts WHERE exchange = ?1 ORDER BY leaf DESC LIMIT 1";
             let last = desk.find(sql, [exchange.0], |row| Ok(leaf(row.get(0)?)))?;
-            last.map_or(Ok(None), |last| find(desk, last))
+            let lost =
+                "SELECT leaf FROM lost_receipts WHERE exchange = ?1 ORDER BY id DESC LIMIT 1";
+            match last {
+                Some(last) => find(desk, "receipts", last),
+                // Of a leaf that a recovery gave up: it still shows what the ledger had acknowledged.
+                None => match desk.find(lost, [exchange.0], |row| Ok(leaf(row.get(0)?)))? {
+                    Some(last) => find(desk, "lost_receipts", last),
+                    None => Ok(None),
+                },
+            }
         })
         .await
     }
@@ -68,9 +77,11 @@ pub(super) fn keep(desk: &Desk<'_>, received: Received) -> Result<(), StoreError
     desk.change(sql, values).map(drop)
 }
 
-fn find(desk: &Desk<'_>, at: LeafIndex) -> Result<Option<Received>, StoreError> {
-    let sql = "SELECT exchange, receipt, commitment FROM receipts WHERE leaf = ?1";
-    let found = desk.find(sql, [number(at.0)], |row| {
+fn find(desk: &Desk<'_>, table: &str, at: LeafIndex) -> Result<Option<Received>, StoreError> {
+    let sql = format!(
+        "SELECT exchange, receipt, commitment FROM {table} WHERE leaf = ?1 ORDER BY rowid DESC"
+    );
+    let found = desk.find(&sql, [number(at.0)], |row| {
         let (exchange, receipt) = (ExchangeId(row.get(0)?), row.get(1)?);
         Ok((exchange, receipt, Hash::from_bytes(row.get(2)?)))
     })?;

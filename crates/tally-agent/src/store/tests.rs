@@ -3,6 +3,7 @@
 mod consents;
 mod disposal;
 mod emergencies;
+mod epochs;
 mod glass;
 mod guessing;
 mod imported;

@@ -176,6 +176,7 @@ impl Mesh {
             raft_listen: self.raft[place],
             peers: peers.filter(|(id, _)| *id != node as u64).collect(),
             raft_address: None,
+            epoch: 0,
             agents_listen: self.ledger[place],
             fatal: Arc::new(|fatal| eprintln!("fatal: {fatal}")),
             tuning: Tuning { segment_bytes: 8 << 20, ..Tuning::default() },

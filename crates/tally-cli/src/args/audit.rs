@@ -59,7 +59,9 @@ pub(crate) struct WatchArgs {
 ///
 /// The tree is held against every checkpoint that was kept: an export's earlier ones, those in the
 /// receipts that are named, those that were seen when the nodes were verified before (in `checkpoints`
-/// beside the auditor's configuration). Ledger nodes that have signed two histories are found that way.
+/// beside the auditor's configuration). Ledger nodes that have signed two histories are found that way,
+/// and so is what a forced recovery has lost: leaves that an epoch had signed beyond its end. Then the
+/// exit code is 1, although all that is there is good.
 ///
 /// The first leaf that is not as it must be is named, and the exit code is 1. Reads what the nodes have
 /// over up to eight connections, or an export with as many threads as there are cores.
@@ -80,7 +82,8 @@ pub(crate) struct VerifyArgs {
     /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// A receipt whose checkpoint must be of the same ledger. May be given several times.
+    /// A receipt whose checkpoint must be of the same ledger, or a checkpoint that somebody has kept. May
+    /// be given several times.
     #[arg(long = "receipt", value_name = "FILE")]
     pub(crate) receipts: Vec<PathBuf>,
     /// Verify only what enough of the mesh's registered witnesses have cosigned: ⌊(n + f) / 2⌋ + 1 of n,

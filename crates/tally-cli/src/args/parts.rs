@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::nodes::{AddNodeArgs, JoinArgs, PromoteArgs, RemoveArgs, ReplaceArgs, TransferArgs};
+use super::recovery::RecoveryArgs;
 
 /// A ledger node: run it, ask how the nodes are, change who is in the cluster, or look after the
 /// directory of one that is stopped.
@@ -46,6 +47,7 @@ pub(crate) enum LedgerCommand {
     #[command(after_long_help = "Example:\n  tally ledger repair --config ledger-1/tally.toml")]
     Repair,
     Trust(TrustArgs),
+    Recover(RecoverArgs),
     Join(JoinArgs),
     /// Show who is in the cluster: who votes, who only replicates, how far each is behind, who is
     /// trusted to vote, and where its peers reach it.
@@ -61,6 +63,9 @@ tally ledger nodes --config operator.toml --output json")]
     Remove(RemoveArgs),
     Replace(ReplaceArgs),
     Transfer(TransferArgs),
+    /// What officers sign when too many ledger nodes are lost for good: the ledger goes on in a new
+    /// epoch, with what one of the nodes has.
+    Recovery(RecoveryArgs),
 }
 
 /// Check the directory of a node that does not run: everything is computed again from its log.
@@ -91,6 +96,32 @@ pub(crate) struct FsckArgs {
 pub(crate) struct TrustArgs {
     /// Vouch for it. Without this, what speaks against it is told and nothing is changed.
     #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Continue the ledger from this node's directory after half of the voters or more were lost for good.
+///
+/// A new epoch begins, in which this node is the only voter until new ones join; whatever only the lost
+/// nodes had is lost. The node must be stopped, its directory good by fsck and trusted. With --plan
+/// nothing is changed: it shows what would be kept, for officers of a majority of the members to
+/// approve. With --approved it is carried out, once the mesh's name is typed: crash and repeat it as
+/// often as need be. Exit code 1 if the directory can't be continued from.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally ledger recover --config ledger-1/tally.toml --plan --to recovery-1.json\n  \
+tally ledger recover --config ledger-1/tally.toml --approved recovery-1.json")]
+pub(crate) struct RecoverArgs {
+    /// Show what would be kept, and how to go on.
+    #[arg(long, conflicts_with = "approved", required_unless_present = "approved")]
+    pub(crate) plan: bool,
+    /// Write what officers sign, too.
+    #[arg(long, value_name = "FILE", requires = "plan")]
+    pub(crate) to: Option<PathBuf>,
+    /// The recovery with its approvals.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) approved: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(long, requires = "approved")]
     pub(crate) yes: bool,
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tally_core::entry::{Entry, ProviderHalf};
+use tally_core::entry::{Entry, Lane, ProviderHalf};
 use tally_core::id::LeafIndex;
+use tally_core::ledger::lane_of;
 use tally_core::register::Names;
 use tally_core::time::Timestamp;
 use tally_log::SignedCheckpoint;
@@ -57,13 +58,11 @@ pub(super) fn row_of<S: Source>(
     leaf: u64,
 ) -> Result<Option<Row>, NoLeaf> {
     let entry = leaves.leaf(leaf)?;
-    if matches!(
-        entry.value(),
-        Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) | Entry::Register(_)
-    ) {
+    let is_recovery = matches!(entry.value(), Entry::Recovery(_));
+    if !is_recovery && matches!(lane_of(entry.value()), None | Some(Lane::Register)) {
         return Ok(None);
     }
-    let at = sealed_at(leaves, leaf)?;
+    let at = if is_recovery { sealed_before(leaves, leaf)? } else { sealed_at(leaves, leaf)? };
     let about = match entry.value() {
         Entry::Close(close) => provider_half(leaves, close.provider_leaf.0)?,
         Entry::Review(review) => provider_half(leaves, review.provider_leaf.0)?,
@@ -83,6 +82,16 @@ pub(super) fn row_of<S: Source>(
 /// Ledger time of a leaf: that of its seal.
 fn sealed_at<S: Source>(leaves: &mut Leaves<'_, S>, leaf: u64) -> Result<Timestamp, NoLeaf> {
     Ok(leaves.seal_after(leaf)?.1.value().time)
+}
+
+/// Ledger time before a leaf that has no seal of its own: that of the last seal.
+fn sealed_before<S: Source>(leaves: &mut Leaves<'_, S>, leaf: u64) -> Result<Timestamp, NoLeaf> {
+    for before in (0..leaf).rev() {
+        if let Entry::Seal(seal) = leaves.leaf(before)?.value() {
+            return Ok(seal.time);
+        }
+    }
+    Ok(Timestamp::default())
 }
 
 fn provider_half<S: Source>(
@@ -135,7 +144,9 @@ fn match_halves<S: Source>(
 /// Names the members of the rows as they were called then. Seals lead from register leaf to register
 /// leaf, back to the genesis.
 fn name<S: Source>(leaves: &mut Leaves<'_, S>, rows: &mut [Row]) -> Result<(), NoLeaf> {
-    let Some(last) = rows.iter().map(|row| row.leaf).max() else { return Ok(()) };
+    // A recovery names nobody, and no seal is sure to stand after it.
+    let naming = rows.iter().filter(|row| row.half != "recovery");
+    let Some(last) = naming.map(|row| row.leaf).max() else { return Ok(()) };
     let mut names = Names::default();
     let mut from = last;
     loop {

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tally_core::entry::{Entry, Genesis};
-use tally_core::id::{LeafIndex, MemberId, MeshId};
+use tally_core::id::{LeafIndex, MemberId, MeshId, MeshName};
 use tally_core::ledger::{Registers, is_lawful_now};
 use tally_core::opening::{Opening, commitment, digest};
 use tally_core::receipt::{Checked, Receipt, ReceiptError, Trust, author};
@@ -51,6 +51,8 @@ pub(crate) struct Shown {
     pub(crate) verified: bool,
     leaf: Option<u64>,
     size: Option<u64>,
+    /// The epoch of its checkpoint.
+    epoch: Option<u64>,
     at: Option<String>,
     kind: Option<&'static str>,
     member: Option<String>,
@@ -74,14 +76,20 @@ pub(crate) struct Shown {
 /// The keys that a mesh's leaves name.
 struct Keys {
     mesh_id: MeshId,
+    mesh: MeshName,
     /// The members as they are: they approve what comes next.
     registers: Registers,
-    log: Vec<NoteKey>,
+    /// Those of ledger nodes.
+    log: Vec<VerifyingKey>,
     agents: BTreeMap<MemberId, Vec<VerifyingKey>>,
-    origin: KeyName,
     /// The witnesses, as the receipt names them, with the leaf that does.
     witnesses: Vec<(LeafIndex, Vec<Witness>)>,
 }
+
+/// Longest checkpoint that is read, in bytes: 64 KiB.
+const NOTE_LEN_MAX: u64 = 64 * 1024;
+/// Epochs of a batch that are tried at most, from that of the checkpoint down.
+const EPOCHS_MAX: usize = 64;
 
 /// Reads a receipt's file.
 ///
@@ -103,11 +111,18 @@ pub(crate) fn read(path: &Path) -> Result<ReceiptFile, Failure> {
     }
 }
 
-/// The checkpoint in a receipt's file, whatever it is worth.
+/// A checkpoint as it is, or that in a receipt's file, whatever it is worth.
 ///
 /// # Errors
-/// [`Failure`] if the file is no receipt's.
+/// [`Failure`] if the file is neither.
 pub(crate) fn read_checkpoint(path: &Path) -> Result<Vec<u8>, Failure> {
+    let short = fs::metadata(path).is_ok_and(|it| it.len() <= NOTE_LEN_MAX);
+    if short
+        && let Ok(note) = fs::read(path)
+        && SignedCheckpoint::parse(&note).is_ok()
+    {
+        return Ok(note);
+    }
     let file = read(path)?;
     let receipt = STANDARD.decode(&file.receipt).map_err(|why| why.to_string()).and_then(|bytes| {
         tally_wire::decode_value::<Receipt>(&bytes).map_err(|why| why.to_string())
@@ -256,6 +271,8 @@ fn show(
     let (member, checked) = keys.check(&receipt).map_err(|why| why.to_string())?;
     shown.member = Some(member.to_string());
     shown.size = Some(checked.size);
+    shown.epoch =
+        SignedCheckpoint::parse(&receipt.checkpoint).ok().and_then(|it| keys.epoch_of(&it));
     shown.at = Some(checked.time.rfc3339());
     shown.session = Some(checked.session.0.0);
     keys.show_witnesses(&receipt, shown);
@@ -308,12 +325,10 @@ impl Keys {
         let mesh_id = MeshId(leaf_hash(leaf));
         shown.mesh = Some(genesis.mesh.to_string());
         shown.mesh_id = Some(mesh_id.to_string());
-        let origin = KeyName::new(&genesis.mesh.log(0));
-        let origin = origin.map_err(|why| format!("the genesis: {why}"))?;
         let mut registers = Registers::default();
         registers.found(&genesis, Timestamp::default());
-        let (log, agents) = (Vec::new(), BTreeMap::new());
-        let mut keys = Self { mesh_id, registers, log, agents, origin, witnesses: Vec::new() };
+        let (mesh, log, agents) = (genesis.mesh.clone(), Vec::new(), BTreeMap::new());
+        let mut keys = Self { mesh_id, mesh, registers, log, agents, witnesses: Vec::new() };
         genesis.members.iter().for_each(|member| keys.take_member(member));
         Ok(keys)
     }
@@ -354,19 +369,52 @@ impl Keys {
 
     fn take_member(&mut self, member: &MemberRecord) {
         self.agents.entry(member.id.clone()).or_default().push(member.agent_key);
-        let nodes = member.nodes.iter();
-        self.log.extend(nodes.map(|it| NoteKey::ed25519(self.origin.clone(), it.log_key)));
+        self.log.extend(member.nodes.iter().map(|it| it.log_key));
     }
 
-    /// Checks a receipt as that of the entry's author, or of any member where it does not say.
+    /// Checks a receipt as that of the entry's author, or of any member where it does not say. A
+    /// checkpoint is the log's in the epoch that its origin names; the batch may be of an earlier one,
+    /// as the leaves before a recovery stay where they are.
     fn check(&self, receipt: &Receipt) -> Result<(MemberId, Checked), ReceiptError> {
+        let signed = SignedCheckpoint::parse(&receipt.checkpoint)?;
+        let newest = self.epoch_of(&signed).unwrap_or_default();
+        let mut last = ReceiptError::OtherMember;
+        for epoch in (0..=newest).rev().take(EPOCHS_MAX) {
+            match self.check_in(receipt, newest, epoch) {
+                // Signed for another epoch, it is signed for none that was tried so far.
+                Err(why @ ReceiptError::BatchSignature) => last = why,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    /// The epoch that a checkpoint is of; none if its origin is not this mesh's.
+    fn epoch_of(&self, signed: &SignedCheckpoint) -> Option<u64> {
+        self.mesh.epoch_of(signed.checkpoint().origin.as_str())
+    }
+
+    /// The same for a checkpoint of one epoch over a batch of another.
+    fn check_in(
+        &self,
+        receipt: &Receipt,
+        newest: u64,
+        epoch: u64,
+    ) -> Result<(MemberId, Checked), ReceiptError> {
+        let name = KeyName::new(&self.mesh.log(newest));
+        let key = |name: &KeyName| {
+            let log = self.log.iter();
+            log.map(|key| NoteKey::ed25519(name.clone(), *key)).collect::<Vec<_>>()
+        };
+        // A name that is none for a log has no keys: then nobody vouches.
+        let log_keys = name.as_ref().map(key).unwrap_or_default();
         let author = author(receipt.entry.value());
         let members =
             self.agents.iter().filter(|(member, _)| author.is_none_or(|it| it == *member));
         let mut last = ReceiptError::OtherMember;
         for (member, agent_keys) in members {
-            let (mesh_id, log_keys) = (&self.mesh_id, self.log.as_slice());
-            match receipt.check(&Trust { mesh_id, epoch: 0, log_keys, member, agent_keys }) {
+            let (mesh_id, log_keys) = (&self.mesh_id, log_keys.as_slice());
+            match receipt.check(&Trust { mesh_id, epoch, log_keys, member, agent_keys }) {
                 Ok(checked) => return Ok((member.clone(), checked)),
                 Err(why) => last = why,
             }
@@ -414,6 +462,7 @@ impl Shown {
             ("mesh", or_none(&self.mesh)),
             ("mesh id", mesh_id),
             ("in a ledger of size", number(self.size)),
+            ("in its epoch", number(self.epoch)),
             ("cosigned", witnessed),
         ])
     }

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 use tally_core::entry::{
-    Action, Close, Disposal, Entry, Flags, How, OptOut, Outcome, ProviderHalf, RefusalCount,
-    RequesterHalf, Review, UserKnown,
+    Action, Close, Disposal, Entry, Flags, How, OptOut, Outcome, ProviderHalf, Recovery,
+    RefusalCount, RequesterHalf, Review, UserKnown,
 };
 use tally_core::time::Timestamp;
 use tally_log::Hash;
 
-/// One half, one close, or one step of a review.
+/// One half, one close, one step of a review, or what else an auditor has to know of.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Row {
     pub(crate) exchange: Option<String>,
@@ -52,6 +52,19 @@ pub(crate) struct Row {
     /// What was disposed of; none for anything else.
     #[serde(skip_serializing_if = "Option::is_none")]
     disposal: Option<DisposalRow>,
+    /// Where the ledger went on in a new epoch; none for anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<RecoveryRow>,
+}
+
+/// The ledger went on in a new epoch.
+#[derive(Debug, Clone, Serialize)]
+struct RecoveryRow {
+    epoch: u64,
+    size: u64,
+    root: String,
+    node: u64,
+    approved_by: Vec<String>,
 }
 
 /// Keys of openings that a member has destroyed.
@@ -105,6 +118,7 @@ pub(crate) fn row(
         Entry::RefusalCount(refusals) => of_refusals(refusals),
         Entry::Review(review) => of_review(review, about),
         Entry::Disposal(disposal) => of_disposal(disposal),
+        Entry::Recovery(recovery) => of_recovery(recovery),
         _ => return None,
     };
     Some(Row { leaf, at: at.rfc3339(), ..row })
@@ -239,6 +253,23 @@ fn of_disposal(disposal: &Disposal) -> Row {
             openings: what.openings,
             held: what.held,
             certificate: format!("sha256:{}", what.certificate),
+        }),
+        ..Row::default()
+    }
+}
+
+fn of_recovery(recovery: &Recovery) -> Row {
+    Row {
+        half: "recovery",
+        outcome: "recovered",
+        // Nothing is owed for it.
+        matched: true,
+        recovery: Some(RecoveryRow {
+            epoch: recovery.epoch,
+            size: recovery.size,
+            root: recovery.root.to_string(),
+            node: recovery.node.0,
+            approved_by: recovery.approvals.iter().map(|it| it.member.to_string()).collect(),
         }),
         ..Row::default()
     }

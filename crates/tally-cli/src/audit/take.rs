@@ -18,6 +18,7 @@ use tally_wire::registers::RegisterLeaves;
 use crate::args::ExportArgs;
 use crate::export::{CHECKPOINT, CHECKPOINTS, KEYS, POLICY, REGISTERS};
 use crate::failure::Failure;
+use crate::history::RegisterHistory;
 use crate::kept;
 use crate::online::Online;
 use crate::output::pairs;
@@ -52,11 +53,11 @@ pub(super) fn export(
     let dir = args.to.as_path();
     let signed = online.trusted_checkpoint(args.require_witnesses)?;
     let size = signed.checkpoint().size;
-    check_before(dir, &signed)?;
+    check_before(dir, &signed, online.registers()?)?;
     create_dir(dir)?;
     let _lock = lock(dir)?;
     // Another export may have ended just now.
-    let before = check_before(dir, &signed)?;
+    let before = check_before(dir, &signed, online.registers()?)?;
     let Fetched { files, fetched } = fetch(online, config, dir, size, args.connections)?;
     let registers = registers(online, size)?;
     let keys = online.log_keys()?;
@@ -68,6 +69,9 @@ pub(super) fn export(
     // What a node offers as witnessed is its word until the cosignatures are counted.
     if args.require_witnesses && !witnesses.are_enough() {
         return Err(Online::not_witnessed());
+    }
+    for last in online.earlier()? {
+        kept::keep(&dir.join(CHECKPOINTS), &last)?;
     }
     if let Some(before) = before.filter(|it| it.checkpoint() != signed.checkpoint()) {
         kept::keep(&dir.join(CHECKPOINTS), &before)?;
@@ -187,19 +191,28 @@ fn sweep(dir: &Path, size: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The checkpoint that is there. A directory with another log, or one that is further, is left alone.
+/// The checkpoint that is there. A directory with another log, or one that is further, is left alone; so
+/// is one with leaves that a recovery has lost: it shows which.
 fn check_before(
     dir: &Path,
     signed: &SignedCheckpoint,
+    registers: &RegisterHistory,
 ) -> Result<Option<SignedCheckpoint>, Failure> {
     let Ok(bytes) = fs::read(dir.join(CHECKPOINT)) else { return Ok(None) };
+    let before = SignedCheckpoint::parse(&bytes).ok();
+    if before.as_ref().is_some_and(|before| registers.is_lost(before)) {
+        let what = format!("{}: holds leaves that a forced recovery has lost", dir.display());
+        return Err(Failure::usage(what, "keep it, as it shows which; give an empty directory"));
+    }
     let fits = |before: &SignedCheckpoint| {
-        let (before, now) = (before.checkpoint(), signed.checkpoint());
-        before.origin == now.origin && before.size <= now.size
+        // The log of an earlier epoch is the beginning of this one.
+        let epochs = registers.epoch_of(before).zip(registers.epoch_of(signed));
+        let same = epochs.is_some_and(|(before, now)| before <= now);
+        same && before.checkpoint().size <= signed.checkpoint().size
     };
     let what = format!("{}: holds an export of another ledger, or a later one", dir.display());
     let failed = || Failure::usage(what, "give an empty directory");
-    SignedCheckpoint::parse(&bytes).ok().filter(fits).map(Some).ok_or_else(failed)
+    before.filter(fits).map(Some).ok_or_else(failed)
 }
 
 /// The history of the registers up to this size.
@@ -231,5 +244,44 @@ impl Exported {
             ("files", format!("{}, {} fetched now", self.files, self.fetched)),
             ("next", format!("tally audit verify --dir {}", self.dir)),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_log::{Checkpoint, Origin, leaf_hash};
+
+    use super::*;
+    use crate::golden::{Golden, signer_in};
+
+    #[test]
+    fn an_export_goes_on_over_a_recovery_and_never_over_leaves_that_it_lost() {
+        let mut golden = Golden::new();
+        let end = golden.recover();
+        let genesis = tally_wire::decode(&golden.leaves[0]).unwrap();
+        let mut registers = RegisterHistory::new(&genesis).unwrap();
+        let leaves = &golden.files()[REGISTERS];
+        registers.take_all(&tally_wire::decode_value(leaves).unwrap()).unwrap();
+        let signed = |epoch: u64, size: u64| {
+            let origin = Origin::new(&format!("golden.example/ledger/{epoch}")).unwrap();
+            let checkpoint = Checkpoint { origin, size, root: leaf_hash(&size.to_be_bytes()) };
+            SignedCheckpoint::sign(checkpoint, &signer_in("LZ9", epoch)).unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let now = signed(1, end + 5);
+        let check = |before: &SignedCheckpoint| {
+            fs::write(dir.path().join(CHECKPOINT), before.to_string()).unwrap();
+            check_before(dir.path(), &now, &registers).map_err(|why| why.to_string())
+        };
+        assert_eq!(check_before(dir.path(), &now, &registers).unwrap(), None);
+        for good in [signed(0, 3), signed(0, end), signed(1, end + 1), now.clone()] {
+            assert_eq!(check(&good), Ok(Some(good)));
+        }
+        let lost = check(&signed(0, end + 1)).unwrap_err();
+        assert!(lost.contains("a forced recovery has lost"), "{lost}");
+        for other in [signed(1, end + 6), signed(2, end + 2)] {
+            let why = check(&other).unwrap_err();
+            assert!(why.contains("of another ledger, or a later one"), "{why}");
+        }
     }
 }

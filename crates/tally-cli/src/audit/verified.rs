@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::output::{columns, pairs};
-use crate::verify::{Missing, Report};
+use crate::verify::{Missing, Recovered, Report};
 
 /// What a good ledger shows, and what it can't.
 const PROVES: &str = "\
@@ -31,6 +31,8 @@ pub(super) struct Verified {
     checkpoints_checked: usize,
     checkpoints_ahead: usize,
     witness_quorum: WitnessQuorum,
+    /// Where the ledger went on in a new epoch, and what is known to be lost.
+    recoveries: Vec<Recovery>,
     /// How many witnesses were registered from which size on.
     witness_ranges: Vec<WitnessRange>,
     /// The missing halves one by one, if they were asked for.
@@ -65,6 +67,20 @@ struct WitnessRange {
 }
 
 #[derive(Debug, Serialize)]
+struct Recovery {
+    /// The epoch that began.
+    epoch: u64,
+    leaf: u64,
+    /// Leaves of the epochs before: all that is kept of them.
+    size: u64,
+    node: u64,
+    /// Leaves that the epoch before had acknowledged and that are lost, as far as is known.
+    lost: u64,
+    /// The checkpoint that shows it.
+    shown_by: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
 struct MissingHalf {
     exchange: String,
     provider_leaf: u64,
@@ -94,6 +110,7 @@ impl Verified {
                 have: report.quorum.keys.len(),
                 names: report.quorum.keys.iter().map(|key| name(key)).collect(),
             },
+            recoveries: report.recoveries.iter().map(Recovery::new).collect(),
             witness_ranges: ranges(report),
             missing: list_missing.then(|| report.missing.iter().map(MissingHalf::new).collect()),
             origin: checkpoint.map(|it| it.origin.to_string()),
@@ -142,6 +159,15 @@ impl Verified {
             ("of the mesh's own", witnesses),
             ("halves missing", self.missing_halves.to_string()),
         ]);
+        if !self.recoveries.is_empty() {
+            let head = ["recovered into epoch", "at leaf", "by node", "known to be lost"];
+            let rows = self.recoveries.iter().map(|it| {
+                [it.epoch, it.leaf, it.node, it.lost].map(|number| number.to_string()).to_vec()
+            });
+            let head = vec![head.map(str::to_owned).to_vec()];
+            table += "\n";
+            table += &columns(&[head, rows.collect()].concat());
+        }
         if let Some(missing) = self.missing.as_ref().filter(|it| !it.is_empty()) {
             let head = ["missing half of", "owed by", "due", "provider's leaf"].map(str::to_owned);
             let rows = missing.iter().map(|it| {
@@ -156,6 +182,19 @@ impl Verified {
             table += PROVES;
         }
         table
+    }
+}
+
+impl Recovery {
+    fn new(recovered: &Recovered) -> Self {
+        Self {
+            epoch: recovered.epoch,
+            leaf: recovered.leaf.0,
+            size: recovered.leaf.0,
+            node: recovered.node.0,
+            lost: recovered.known_lost(),
+            shown_by: recovered.shown_by.as_ref().map(|shown| shown.name.clone()),
+        }
     }
 }
 

@@ -90,6 +90,8 @@ fn subject(log: &mut Log, args: &VerifyArgs) -> Result<Subject, Failure> {
             Ok(Subject { checkpoint: export.checkpoint()?, trust })
         }
         Log::Nodes(online) => {
+            // What the nodes showed before a recovery counts as if it had been seen then.
+            online.earlier()?.iter().for_each(|last| online.keep(last));
             let seen = kept::read(&online.kept, args.require_witnesses)?;
             let checkpoint = if args.require_witnesses {
                 online.witnessed_checkpoint()?.ok_or_else(Online::not_witnessed)?

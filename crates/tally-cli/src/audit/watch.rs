@@ -173,6 +173,7 @@ impl Watcher {
             let what = format!("the registers, as {node} tells them: {why}");
             self.teller.once(&format!("registers {node}"), &Event::Trouble { what })?;
         }
+        self.follow_recoveries()?;
         let mut newest: Option<SignedCheckpoint> = None;
         let mut witnessed: Option<(SignedCheckpoint, Cosigned)> = None;
         for shown in shown {
@@ -203,6 +204,31 @@ impl Watcher {
             None if answered => Round::Unproved,
             None => Round::Silent,
         })
+    }
+
+    /// Tells, once, that the ledger went on in a new epoch, and keeps what shows its loss.
+    fn follow_recoveries(&mut self) -> Result<(), Failure> {
+        let epochs = self.registers.epochs();
+        let Some(recovered) = epochs.recoveries().last().copied() else { return Ok(()) };
+        let epoch = epochs.current();
+        if self.memory.epoch >= epoch {
+            return Ok(());
+        }
+        let mut event = Event::Recovered { epoch, size: recovered.leaf.0, lost: 0, known: None };
+        if let Some(lost) = self.memory.recover(&self.registers) {
+            self.deeds = true;
+            let old = self.registers.epoch_of(&lost).unwrap_or_default();
+            let end = self.registers.epochs().end(old).unwrap_or_default();
+            let file = self.state.with_extension(format!("lost-{}.known", size(&lost)));
+            write_file(&file, lost.to_string().as_bytes())?;
+            event = Event::Recovered {
+                epoch: old.saturating_add(1),
+                size: end,
+                lost: size(&lost).saturating_sub(end),
+                known: Some(file.display().to_string()),
+            };
+        }
+        self.teller.tell(&event)
     }
 
     /// Takes what a node shows; its checkpoint, if it belongs to the history that is known.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tally_core::id::{MeshId, NodeId};
 use tally_core::register::{Address, LedgerNode};
 use tally_net::keyfile::{self, KeyUse};
@@ -13,7 +13,7 @@ use tally_net::keyfile::{self, KeyUse};
 use super::cluster::{View, get};
 use crate::args::JoinArgs;
 use crate::failure::{Exit, Failure};
-use crate::mesh::layout::note_key;
+use crate::mesh::layout::note_key_in;
 use crate::online::Online;
 use crate::output::{Output, print};
 use crate::system::{create_dir, new_key, write_file};
@@ -28,6 +28,12 @@ struct Answer {
     /// What the member's register must say of the node.
     register: Register,
     raft_address: String,
+}
+
+/// What a running node says of the ledger.
+#[derive(Debug, Deserialize)]
+struct Status {
+    epoch: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +65,7 @@ pub(crate) fn join(
         return Err(Failure::usage(what, "give a number that no node ever had"));
     }
     let peers = peers(&mut online, args)?;
+    let epoch = epoch(&mut online);
     create_dir(&args.to)?;
     let key = new_key()?;
     let key_path = args.to.join("log.key");
@@ -73,13 +80,13 @@ pub(crate) fn join(
         https: address(&args.host, args.port.saturating_add(1))?,
     };
     // Last: what has a configuration is complete.
-    write_file(&config_path, text(args, online.mesh_id(), &peers).as_bytes())?;
+    write_file(&config_path, text(args, online.mesh_id(), epoch, &peers).as_bytes())?;
     let mesh = &online.genesis.value().mesh;
     let answer = Answer {
         directory: args.to.display().to_string(),
         node: args.node,
         member: args.member.to_string(),
-        vkey: note_key(mesh, &node)?.to_string(),
+        vkey: note_key_in(mesh, epoch, &node)?.to_string(),
         register: Register {
             id: args.node,
             log_key: hexadecimal(node.log_key.as_bytes()),
@@ -129,10 +136,19 @@ fn peers(online: &mut Online, args: &JoinArgs) -> Result<BTreeMap<u64, String>, 
     }
 }
 
-fn text(args: &JoinArgs, mesh_id: MeshId, peers: &BTreeMap<u64, String>) -> String {
+/// The ledger's epoch, as the nodes that answer say: each at least that of its own.
+fn epoch(online: &mut Online) -> u64 {
+    let places = 0..online.https.nodes().len();
+    let said = places.filter_map(|place| get::<Status>(online, place, "/admin/status").ok());
+    said.map(|status| status.epoch).max().unwrap_or_default()
+}
+
+fn text(args: &JoinArgs, mesh_id: MeshId, epoch: u64, peers: &BTreeMap<u64, String>) -> String {
     let listen = |above: u16| SocketAddr::new(args.listen, args.port.saturating_add(above));
+    // The first needs no word.
+    let epoch = if epoch > 0 { format!("epoch = {epoch}\n") } else { String::new() };
     let mut text = format!(
-        "tally = 1\ndata_dir = \"data\"\nmember = \"{member}\"\nnode_id = {node}\n\n\
+        "tally = 1\ndata_dir = \"data\"\nmember = \"{member}\"\nnode_id = {node}\n{epoch}\n\
          [mesh]\nid = \"{mesh_id}\"\ngenesis = \"genesis.cbor\"\n\n\
          [identity]\ncert = \"{node}.pem\"\nkey = \"{node}.key\"\n\n[log]\nkey = \"log.key\"\n\n\
          [agents]\nlisten = \"{agents}\"\n\n[https]\nlisten = \"{https}\"\n\n\

@@ -300,7 +300,19 @@ fn address(host: &str, port: u16) -> Result<Address, Failure> {
 /// # Errors
 /// [`Failure`] if the mesh's name can't be part of a key's.
 pub(crate) fn note_key(mesh: &MeshName, node: &LedgerNode) -> Result<NoteKey, Failure> {
-    let name = KeyName::new(&mesh.log(0));
+    note_key_in(mesh, 0, node)
+}
+
+/// The same in a later epoch.
+///
+/// # Errors
+/// As [`note_key`].
+pub(crate) fn note_key_in(
+    mesh: &MeshName,
+    epoch: u64,
+    node: &LedgerNode,
+) -> Result<NoteKey, Failure> {
+    let name = KeyName::new(&mesh.log(epoch));
     let name = name.map_err(|why| Failure::usage(format!("{mesh}: {why}"), "shorten the name"))?;
     Ok(NoteKey::ed25519(name, node.log_key))
 }

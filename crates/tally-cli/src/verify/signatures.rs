@@ -93,7 +93,16 @@ pub(super) fn check_signatures(
 
 /// The keys of all ledger nodes of members that take part, under the log's name.
 pub(super) fn log_keys(signed: &SignedCheckpoint, state: &State) -> Result<Vec<NoteKey>, String> {
-    let origin = state.founding().map(|founding| founding.mesh.log(state.epoch()));
+    keys_of(signed, state.epoch(), state)
+}
+
+/// The same, under the log's name in an earlier epoch.
+pub(super) fn keys_of(
+    signed: &SignedCheckpoint,
+    epoch: u64,
+    state: &State,
+) -> Result<Vec<NoteKey>, String> {
+    let origin = state.founding().map(|founding| founding.mesh.log(epoch));
     let origin = origin.unwrap_or_default();
     if signed.checkpoint().origin.as_str() != origin {
         let there = &signed.checkpoint().origin;

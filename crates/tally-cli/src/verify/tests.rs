@@ -10,6 +10,7 @@ use tally_wire::registers::RegisterLeaf;
 use super::*;
 
 mod kept;
+mod recovered;
 mod threads;
 
 use crate::golden::{Golden, files_of, signer};

@@ -115,6 +115,7 @@ impl<'w, S: Source> Walk<'w, S> {
             (report.leaves_checked, report.seals_checked) = before;
             report.checkpoints.retain(|it| it.size <= leaf);
             report.witness_ranges.retain(|it| it.from <= leaf);
+            report.recoveries.retain(|it| it.leaf.0 < leaf);
             return Err(bad(Some(leaf), Misfit::Rejected(Rejection::BadSignature).to_string()));
         }
         walked?;
@@ -166,6 +167,10 @@ impl<'w, S: Source> Walk<'w, S> {
         let Leaf { hash, entry } = leaf;
         let leaf = report.leaves_checked;
         self.check_register(leaf, &entry)?;
+        let recovery = match entry.value() {
+            Entry::Recovery(recovery) => Some(recovery.clone()),
+            _ => None,
+        };
         let replay = self.replay.get_or_insert_with(|| {
             let mesh_id = MeshId(hash);
             report.mesh_id = Some(mesh_id);
@@ -180,6 +185,9 @@ impl<'w, S: Source> Walk<'w, S> {
         let sealed = sealed.map_err(|it| bad(Some(it.leaf.0), it.why.to_string()))?;
         if let Some(sealed) = sealed {
             self.follow(&sealed, report);
+        }
+        if let (Some(recovery), Some(replay)) = (recovery, &self.replay) {
+            report.recoveries.push(seen::recovered(&recovery, self.kept, replay.state())?);
         }
         Ok(())
     }
@@ -201,7 +209,7 @@ impl<'w, S: Source> Walk<'w, S> {
 
     /// The list of register leaves has this one, if it is one.
     fn check_register(&mut self, leaf: u64, entry: &Encoded<Entry>) -> Result<(), Stop> {
-        let is_register = matches!(entry.value(), Entry::Register(_) | Entry::Genesis(_));
+        let is_register = entry.value().is_for_followers();
         let Some(registers) = self.registers.as_mut().filter(|_| is_register) else {
             return Ok(());
         };
@@ -221,6 +229,9 @@ impl<'w, S: Source> Walk<'w, S> {
             && let Some(replay) = &self.replay
         {
             self.kept = rest;
+            if first.is_over(replay.state()) {
+                continue;
+            }
             let root = || -> Hash { replay.root() };
             report.checkpoints.push(seen::check(first, replay.state(), root)?);
         }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use tally_core::Encoded;
 use tally_core::entry::{
-    Action, Algorithm, Entry, Flags, Lane, Outcome, RequesterHalf, Seal, batch_preimage,
+    Action, Algorithm, Entry, Flags, Lane, Outcome, Recovery, RequesterHalf, Seal, SessionStart,
+    batch_preimage, recovery_preimage, session_preimage,
 };
 use tally_core::id::{ExchangeId, KeyId, LeafIndex, MemberId, MeshId, Salt16};
 use tally_core::ledger::{Batch, Proposal, Session, State, Submission, Surroundings, Verdict};
@@ -49,7 +50,16 @@ pub fn key(what: &str, member: &str) -> SigningKey {
 }
 
 pub fn signer(member: &str) -> NoteSigner {
-    NoteSigner::new(KeyName::new(ORIGIN).unwrap(), key("log", member))
+    signer_in(member, 0)
+}
+
+/// As the member's node signs in an epoch.
+pub fn signer_in(member: &str, epoch: u64) -> NoteSigner {
+    NoteSigner::new(KeyName::new(&origin(epoch)).unwrap(), key("log", member))
+}
+
+fn origin(epoch: u64) -> String {
+    format!("golden.example/ledger/{epoch}")
 }
 
 impl Golden {
@@ -94,7 +104,8 @@ impl Golden {
         let entries = entries(&member, session.counter.unwrap_or(0));
         let root = root_of(&entries.iter().map(Encoded::leaf_hash).collect::<Vec<_>>());
         let count = u16::try_from(entries.len()).unwrap();
-        let preimage = batch_preimage(self.state.mesh_id(), 0, id, number, lane, count, &root);
+        let (mesh_id, epoch) = (self.state.mesh_id(), self.state.epoch());
+        let preimage = batch_preimage(mesh_id, epoch, id, number, lane, count, &root);
         let signature = agent(&member).sign(&preimage);
         let algorithm = Algorithm::EdDsa;
         let batch = Batch { session: id, number, lane, entries, algorithm, signature };
@@ -114,6 +125,14 @@ impl Golden {
         let body = tally_wire::encode_checked(body).unwrap();
         let mesh_id = *self.state.mesh_id();
         let preimage = register_preimage(&mesh_id, &name, version, previous, true, body.bytes());
+        let (salt, approvals) = (Salt16([9; 16]), self.approvals(&preimage));
+        let write = RegisterWrite { salt, name, version, previous, narrows: true, body, approvals };
+        let write = tally_wire::encode_checked(Entry::Register(Box::new(write))).unwrap();
+        self.file(Lane::Register, |_, _| vec![write]);
+    }
+
+    /// The signatures of the founders that are left.
+    fn approvals(&self, preimage: &[u8]) -> Vec<Approval> {
         let approve = |member: &str| {
             let key = key("ig-lead", member);
             Approval {
@@ -121,24 +140,76 @@ impl Golden {
                 role: "ig-lead".parse().unwrap(),
                 key: KeyId::of(&key.verifying_key()),
                 algorithm: Algorithm::EdDsa,
-                signature: key.sign(&preimage),
+                signature: key.sign(preimage),
             }
         };
         let is_active = |member: &&str| {
             let record = self.state.registers().member(&member.parse().unwrap());
             record.is_some_and(|it| it.status == MemberStatus::Active)
         };
-        let approvals = ["E08000037", "LZ9", "RZ9"].into_iter().filter(is_active).map(approve);
-        let (salt, approvals) = (Salt16([9; 16]), approvals.collect());
-        let write = RegisterWrite { salt, name, version, previous, narrows: true, body, approvals };
-        let write = tally_wire::encode_checked(Entry::Register(Box::new(write))).unwrap();
-        self.file(Lane::Register, |_, _| vec![write]);
+        ["E08000037", "LZ9", "RZ9"].into_iter().filter(is_active).map(approve).collect()
+    }
+
+    /// The leaf by which the next epoch would begin here, approved.
+    pub fn recovery(&self) -> Recovery {
+        let members = self.state.registers().members();
+        let mut active = members.filter(|it| it.status == MemberStatus::Active);
+        let recovery = Recovery {
+            salt: Salt16([11; 16]),
+            mesh_id: *self.state.mesh_id(),
+            epoch: self.state.epoch() + 1,
+            size: self.state.size(),
+            root: self.state.root(),
+            node: active.find_map(|it| it.nodes.first()).unwrap().id,
+            approvals: Vec::new(),
+        };
+        let approvals = self.approvals(&recovery_preimage(&recovery));
+        Recovery { approvals, ..recovery }
+    }
+
+    /// Begins the next epoch, and a session in it for each agent whose key is known; the recovery's leaf.
+    pub fn recover(&mut self) -> u64 {
+        let leaf = self.state.size();
+        let recovery = tally_wire::encode_checked(self.recovery()).unwrap();
+        let mut submissions = vec![Submission::Recovery(recovery)];
+        for member in self.state.registers().members() {
+            let key = key("agent", member.id.as_str());
+            if member.status != MemberStatus::Active || key.verifying_key() != member.agent_key {
+                continue;
+            }
+            let (salt, mesh_id) = (Salt16([12; 16]), *self.state.mesh_id());
+            let (epoch, id) = (self.state.epoch() + 1, KeyId::of(&member.agent_key));
+            let previous = self.state.current_session(&member.id);
+            let preimage = session_preimage(&salt, &mesh_id, epoch, &member.id, &id, previous);
+            let start = SessionStart {
+                salt,
+                mesh_id,
+                epoch,
+                member: member.id.clone(),
+                key: id,
+                previous,
+                algorithm: Algorithm::EdDsa,
+                signature: key.sign(&preimage),
+            };
+            submissions.push(Submission::SessionStart(tally_wire::encode_checked(start).unwrap()));
+        }
+        let verdicts = self.apply(&Proposal { time: self.state.time(), submissions });
+        assert_eq!(verdicts.first(), Some(&Verdict::Recovered(LeafIndex(leaf))));
+        let refused = |it: &Verdict| matches!(it, Verdict::Rejected(_));
+        assert!(verdicts.len() > 1 && !verdicts.iter().any(refused), "{verdicts:?}");
+        leaf
     }
 
     /// The files of an export, by path.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         files_of(&self.leaves)
     }
+}
+
+/// How many recoveries these leaves go over.
+fn epoch_of(leaves: &[Vec<u8>]) -> u64 {
+    let entries = leaves.iter().filter_map(|leaf| tally_wire::decode_entry(leaf).ok());
+    entries.filter(|entry| matches!(entry.value(), Entry::Recovery(_))).count() as u64
 }
 
 /// The files of an export of these leaves, properly signed, whatever they are.
@@ -156,9 +227,10 @@ pub fn files_of(leaves: &[Vec<u8>]) -> BTreeMap<String, Vec<u8>> {
         );
         files.insert(path.unwrap().to_string(), encode_bundle(chunk).unwrap());
     }
-    let (origin, size) = (Origin::new(ORIGIN).unwrap(), leaves.len() as u64);
+    let (epoch, size) = (epoch_of(leaves), leaves.len() as u64);
+    let origin = Origin::new(&origin(epoch)).unwrap();
     let checkpoint = Checkpoint { origin, size, root: root_of(&hashes) };
-    let signers = ["E08000037", "LZ9", "RZ9"].map(signer);
+    let signers = ["E08000037", "LZ9", "RZ9"].map(|member| signer_in(member, epoch));
     let mut signed = SignedCheckpoint::sign(checkpoint, &signers[0]).unwrap();
     for signer in &signers[1..] {
         signed.add(signer.sign(signed.note().text())).unwrap();
@@ -177,7 +249,7 @@ pub fn files_of(leaves: &[Vec<u8>]) -> BTreeMap<String, Vec<u8>> {
 fn registers_of(leaves: &[Vec<u8>]) -> Vec<u8> {
     let registers = (0..).zip(leaves).filter_map(|(index, bytes)| {
         let entry = tally_wire::decode_entry(bytes).ok()?;
-        let is_register = matches!(entry.value(), Entry::Register(_) | Entry::Genesis(_));
+        let is_register = entry.value().is_for_followers();
         is_register.then_some(RegisterLeaf { leaf: LeafIndex(index), entry })
     });
     let leaves_of = registers.collect();

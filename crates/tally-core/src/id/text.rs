@@ -79,6 +79,15 @@ impl MeshName {
     pub fn log(&self, epoch: u64) -> String {
         format!("{self}/ledger/{epoch}")
     }
+
+    /// The epoch in which a log of this name is the mesh's; none if it is another's, or the number is
+    /// written in any other way.
+    #[must_use]
+    pub fn epoch_of(&self, log: &str) -> Option<u64> {
+        let number = log.strip_prefix(self.as_str())?.strip_prefix("/ledger/")?;
+        let epoch = number.parse().ok()?;
+        (self.log(epoch) == log).then_some(epoch)
+    }
 }
 
 text_id!(

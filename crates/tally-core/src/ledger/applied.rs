@@ -5,7 +5,7 @@ use tally_log::{Edge, Hash};
 use super::rejection::Rejection;
 use super::submission::{Proposal, Submission};
 use crate::encoded::Encoded;
-use crate::entry::{Entry, Genesis, Seal, SessionStart};
+use crate::entry::{Entry, Genesis, Recovery, Seal, SessionStart};
 use crate::id::{LeafIndex, SessionId};
 
 /// What came of a proposal.
@@ -24,6 +24,8 @@ pub struct Applied {
 pub enum Verdict {
     /// The genesis is leaf 0, from now on or already.
     Founded,
+    /// The epoch that begins with this leaf has begun, from now on or already.
+    Recovered(LeafIndex),
     /// The session is open, from now on or already.
     SessionStarted(SessionId),
     /// The batch is on the ledger.
@@ -65,12 +67,26 @@ pub struct NewLeaf<'a> {
 pub enum LeafValue<'a> {
     /// Leaf 0.
     Genesis(&'a Genesis),
+    /// The first leaf of a later epoch.
+    Recovery(&'a Recovery),
     /// A session's start.
     SessionStart(&'a SessionStart),
     /// An entry of a batch.
     Entry(&'a Entry),
     /// The seal of the batch whose entries stand before it.
     Seal(&'a Seal),
+}
+
+impl LeafValue<'_> {
+    /// As [`Entry::is_for_followers`].
+    #[must_use]
+    pub const fn is_for_followers(&self) -> bool {
+        match self {
+            Self::Genesis(_) | Self::Recovery(_) => true,
+            Self::Entry(entry) => entry.is_for_followers(),
+            Self::SessionStart(_) | Self::Seal(_) => false,
+        }
+    }
 }
 
 impl Accepted {
@@ -106,6 +122,7 @@ impl Verdict {
     fn leaves(&self) -> Option<(LeafIndex, u64)> {
         match self {
             Self::Founded => Some((LeafIndex(0), 1)),
+            Self::Recovered(leaf) => Some((*leaf, 1)),
             Self::SessionStarted(session) => Some((session.0, 1)),
             Self::Accepted(accepted) => {
                 Some((accepted.first_leaf, u64::from(accepted.seal.value().count) + 1))
@@ -122,6 +139,9 @@ fn leaves_of<'a>(
     let (alone, entries) = match submission {
         Submission::Genesis(genesis) => {
             (Some((LeafValue::Genesis(genesis.value()), genesis.bytes())), [].as_slice())
+        }
+        Submission::Recovery(recovery) => {
+            (Some((LeafValue::Recovery(recovery.value()), recovery.bytes())), [].as_slice())
         }
         Submission::SessionStart(start) => {
             (Some((LeafValue::SessionStart(start.value()), start.bytes())), [].as_slice())

@@ -36,7 +36,7 @@ pub(super) fn may_halt(state: &State, proposal: &Proposal, with: &impl Surroundi
     let newer = |protocol| protocol > with.protocol_max();
     let founds = |submission: &Submission| match submission {
         Submission::Genesis(genesis) => newer(genesis.value().protocol),
-        Submission::SessionStart(_) | Submission::Batch(_) => false,
+        Submission::SessionStart(_) | Submission::Recovery(_) | Submission::Batch(_) => false,
     };
     let writes = || {
         proposal.submissions.iter().filter_map(|submission| match submission {
@@ -102,8 +102,15 @@ impl State {
     ) -> Result<Verdict, Rejection> {
         let Batch { number, lane, signature, .. } = batch;
         let session = self.sessions.open(batch.session).ok_or(Rejection::SessionNotOpen)?;
-        let preimage =
-            batch_preimage(&self.mesh_id, self.epoch, batch.session, *number, *lane, count, &root);
+        let preimage = batch_preimage(
+            &self.mesh_id,
+            self.epoch(),
+            batch.session,
+            *number,
+            *lane,
+            count,
+            &root,
+        );
         ensure(with.verify_batch(&session.key, &preimage, signature), Rejection::BadSignature)?;
         Ok(match self.judge_content(batch, session, with) {
             Ok(Judged::Accept { counter }) => {

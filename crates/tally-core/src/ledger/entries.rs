@@ -40,9 +40,11 @@ pub(super) fn check_entries(
             Entry::Review(review) => reviewing.check_review(review, member, next_leaf)?,
             // Whether it may be is for the registers to say.
             Entry::Disposal(disposal) => disposal.counter,
-            Entry::Register(_) | Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => {
-                continue;
-            }
+            Entry::Register(_)
+            | Entry::Genesis(_)
+            | Entry::Recovery(_)
+            | Entry::SessionStart(_)
+            | Entry::Seal(_) => continue,
         };
         ensure(last.is_none_or(|last| last < counter), Rejection::CounterNotAscending)?;
         last = Some(counter);
@@ -64,7 +66,7 @@ pub fn lane_of(entry: &Entry) -> Option<Lane> {
         | Entry::Review(_)
         | Entry::Disposal(_) => Some(Lane::Unconditional),
         Entry::Register(_) => Some(Lane::Register),
-        Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => None,
+        Entry::Genesis(_) | Entry::Recovery(_) | Entry::SessionStart(_) | Entry::Seal(_) => None,
     }
 }
 

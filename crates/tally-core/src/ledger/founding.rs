@@ -95,7 +95,7 @@ impl State {
             start.value();
         ensure(self.founding.is_some(), Rejection::NotFounded)?;
         ensure(*mesh_id == self.mesh_id, Rejection::WrongMesh)?;
-        ensure(*epoch == self.epoch, Rejection::WrongEpoch)?;
+        ensure(*epoch == self.epoch(), Rejection::WrongEpoch)?;
         ensure(start.bytes().len() <= ENTRY_LEN_MAX, Rejection::TooLarge)?;
         let record = self.registers.member(member).ok_or(Rejection::UnknownMember)?;
         self.check_may_record(member)?;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use tally_log::Edge;
 
 use super::State;
+use super::epochs::{Epochs, Recovered};
 use super::founding::Founding;
 use super::registers::{RegisterState, RegisterValue, Registers};
 use super::reviews::{OpenReview, Reviews};
@@ -42,6 +43,8 @@ pub struct Parts {
     pub open_sessions: Vec<(SessionId, Session)>,
     /// All break-glass accesses that wait for a review, ascending by leaf.
     pub reviews: Vec<(LeafIndex, OpenReview)>,
+    /// The recoveries, ascending: as many as the epoch says.
+    pub recoveries: Vec<Recovered>,
 }
 
 /// The parts are no state: the file that they come from is damaged, or was written by other code.
@@ -62,6 +65,9 @@ pub enum BadParts {
     /// A session that is open is not its member's last, or its ring is too long.
     #[error("an open session is not possible")]
     Session,
+    /// The recoveries are not as many as the epoch says.
+    #[error("the recoveries don't lead to this epoch")]
+    Epoch,
     /// A review waits that both members have concluded.
     #[error("a review that is over still waits")]
     Review,
@@ -81,7 +87,7 @@ impl State {
         let open = self.sessions.iter_open().map(|(id, session)| (id, session.clone()));
         Some(Parts {
             mesh_id: self.mesh_id,
-            epoch: self.epoch,
+            epoch: self.epoch(),
             founding: self.founding.clone(),
             time: self.time,
             edge: self.edge.clone(),
@@ -91,6 +97,7 @@ impl State {
             last_sessions: last.collect(),
             open_sessions: open.collect(),
             reviews: self.reviews.iter().map(|(leaf, open)| (leaf, open.clone())).collect(),
+            recoveries: self.epochs.recoveries().to_vec(),
         })
     }
 
@@ -101,14 +108,14 @@ impl State {
     /// here: compare the [`root`](Self::root) with the log's.
     pub fn from_parts(parts: Parts) -> Result<Self, BadParts> {
         parts.check()?;
-        let Parts { mesh_id, epoch, founding, time, edge, last_register_leaf, .. } = parts;
+        let Parts { mesh_id, founding, time, edge, last_register_leaf, .. } = parts;
         let registers = parts.registers.into_iter().collect::<BTreeMap<_, _>>();
         let nodes_used = parts.nodes_used.into_iter().collect();
         let last = parts.last_sessions.into_iter().collect();
         let open = parts.open_sessions.into_iter().collect();
         Ok(Self {
             mesh_id,
-            epoch,
+            epochs: Epochs::from_recoveries(parts.recoveries),
             founding,
             time,
             edge,
@@ -138,6 +145,7 @@ impl Parts {
             return Err(BadParts::Disordered("open sessions"));
         }
         self.check_reviews()?;
+        self.check_epochs()?;
         self.registers.iter().try_for_each(|(name, state)| self.check_register(name, state))?;
         if !last.iter().all(|(_, last)| self.has(last.id.0)) {
             return Err(BadParts::LeafAhead("sessions"));
@@ -156,6 +164,20 @@ impl Parts {
             return Err(BadParts::Review);
         }
         Ok(())
+    }
+
+    fn check_epochs(&self) -> Result<(), BadParts> {
+        if u64::try_from(self.recoveries.len()) != Ok(self.epoch) {
+            return Err(BadParts::Epoch);
+        }
+        if !self.recoveries.is_sorted_by(|one, next| one.leaf < next.leaf) {
+            return Err(BadParts::Disordered("recoveries"));
+        }
+        if self.recoveries.iter().all(|recovered| self.has(recovered.leaf)) {
+            Ok(())
+        } else {
+            Err(BadParts::LeafAhead("recoveries"))
+        }
     }
 
     fn check_founding(&self) -> Result<(), BadParts> {

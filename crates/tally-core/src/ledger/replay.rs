@@ -125,6 +125,11 @@ impl Replay {
                 let genesis = Encoded::new(*genesis, bytes);
                 self.take_alone(|state, hashes| state.found(&genesis, with, hashes)).map(|()| None)
             }
+            Entry::Recovery(recovery) => {
+                let recovery = Encoded::new(*recovery, bytes);
+                self.take_alone(|state, hashes| state.recover(&recovery, with, hashes))
+                    .map(|()| None)
+            }
             Entry::SessionStart(start) => {
                 let start = Encoded::new(start, bytes);
                 self.take_alone(|state, hashes| state.start_session(&start, with, hashes))

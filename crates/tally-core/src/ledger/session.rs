@@ -161,6 +161,11 @@ impl Sessions {
         }
     }
 
+    /// Closes all of them. Which was whose last is still known: the next one names it.
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
+
     /// Puts stored sessions together again; `ledger::Parts` checks them.
     pub(super) const fn from_maps(
         last: BTreeMap<MemberId, LastSession>,

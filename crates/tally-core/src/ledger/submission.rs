@@ -3,7 +3,7 @@
 use tally_log::{Hash, Signature, VerifyingKey, node_hash};
 
 use crate::encoded::Encoded;
-use crate::entry::{Algorithm, Entry, Genesis, Lane, Seal, SessionStart};
+use crate::entry::{Algorithm, Entry, Genesis, Lane, Recovery, Seal, SessionStart};
 use crate::id::SessionId;
 use crate::time::Timestamp;
 
@@ -21,6 +21,8 @@ pub struct Proposal {
 pub enum Submission {
     /// Leaf 0, proposed by the first leader.
     Genesis(Encoded<Genesis>),
+    /// The first leaf of the next epoch, written by the node that continues the ledger.
+    Recovery(Encoded<Recovery>),
     /// An agent opens a session.
     SessionStart(Encoded<SessionStart>),
     /// A batch of a session.

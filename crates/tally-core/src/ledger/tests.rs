@@ -11,6 +11,7 @@ mod opt_out;
 mod parts;
 mod permits;
 mod random;
+mod recovery;
 mod replay;
 mod reviews;
 pub(crate) mod world;

@@ -44,9 +44,7 @@ pub(super) fn check_write(
     ensure(version.checked_add(1) == Some(write.version), Rejection::VersionWrong)?;
     let is_consent = matches!(write.name, RegisterName::Consent(..));
     ensure(write.narrows || is_consent, Rejection::NarrowsUnsaid)?;
-    let key = |approval: &Approval| (approval.member.clone(), approval.role.clone());
-    let ascending = write.approvals.is_sorted_by(|one, next| key(one) < key(next));
-    ensure(ascending, Rejection::ApprovalsDisordered)?;
+    check_ascending(&write.approvals)?;
     check_body(filing, current, write, with)
 }
 
@@ -102,7 +100,10 @@ fn check_body(
         }
         _ => {
             check_content(filing.registers, &write.name, write.body.value())?;
-            check_majority(filing, write, with)
+            let RegisterWrite { name, version, previous, narrows, body, approvals, .. } = write;
+            let (mesh_id, body) = (filing.mesh_id, body.bytes());
+            let preimage = register_preimage(mesh_id, name, *version, *previous, *narrows, body);
+            check_majority(filing.registers, approvals, &preimage, with)
         }
     }
 }
@@ -136,30 +137,35 @@ pub fn check_content(
     }
 }
 
+/// Each member and role once, in their order.
+pub(super) fn check_ascending(approvals: &[Approval]) -> Result<(), Rejection> {
+    let key = |approval: &Approval| (approval.member.clone(), approval.role.clone());
+    let ascending = approvals.is_sorted_by(|one, next| key(one) < key(next));
+    ensure(ascending, Rejection::ApprovalsDisordered)
+}
+
 /// More than half of the active members approve, each by its present ig-lead, and nobody else.
-fn check_majority(
-    filing: &Filing<'_>,
-    write: &RegisterWrite,
+pub(super) fn check_majority(
+    registers: &Registers,
+    approvals: &[Approval],
+    preimage: &[u8],
     with: &impl Surroundings,
 ) -> Result<(), Rejection> {
-    let RegisterWrite { name, version, previous, narrows, body, approvals, .. } = write;
-    let active = filing.registers.members().filter(|member| member.status == MemberStatus::Active);
+    let active = registers.members().filter(|member| member.status == MemberStatus::Active);
     ensure(approvals.len() > active.count() / 2, Rejection::ApprovalsMissing)?;
-    let preimage =
-        register_preimage(filing.mesh_id, name, *version, *previous, *narrows, body.bytes());
-    approvals.iter().try_for_each(|approval| check_approval(filing, approval, &preimage, with))
+    approvals.iter().try_for_each(|approval| check_approval(registers, approval, preimage, with))
 }
 
 /// By the present ig-lead key of an active member, over the preimage.
 fn check_approval(
-    filing: &Filing<'_>,
+    registers: &Registers,
     approval: &Approval,
     preimage: &[u8],
     with: &impl Surroundings,
 ) -> Result<(), Rejection> {
     let invalid = Rejection::ApprovalInvalid;
     ensure(approval.role.as_str() == APPROVING_ROLE, invalid.clone())?;
-    let member = filing.registers.member(&approval.member).ok_or_else(|| invalid.clone())?;
+    let member = registers.member(&approval.member).ok_or_else(|| invalid.clone())?;
     ensure(member.status == MemberStatus::Active, invalid.clone())?;
     let mut officers = member.officers.iter();
     let officer = officers.find(|officer| officer.role == approval.role);

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use openraft::StoredMembership;
 use openraft::alias::StoredMembershipOf;
-use tally_core::entry::Entry;
-use tally_core::id::{LeafIndex, MeshId};
-use tally_core::ledger::{LeafValue, Proposal, State};
+use tally_core::id::LeafIndex;
+use tally_core::ledger::{Proposal, State};
 use tally_log::SignedCheckpoint;
 use tally_wire::decode_value;
 
@@ -15,7 +14,9 @@ use super::tiles::TileCheck;
 use super::{Fault, Progress, empty_head};
 use crate::applied::{Codec, Replica};
 use crate::frame::{EntryKind, LogId};
+use crate::published::{epoch_of, last_of};
 use crate::raft::{TypeConfig, decode_membership, from_log_id};
+use crate::segment::Owner;
 use crate::store::{Reader, StoredEntry};
 use crate::tiles::Head;
 
@@ -27,8 +28,29 @@ pub(super) struct Replay<'a> {
     saved: Option<&'a Replica>,
     tiles: Option<TileCheck>,
     /// Heads that the tree must have had, each with the file that says so.
-    known: Vec<(Head, PathBuf)>,
+    known: Vec<Known>,
     checkpoint: Option<Head>,
+}
+
+/// A head that somebody signed.
+struct Known {
+    head: Head,
+    path: PathBuf,
+    /// The epoch that it was signed in; none if it is whichever has the size.
+    epoch: Option<u64>,
+}
+
+/// What a replay came to.
+pub(super) struct Finished {
+    /// The head that all came to.
+    pub(super) head: Head,
+    /// The one that saved state and tiles were compared at.
+    pub(super) compared: Option<Head>,
+    /// The one that was published, if it was reached.
+    pub(super) checkpoint: Option<Head>,
+    pub(super) state: State,
+    /// The last set of nodes.
+    pub(super) membership: StoredMembershipOf<TypeConfig>,
 }
 
 /// Bytes of entries that are read at once.
@@ -37,26 +59,37 @@ const READ_BYTES_MAX: usize = 1 << 20;
 impl<'a> Replay<'a> {
     pub(super) fn new(
         dir: &'a Path,
-        mesh_id: MeshId,
+        owner: &Owner,
         saved: Option<&'a Replica>,
         known: Option<Head>,
     ) -> Self {
         let published = dir.join("tiles").join("checkpoint");
         let note = fs::read(&published).ok();
         let note = note.and_then(|bytes| SignedCheckpoint::parse(&bytes).ok());
-        let checkpoint = note.map(|note| {
+        let said = note.map(|note| {
             let checkpoint = note.checkpoint();
-            Head { size: checkpoint.size, root: checkpoint.root }
+            let head = Head { size: checkpoint.size, root: checkpoint.root };
+            (head, epoch_of(&checkpoint.origin))
         });
-        let own = checkpoint.map(|head| (head, published));
-        let others = known.map(|head| (head, PathBuf::from("the peers' checkpoint")));
+        let checkpoint = said.map(|(head, _)| head);
+        let own = said.map(|(head, epoch)| Known { head, path: published, epoch });
+        let earlier = (0..owner.epoch).filter_map(|epoch| {
+            let note = last_of(&dir.join("tiles"), epoch).ok().flatten()?;
+            let note = SignedCheckpoint::parse(&note).ok()?;
+            let head = Head { size: note.checkpoint().size, root: note.checkpoint().root };
+            let path = PathBuf::from(format!("the last checkpoint of epoch {epoch}"));
+            Some(Known { head, path, epoch: Some(epoch) })
+        });
+        let own = own.into_iter().chain(earlier);
+        let path = PathBuf::from("the peers' checkpoint");
+        let others = known.map(|head| Known { head, path, epoch: None });
         Self {
             dir,
-            state: State::new(mesh_id),
+            state: State::new(owner.mesh_id),
             membership: StoredMembershipOf::<TypeConfig>::default(),
             saved,
             tiles: saved.map(|saved| TileCheck::new(&dir.join("tiles"), &saved.state)),
-            known: own.into_iter().chain(others).collect(),
+            known: own.chain(others).collect(),
             checkpoint,
         }
     }
@@ -84,15 +117,15 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// The head that all came to, the one that saved state and tiles were compared at, and the one
-    /// that was published, if it was reached.
-    pub(super) fn finish(self) -> Result<(Head, Option<Head>, Option<Head>), Fault> {
+    pub(super) fn finish(self) -> Result<Finished, Fault> {
         let compared = self.tiles.map(TileCheck::finish).transpose()?;
         let head = match self.state.size() {
             0 => empty_head(),
             size => Head { size, root: self.state.root() },
         };
-        Ok((head, compared, self.checkpoint.filter(|it| it.size <= head.size)))
+        let checkpoint = self.checkpoint.filter(|it| it.size <= head.size);
+        let Self { state, membership, .. } = self;
+        Ok(Finished { head, compared, checkpoint, state, membership })
     }
 
     fn apply(&mut self, reader: &Reader, entry: &StoredEntry) -> Result<(), Fault> {
@@ -129,21 +162,19 @@ impl<'a> Replay<'a> {
         }
         if let Some(tiles) = &mut self.tiles {
             for leaf in applied.leaves(&proposal) {
-                let register = matches!(
-                    leaf.value,
-                    LeafValue::Genesis(_) | LeafValue::Entry(Entry::Register(_))
-                );
+                let register = leaf.value.is_for_followers();
                 tiles.take(LeafIndex(leaf.index.0), leaf.hash, leaf.bytes, register)?;
             }
         }
         let size = self.state.size();
-        // A checkpoint is of the state after some Raft entry.
-        let wrong = self
-            .known
-            .iter()
-            .find(|(head, _)| head.size == size && size > 0 && head.root != self.state.root());
+        // A checkpoint is of the state after some Raft entry. One of an epoch that ended before that
+        // size speaks of leaves that the recovery gave up.
+        let wrong = self.known.iter().find(|Known { head, epoch, .. }| {
+            let same_epoch = epoch.is_none_or(|epoch| epoch == self.state.epoch());
+            head.size == size && size > 0 && same_epoch && head.root != self.state.root()
+        });
         match wrong {
-            Some((_, path)) => Err(Fault::Checkpoint { path: path.clone(), size }),
+            Some(Known { path, .. }) => Err(Fault::Checkpoint { path: path.clone(), size }),
             None => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, Request, State};
+use axum::extract::{Path as UrlPath, RawQuery, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -26,6 +26,7 @@ use super::error::HttpError;
 use super::registers;
 use super::serve::Caller;
 use crate::metrics::Route;
+use crate::published::last_of;
 use crate::server::own;
 use crate::tiles::TileError;
 
@@ -61,6 +62,7 @@ pub(super) fn router(served: Served) -> Router {
     Router::new()
         .route("/checkpoint", get(checkpoint))
         .route("/checkpoint/witnessed", get(witnessed))
+        .route("/checkpoint/{epoch}", get(last_of_epoch))
         .route("/tile/{*rest}", get(tile))
         .route("/registers", get(register_leaves))
         .route("/own", get(own_entries))
@@ -84,6 +86,22 @@ async fn witnessed(State(served): State<Served>) -> Result<Response, HttpError> 
     // A quorum of those who are in force now: others have no say any more.
     let witnessed = served.reads.checkpoints.witnessed().ok_or(HttpError::NotFound)?;
     Ok(answer(Body::from(witnessed.note.clone()), TEXT, REVALIDATE))
+}
+
+/// The last checkpoint that this node showed in an epoch that ended with a forced recovery.
+async fn last_of_epoch(
+    State(served): State<Served>,
+    UrlPath(epoch): UrlPath<String>,
+) -> Result<Response, HttpError> {
+    // There is one spelling of a number.
+    let number = epoch.parse::<u64>().ok().filter(|number| number.to_string() == epoch);
+    let number = number.ok_or(HttpError::NotFound)?;
+    let dir = served.reads.tiles.dir().to_owned();
+    let read = spawn_blocking(move || last_of(&dir, number)).await;
+    match read {
+        Ok(Ok(note)) => Ok(answer(Body::from(note.ok_or(HttpError::NotFound)?), TEXT, FOREVER)),
+        Ok(Err(_)) | Err(_) => Err(HttpError::TilesUnreadable),
+    }
 }
 
 async fn tile(

@@ -53,7 +53,10 @@ impl Metrics {
                     "stale"
                 }
                 Verdict::Rejected(_) => "rejected",
-                Verdict::Founded | Verdict::SessionStarted(_) | Verdict::Halted => continue,
+                Verdict::Founded
+                | Verdict::Recovered(_)
+                | Verdict::SessionStarted(_)
+                | Verdict::Halted => continue,
             };
             self.0.batches.with_label_values(&[lane_text(batch.lane), verdict]).inc();
         }

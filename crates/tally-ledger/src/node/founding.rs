@@ -81,7 +81,8 @@ impl Founding {
             store: node.store.clone(),
             links: node.links.clone(),
             voters: voters.iter().map(|id| id.0).collect(),
-            begins: founders(settings, &node.store),
+            // An empty directory is of the epoch that the configuration says.
+            begins: founders(settings, &node.store, settings.epoch),
         })
     }
 
@@ -144,11 +145,16 @@ impl Founding {
 }
 
 /// All first voters, if this is the first of them, and has nothing yet: it begins, once.
-pub(super) fn founders(settings: &Settings, store: &Store) -> Option<BTreeMap<u64, RaftNode>> {
+pub(super) fn founders(
+    settings: &Settings,
+    store: &Store,
+    epoch: u64,
+) -> Option<BTreeMap<u64, RaftNode>> {
     let status = store.reader().status();
     let voters = &settings.genesis.value().voters;
     let fresh = status.last.is_none() && status.vote.is_none();
-    let begins = fresh && voters.first() == Some(&settings.node_id);
+    // In a later epoch the ledger was founded long ago.
+    let begins = fresh && epoch == 0 && voters.first() == Some(&settings.node_id);
     let at = |id: NodeId| {
         let configured = settings.peers.get(&id.0).and_then(|address| address.parse().ok());
         let own = settings.raft_address.clone().filter(|_| id == settings.node_id);

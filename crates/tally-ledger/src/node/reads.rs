@@ -9,6 +9,7 @@ use std::time::Duration;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tally_core::id::{MemberId, MeshName, NodeId};
+use tally_core::ledger::State;
 use tally_log::SigningKey;
 use tally_net::Identity;
 use tokio::net::TcpListener;
@@ -84,8 +85,8 @@ impl Node {
     pub async fn serve_reads(&self, settings: ReadSettings) -> Result<ReadServers, StartError> {
         let https = listen("https.listen", settings.https_listen).await?;
         let health = listen("health.listen", settings.health_listen).await?;
-        let epoch = self.ledger.with_state(tally_core::ledger::State::epoch);
-        let signer = Arc::new(LogSigner::new(&self.shown.mesh, epoch, settings.log_key)?);
+        let signer = LogSigner::new(&self.shown.mesh, self.opened.epoch, settings.log_key)?;
+        let signer = Arc::new(signer.within(self.ledger.clone()));
         let dir = self.shown.data_dir.join("tiles");
         let ring = Ring::new(
             self.consensus.clone(),
@@ -157,10 +158,16 @@ impl Node {
     #[must_use]
     pub fn ready_source(&self) -> ReadySource {
         let (consensus, standing) = (self.consensus.clone(), Arc::clone(&self.standing));
-        let ledger = self.ledger.clone();
+        let (ledger, epoch) = (self.ledger.clone(), self.opened.epoch);
         Arc::new(move || match ledger.head().halted {
             Some(_) => Readiness::Halted,
-            None => readiness(&consensus, &standing),
+            None => match readiness(&consensus, &standing) {
+                // Nothing is signed before the leaf is applied with which the epoch begins.
+                Readiness::Ready if ledger.with_state(State::epoch) != epoch => {
+                    Readiness::CatchingUp
+                }
+                readiness => readiness,
+            },
         })
     }
 }

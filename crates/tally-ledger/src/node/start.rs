@@ -42,9 +42,6 @@ use crate::store::{Empty, FatalHook, Opened, Settings as StoreSettings, Store};
 use crate::tiles::{Resume, TileReader, TileStore, TileWriterHandle};
 use crate::witnesses::{VISITORS_MAX, Visitor};
 
-/// The epoch that every ledger begins with; a forced recovery starts another.
-pub(crate) const EPOCH: u64 = 0;
-
 /// The directory, open.
 struct OpenDirectory {
     store: Store,
@@ -64,16 +61,18 @@ struct Joined {
 pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
     let mesh_id = MeshId(settings.genesis.leaf_hash());
     check(&settings)?;
-    let signer = LogSigner::new(&settings.genesis.value().mesh, EPOCH, settings.log_key.clone())?;
-    let signer = Arc::new(signer);
     let directory = open(&settings, mesh_id)?;
+    // The store knows of a forced recovery before its leaf is applied.
+    let epoch = directory.opened.epoch;
+    let signer = LogSigner::new(&settings.genesis.value().mesh, epoch, settings.log_key.clone())?;
+    let signer = Arc::new(signer.within(directory.ledger.clone()));
     check_registers(&settings, &directory.ledger)?;
     let trust = trust_of(&settings.genesis, &directory.ledger);
     let (agents, bound_agents) = listen_agents(&settings, &trust)?;
     let parts = machine_parts(&settings, &directory, &trust)?;
     let OpenDirectory { store, opened, ledger, tiles } = directory;
     let standing = Arc::new(Standing::new(opened.start == Start::Trusted));
-    let welcome = welcome(&settings);
+    let welcome = welcome(&settings, epoch);
     let board = Board::default();
     let joining = Joining {
         listen: settings.raft_listen,
@@ -84,7 +83,7 @@ pub(super) async fn start(settings: Settings) -> Result<Node, StartError> {
         welcome: welcome.clone(),
         peers: settings.peers.clone(),
         // One that may have lost its disk asks the others first.
-        founders: founders(&settings, &store).filter(|_| standing.is_trusted()),
+        founders: founders(&settings, &store, epoch).filter(|_| standing.is_trusted()),
         machine: Machine::new(parts.clone()),
         store: store.clone(),
         ledger: ledger.clone(),
@@ -286,7 +285,7 @@ fn node_of(members: &[MemberRecord], id: NodeId) -> Option<(&MemberRecord, &Ledg
 fn open(settings: &Settings, mesh_id: MeshId) -> Result<OpenDirectory, StartError> {
     let path = &settings.data_dir;
     let io = |source| StartError::Io { path: path.clone(), source };
-    let owner = Owner { mesh_id, epoch: EPOCH, node_id: settings.node_id };
+    let owner = Owner { mesh_id, epoch: settings.epoch, node_id: settings.node_id };
     let disk = RealDisk::new(path.join("log")).map_err(io)?;
     // Where there is nobody else, nobody has heard anything from this node.
     let alone = settings.genesis.value().voters == [settings.node_id] && settings.peers.is_empty();
@@ -343,10 +342,10 @@ fn trust_of(genesis: &Encoded<Genesis>, ledger: &Ledger) -> TrustStore {
     trust
 }
 
-fn welcome(settings: &Settings) -> Welcome {
+fn welcome(settings: &Settings, epoch: u64) -> Welcome {
     Welcome {
         version: 1,
-        epoch: EPOCH,
+        epoch,
         member: settings.member.clone(),
         node: Some(settings.node_id),
         protocol: tally_net::rules::newest(),

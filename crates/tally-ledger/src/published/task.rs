@@ -122,6 +122,9 @@ impl Task {
 
     /// Publishes what this node, as the leader, has applied; says when to look again.
     async fn lead(&mut self, head: Head) -> Result<Option<Instant>, PublishError> {
+        if !self.signer.may_sign(head.size) {
+            return Ok(None);
+        }
         let shown = self.board.shown(Which::Published);
         let last = self.published.head();
         let grown = last.is_none_or(|last| head.size > last.size);

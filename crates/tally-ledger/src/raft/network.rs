@@ -10,6 +10,7 @@ mod book;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,6 +66,8 @@ struct Shared {
     node: u64,
     book: Book,
     support: Support,
+    /// Whether it was said that the others are in a later epoch.
+    passed: AtomicBool,
 }
 
 /// What a connection is for.
@@ -102,6 +105,10 @@ const WAITING_MAX: usize = 64;
 /// begin anew, and a peer that is gone shows earlier.
 const REPLICATION_WAIT_MAX: Duration = Duration::from_secs(3);
 
+/// What whoever runs a node from before a forced recovery is to know.
+const RECOVERED: &str = "this ledger was recovered into a later epoch without this node: give it an \
+    empty directory and a new number, see `tally ledger join`";
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 enum CallError {
@@ -111,6 +118,8 @@ enum CallError {
     Unresolved { address: String, why: String },
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("{RECOVERED}")]
+    EpochPassed,
     #[error("the peer does not want us: {0:?}")]
     Unwelcome(NotWelcome),
     #[error(transparent)]
@@ -137,7 +146,8 @@ impl Links {
         let book = Book::new(peers);
         let support = Support::default();
         support.note(NodeId(node), hello.protocol);
-        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, book, support }))
+        let passed = AtomicBool::new(false);
+        Self(Arc::new(Shared { endpoint, identity, trust, hello, node, book, support, passed }))
     }
 
     /// Which rules the nodes know, as they have said.
@@ -186,7 +196,7 @@ impl Links {
     }
 
     async fn dial(&self, target: u64, address: &str) -> Result<Connection, CallError> {
-        let Shared { endpoint, identity, trust, hello, .. } = &*self.0;
+        let Shared { endpoint, identity, trust, hello, passed, .. } = &*self.0;
         let unusable = |error: &dyn std::fmt::Display| ConnectError::Unusable(error.to_string());
         let expect = Expect { member: None, role: Role::Ledger, name: Some(target.to_string()) };
         let tls = tls::client_config(Some(identity.clone()), trust.clone(), expect, &[alpn::RAFT])
@@ -201,11 +211,20 @@ impl Links {
         let answer = answer.map_err(|_| CallError::Late(ANSWERS.wait_max))??;
         let answer = decode_value(&answer.ok_or(CallError::NoAnswer)?).map_err(|_| BadMessage)?;
         match answer {
-            HelloAnswer::Welcome(welcome) if welcome.node.map(|node| node.0) == Some(target) => {
+            HelloAnswer::Welcome(welcome)
+                if welcome.node.map(|node| node.0) == Some(target)
+                    && welcome.epoch == hello.epoch =>
+            {
                 self.0.support.note(NodeId(target), welcome.protocol);
                 Ok(connection)
             }
             HelloAnswer::Welcome(_) => Err(CallError::Unwelcome(NotWelcome::NotAMember)),
+            HelloAnswer::Unwelcome(refused) if refused.why == NotWelcome::EpochPassed => {
+                if !passed.swap(true, Ordering::Relaxed) {
+                    tracing::error!(peer = target, epoch = hello.epoch, "{RECOVERED}");
+                }
+                Err(CallError::EpochPassed)
+            }
             HelloAnswer::Unwelcome(refused) => Err(CallError::Unwelcome(refused.why)),
         }
     }

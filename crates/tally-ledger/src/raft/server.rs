@@ -152,6 +152,8 @@ fn refuse(hello: &Hello, peer: &SpiffeId, server: &Server) -> Option<NotWelcome>
         Some(NotWelcome::WrongMesh)
     } else if hello.epoch < server.welcome.epoch {
         Some(NotWelcome::EpochPassed)
+    } else if hello.epoch > server.welcome.epoch {
+        Some(NotWelcome::EpochUnknown)
     } else if !is_itself || !hello.node.is_some_and(is_node) {
         Some(NotWelcome::NotAMember)
     } else {

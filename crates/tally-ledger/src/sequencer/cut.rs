@@ -41,7 +41,7 @@ impl Worker {
         let Submission::Batch(batch) = &job.submission else { return None };
         match self.cut(member_written(batch)?) {
             Cut::Nobody => None,
-            Cut::Some if *taken => Some(self.busy()(job.number)),
+            Cut::Some if *taken => Some(self.decider.busy()(job.number)),
             Cut::Some => {
                 *taken = true;
                 None

@@ -101,7 +101,8 @@ impl Decider {
         Some(answers.collect())
     }
 
-    fn busy(&self) -> Undecided {
+    /// To be sent again a little later.
+    pub(super) fn busy(&self) -> Undecided {
         let retry_ms = self.retry_ms;
         Box::new(move |number| SubmitAnswer::Busy(Busy { number, retry_ms }))
     }
@@ -112,7 +113,9 @@ fn is_refused(verdict: &Verdict) -> Option<bool> {
     match verdict {
         Verdict::Rejected(_) => Some(true),
         Verdict::Accepted(accepted) => accepted.edge_before.is_some().then_some(false),
-        Verdict::SessionStarted(_) | Verdict::Founded | Verdict::Halted => None,
+        Verdict::SessionStarted(_) | Verdict::Founded | Verdict::Recovered(_) | Verdict::Halted => {
+            None
+        }
     }
 }
 
@@ -142,8 +145,10 @@ fn to_answer(
             SubmitAnswer::SessionStarted(SessionStarted { session: *session })
         }
         Verdict::Rejected(rejection) => rejected(number, rejection.clone()),
-        // Nobody but the node itself submits a genesis, and a node that halts answers nothing.
+        // Nobody but the node itself submits a genesis or a recovery, and a node that halts answers
+        // nothing.
         Verdict::Founded => rejected(number, Rejection::AlreadyFounded),
+        Verdict::Recovered(_) => rejected(number, Rejection::RecoveryNotSubmitted),
         Verdict::Halted => SubmitAnswer::Busy(Busy { number, retry_ms }),
     }
 }

@@ -27,7 +27,9 @@ impl Worker {
         for job in jobs {
             let version = match &job.submission {
                 Submission::Batch(batch) => raises_to(batch),
-                Submission::Genesis(_) | Submission::SessionStart(_) => None,
+                Submission::Genesis(_) | Submission::Recovery(_) | Submission::SessionStart(_) => {
+                    None
+                }
             };
             if let Some(answer) = self.refuse_cut(&job, &mut cut) {
                 tell(job.answers.as_ref(), answer);

@@ -95,8 +95,9 @@ fn registers(tiles: &TileReader, from: LeafIndex, size: u64) -> Option<Vec<FeedR
     let read = |leaf: LeafIndex| {
         let entry: Encoded<Entry> = leaves.leaf(leaf).ok()??;
         let time = match entry.value() {
-            // The genesis has no seal: the ledger's time begins with it.
-            Entry::Genesis(_) => Timestamp::default(),
+            // The genesis has no seal: the ledger's time begins with it. Nor has a recovery, which
+            // changes no register: nothing is dated by it.
+            Entry::Genesis(_) | Entry::Recovery(_) => Timestamp::default(),
             _ => leaves.seal(leaf).ok()??.1.value().time,
         };
         Some(FeedRegister { leaf, time, entry })

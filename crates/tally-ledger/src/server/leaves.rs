@@ -89,7 +89,10 @@ impl<'a> Leaves<'a> {
     pub(super) fn owner(&mut self, leaf: LeafIndex) -> Result<Owner, Unreadable> {
         let Some(entry) = self.leaf(leaf)? else { return Ok(Owner::Unknown) };
         match entry.value() {
-            Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Register(_) => Ok(Owner::Everybody),
+            Entry::Genesis(_)
+            | Entry::Recovery(_)
+            | Entry::SessionStart(_)
+            | Entry::Register(_) => Ok(Owner::Everybody),
             Entry::Seal(seal) if seal.lane == tally_core::entry::Lane::Register => {
                 Ok(Owner::Everybody)
             }

@@ -71,7 +71,7 @@ fn run_at(leaves: &mut Leaves<'_>, first: LeafIndex) -> Result<Option<Run>, Unre
     for index in (first.0..).take(BATCH_ENTRIES_MAX.saturating_add(1)) {
         let Some(leaf) = leaves.leaf(LeafIndex(index))? else { return Ok(None) };
         let ends = match leaf.value() {
-            Entry::Genesis(_) | Entry::SessionStart(_) => true,
+            Entry::Genesis(_) | Entry::Recovery(_) | Entry::SessionStart(_) => true,
             Entry::Seal(seal) => {
                 run.time = seal.time;
                 true

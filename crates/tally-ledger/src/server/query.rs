@@ -9,7 +9,7 @@ use std::time::Duration;
 use tally_core::Encoded;
 use tally_core::entry::Entry;
 use tally_core::id::LeafIndex;
-use tally_core::ledger::Session;
+use tally_core::ledger::{Session, lane_of};
 use tally_core::receipt::Receipt;
 use tally_core::register::MemberRecord;
 use tally_log::proof::{inclusion, inclusion_needs};
@@ -185,9 +185,8 @@ fn readable(
     reader: &Reader,
 ) -> Result<Encoded<Entry>, QueryRefusal> {
     let entry = leaves.leaf(leaf)?.ok_or(QueryRefusal::Unknown)?;
-    let alone =
-        matches!(entry.value(), Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_));
-    if alone {
+    // What stands outside batches has no seal to show it by.
+    if lane_of(entry.value()).is_none() {
         return Err(QueryRefusal::Unknown);
     }
     // Whoever was promised a half in an emergency has no other way to its receipt.

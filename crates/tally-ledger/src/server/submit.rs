@@ -78,6 +78,8 @@ fn refuse(parts: &ServerParts, submission: &Submission, peer: &SpiffeId) -> Opti
     match submission {
         // The nodes themselves found the ledger.
         Submission::Genesis(_) => Some(Rejection::AlreadyFounded),
+        // Only a node that is stopped begins an epoch: one that runs would lose all sessions.
+        Submission::Recovery(_) => Some(Rejection::RecoveryNotSubmitted),
         Submission::SessionStart(start) => {
             (start.value().member != peer.member).then_some(Rejection::NotOwnEntry)
         }

@@ -30,12 +30,16 @@ pub enum OpenError {
         /// The node in the configuration.
         wanted: NodeId,
     },
-    /// The log of another epoch.
-    #[error("this directory holds epoch {found}, not {wanted}: give each epoch its own data_dir")]
+    /// The log of an earlier epoch than the node is for.
+    #[error(
+        "this directory ends in epoch {found}, but the configuration says that the ledger is in \
+         epoch {wanted}: a node from before a forced recovery joins again with an empty directory \
+         and a new number"
+    )]
     OtherEpoch {
-        /// The epoch it holds.
+        /// The epoch in which it ends.
         found: u64,
-        /// The epoch wanted.
+        /// The epoch in the configuration.
         wanted: u64,
     },
     /// Written by a later version.
@@ -153,6 +157,9 @@ pub enum Corruption {
     /// The log goes on in the next segment.
     #[error("the segment ends here, and the log goes on in the next")]
     LaterSegment,
+    /// Epochs only rise.
+    #[error("the segment is of an earlier epoch than the one before it")]
+    EarlierEpoch,
     /// The mark of a closed segment is wrong.
     #[error("it does not say what the segment's frames say; without it, a start makes it anew")]
     Mark,

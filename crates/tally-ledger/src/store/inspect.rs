@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::closed::{Closed, closed_name};
-use super::recover::{Belief, Replayed, Segment, doubt_of, judge, open_segment, reader, replay};
+use super::recover::{
+    Belief, Replayed, Segment, check_epochs, doubt_of, judge, open_segment, reader, replay,
+};
 use super::view::View;
 use super::{Corruption, Cut, Empty, OpenError, Reader, Settings, Shared};
 use crate::disk::Disk;
 use crate::frame::{FrameKind, LogId};
 use crate::marks::{Doubt, Marks, Position, Record};
-use crate::segment::{Owner, segment_name, segment_number};
+use crate::scan::End;
+use crate::segment::{Owner, SegmentHeader, segment_name, segment_number};
 
 /// A log whose frames were all read and are good.
 #[derive(Debug)]
@@ -27,6 +30,11 @@ pub struct Inspected {
     pub torn: Option<Cut>,
     /// What speaks against trusting it.
     pub doubt: Option<Doubt>,
+    /// Where its frames end.
+    pub(super) end: End,
+    /// The segment in which they do.
+    pub(super) header: SegmentHeader,
+    pub(super) disk: Arc<dyn Disk>,
     /// Keeps nodes out while it is looked at.
     _lock: Box<dyn Any + Send>,
 }
@@ -67,8 +75,9 @@ pub fn inspect(
     let doubt = doubt_of(Record::read(&*disk)?, &place, closed, empty);
     let (owner, committed) = (header.owner, view.committed_in_log());
     let settings = Settings { cache_bytes_max: 0, ..Settings::new(owner) };
+    let header = *header;
     let shared = Shared {
-        disk,
+        disk: Arc::clone(&disk),
         settings,
         view: Mutex::new(view),
         held: Arc::default(),
@@ -77,7 +86,7 @@ pub fn inspect(
         syncs: OnceLock::new(),
     };
     let reader = Reader(Arc::new(shared));
-    Ok(Inspected { owner, reader, committed, torn, doubt, _lock: lock })
+    Ok(Inspected { owner, reader, committed, torn, doubt, end, header, disk, _lock: lock })
 }
 
 fn open_all(disk: &dyn Disk, owner: Option<Owner>) -> Result<Vec<Segment>, OpenError> {
@@ -95,6 +104,7 @@ fn open_all(disk: &dyn Disk, owner: Option<Owner>) -> Result<Vec<Segment>, OpenE
     if segments.is_empty() {
         return Err(OpenError::Missing { segment: segment_name(0) });
     }
+    check_epochs(&segments, owner)?;
     Ok(segments)
 }
 

@@ -12,7 +12,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::recover::{Segment, open_segment, reader};
+use super::recover::{Segment, begins_epoch, open_segment, reader};
 use super::{OpenError, StoredEntry};
 use crate::disk::Disk;
 use crate::frame::{FrameHeader, FrameKind, frame_bytes};
@@ -88,7 +88,7 @@ pub(crate) fn mend(
         let (end, at) = scan(&segment, checksum, before)?;
         before = Some(at);
         let goes_on = end.last == Some(FrameKind::Roll);
-        if !goes_on {
+        if !goes_on && !is_recovered(disk, owner, &segment, &end)? {
             let at = Before { end, ..at };
             return fill(&segment, at, fetch);
         }
@@ -98,6 +98,21 @@ pub(crate) fn mend(
             return Err(gap(&segment, end.offset, NOTHING_BEHIND));
         }
         (checksum, number) = (end.checksum, number.saturating_add(1));
+    }
+}
+
+/// Whether a forced recovery put the next segment behind this end.
+fn is_recovered(
+    disk: &dyn Disk,
+    owner: Option<Owner>,
+    segment: &Segment,
+    end: &End,
+) -> Result<bool, NotMended> {
+    let number = segment.header.number.saturating_add(1);
+    match open_segment(disk, owner, number) {
+        Ok(next) => Ok(begins_epoch(segment, end, &next)?),
+        Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -4,6 +4,10 @@
 //! Invariant: nothing that was durable is cut silently. A bad place is cut only if no later frame,
 //! no committed entry and no mark says that it had been written whole; all else refuses to start,
 //! but for a lost last frame, which takes the node's vote until it has caught up.
+//!
+//! A log is in the epoch of its last segment. A segment of a later epoch than the one before was put
+//! there whole by a forced recovery: its first frame follows on the last good one before it, which
+//! need not be one that closes its segment.
 
 use std::any::Any;
 use std::io;
@@ -88,7 +92,7 @@ pub(super) fn recover(disk: &dyn Disk, settings: &Settings) -> Result<Recovered,
     let start = judge_start(disk, closed, fresh.then_some(settings.empty))?;
     // Another segment can only be the empty one behind the tail: swap_remove put it there.
     let next = segments.into_iter().nth(tail).map(|it| (it.header, it.file));
-    let opened = Opened { start, cut };
+    let opened = Opened { start, cut, epoch: header.owner.epoch };
     Ok(Recovered { lock, view, header, file, next, end, before, course, marks_file, opened })
 }
 
@@ -112,7 +116,49 @@ fn open_segments(disk: &dyn Disk, settings: &Settings) -> Result<Vec<Segment>, O
         }
         segments.push(open_segment(disk, Some(settings.owner), number)?);
     }
+    check_epochs(&segments, Some(settings.owner))?;
     Ok(segments)
+}
+
+/// Epochs only rise, and the last one is at least the one that is wanted.
+pub(super) fn check_epochs(segments: &[Segment], wanted: Option<Owner>) -> Result<(), OpenError> {
+    let pairs = segments.iter().zip(segments.iter().skip(1));
+    let mut falls = pairs.filter(|(before, after)| epoch_in(after) < epoch_in(before));
+    if let Some((_, after)) = falls.next() {
+        let segment = segment_name(after.header.number);
+        return Err(OpenError::Corrupt { segment, offset: 0, why: Corruption::EarlierEpoch });
+    }
+    let found = segments.last().map_or(0, epoch_in);
+    match wanted {
+        Some(Owner { epoch, .. }) if epoch > found => {
+            Err(OpenError::OtherEpoch { found, wanted: epoch })
+        }
+        _ => Ok(()),
+    }
+}
+
+const fn epoch_in(segment: &Segment) -> u64 {
+    segment.header.owner.epoch
+}
+
+/// The epoch of a log that may be damaged otherwise, or what its node was told if it has no segment.
+pub(crate) fn epoch_of(disk: &dyn Disk, configured: u64) -> Result<u64, OpenError> {
+    let last = disk.list()?.iter().filter_map(|name| segment_number(name)).max();
+    let found = last.map(|number| open_segment(disk, None, number)).transpose()?;
+    Ok(found.as_ref().map_or(configured, epoch_in))
+}
+
+/// Whether a segment was put behind this end by a forced recovery.
+pub(super) fn begins_epoch(
+    before: &Segment,
+    end: &End,
+    segment: &Segment,
+) -> Result<bool, OpenError> {
+    if epoch_in(segment) <= epoch_in(before) {
+        return Ok(false);
+    }
+    let first = reader(&segment.header, &segment.file).frame_at(SEGMENT_HEADER_BYTES)?;
+    Ok(first.is_some_and(|frame| frame.header.previous == end.checksum))
 }
 
 pub(super) fn open_segment(
@@ -136,9 +182,6 @@ pub(super) fn open_segment(
     }
     if found.node_id != wanted.node_id {
         return Err(OpenError::OtherNode { found: found.node_id, wanted: wanted.node_id });
-    }
-    if found.epoch != wanted.epoch {
-        return Err(OpenError::OtherEpoch { found: found.epoch, wanted: wanted.epoch });
     }
     Ok(Segment { header, file })
 }
@@ -168,9 +211,18 @@ pub(super) fn replay(
         let Segment { header, file } = segment;
         let offset = log.end.offset;
         progress(number, segments.len());
+        let before = segments.get(log.tail).filter(|_| !goes_on);
+        if let Some(before) = before
+            && number == log.tail + 1
+            && begins_epoch(before, &log.end, segment)?
+        {
+            goes_on = true;
+        }
         if !goes_on {
-            // It was prepared ahead. Had it been used, the log would have said so.
-            let used = reader(header, file).frame_at(SEGMENT_HEADER_BYTES)?.is_some();
+            // It was prepared ahead. Had it been used, the log would have said so; and what a forced
+            // recovery puts there is never empty.
+            let used = reader(header, file).frame_at(SEGMENT_HEADER_BYTES)?.is_some()
+                || before.is_some_and(|before| epoch_in(segment) > epoch_in(before));
             if used || number > log.tail + 1 {
                 let segment = segment_name(header.number.saturating_sub(1));
                 let why = Corruption::LaterSegment;

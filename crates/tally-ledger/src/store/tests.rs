@@ -1,6 +1,7 @@
 //! The store on a disk that forgets: what was acknowledged is there after every crash, and what was
 //! damaged is never cut silently.
 
+mod begin;
 mod crash;
 mod damage;
 mod mend;
@@ -32,7 +33,7 @@ async fn entries_are_read_back_from_memory_and_from_disk() {
         check_reads(&store.reader(), &entries);
         store.close().await.unwrap();
         let (store, opened) = open_with(&disk, settings).unwrap();
-        assert_eq!(opened, Opened { start: Start::Trusted, cut: None });
+        assert_eq!(opened, Opened { start: Start::Trusted, cut: None, epoch: 0 });
         check_reads(&store.reader(), &entries);
     }
 }
@@ -121,7 +122,7 @@ async fn a_real_directory_keeps_what_it_was_given_and_lets_one_in() {
     assert!(matches!(open(), Err(OpenError::InUse)));
     store.close().await.unwrap();
     let (store, opened) = open().unwrap();
-    assert_eq!(opened, Opened { start: Start::Trusted, cut: None });
+    assert_eq!(opened, Opened { start: Start::Trusted, cut: None, epoch: 0 });
     assert_eq!(store.reader().fetch(0..u64::MAX, usize::MAX).await.unwrap(), entries);
     assert!(store.reader().status().segments > 1);
     store.close().await.unwrap();

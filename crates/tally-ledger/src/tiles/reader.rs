@@ -28,6 +28,11 @@ impl TileReader {
         Self { dir: dir.into(), heads }
     }
 
+    /// The directory that it reads.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// How far the tiles reach: all of them up to there can be read.
     #[must_use]
     pub fn head(&self) -> Head {

@@ -128,7 +128,9 @@ pub(super) fn sign(
     let frame = encode(&submission);
     let entries = match submission {
         Submission::Batch(batch) => batch.entries,
-        Submission::Genesis(_) | Submission::SessionStart(_) => Vec::new(),
+        Submission::Genesis(_) | Submission::Recovery(_) | Submission::SessionStart(_) => {
+            Vec::new()
+        }
     };
     let count = entries.len();
     Signed { session, number, lane, signature, frame, count, entries, replies }
@@ -143,7 +145,11 @@ fn prepare(mut entry: Entry, counter: u64) -> Result<Encoded<Entry>, &'static st
         Entry::RefusalCount(count) => count.counter = counter,
         Entry::Review(review) => review.counter = counter,
         Entry::Disposal(disposal) => disposal.counter = counter,
-        Entry::Register(_) | Entry::Genesis(_) | Entry::SessionStart(_) | Entry::Seal(_) => {}
+        Entry::Register(_)
+        | Entry::Genesis(_)
+        | Entry::Recovery(_)
+        | Entry::SessionStart(_)
+        | Entry::Seal(_) => {}
     }
     encode_checked(entry).map_err(|error| error.code())
 }

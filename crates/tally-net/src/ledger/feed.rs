@@ -2,17 +2,19 @@
 //! least once a second. Its silence is a fact too: what an agent knows is only as new as the feed.
 //!
 //! Invariant: a feed from leaf 0 on tells of no write that those who must approve it have not: a node
-//! that invents one is left for another.
+//! that invents one is left for another. Nor does it tell that the ledger went on in a later epoch
+//! before it has seen, under that epoch and from leaf 0 on, that a majority approved it.
 
 use std::time::Duration;
 
 use tally_core::Encoded;
 use tally_core::entry::{Entry, Seal};
 use tally_core::id::{LeafIndex, MeshId};
-use tally_core::ledger::{Registers, Surroundings, is_lawful_now};
+use tally_core::ledger::{Epochs, Registers, Surroundings, check_recovery, is_lawful_now};
 use tally_core::register::RegisterBody;
 use tally_core::time::Timestamp;
 use tally_log::Hash;
+use tally_wire::message::hello::NotWelcome;
 use tally_wire::message::ledger::{FeedItem, FeedStart};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -29,7 +31,7 @@ pub struct Feed {
 /// What a feed tells, in the order of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedEvent {
-    /// The next register leaf: the genesis, or a register write.
+    /// The next leaf that is told to all: the genesis, a register write or a recovery.
     Register {
         /// Where it is.
         leaf: LeafIndex,
@@ -45,7 +47,21 @@ pub enum FeedEvent {
         /// Ledger time.
         time: Timestamp,
     },
+    /// The ledger went on in a later epoch than the one that is followed. Nothing is told after this.
+    Recovered(Recovered),
 }
+
+/// A later epoch of the ledger, by approvals that were checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its number.
+    pub epoch: u64,
+    /// Leaves of the epoch that is followed which are still on the ledger, and not more.
+    pub size: u64,
+}
+
+/// Epochs that may have passed meanwhile: a mesh that needs more has other troubles.
+const EPOCHS_MAX: u64 = 16;
 
 impl Feed {
     /// Follows from this leaf on; what is said of members is taken into the trust store. From leaf 0
@@ -62,7 +78,13 @@ impl Feed {
             while !told.is_closed() && !config.nodes.is_empty() {
                 let before = next;
                 // Why a node was left is not told: the next one may answer, and silence shows.
-                drop(follow_one(&config, turn, &mut next, &mut known, &told).await);
+                let left = follow_one(&config, turn, &mut next, &mut known, &told).await;
+                if let Err(LinkError::Unwelcome { why: NotWelcome::EpochPassed, .. }) = left
+                    && let Some(recovered) = prove(&config, turn).await
+                {
+                    drop(told.send(FeedEvent::Recovered(recovered)).await);
+                    return;
+                }
                 turn += 1;
                 pause = if next == before {
                     (pause * 2).min(config.limits.retry_wait_max)
@@ -111,7 +133,14 @@ async fn follow_one(
             () = told.closed() => return Ok(()),
         };
         let event = match item {
-            FeedItem::Beat(beat) => FeedEvent::Beat { size: beat.size, time: beat.time },
+            FeedItem::Beat(beat) => {
+                // By then it has told of all recoveries, or is not of the epoch that it says.
+                let of_epoch = |known: &Known| known.epochs.current() == config.epoch;
+                if !known.as_ref().is_none_or(of_epoch) {
+                    return Err(silent());
+                }
+                FeedEvent::Beat { size: beat.size, time: beat.time }
+            }
             FeedItem::Register(register) => {
                 // A node that repeats itself, or goes back, tells nothing new.
                 if register.leaf < *next {
@@ -125,7 +154,9 @@ async fn follow_one(
                     return Err(silent());
                 }
                 *next = LeafIndex(register.leaf.0.saturating_add(1));
-                learn(config, register.entry.value());
+                if known.as_ref().is_none_or(|known| known.teaches) {
+                    learn(config, register.entry.value());
+                }
                 FeedEvent::Register {
                     leaf: register.leaf,
                     time: register.time,
@@ -139,10 +170,47 @@ async fn follow_one(
     }
 }
 
+/// Follows a node that said that the epoch has passed, from leaf 0 on and under each later one, until
+/// what it tells proves which it is in. A node that lies is left without having changed anything.
+async fn prove(config: &LedgerConfig, turn: usize) -> Option<Recovered> {
+    for epoch in config.epoch.saturating_add(1)..=config.epoch.saturating_add(EPOCHS_MAX) {
+        let later = LedgerConfig { epoch, ..config.clone() };
+        let (told, mut events) = mpsc::channel(1024);
+        let mut next = LeafIndex(0);
+        // What it tells is of a history that is not this agent's yet.
+        let mut known = Some(Known { teaches: false, ..Known::new(config.mesh_id) });
+        let followed = follow_one(&later, turn, &mut next, &mut known, &told);
+        let beat = async {
+            while let Some(event) = events.recv().await {
+                if matches!(event, FeedEvent::Beat { .. }) {
+                    return;
+                }
+            }
+        };
+        let left = tokio::select! {
+            left = followed => Some(left),
+            () = beat => None,
+        };
+        match left {
+            // A beat was told: the node had told of all recoveries before.
+            None => {
+                let size = known?.epochs.end(config.epoch)?;
+                return Some(Recovered { epoch, size });
+            }
+            Some(Err(LinkError::Unwelcome { why: NotWelcome::EpochPassed, .. })) => {}
+            Some(_) => return None,
+        }
+    }
+    None
+}
+
 /// The registers as the feed has told them so far.
 struct Known {
     mesh_id: MeshId,
     registers: Registers,
+    epochs: Epochs,
+    /// Whether what it says of members is taken into the trust store.
+    teaches: bool,
 }
 
 /// Signatures are verified on the spot; seals are nobody's business here.
@@ -156,7 +224,7 @@ impl Surroundings for Rules {
 
 impl Known {
     fn new(mesh_id: MeshId) -> Self {
-        Self { mesh_id, registers: Registers::default() }
+        Self { mesh_id, registers: Registers::default(), epochs: Epochs::default(), teaches: true }
     }
 
     /// Takes the next register leaf; false if it can't be one.
@@ -164,6 +232,15 @@ impl Known {
         match entry {
             Entry::Genesis(genesis) if leaf.0 == 0 && self.mesh_id == MeshId(hash) => {
                 self.registers.found(genesis, time);
+                true
+            }
+            // That the leaves before it are those that it names, its checkpoint's proofs show.
+            Entry::Recovery(recovery)
+                if recovery.size == leaf.0
+                    && self.epochs.current().checked_add(1) == Some(recovery.epoch)
+                    && check_recovery(&self.registers, &self.mesh_id, recovery, &Rules).is_ok() =>
+            {
+                self.epochs.begin(leaf, hash);
                 true
             }
             Entry::Register(write)

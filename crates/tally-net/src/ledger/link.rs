@@ -203,7 +203,12 @@ impl Link {
         self.write(&mut send, &hello).await?;
         drop(send.finish());
         match self.read_within(&mut receive).await? {
-            HelloAnswer::Welcome(welcome) => Ok(welcome.protocol),
+            HelloAnswer::Welcome(welcome) if welcome.epoch == config.epoch => Ok(welcome.protocol),
+            HelloAnswer::Welcome(welcome) => {
+                let passed = welcome.epoch > config.epoch;
+                let why = if passed { NotWelcome::EpochPassed } else { NotWelcome::EpochUnknown };
+                Err(LinkError::Unwelcome { node: self.node, why })
+            }
             HelloAnswer::Unwelcome(answer) => {
                 Err(LinkError::Unwelcome { node: self.node, why: answer.why })
             }

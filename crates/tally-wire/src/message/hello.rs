@@ -73,6 +73,8 @@ pub enum NotWelcome {
     NotAMember,
     /// No new connection is taken now.
     Draining,
+    /// It knows no epoch as late as the one that it was greeted with.
+    EpochUnknown,
 }
 
 object! { Hello = 60, 1, AGENT_FRAME_LEN_MAX => {
@@ -87,4 +89,5 @@ choice! { HelloAnswer, AGENT_FRAME_LEN_MAX => { Welcome(Welcome), Unwelcome(Unwe
 
 numbers! { NotWelcome, "reason to be unwelcome" => {
     VersionUnknown = 1, WrongMesh = 2, EpochPassed = 3, NotAMember = 4, Draining = 5,
+    EpochUnknown = 6,
 } }

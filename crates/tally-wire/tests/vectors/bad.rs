@@ -181,6 +181,7 @@ fn lists() -> Vec<Vector> {
         *items = vec![Cbor::Array(vec![Cbor::Number(6), day])];
     };
     let one = |items: &mut Vec<Cbor>| *items = vec![Cbor::Number(1)];
+    let recovery = encode_entry(&Entry::Recovery(Box::new(samples::recovery())));
     let checks = [OPT_OUT, 0, 1];
     vec![
         entry("read-set-swapped", with_list(&half, &[READ_SET], swapped), "not-ascending"),
@@ -206,6 +207,8 @@ fn lists() -> Vec<Vector> {
         entry("unknown-assessment", with_list(&genesis, &[6, 0, 10], assessed), "unknown-number"),
         entry("no-founders", with_list(&genesis, &[6], none), "wrong-length"),
         entry("voter-twice", with_list(&genesis, &[7], twice), "not-ascending"),
+        entry("recovery-unapproved", with_list(&recovery, &[8], none), "wrong-length"),
+        entry("recovery-approvals-swapped", with_list(&recovery, &[8], swapped), "not-ascending"),
     ]
 }
 

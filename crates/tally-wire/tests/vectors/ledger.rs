@@ -22,8 +22,8 @@ use tally_wire::message::witness::{ToWitness, WitnessAnswer, WitnessAsk, Witness
 use tally_wire::registers::{RegisterLeaf, RegisterLeaves};
 
 use super::samples::{
-    TIME, agreement_write, close, genesis, hash, key, mesh_id, provider_half, requester_half, seal,
-    session_start,
+    TIME, agreement_write, close, genesis, hash, key, mesh_id, provider_half, recovery,
+    requester_half, seal, session_start,
 };
 use super::vector::{Vector, good};
 
@@ -34,6 +34,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         good("submission-batch", (LEDGER, "submission"), Submission::Batch(batch())),
         good("submission-session-start", (LEDGER, "submission"), session_submission()),
         good("submission-genesis", (LEDGER, "submission"), genesis_submission()),
+        good("submission-recovery", (LEDGER, "submission"), recovery_submission()),
         good("proposal", (LEDGER, "proposal"), proposal(true)),
         good("proposal-empty", (LEDGER, "proposal"), proposal(false)),
         good("receipt", (LEDGER, "receipt"), receipt()),
@@ -95,6 +96,10 @@ fn session_submission() -> Submission {
 
 fn genesis_submission() -> Submission {
     Submission::Genesis(encode_checked(genesis()).unwrap())
+}
+
+fn recovery_submission() -> Submission {
+    Submission::Recovery(encode_checked(recovery()).unwrap())
 }
 
 fn proposal(filled: bool) -> Proposal {

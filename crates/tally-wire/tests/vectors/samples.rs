@@ -24,7 +24,7 @@ use tally_core::time::Timestamp;
 use tally_log::{Hash, SigningKey, leaf_hash, root_of, sha256};
 use tally_wire::{encode_checked, encode_entry};
 
-pub(crate) use officers::{disposal, review};
+pub(crate) use officers::{disposal, recovery, review};
 
 /// 2026-11-23T10:15:02.113Z.
 pub(crate) const TIME: Timestamp = Timestamp(1_795_428_902_113);
@@ -486,6 +486,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("provider-episode", Entry::ProviderHalf(Box::new(provider_episode()))),
         ("provider-self-claimed", Entry::ProviderHalf(Box::new(provider_self_claimed()))),
         ("disposal", Entry::Disposal(Box::new(disposal()))),
+        ("recovery", Entry::Recovery(Box::new(recovery()))),
     ];
     let writes = other_writes().into_iter();
     entries.extend(writes.map(|(name, write)| (name, Entry::Register(Box::new(write)))));

@@ -270,3 +270,99 @@ fn a_proof_for_tools_of_others_leads_to_the_checkpoint() {
     assert!(proof.verify_inclusion(&hash(leaf - 1)).is_err());
     assert!(TlogProof::parse(proof.to_string().as_bytes()).is_ok());
 }
+
+/// A ledger over a recovery, and the leaf of an entry before it and of one after it.
+fn recovered() -> (Golden, [u64; 2]) {
+    let mut golden = Golden::new();
+    let last_entry = |golden: &Golden| golden.state.size() - 2;
+    golden.batch(2);
+    let before = last_entry(&golden);
+    golden.recover();
+    golden.batch(2);
+    let after = last_entry(&golden);
+    (golden, [before, after])
+}
+
+/// The receipt of a leaf under a checkpoint of all leaves, in the log of this name.
+fn receipt_in(golden: &Golden, leaf: u64, log: &str) -> ReceiptFile {
+    let hashes = golden.leaves.iter().map(|it| leaf_hash(it)).collect::<Vec<_>>();
+    let origin = Origin::new(log).unwrap();
+    let checkpoint = Checkpoint { origin, size: golden.state.size(), root: root_of(&hashes) };
+    let signer = tally_log::NoteSigner::new(KeyName::new(log).unwrap(), key("log", "LZ9"));
+    let signed = SignedCheckpoint::sign(checkpoint, &signer).unwrap();
+    make(&mut Files(golden.files()), &signed, leaf).unwrap()
+}
+
+#[test]
+fn a_receipt_of_any_epoch_checks_under_a_checkpoint_of_the_newest() {
+    let (golden, leaves) = recovered();
+    for leaf in leaves {
+        let shown = check(&receipt_in(&golden, leaf, "golden.example/ledger/1"), None, None);
+        assert_eq!((shown.verified, shown.why), (true, None), "{leaf}");
+        assert_eq!(shown.epoch, Some(1));
+    }
+}
+
+#[test]
+fn a_batch_is_not_of_a_later_epoch_than_the_checkpoint_over_it() {
+    let (golden, [before, after]) = recovered();
+    let shown = |leaf| check(&receipt_in(&golden, leaf, ORIGIN), None, None);
+    assert_eq!((shown(before).verified, shown(before).epoch), (true, Some(0)));
+    let why = shown(after).why.unwrap();
+    assert!(why.contains("not signed by the member's agent"), "{why}");
+}
+
+#[test]
+fn the_epoch_of_a_log_is_written_in_one_way() {
+    let (golden, [before, _]) = recovered();
+    for log in ["golden.example/ledger/01", "golden.example/ledger/1x", "other.example/ledger/1"] {
+        let why = check(&receipt_in(&golden, before, log), None, None).why.unwrap();
+        assert!(why.contains("the checkpoint is not the ledger's"), "{log}: {why}");
+    }
+}
+
+#[test]
+fn who_follows_the_registers_follows_them_into_the_next_epoch() {
+    let (golden, _) = recovered();
+    let registers = |golden: &Golden| {
+        let files = golden.files();
+        tally_wire::decode_value::<RegisterLeaves>(&files["registers.cbor"]).unwrap()
+    };
+    let follow = |leaves: &RegisterLeaves| {
+        let mut history =
+            RegisterHistory::new(&tally_wire::decode(&golden.leaves[0]).unwrap()).unwrap();
+        history.take_all(leaves).map(|()| history)
+    };
+    let good = registers(&golden);
+    let history = follow(&good).unwrap();
+    assert_eq!(history.epochs(), golden.state.epochs());
+    let note = golden.files()["checkpoint"].clone();
+    let signed = SignedCheckpoint::parse(&note).unwrap();
+    assert_eq!(signed.verify_log(history.log_keys()).map(|it| it.len()), Ok(3));
+    assert!(!history.is_lost(&signed));
+    // An epoch that the members have not approved, or one that is left out, is not followed.
+    let change = |change: &dyn Fn(&mut tally_core::entry::Recovery)| {
+        let mut leaves = good.clone();
+        for leaf in &mut leaves.leaves {
+            if let Entry::Recovery(recovery) = leaf.entry.value() {
+                let mut recovery = recovery.clone();
+                change(&mut recovery);
+                let entry = Entry::Recovery(recovery);
+                leaf.entry = Encoded::new(entry.clone(), tally_wire::encode(&entry));
+            }
+        }
+        follow(&leaves).is_err()
+    };
+    assert!(!change(&|_| ()));
+    assert!(change(&|it| it.approvals.truncate(1)));
+    assert!(change(&|it| it.size += 1));
+    assert!(change(&|it| it.epoch += 1));
+    // What the old epoch had signed beyond its end is lost; what it had signed before is not.
+    let leaf = golden.state.epochs().end(0).unwrap();
+    let at = |size: u64| {
+        let (origin, root) = (Origin::new(ORIGIN).unwrap(), leaf_hash(b"whatever"));
+        SignedCheckpoint::sign(Checkpoint { origin, size, root }, &signer("LZ9")).unwrap()
+    };
+    assert!(!history.is_lost(&at(leaf)));
+    assert!(history.is_lost(&at(leaf + 1)));
+}

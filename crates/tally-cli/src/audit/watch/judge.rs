@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tally_log::{Checkpoint, SignedCheckpoint};
 
+use crate::history::RegisterHistory;
+
 /// Sizes whose roots are remembered.
 const ROOTS_MAX: usize = 1024;
 
@@ -23,6 +25,9 @@ pub(super) struct Memory {
     last: Option<String>,
     /// How far each node was when it was seen last.
     nodes: BTreeMap<String, String>,
+    /// The epoch that was told last.
+    #[serde(default)]
+    pub(super) epoch: u64,
     /// The size that waits for a quorum of witnesses, and since when, in seconds.
     pub(super) unwitnessed: Option<(u64, u64)>,
     /// Roots that were verified to belong to one history, as far as they are remembered.
@@ -114,6 +119,22 @@ impl Memory {
         if self.last().is_none_or(|last| size(&last) <= size(signed)) {
             self.last = Some(signed.to_string());
         }
+    }
+
+    /// Takes out what a forced recovery has lost, so that the nodes are not said to go back, and gives
+    /// the largest of it: what it is over is no part of the ledger any more.
+    pub(super) fn recover(&mut self, registers: &RegisterHistory) -> Option<SignedCheckpoint> {
+        self.epoch = registers.epochs().current();
+        let parse = |note: &String| SignedCheckpoint::parse(note.as_bytes()).ok();
+        let is_lost = |note: &String| parse(note).filter(|signed| registers.is_lost(signed));
+        let lost = self.nodes.values().chain(&self.last).filter_map(is_lost);
+        let lost = lost.max_by_key(size)?;
+        self.nodes.retain(|_, note| is_lost(note).is_none());
+        self.last = self.last.take().filter(|note| is_lost(note).is_none());
+        let end = registers.epoch_of(&lost).and_then(|epoch| registers.epochs().end(epoch));
+        self.roots.retain(|size, _| end.is_none_or(|end| *size <= end));
+        self.unwitnessed = None;
+        Some(lost)
     }
 
     /// A node has published it.
@@ -216,5 +237,48 @@ mod tests {
         assert_eq!(memory.waits_s(30, 25, 131), 0);
         assert_eq!(memory.waits_s(31, 25, 141), 10);
         assert_eq!(memory.waits_s(31, 31, 150), 0);
+    }
+
+    /// The registers of a ledger that was recovered, and at which size.
+    fn recovered() -> (RegisterHistory, u64) {
+        let mut golden = crate::golden::Golden::new();
+        let end = golden.recover();
+        let genesis = tally_wire::decode(&golden.leaves[0]).unwrap();
+        let mut registers = RegisterHistory::new(&genesis).unwrap();
+        let leaves = &golden.files()["registers.cbor"];
+        registers.take_all(&tally_wire::decode_value(leaves).unwrap()).unwrap();
+        (registers, end)
+    }
+
+    fn signed_in(epoch: u64, size: u64) -> SignedCheckpoint {
+        let origin = Origin::new(&format!("golden.example/ledger/{epoch}")).unwrap();
+        let checkpoint = Checkpoint { origin, size, root: leaf_hash(&size.to_be_bytes()) };
+        SignedCheckpoint::sign(checkpoint, &crate::golden::signer_in("LZ9", epoch)).unwrap()
+    }
+
+    #[test]
+    fn after_a_recovery_no_node_is_said_to_go_back_and_what_was_lost_is_given() {
+        let (registers, end) = recovered();
+        let mut memory = Memory::new("id".to_owned());
+        memory.verified(&signed_in(0, end - 1));
+        memory.verified(&signed_in(0, end + 9));
+        memory.seen_at("a", &signed_in(0, end + 9));
+        memory.seen_at("b", &signed_in(0, end - 1));
+        assert!(matches!(memory.look("a", &signed_in(1, end + 2)), Next::Contradicts { .. }));
+        assert_eq!(memory.recover(&registers), Some(signed_in(0, end + 9)));
+        assert_eq!((memory.epoch, memory.recover(&registers)), (1, None));
+        assert_eq!(memory.look("a", &signed_in(1, end + 2)), Next::Known);
+        assert!(memory.roots.contains_key(&(end - 1)) && !memory.roots.contains_key(&(end + 9)));
+    }
+
+    #[test]
+    fn what_a_recovery_kept_is_the_beginning_of_what_comes() {
+        let (registers, end) = recovered();
+        let mut memory = Memory::new("id".to_owned());
+        memory.verified(&signed_in(0, end));
+        memory.seen_at("a", &signed_in(0, end));
+        assert_eq!(memory.recover(&registers), None);
+        let grown = Next::Prove { old: signed_in(0, end), new: signed_in(1, end + 2) };
+        assert_eq!(memory.look("a", &signed_in(1, end + 2)), grown);
     }
 }

@@ -37,6 +37,15 @@ pub(super) enum Event {
         known: String,
         offered: String,
     },
+    /// The ledger went on in a new epoch, and what the one before had signed beyond is lost.
+    Recovered {
+        epoch: u64,
+        size: u64,
+        /// Leaves that are lost, as far as this watch has seen.
+        lost: u64,
+        /// The checkpoint that shows it.
+        known: Option<String>,
+    },
     /// The own witness keeps evidence that it does.
     Evidence { name: String, why: String, at: String, known_size: u64, offered_size: u64 },
     /// Too few witnesses cosign, or enough again.
@@ -136,6 +145,13 @@ impl Event {
             Self::Believed { size, root, signatures, nodes } => format!(
                 "believes size {size}  root {root}, because {signatures} of {nodes} ledger nodes have \
                  signed it: everything else is held against it, and nothing is known of what was before"
+            ),
+            Self::Recovered { epoch, size, lost, known: Some(known) } => format!(
+                "RECOVERED into epoch {epoch} at size {size}: {lost} leaves that the ledger had \
+                 acknowledged are lost. What shows it is kept: {known}"
+            ),
+            Self::Recovered { epoch, size, .. } => format!(
+                "RECOVERED into epoch {epoch} at size {size}: nothing that was seen here is lost"
             ),
             Self::Evidence { name, why, at, known_size, offered_size } => format!(
                 "{}: the own witness was offered size {offered_size} at {at}, which contradicts size \

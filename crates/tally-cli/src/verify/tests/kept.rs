@@ -4,15 +4,15 @@ use tally_log::{Cosigner, KeyName, SigningKey};
 
 use super::*;
 
-fn seen(name: &str, note: &[u8], may_be_ahead: bool) -> Seen {
+pub(super) fn seen(name: &str, note: &[u8], may_be_ahead: bool) -> Seen {
     Seen { name: name.to_owned(), note: note.to_vec(), may_be_ahead }
 }
 
-fn held_against(leaves: &[Vec<u8>], seen: Vec<Seen>) -> Report {
+pub(super) fn held_against(leaves: &[Vec<u8>], seen: Vec<Seen>) -> Report {
     by_threads(&files_of(leaves), 2, &Trust { seen, ..Trust::default() })
 }
 
-fn why(report: &Report) -> &str {
+pub(super) fn why(report: &Report) -> &str {
     assert_eq!(report.first_bad.as_ref().unwrap().leaf, None);
     &report.first_bad.as_ref().unwrap().why
 }

@@ -272,6 +272,19 @@ rejections! {
     VotersCutOff = 86, "voters-cut-off", Environment;
         "The write takes ledger nodes that vote out of their member's register, and no majority of the voters that are there would be left."
         "Take the nodes out of the cluster first, or bring the silent ones back: tally ledger nodes, tally ledger remove."
+    // forced recovery
+    RecoveryOutOfTurn = 81, "recovery-out-of-turn", Caller;
+        "The recovery does not begin the epoch that comes after the present one."
+        "Plan it anew on the node that is to continue: tally ledger recover --plan."
+    RecoveryOfOtherLeaves = 82, "recovery-of-other-leaves", Caller;
+        "The recovery was approved for another size or another root than the ledger has here."
+        "Have what this node has approved, or continue with the node whose leaves were."
+    RecoveryNodeUnknown = 83, "recovery-node-unknown", Caller;
+        "The node that is to continue is none of a member that takes part."
+        "Name a node that the registers know: tally member list."
+    RecoveryNotSubmitted = 84, "recovery-not-submitted", Caller;
+        "A recovery is written by the node that continues while it is stopped; a ledger that runs takes none."
+        "Run tally ledger recover on that node."
     // disposals
     DisposalUnauthorised = 87, "disposal-unauthorised", Caller;
         "The disposal is not signed by the member's present Caldicott Guardian or IG lead."

@@ -8,6 +8,10 @@ use crate::refusal::Refusal;
 /// A state with something in each part.
 fn parts() -> Parts {
     let mut world = World::new();
+    let recovery = super::recovery::recovery(&world.state, &["LZ9", "QX1"]);
+    world.submit(Submission::Recovery(encode(recovery)));
+    world.open_session("LZ9");
+    world.open_session("RZ9");
     let half = world.permit_half("fhir");
     world.permit(half).unwrap();
     let refusal = world.refusal_half(Refusal::ConsentDenied);
@@ -27,7 +31,7 @@ fn a_state_comes_back_from_its_parts() {
 #[test]
 fn parts_that_are_no_state_are_refused() {
     type Spoil = fn(&mut Parts);
-    let spoils: [(Spoil, BadParts); 19] = [
+    let spoils: [(Spoil, BadParts); 24] = [
         (|parts| parts.registers.reverse(), BadParts::Disordered("registers")),
         (|parts| parts.nodes_used.reverse(), BadParts::Disordered("nodes")),
         (|parts| parts.last_sessions.reverse(), BadParts::Disordered("last sessions")),
@@ -59,9 +63,20 @@ fn parts_that_are_no_state_are_refused() {
             BadParts::LeafAhead("sessions"),
         ),
         (|parts| parts.last_sessions[2].1.id = SessionId(LeafIndex(0)), BadParts::Session),
-        (|parts| parts.open_sessions[2].1.next += 1, BadParts::Session),
-        (|parts| drop(parts.open_sessions[2].1.ring.pop_front()), BadParts::Session),
-        (|parts| parts.open_sessions[2].1.ring[0].time = Timestamp(u64::MAX), BadParts::Session),
+        (|parts| parts.open_sessions[1].1.next += 1, BadParts::Session),
+        (|parts| drop(parts.open_sessions[1].1.ring.pop_front()), BadParts::Session),
+        (|parts| parts.open_sessions[1].1.ring[0].time = Timestamp(u64::MAX), BadParts::Session),
+        (|parts| parts.epoch = 0, BadParts::Epoch),
+        (|parts| parts.epoch = 2, BadParts::Epoch),
+        (|parts| parts.recoveries.clear(), BadParts::Epoch),
+        (
+            |parts| {
+                parts.epoch = 2;
+                parts.recoveries.push(parts.recoveries[0]);
+            },
+            BadParts::Disordered("recoveries"),
+        ),
+        (|parts| parts.recoveries[0].leaf = LeafIndex(99), BadParts::LeafAhead("recoveries")),
     ];
     for (place, (spoil, expected)) in spoils.into_iter().enumerate() {
         let mut parts = parts();

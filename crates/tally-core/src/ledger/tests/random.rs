@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tally_log::Signature;
 
 use super::super::*;
+use super::recovery::recovery;
 use super::world::*;
 use crate::encoded::Encoded;
 use crate::entry::{Algorithm, Entry, Flags, Lane, Outcome};
@@ -132,6 +133,11 @@ fn take(world: &mut World, step: Step) {
             let again = choose(&world.log, step.one).submissions;
             world.apply(again);
         }
+        15 if step.one < 64 => {
+            let mut next = recovery(&world.state, &["LZ9", "QX1"]);
+            next.epoch += u64::from(step.other.is_multiple_of(4));
+            let _ = world.submit(Submission::Recovery(encode(next)));
+        }
         _ => {
             let _ = world.submit(Submission::Genesis(encode(genesis())));
         }
@@ -230,6 +236,8 @@ proptest! {
             let before = state.clone();
             state.apply(proposal, &world.around);
             prop_assert!(before.time() <= state.time());
+            let recoveries = state.epochs().recoveries();
+            prop_assert!(recoveries.starts_with(before.epochs().recoveries()));
             prop_assert!(before.last_register_leaf() <= state.last_register_leaf());
             for (name, register) in before.registers().iter() {
                 let now = state.register(name).unwrap();
@@ -268,7 +276,7 @@ proptest! {
                 prop_assert!(accepted.edge_before.is_none() || seal.time == state.time());
                 if let Some(session) = open.open(seal.session) {
                     let preimage = crate::entry::batch_preimage(
-                        state.mesh_id(), 0, seal.session, seal.number, seal.lane, seal.count, &seal.root,
+                        state.mesh_id(), before.epoch(), seal.session, seal.number, seal.lane, seal.count, &seal.root,
                     );
                     prop_assert!(session.key.verify(&preimage, &seal.signature).is_ok());
                 }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::register::MemberStatus;
 
 /// All leaves of a world, as they are read back.
-fn leaves(world: &World) -> Vec<Encoded<Entry>> {
+pub(super) fn leaves(world: &World) -> Vec<Encoded<Entry>> {
     let mut state = State::new(*world.state.mesh_id());
     let mut leaves = Vec::new();
     for proposal in &world.log {
@@ -17,6 +17,7 @@ fn leaves(world: &World) -> Vec<Encoded<Entry>> {
         leaves.extend(applied.leaves(proposal).map(|leaf| {
             let entry = match leaf.value {
                 LeafValue::Genesis(genesis) => Entry::Genesis(Box::new(genesis.clone())),
+                LeafValue::Recovery(recovery) => Entry::Recovery(Box::new(recovery.clone())),
                 LeafValue::SessionStart(start) => Entry::SessionStart(start.clone()),
                 LeafValue::Entry(entry) => entry.clone(),
                 LeafValue::Seal(seal) => Entry::Seal(seal.clone()),
@@ -27,7 +28,10 @@ fn leaves(world: &World) -> Vec<Encoded<Entry>> {
     leaves
 }
 
-fn replay(world: &World, leaves: &[Encoded<Entry>]) -> Result<(State, Vec<Sealed>), BadLeaf> {
+pub(super) fn replay(
+    world: &World,
+    leaves: &[Encoded<Entry>],
+) -> Result<(State, Vec<Sealed>), BadLeaf> {
     let mut replay = Replay::new(*world.state.mesh_id());
     let mut sealed = Vec::new();
     for leaf in leaves {
@@ -36,7 +40,7 @@ fn replay(world: &World, leaves: &[Encoded<Entry>]) -> Result<(State, Vec<Sealed
     Ok((replay.finish()?, sealed))
 }
 
-fn first_bad(world: &World, leaves: &[Encoded<Entry>]) -> (u64, Misfit) {
+pub(super) fn first_bad(world: &World, leaves: &[Encoded<Entry>]) -> (u64, Misfit) {
     let bad = replay(world, leaves).unwrap_err();
     (bad.leaf.0, bad.why)
 }

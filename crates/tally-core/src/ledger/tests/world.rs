@@ -183,11 +183,12 @@ impl World {
         let key_id = KeyId::of(&key.verifying_key());
         let member: MemberId = id(member);
         let previous = self.state.current_session(&member);
-        let preimage = session_preimage(&salt, &mesh_id, 0, &member, &key_id, previous);
+        let epoch = self.state.epoch();
+        let preimage = session_preimage(&salt, &mesh_id, epoch, &member, &key_id, previous);
         SessionStart {
             salt,
             mesh_id,
-            epoch: 0,
+            epoch,
             member,
             key: key_id,
             previous,
@@ -238,7 +239,8 @@ impl World {
         let count = hashes.len() as u16;
         let Batch { session, number, lane, .. } = batch;
         let root = root_of(&hashes);
-        let preimage = batch_preimage(self.state.mesh_id(), 0, session, number, lane, count, &root);
+        let (mesh_id, epoch) = (self.state.mesh_id(), self.state.epoch());
+        let preimage = batch_preimage(mesh_id, epoch, session, number, lane, count, &root);
         batch.signature = key(&format!("agent {member}")).sign(&preimage);
         batch
     }

@@ -64,7 +64,7 @@ pub(super) fn check(
     let preimage = agreement_preimage(filing.mesh_id, record.document.bytes());
     // What stands already was checked when it was written; its key may have been replaced since.
     let mut new = approvals.iter().filter(|approval| !standing.contains(approval));
-    new.try_for_each(|approval| check_approval(filing, approval, &preimage, with))
+    new.try_for_each(|approval| check_approval(filing.registers, approval, &preimage, with))
 }
 
 /// Whether a document differs from the one before it in nothing but that members joined it: as

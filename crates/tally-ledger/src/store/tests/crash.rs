@@ -162,7 +162,7 @@ async fn a_lost_end_that_had_been_durable_costs_the_vote() {
             check_reads(&store.reader(), &(0..4).map(|it| entry(1, it)).collect::<Vec<_>>());
             drop(store);
             let (store, opened) = open(&damaged.kill()).unwrap();
-            assert_eq!(opened, Opened { start: lost, cut: None });
+            assert_eq!(opened, Opened { start: lost, cut: None, epoch: 0 });
             append(&store, vec![entry(2, 4)]).await.unwrap();
         }
     }

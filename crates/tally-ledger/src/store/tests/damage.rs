@@ -59,7 +59,7 @@ async fn a_start_reads_the_last_segment_and_of_the_others_only_their_marks() {
     assert!(segments > 20, "{segments}");
     store.close().await.unwrap();
     let (store, opened) = open_with(&disk, Settings { cache_bytes_max: 0, ..settings() }).unwrap();
-    assert_eq!(opened, Opened { start: Start::Trusted, cut: None });
+    assert_eq!(opened, Opened { start: Start::Trusted, cut: None, epoch: 0 });
     assert_eq!(store.reader().status().vote, Some(vote(4)));
     check_reads(&store.reader(), &entries);
     store.close().await.unwrap();

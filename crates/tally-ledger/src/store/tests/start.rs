@@ -23,7 +23,10 @@ async fn a_directory_of_another_mesh_epoch_or_node_is_refused() {
     for (owner, said) in [
         (Owner { mesh_id, ..owner }, "this directory belongs to mesh 0707"),
         (Owner { node_id: NodeId(2), ..owner }, "this directory belongs to node 1, not 2"),
-        (Owner { epoch: 1, ..owner }, "this directory holds epoch 0, not 1"),
+        (
+            Owner { epoch: 1, ..owner },
+            "this directory ends in epoch 0, but the configuration says that the ledger is in epoch 1",
+        ),
     ] {
         let error = open_with(&disk, Settings { owner, ..settings() }).unwrap_err().to_string();
         assert!(error.starts_with(said), "{error}");
@@ -121,7 +124,7 @@ async fn a_start_that_a_power_cut_broke_off_is_made_again() {
     let disk = MemoryDisk::default();
     disk.create("segment.new", 96).unwrap();
     let (store, opened) = open(&disk).unwrap();
-    assert_eq!(opened, Opened { start: Start::Trusted, cut: None });
+    assert_eq!(opened, Opened { start: Start::Trusted, cut: None, epoch: 0 });
     append(&store, vec![entry(1, 0)]).await.unwrap();
 }
 

@@ -1,11 +1,12 @@
 //! What officers say and sign.
 
 use tally_core::entry::{
-    Algorithm, Disposal, DisposalBasis, Disposed, Review, ReviewState, disposal_preimage,
+    Algorithm, Disposal, DisposalBasis, Disposed, Recovery, Review, ReviewState, disposal_preimage,
+    recovery_preimage,
 };
-use tally_core::id::{KeyId, LeafIndex};
+use tally_core::id::{KeyId, LeafIndex, NodeId};
 
-use super::{hash, key, mesh_id, provider, requester, salt};
+use super::{approval, hash, key, mesh_id, provider, requester, salt};
 
 /// An officer of the requester has concluded a review.
 pub(crate) fn review() -> Review {
@@ -40,4 +41,19 @@ pub(crate) fn disposal() -> Disposal {
         key: KeyId::of(&key.verifying_key()),
         algorithm: Algorithm::EdDsa,
     }
+}
+
+/// Of two nodes that of RZ9 was lost: that of LZ9 goes on.
+pub(crate) fn recovery() -> Recovery {
+    let recovery = Recovery {
+        salt: salt(9),
+        mesh_id: mesh_id(),
+        epoch: 1,
+        size: 302,
+        root: hash("root"),
+        node: NodeId(1),
+        approvals: Vec::new(),
+    };
+    let preimage = recovery_preimage(&recovery);
+    Recovery { approvals: ["LZ9", "RZ9"].map(|it| approval(it, &preimage)).to_vec(), ..recovery }
 }
