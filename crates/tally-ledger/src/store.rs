@@ -46,6 +46,7 @@ pub(crate) use begin::{Beginning, begin_epoch};
 pub use error::{Corruption, Fatal, OpenError, StoreError};
 pub use inspect::{Inspected, inspect};
 pub use mend::NotMended;
+pub use recover::Empty;
 pub(crate) use mend::{Patch, mend};
 pub(crate) use recover::epoch_of;
 
@@ -64,15 +65,6 @@ pub struct Settings {
     pub jobs_max: usize,
     /// What a directory without an entry or a vote is taken for; doubted by default.
     pub empty: Empty,
-}
-
-/// What a directory without an entry or a vote is taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Empty {
-    /// That of a node which may have lost its disk, until the others have said what they have.
-    Doubted,
-    /// That of a node which nobody has heard from: there is no other.
-    Trusted,
 }
 
 /// An entry of the log.

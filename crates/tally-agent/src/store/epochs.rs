@@ -103,11 +103,11 @@ fn give_up(desk: &mut Desk<'_>, epoch: u64, from: LeafIndex) -> Result<GivenUp, 
     })?;
     let keep = "INSERT INTO lost (epoch, leaf, role, entry) \
                 SELECT ?1, leaf, role, entry FROM mirror WHERE leaf >= ?2";
-    let mut given_up = GivenUp::default();
-    given_up.leaves = count(desk.change(keep, (number(epoch), at))?);
+    let leaves = count(desk.change(keep, (number(epoch), at))?);
     let keep = "INSERT INTO lost_receipts (epoch, leaf, exchange, receipt, commitment) \
                 SELECT ?1, leaf, exchange, receipt, commitment FROM receipts WHERE leaf >= ?2";
-    given_up.receipts = count(desk.change(keep, (number(epoch), at))?);
+    let receipts = count(desk.change(keep, (number(epoch), at))?);
+    let mut given_up = GivenUp { leaves, receipts, ..GivenUp::default() };
     for table in ["mirror", "receipts", "glass", "claimed"] {
         desk.change(&format!("DELETE FROM {table} WHERE leaf >= ?1"), [at])?;
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::closed::Closed;
 use super::view::View;
-use super::{Corruption, Cut, Empty, OpenError, Opened, Settings};
+use super::{Corruption, Cut, OpenError, Opened, Settings};
 use crate::disk::{Disk, File, Place};
 use crate::frame::{FrameKind, LogId};
 use crate::marks::{Doubt, Marks, Position, Record, Start};
@@ -23,6 +23,15 @@ use crate::scan::{Beyond, End, FrameReader};
 use crate::segment::{
     self, BadHeader, Owner, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_number,
 };
+
+/// What a directory without an entry or a vote is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Empty {
+    /// That of a node which may have lost its disk, until the others have said what they have.
+    Doubted,
+    /// That of a node which nobody has heard from: there is no other.
+    Trusted,
+}
 
 /// All that a writer needs to go on.
 pub(super) struct Recovered {
