@@ -11,6 +11,7 @@
 
 mod begin;
 mod closed;
+mod committed;
 mod error;
 mod held;
 mod index;
@@ -27,7 +28,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::Histogram;
@@ -46,8 +46,8 @@ pub(crate) use begin::{Beginning, begin_epoch};
 pub use error::{Corruption, Fatal, OpenError, StoreError};
 pub use inspect::{Inspected, inspect};
 pub use mend::NotMended;
-pub use recover::Empty;
 pub(crate) use mend::{Patch, mend};
+pub use recover::Empty;
 pub(crate) use recover::epoch_of;
 
 /// What a store needs to know.
@@ -263,32 +263,6 @@ impl Store {
         let permit = self.jobs.reserve().await.map_err(|_| StoreError::Stopped)?;
         self.reader.0.view().raise_floor(floor);
         send(permit, |done| Job::Floor(floor, done)).await
-    }
-
-    /// Notes what Raft committed, without waiting and without a sync: it is on disk with what is written
-    /// next, or a moment later. The thread that writes is not woken for it, as that would happen once more
-    /// for each entry.
-    ///
-    /// # Errors
-    /// [`StoreError::Stopped`] if the log is closed.
-    pub async fn save_committed(&self, committed: Option<LogId>) -> Result<(), StoreError> {
-        if self.jobs.is_closed() {
-            return Err(StoreError::Stopped);
-        }
-        let shared = &self.reader.0;
-        shared.view().committed = committed;
-        if !shared.unnoted.swap(true, Ordering::AcqRel) {
-            let (shared, jobs) = (Arc::clone(shared), self.jobs.downgrade());
-            tokio::spawn(async move {
-                tokio::time::sleep(COMMITTED_NOTED_AFTER).await;
-                shared.unnoted.store(false, Ordering::Release);
-                // A log that was closed has noted it.
-                if let Some(jobs) = jobs.upgrade() {
-                    drop(jobs.send(Job::Committed).await);
-                }
-            });
-        }
-        Ok(())
     }
 
     /// Waits until all that was appended before is durable.
@@ -510,9 +484,6 @@ async fn send(
     })));
     Ok(receiver.await.map_err(|_| StoreError::Stopped)??)
 }
-
-/// How soon it is noted what was committed, if nothing is written meanwhile.
-const COMMITTED_NOTED_AFTER: Duration = Duration::from_millis(20);
 
 /// About what a frame adds to its payload.
 const HEADER_COST: usize = 72;
