@@ -231,24 +231,18 @@ impl Node {
             let Cut { segment, offset, bytes } = cut;
             said.push(format!("cut a torn write of {bytes} bytes off {segment} at {offset}"));
         }
-        if self.opened.start == (Start::Untrusted { why: Doubt::Empty }) {
-            said.push(
-                "has nothing yet: gives no vote before the others say that they have nothing \
-                 either, or it has caught up with a leader"
+        match self.opened.start {
+            Start::Untrusted { why: Doubt::Empty } => said.push(
+                "has nothing yet: votes once the others say that they have nothing either, or once it \
+                 is in the cluster and has caught up with a leader; its member's operator adds a new \
+                 node, see `tally ledger add`"
                     .to_owned(),
-            );
-        } else if let Start::Untrusted { why } = self.opened.start {
-            said.push(format!(
+            ),
+            Start::Untrusted { why } => said.push(format!(
                 "gives no vote before it has caught up with a leader: {why}; if none can be \
                  elected, see `tally ledger trust`"
-            ));
-        }
-        if self.cluster.view().nodes.is_empty() {
-            said.push(
-                "is not in the cluster yet: waits until its member's operator adds it, see \
-                 `tally ledger add`"
-                    .to_owned(),
-            );
+            )),
+            Start::Trusted => {}
         }
         if let Some(Vouched { against, at_ms }) = self.store.reader().status().vouched {
             said.push(format!("was trusted by hand at {at_ms} ms since 1970, although {against}"));

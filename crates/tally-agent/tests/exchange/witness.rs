@@ -134,12 +134,16 @@ impl Asker {
     }
 }
 
+/// By two of the three ledger nodes.
 fn signed(leaves: &[Hash], size: usize) -> SignedCheckpoint {
     let origin = format!("{MESH}/ledger/0");
-    let signer = NoteSigner::new(KeyName::new(&origin).unwrap(), key("log 2"));
+    let name = KeyName::new(&origin).unwrap();
+    let [leader, other] = ["log 2", "log 3"].map(|log| NoteSigner::new(name.clone(), key(log)));
     let origin = Origin::new(&origin).unwrap();
     let checkpoint = Checkpoint { origin, size: size as u64, root: root_of(&leaves[..size]) };
-    SignedCheckpoint::sign(checkpoint, &signer).unwrap()
+    let mut signed = SignedCheckpoint::sign(checkpoint, &leader).unwrap();
+    signed.add(other.sign(signed.note().text())).unwrap();
+    signed
 }
 
 fn request(leaves: &[Hash], old_size: u64, size: usize) -> String {
