@@ -138,11 +138,13 @@ impl Driver {
             None => self.next_in_turn(&nodes)?,
         };
         let to = to.resolve().await?;
-        // A node that is dialled in vain is silent, too.
+        // A node that is dialled in vain is silent, too. One that was silent stays so when another
+        // answers: to dial it again meanwhile would cost as long as a handshake may take.
+        let others = self.silent.filter(|(node, _)| *node != to.node);
         self.silent = Some((to.node, Instant::now()));
         let link = Link::dial(&self.config, to).await.ok()?;
         let (send, mut receive) = link.open().await.ok()?;
-        self.silent = None;
+        self.silent = others;
         let (answered, answers) = mpsc::channel(64);
         let reader = link.clone();
         tokio::spawn(async move {
