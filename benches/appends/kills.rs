@@ -1,6 +1,6 @@
 //! How long nobody can append after the leader was killed, with callers that go on asking.
 //!
-//! Invariant: a kill meets three nodes that are ready, and what is measured is the time from the signal
+//! Invariant: a kill meets three nodes that are ready and vote, and what is measured is the time from the signal
 //! until an append is answered that was begun after it: with its own receipt, of the next leader.
 
 use std::fs;
@@ -100,12 +100,13 @@ fn leader_of_whole(dir: &Path) -> Result<Leader, Trouble> {
         // A node that was started again has another number.
         let document: Value = serde_json::from_slice(&fs::read(dir.join("dev.json"))?)?;
         let nodes = document.get("ledger").and_then(Value::as_array).ok_or("no nodes")?;
-        let whole =
-            nodes.iter().all(|node| ask(node, "/ready").is_ok_and(|it| it.contains("200 OK")));
-        let leads = |node: &&Value| {
-            let metrics = ask(node, "/metrics").unwrap_or_default();
-            metrics.contains("tally_ledger_raft_role{role=\"leader\"} 1")
-        };
+        // One that has just caught up, or was just founded, may not vote yet.
+        let metrics = |node: &Value| ask(node, "/metrics").unwrap_or_default();
+        let votes = |node: &Value| metrics(node).contains("\ntally_ledger_trusted 1\n");
+        let is_ready = |node: &Value| ask(node, "/ready").is_ok_and(|it| it.contains("200 OK"));
+        let whole = nodes.iter().all(|node| is_ready(node) && votes(node));
+        let leads =
+            |node: &&Value| metrics(node).contains("tally_ledger_raft_role{role=\"leader\"} 1");
         if whole && let Some(node) = nodes.iter().find(leads) {
             let id = node.get("id").and_then(Value::as_u64).ok_or("a node has no number")?;
             let pid = node.get("pid").and_then(Value::as_u64).ok_or("a node has no process")?;
