@@ -10,12 +10,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{interval, timeout};
 
 use crate::Trouble;
 use crate::measure::{Caller, quantile};
@@ -71,8 +71,8 @@ async fn keep_asking(mut caller: impl Caller, ended: Arc<AtomicBool>) -> Result<
 }
 
 async fn kill_leader(dir: &Path, agent: &Agent, options: &Options) -> Result<Duration, Trouble> {
-    let of = dir.to_owned();
-    let leader = spawn_blocking(move || leader_of_whole(&of)).await??;
+    let leader = timeout(WHOLE_WAIT_MAX, leader_of_whole(dir));
+    let leader = leader.await.map_err(|_| "the mesh is not whole")??;
     let pid = i32::try_from(leader.pid).ok().and_then(Pid::from_raw).ok_or("no such process")?;
     kill_process(pid, Signal::KILL)?;
     let killed = Instant::now();
@@ -93,28 +93,34 @@ struct Leader {
     pid: u64,
 }
 
-/// Who leads, once all nodes are ready.
-fn leader_of_whole(dir: &Path) -> Result<Leader, Trouble> {
-    let deadline = Instant::now() + WHOLE_WAIT_MAX;
-    while Instant::now() < deadline {
-        // A node that was started again has another number.
-        let document: Value = serde_json::from_slice(&fs::read(dir.join("dev.json"))?)?;
-        let nodes = document.get("ledger").and_then(Value::as_array).ok_or("no nodes")?;
-        // One that has just caught up, or was just founded, may not vote yet.
-        let metrics = |node: &Value| ask(node, "/metrics").unwrap_or_default();
-        let votes = |node: &Value| metrics(node).contains("\ntally_ledger_trusted 1\n");
-        let is_ready = |node: &Value| ask(node, "/ready").is_ok_and(|it| it.contains("200 OK"));
-        let whole = nodes.iter().all(|node| is_ready(node) && votes(node));
-        let leads =
-            |node: &&Value| metrics(node).contains("tally_ledger_raft_role{role=\"leader\"} 1");
-        if whole && let Some(node) = nodes.iter().find(leads) {
-            let id = node.get("id").and_then(Value::as_u64).ok_or("a node has no number")?;
-            let pid = node.get("pid").and_then(Value::as_u64).ok_or("a node has no process")?;
-            return Ok(Leader { name: format!("ledger-{id}"), pid });
+/// Who leads, once all nodes are ready and vote.
+async fn leader_of_whole(dir: &Path) -> Result<Leader, Trouble> {
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        let dir = dir.to_owned();
+        if let Some(leader) = spawn_blocking(move || look(&dir)).await?? {
+            return Ok(leader);
         }
-        thread::sleep(LOOK);
     }
-    Err("the mesh is not whole".into())
+}
+
+fn look(dir: &Path) -> Result<Option<Leader>, Trouble> {
+    // A node that was started again has another number.
+    let document: Value = serde_json::from_slice(&fs::read(dir.join("dev.json"))?)?;
+    let nodes = document.get("ledger").and_then(Value::as_array).ok_or("no nodes")?;
+    // One that has just caught up, or was just founded, may not vote yet.
+    let metrics = |node: &Value| ask(node, "/metrics").unwrap_or_default();
+    let votes = |node: &Value| metrics(node).contains("\ntally_ledger_trusted 1\n");
+    let is_ready = |node: &Value| ask(node, "/ready").is_ok_and(|it| it.contains("200 OK"));
+    if !nodes.iter().all(|node| is_ready(node) && votes(node)) {
+        return Ok(None);
+    }
+    let leads = |node: &&Value| metrics(node).contains("tally_ledger_raft_role{role=\"leader\"} 1");
+    let Some(node) = nodes.iter().find(leads) else { return Ok(None) };
+    let id = node.get("id").and_then(Value::as_u64).ok_or("a node has no number")?;
+    let pid = node.get("pid").and_then(Value::as_u64).ok_or("a node has no process")?;
+    Ok(Some(Leader { name: format!("ledger-{id}"), pid }))
 }
 
 /// What a node's health says, with its head.

@@ -109,7 +109,7 @@ async fn a_follower_and_then_the_leader_leave_under_load_and_find_out() {
 }
 
 /// Has a member's register written, and remembers it as any entry.
-async fn write(
+pub(crate) async fn write(
     mesh: &mut Mesh,
     recorder: &Recorder,
     client: &Client,
@@ -306,7 +306,7 @@ async fn a_leader_killed_at_any_step_of_a_change_leaves_what_the_same_request_fi
     judge_of(&mut mesh, &recorder, all + 1, &[1, 2, 3]).await;
 }
 
-fn done(exit: Exit) -> Exit {
+pub(crate) fn done(exit: Exit) -> Exit {
     assert_eq!(exit.code, Some(0), "{}", exit.said);
     exit
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tally_core::id::LeafIndex;
 use tally_core::register::MemberRecord;
-use tally_net::ledger::{AgentKey, AppendError, Client, Feed, Travel};
-use tally_tests::mesh::{Exit, Mesh, Plan, Planned, until};
+use tally_net::ledger::{AgentKey, Client, Feed, Travel};
+use tally_tests::mesh::{Mesh, Plan, Planned, until};
 use tokio::task::JoinSet;
 
 use super::TALLY;
 use super::history::{Answer, Fault, Recorder, check};
 use super::load::{append, entry};
+use super::membership::{done, write};
 
 /// How long a caller waits while the mesh is dying: then what came of it is open.
 const DYING_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -191,22 +192,6 @@ async fn join(
     new
 }
 
-async fn write(
-    mesh: &mut Mesh,
-    recorder: &Recorder,
-    client: &Client,
-    member: usize,
-    change: impl FnOnce(&mut MemberRecord),
-) -> Result<(), AppendError> {
-    let (entry, record) = mesh.member_write(member, change);
-    let asked = recorder.ask(member, &entry);
-    let outcome = client.append(entry, Travel::Alone, FACT_WAIT_MAX).await;
-    recorder.told(asked, &outcome);
-    let leaf = outcome?.leaf();
-    mesh.written(member, record, leaf);
-    Ok(())
-}
-
 /// What these nodes hold is what callers were told. If the recovery gave up leaves from a size on, only
 /// what was acknowledged there is missing.
 async fn judge(mesh: &mut Mesh, recorder: &Recorder, nodes: &[usize], given_up: &[u64]) {
@@ -261,11 +246,6 @@ fn kept_sizes(dir: &Path) -> Vec<u64> {
     let kept = fs::read_dir(dir.join("checkpoints")).into_iter().flatten().flatten();
     let size = |name: String| name.split('-').next()?.parse().ok();
     kept.filter_map(|file| size(file.file_name().into_string().ok()?)).collect()
-}
-
-fn done(exit: Exit) -> Exit {
-    assert_eq!(exit.code, Some(0), "{}", exit.said);
-    exit
 }
 
 /// Clients that append until they are told to end, however the mesh is.

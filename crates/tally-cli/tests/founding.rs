@@ -4,36 +4,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::str;
 
 use serde_json::Value;
 
-const MESH: &str = r#"
-tally = 1
-mesh = "dev.example"
-environment = "test"
-ledger_nodes = 3
+#[path = "support/binary.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+mod binary;
 
-[[member]]
-id = "RZ9"
-name = "Anytown Hospitals NHS Trust (fictional)"
-codes = { ods = "RZ9" }
-
-[[member]]
-id = "LZ9"
-name = "Anytown City Council (fictional)"
-"#;
-
-fn tally(args: &[&str], dir: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
-    command.args(args).current_dir(dir).env_remove("TALLY_CONFIG").output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use binary::{MESH, json, tally};
 
 fn told(output: &Output) -> &str {
     str::from_utf8(&output.stderr).unwrap()

@@ -2,26 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where it is wrong")]
 
-use std::path::Path;
-use std::process::{Command, Output};
 use std::{fs, str};
 
 use serde_json::Value;
 
+#[path = "support/binary.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+mod binary;
 #[path = "support/golden.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the unit tests use the rest")]
 mod golden;
 
+use binary::{json, tally};
 use golden::Golden;
-
-fn tally(args: &[&str], dir: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
-    command.args(args).current_dir(dir).env_remove("TALLY_CONFIG").output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops where it is wrong")]
 
 use std::path::Path;
-use std::process::{Command, Output};
 use std::{fs, str};
 
 use base64::Engine;
@@ -16,20 +15,15 @@ use tally_core::register::Approval;
 use tally_core::time::Timestamp;
 use tally_log::{Signature, VerifyingKey};
 
+#[path = "support/binary.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+mod binary;
 #[path = "support/golden.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
 mod golden;
 
+use binary::{MESH, json, tally};
 use golden::Golden;
-
-fn tally(args: &[&str], dir: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
-    command.args(args).current_dir(dir).env_remove("TALLY_CONFIG").output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
@@ -113,22 +107,6 @@ fn a_code_of_a_recovery_is_explained() {
     let output = tally(&["explain", "recovery-of-other-leaves"], dir.path());
     assert_eq!(output.status.code(), Some(0));
 }
-
-const MESH: &str = r#"
-tally = 1
-mesh = "dev.example"
-environment = "test"
-ledger_nodes = 3
-
-[[member]]
-id = "RZ9"
-name = "Anytown Hospitals NHS Trust (fictional)"
-codes = { ods = "RZ9" }
-
-[[member]]
-id = "LZ9"
-name = "Anytown City Council (fictional)"
-"#;
 
 const ROOT: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
