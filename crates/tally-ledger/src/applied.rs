@@ -51,8 +51,6 @@ pub struct AppliedHead {
     pub last_register_leaf: Option<LeafIndex>,
     /// The last Raft entry that was applied.
     pub log_id: Option<LogId>,
-    /// The version of the rules that this node does not know, if it met one.
-    pub halted: Option<u64>,
 }
 
 /// What `apply` needs: seals as CBOR, signatures verified on the spot.
@@ -62,11 +60,11 @@ impl Ledger {
     /// Shares a state.
     #[must_use]
     pub fn new(replica: Replica) -> Self {
-        let head = replica.head();
+        let (head, halted) = (replica.head(), replica.state.halted());
         Self(Arc::new(Inner {
             replica: Mutex::new(replica),
             heads: watch::Sender::new(head),
-            halted: watch::Sender::new(head.halted),
+            halted: watch::Sender::new(halted),
             last_register_leaf: watch::Sender::new(head.last_register_leaf),
         }))
     }
@@ -100,10 +98,16 @@ impl Ledger {
         self.0.heads.subscribe()
     }
 
-    /// Tells when the rules are newer than this node.
+    /// The version of the rules that this node does not know, if it met one. Tells when it does.
     #[must_use]
     pub fn halted(&self) -> watch::Receiver<Option<u64>> {
         self.0.halted.subscribe()
+    }
+
+    /// Whether the rules are newer than this node, which then applies nothing more.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.0.halted.borrow().is_some()
     }
 
     /// Tells whenever a register has changed.
@@ -127,11 +131,8 @@ impl Ledger {
         let seen = look(&replica.state, &applied);
         let head = replica.head();
         self.0.heads.send_replace(head);
-        self.0.halted.send_if_modified(|last| {
-            let changed = *last != head.halted;
-            *last = head.halted;
-            changed
-        });
+        let halted = replica.state.halted();
+        self.0.halted.send_if_modified(|last| std::mem::replace(last, halted) != halted);
         self.0.last_register_leaf.send_if_modified(|last| {
             let changed = *last != head.last_register_leaf;
             *last = head.last_register_leaf;
@@ -179,7 +180,6 @@ impl Replica {
             time: state.time(),
             last_register_leaf: (state.size() > 0).then(|| state.last_leaf_for_followers()),
             log_id: *log_id,
-            halted: state.halted(),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::metrics::{Metrics, TurnedAway};
 use crate::raft::{Consensus, Links, Payload, Prepared, Standing, Support};
 use crate::signer::LogSigner;
 use decide::{Decider, Proposed, Undecided, Waits, nobody};
-use queue::{Measured, Owner, Queues, Turn};
+use queue::{Owner, Queued, Queues, Turn};
 
 /// Limits of what waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,9 +172,8 @@ impl Sequencer {
     ) -> Result<(), Duration> {
         let Entrance { queues, metrics, retry } = &*self.0;
         let number = number_of(&submission);
-        let owner = member.cloned();
-        let job = Job { owner: owner.clone(), submission, length, number, answers };
-        queues.push(owner, job).map_err(|job| {
+        let job = Job { owner: member.cloned(), submission, length, number, answers };
+        queues.push(job).map_err(|job| {
             metrics.turned_away(TurnedAway::TooBusy);
             let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
             tell(job.answers.as_ref(), SubmitAnswer::Busy(Busy { number, retry_ms }));
@@ -189,7 +188,11 @@ impl Drop for Entrance {
     }
 }
 
-impl Measured for Job {
+impl Queued for Job {
+    fn owner(&self) -> Owner {
+        self.owner.clone()
+    }
+
     fn length(&self) -> usize {
         self.length
     }
@@ -206,8 +209,7 @@ impl Worker {
         while let Some(turn) = self.queues.wait().await {
             // Callers that were just answered get to submit what comes next.
             tokio::task::yield_now().await;
-            let jobs = self.sift(self.queues.take(turn)).await;
-            let proposed = if jobs.is_empty() { None } else { self.propose(jobs).await };
+            let proposed = self.propose(turn, self.queues.take(turn)).await;
             let decider = Arc::clone(&self.decider);
             match (turn, proposed) {
                 (Turn::Regular, None) => {}
@@ -224,20 +226,22 @@ impl Worker {
         }
     }
 
-    /// The jobs as a proposal; none if they were answered, because they can't be decided here.
-    async fn propose(&mut self, jobs: Vec<Job>) -> Option<Proposed> {
-        let leader = self.leader();
-        let not_leader = move |number| SubmitAnswer::NotLeader(NotLeader { number, leader });
-        let undecided: Undecided = if !self.consensus.is_leader() {
-            Box::new(not_leader)
-        } else {
+    /// The jobs as a proposal; none if all were answered, because they can't be decided here.
+    async fn propose(&mut self, turn: Turn, jobs: Vec<Job>) -> Option<Proposed> {
+        let (jobs, undecided): (_, Undecided) = if self.consensus.is_leader() {
+            let jobs = self.sift(turn, jobs).await;
+            if jobs.is_empty() {
+                return None;
+            }
             match self.read_clock().await {
                 Ok(time) => return Some(self.prepare(time, jobs)),
-                Err(_) => {
-                    self.hand_over().await;
-                    nobody()
-                }
+                Err(_) => self.hand_over().await,
             }
+            (jobs, nobody())
+        } else {
+            let leader = self.leader();
+            let not_leader = move |number| SubmitAnswer::NotLeader(NotLeader { number, leader });
+            (jobs, Box::new(not_leader))
         };
         for job in jobs {
             tell(job.answers.as_ref(), undecided(job.number));

@@ -159,15 +159,17 @@ impl Node {
     pub fn ready_source(&self) -> ReadySource {
         let (consensus, standing) = (self.consensus.clone(), Arc::clone(&self.standing));
         let (ledger, epoch) = (self.ledger.clone(), self.opened.epoch);
-        Arc::new(move || match ledger.head().halted {
-            Some(_) => Readiness::Halted,
-            None => match readiness(&consensus, &standing) {
+        Arc::new(move || {
+            if ledger.is_halted() {
+                return Readiness::Halted;
+            }
+            match readiness(&consensus, &standing) {
                 // Nothing is signed before the leaf is applied with which the epoch begins.
                 Readiness::Ready if ledger.with_state(State::epoch) != epoch => {
                     Readiness::CatchingUp
                 }
                 readiness => readiness,
-            },
+            }
         })
     }
 }
@@ -263,7 +265,7 @@ impl LookedAt {
             disk: disk_use(&shown.data_dir, log),
             rules: RulesKnown {
                 known: tally_net::rules::newest(),
-                halted_at: head.halted,
+                halted_at: *ledger.halted().borrow(),
                 said: support.all(),
             },
         }

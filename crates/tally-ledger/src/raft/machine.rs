@@ -81,7 +81,7 @@ impl Machine {
             let leaves = Leaf::copies(leaves.inspect(|leaf| follow(trust, state, &leaf.value)));
             (leaves, Head { size: state.size(), root: state.root() })
         });
-        if ledger.head().halted.is_some() {
+        if ledger.is_halted() {
             // Nothing was applied, and nothing will be: the node sees it and stops. It is no error of
             // this entry, which a start would meet again before anybody could be told why.
             return Ok(Outcome { applied, size: head.size, root: head.root });

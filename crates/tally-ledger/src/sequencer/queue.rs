@@ -51,8 +51,9 @@ pub(super) enum Turn {
 /// Whose submission it is; none for the node's own.
 pub(super) type Owner = Option<MemberId>;
 
-/// Something with a length that waits.
-pub(super) trait Measured {
+/// Something that waits.
+pub(super) trait Queued {
+    fn owner(&self) -> Owner;
     fn length(&self) -> usize;
 }
 
@@ -107,7 +108,7 @@ struct Share {
     bytes: usize,
 }
 
-impl<J: Measured> Queues<J> {
+impl<J: Queued> Queues<J> {
     pub(super) fn new(limits: SequencerLimits) -> Self {
         let waiting = Waiting {
             owners: BTreeMap::new(),
@@ -122,8 +123,8 @@ impl<J: Measured> Queues<J> {
     }
 
     /// Puts a job behind its owner's others, or gives it back because too much waits.
-    pub(super) fn push(&self, owner: Owner, job: J) -> Result<(), J> {
-        let pushed = self.lock().push(owner, job, &self.limits);
+    pub(super) fn push(&self, job: J) -> Result<(), J> {
+        let pushed = self.lock().push(job, &self.limits);
         if pushed.is_ok() {
             self.arrived.notify_one();
         }
@@ -174,9 +175,9 @@ impl<J: Measured> Queues<J> {
     }
 }
 
-impl<J: Measured> Waiting<J> {
-    fn push(&mut self, owner: Owner, job: J, limits: &SequencerLimits) -> Result<(), J> {
-        let length = job.length();
+impl<J: Queued> Waiting<J> {
+    fn push(&mut self, job: J, limits: &SequencerLimits) -> Result<(), J> {
+        let (owner, length) = (job.owner(), job.length());
         let (own, own_bytes) =
             self.owners.get(&owner).map_or((0, 0), |queue| (queue.jobs.len(), queue.bytes));
         let has_room = self.submissions < limits.submissions_max

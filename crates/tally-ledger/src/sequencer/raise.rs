@@ -11,19 +11,19 @@ use tally_core::ledger::{Rejection, Submission, raises_to};
 use tally_wire::message::ledger::{NotLeader, SubmitAnswer};
 use tracing::warn;
 
+use super::queue::Turn;
 use super::{Job, Worker, rejected, tell};
 use crate::metrics::TurnedAway;
 use crate::raft::Backing;
 
 impl Worker {
-    /// What of the jobs can be proposed. A raise that too few know is answered, and a write that
+    /// What of the jobs a leader can propose. A raise that too few know is answered, and a write that
     /// leaves no majority of voters: it is not on the ledger, and its number was not used.
-    pub(super) async fn sift(&self, jobs: Vec<Job>) -> Vec<Job> {
-        if !self.consensus.is_leader() {
-            return jobs;
-        }
+    pub(super) async fn sift(&self, turn: Turn, jobs: Vec<Job>) -> Vec<Job> {
         let mut fit = Vec::with_capacity(jobs.len());
-        let mut cut = false;
+        // What is proposed apart is not waited for: one write there and one here, both judged by the same
+        // registers, could together leave no majority. So none is proposed apart.
+        let mut cut = turn == Turn::Apart;
         for job in jobs {
             let version = match &job.submission {
                 Submission::Batch(batch) => raises_to(batch),

@@ -4,7 +4,11 @@ use super::*;
 #[derive(Debug, PartialEq, Eq)]
 struct Piece(&'static str, usize, usize);
 
-impl Measured for Piece {
+impl Queued for Piece {
+    fn owner(&self) -> Owner {
+        owner(self.0)
+    }
+
     fn length(&self) -> usize {
         self.2
     }
@@ -24,7 +28,7 @@ fn take(queues: &Queues<Piece>) -> Vec<Piece> {
 
 fn push(queues: &Queues<Piece>, whose: &'static str, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        queues.push(owner(whose), Piece(whose, number, 100)).unwrap();
+        queues.push(Piece(whose, number, 100)).unwrap();
     }
 }
 
@@ -68,7 +72,7 @@ fn one_member_can_not_take_the_room_of_all() {
     let queues = queues(limits);
     push(&queues, "RZ9", 0..3);
     let more = Piece("RZ9", 3, 100);
-    assert_eq!(queues.push(owner("RZ9"), more), Err(Piece("RZ9", 3, 100)));
+    assert_eq!(queues.push(more), Err(Piece("RZ9", 3, 100)));
     push(&queues, "LZ9", 0..3);
     assert_eq!(take(&queues).len(), 2 * SHARE_SUBMISSIONS_MAX);
     push(&queues, "RZ9", 3..5);
@@ -79,13 +83,13 @@ fn bytes_are_counted_for_each_member_and_for_all() {
     let limits =
         SequencerLimits { bytes_max: 1000, member_bytes_max: 600, ..SequencerLimits::default() };
     let queues = queues(limits);
-    queues.push(owner("RZ9"), Piece("RZ9", 0, 600)).unwrap();
-    assert!(queues.push(owner("RZ9"), Piece("RZ9", 1, 1)).is_err());
-    queues.push(owner("LZ9"), Piece("LZ9", 0, 1)).unwrap();
-    assert!(queues.push(owner("LZ9"), Piece("LZ9", 1, 400)).is_err());
-    queues.push(owner("LZ9"), Piece("LZ9", 1, 399)).unwrap();
+    queues.push(Piece("RZ9", 0, 600)).unwrap();
+    assert!(queues.push(Piece("RZ9", 1, 1)).is_err());
+    queues.push(Piece("LZ9", 0, 1)).unwrap();
+    assert!(queues.push(Piece("LZ9", 1, 400)).is_err());
+    queues.push(Piece("LZ9", 1, 399)).unwrap();
     assert_eq!(take(&queues).len(), 3);
-    queues.push(owner("RZ9"), Piece("RZ9", 1, 600)).unwrap();
+    queues.push(Piece("RZ9", 1, 600)).unwrap();
 }
 
 #[test]
@@ -93,9 +97,9 @@ fn members_that_take_all_the_room_keep_nobody_else_out() {
     let limits = SequencerLimits { submissions_max: 4, ..SequencerLimits::default() };
     let queues = queues(limits);
     push(&queues, "RZ9", 0..4);
-    queues.push(owner("LZ9"), Piece("LZ9", 0, 100)).unwrap();
-    assert!(queues.push(owner("LZ9"), Piece("LZ9", 1, 100)).is_err());
-    assert!(queues.push(owner("RZ9"), Piece("RZ9", 4, 100)).is_err());
+    queues.push(Piece("LZ9", 0, 100)).unwrap();
+    assert!(queues.push(Piece("LZ9", 1, 100)).is_err());
+    assert!(queues.push(Piece("RZ9", 4, 100)).is_err());
 }
 
 #[test]
@@ -103,7 +107,7 @@ fn what_does_not_fit_any_more_is_the_next_proposals_first() {
     let queues = queues(SequencerLimits::default());
     let large = PROPOSAL_LEN_MAX / 2;
     for whose in ["RZ9", "LZ9", "QX1"] {
-        queues.push(owner(whose), Piece(whose, 0, large)).unwrap();
+        queues.push(Piece(whose, 0, large)).unwrap();
     }
     assert_eq!(take(&queues), [Piece("RZ9", 0, large)]);
     assert_eq!(take(&queues), [Piece("LZ9", 0, large)]);
