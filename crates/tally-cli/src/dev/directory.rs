@@ -58,7 +58,7 @@ impl Directory {
             let what = format!("{}: tally dev is for test meshes", named.display());
             return Err(Failure::usage(what, "say environment = \"test\""));
         }
-        let first = if mesh.is_none() { ports::DEFAULT } else { ports::FIRST };
+        let first = mesh.is_none().then_some(ports::DEFAULT);
         let (nodes, agents) = place(&file, first)?;
         let directory = Self { dir: dir.to_owned(), file, nodes, agents };
         create_dir(dir)?;
@@ -162,7 +162,7 @@ impl Directory {
 
 /// Free ports for all parts: the last member's agent and the first ledger node come first, so that
 /// they have the default ports where those are free.
-fn place(file: &MeshFile, first: u16) -> Result<(Vec<NodePlan>, Vec<AgentPlan>), Failure> {
+fn place(file: &MeshFile, first: Option<u16>) -> Result<(Vec<NodePlan>, Vec<AgentPlan>), Failure> {
     let members = file.members.len();
     let nodes = usize::try_from(file.ledger_nodes).unwrap_or(usize::MAX);
     let blocks = u16::try_from(members.saturating_add(nodes)).unwrap_or(u16::MAX);
