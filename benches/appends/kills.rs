@@ -43,6 +43,8 @@ pub(crate) async fn run(options: &Options, dir: &Path) -> Result<String, Trouble
     for caller in 1..CALLERS {
         callers.spawn(keep_asking(agent.caller(caller), Arc::clone(&ended)));
     }
+    // From here on the agent has its session: what opening one takes is another figure.
+    agent.caller(0).ask().await?;
     let mut waits_us = Vec::new();
     for kill in 0..options.kills {
         let wait = kill_leader(&dir.join("mesh"), agent, options).await?;
