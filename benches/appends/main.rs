@@ -21,11 +21,16 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
 use measure::{Point, closed_loop};
 use options::{Options, System};
 use table::Row;
+
+/// As the agent that is shipped has it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Callers where agents are many.
 const CALLERS_OF_AGENTS: usize = 256;
