@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{Change, Cluster, ClusterRefusal, Refused, made_by, rules};
 use crate::frame::LogId;
-use crate::raft::{Membership, RaftNode, StoredMembership, TypeConfig, from_log_id};
+use crate::raft::{Membership, RaftNode, Stand, StoredMembership, TypeConfig, from_log_id};
 
 /// A change that was not decided within this time may never be: then its outcome is open.
 const DECIDE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ impl Cluster {
         let votes = |membership: &Membership| has_vote(membership, node);
         if !self.is_settled_as(votes).await? {
             let membership = self.expect(change.expected)?;
-            self.must_be_near(&membership, node)?;
+            self.must_be_near(&membership, node).await?;
             let mut voters = voters_of(&membership);
             voters.insert(node.0);
             self.must_be_safe(&voters, change.force).await?;
@@ -86,7 +86,7 @@ impl Cluster {
         let mut voters = voters_of(&self.effective());
         if !self.is_settled_as(is_replaced).await? {
             let membership = self.expect(change.expected)?;
-            self.must_be_near(&membership, new)?;
+            self.must_be_near(&membership, new).await?;
             voters = voters_of(&membership);
             voters.insert(new.0);
             if !voters.remove(&old.0) || old == new {
@@ -236,16 +236,24 @@ impl Cluster {
         why.into()
     }
 
-    fn must_be_near(&self, membership: &StoredMembership, node: NodeId) -> Result<(), Refused> {
+    async fn must_be_near(
+        &self,
+        membership: &StoredMembership,
+        node: NodeId,
+    ) -> Result<(), Refused> {
         if membership.membership().get_node(&node.0).is_none() {
             return Err(ClusterRefusal::NodeNotAdded.into());
         }
         let metrics = self.consensus.metrics().borrow_watched().clone();
         let matched = metrics.replication.as_ref().and_then(|it| it.get(&node.0).cloned());
         let matched = matched.flatten().map(|id| id.index);
-        if has_vote(membership.membership(), node)
-            || rules::is_near(matched, metrics.last_log_index)
-        {
+        if has_vote(membership.membership(), node) {
+            return Ok(());
+        }
+        // It has what it needs a moment before it trusts itself.
+        let near = rules::is_near(matched, metrics.last_log_index);
+        let doubts = |stand: Stand| !stand.trusted;
+        if near && !self.stand_of(node.0).await.is_some_and(doubts) {
             Ok(())
         } else {
             Err(ClusterRefusal::NotCaughtUp.into())
@@ -263,15 +271,19 @@ impl Cluster {
         }
     }
 
+    /// What a node says of itself, if it answers.
+    async fn stand_of(&self, node: u64) -> Option<Stand> {
+        timeout(STAND_WAIT_MAX, self.links.stand_of(node)).await.ok()?.ok()
+    }
+
     /// Who of these answers, and is trusted.
     async fn ask_around(&self, nodes: &BTreeSet<u64>) -> BTreeMap<u64, bool> {
         let own = *self.consensus.node_id();
         let mut asked = JoinSet::new();
         for node in nodes.iter().copied().filter(|node| *node != own) {
-            let links = self.links.clone();
+            let cluster = self.clone();
             asked.spawn(async move {
-                let stand = timeout(STAND_WAIT_MAX, links.stand_of(node)).await;
-                (node, stand.is_ok_and(|stand| stand.is_ok_and(|stand| stand.trusted)))
+                (node, cluster.stand_of(node).await.is_some_and(|stand| stand.trusted))
             });
         }
         let mut trusted = BTreeMap::from([(own, self.standing.is_trusted())]);

@@ -38,7 +38,7 @@ use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome};
 use tally_wire::{decode_value, encode};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::codec::{
     ANSWER_LEN_MAX, BadMessage, REQUEST_LEN_MAX, Request, decode_appended, decode_transferred,
@@ -99,6 +99,9 @@ pub(super) const REQUESTS: FrameLimits =
 /// Answers, and the hello.
 pub(super) const ANSWERS: FrameLimits =
     FrameLimits { len_max: 4 * ANSWER_LEN_MAX, wait_max: Duration::from_secs(2) };
+/// From one dialling of a peer to the next: one that is stopping refuses at once, and openraft asks again
+/// at once, a thousand times a second.
+const DIAL_PAUSE: Duration = Duration::from_millis(50);
 /// Requests of one replication that wait for their answers.
 const WAITING_MAX: usize = 64;
 /// How long an answer in a replication may take: the disk of a follower that is busy is no reason to
@@ -187,11 +190,16 @@ impl Links {
             Lane::Urgent => &peer.urgent,
         };
         let mut slot = slot.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|it| it.close_reason().is_none()) {
+        let open = slot.connection.as_ref().filter(|it| it.close_reason().is_none());
+        if let Some(connection) = open {
             return Ok(connection.clone());
         }
+        if let Some(dialled) = slot.dialled {
+            sleep_until(dialled + DIAL_PAUSE).await;
+        }
+        slot.dialled = Some(Instant::now());
         let connection = self.dial(target, &peer.address).await?;
-        *slot = Some(connection.clone());
+        slot.connection = Some(connection.clone());
         Ok(connection)
     }
 

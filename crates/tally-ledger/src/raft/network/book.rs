@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tally_core::register::Address;
 use tally_net::quinn::Connection;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use super::Peers;
 
@@ -19,8 +20,15 @@ pub(super) struct Book {
 /// The way to one node.
 pub(super) struct Peer {
     pub(super) address: String,
-    pub(super) replication: AsyncMutex<Option<Connection>>,
-    pub(super) urgent: AsyncMutex<Option<Connection>>,
+    pub(super) replication: AsyncMutex<Slot>,
+    pub(super) urgent: AsyncMutex<Slot>,
+}
+
+/// A connection, and when it was dialled last.
+#[derive(Default)]
+pub(super) struct Slot {
+    pub(super) connection: Option<Connection>,
+    pub(super) dialled: Option<Instant>,
 }
 
 impl Book {
@@ -56,7 +64,7 @@ impl Book {
 
 impl Peer {
     fn at(address: String) -> Self {
-        Self { address, replication: AsyncMutex::new(None), urgent: AsyncMutex::new(None) }
+        Self { address, replication: AsyncMutex::default(), urgent: AsyncMutex::default() }
     }
 }
 
