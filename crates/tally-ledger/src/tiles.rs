@@ -29,13 +29,14 @@ use tokio::sync::watch;
 
 pub use error::TileError;
 pub use reader::TileReader;
+pub(crate) use writer::GATHER_WAIT_MAX;
 pub use writer::{TileWriterHandle, TilesStopped};
 
 use grow::{Growing, Unsynced};
 use registers::RegisterIndex;
 
 /// Files that are full but not yet durable, at most: then [`TileStore::append`] makes them so.
-const UNSYNCED_FILES_MAX: usize = 128;
+const UNSYNCED_FILES_MAX: usize = 256;
 
 /// The tiles, open for writing. One process, one store for each directory.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ impl TileStore {
         self.failed = true;
         self.write(size, leaves)?;
         if self.unsynced.files() >= UNSYNCED_FILES_MAX {
-            self.sync_all()?;
+            self.unsynced.sync_together()?;
         }
         self.failed = false;
         self.heads.send_replace(head);

@@ -39,7 +39,7 @@ use crate::sequencer::{Sequencer, SequencerParts};
 use crate::server::{CALLERS, Counters, Server, ServerParts};
 use crate::signer::LogSigner;
 use crate::store::{Empty, FatalHook, Opened, Settings as StoreSettings, Store};
-use crate::tiles::{Resume, TileReader, TileStore, TileWriterHandle};
+use crate::tiles::{GATHER_WAIT_MAX, Resume, TileReader, TileStore, TileWriterHandle};
 use crate::witnesses::{VISITORS_MAX, Visitor};
 
 /// The directory, open.
@@ -314,7 +314,7 @@ fn open(settings: &Settings, mesh_id: MeshId) -> Result<OpenDirectory, StartErro
         Some(replica) => at(path, replica, mesh_id)?,
         None => anew(path, mesh_id)?,
     };
-    let tiles = TileWriterHandle::start(tiles, settings.tuning.tile_jobs_max);
+    let tiles = TileWriterHandle::start(tiles, settings.tuning.tile_jobs_max, GATHER_WAIT_MAX);
     let tiles = Arc::new(tiles.map_err(StartError::Thread)?);
     Ok(OpenDirectory { store, opened, ledger: Ledger::new(replica), tiles })
 }

@@ -46,7 +46,7 @@ pub(super) fn open(dir: &Path, at: &Resume) -> Result<TileStore, TileError> {
     }
     remove_beyond(dir, size)?;
     let hashes = TileWriter::resume(size, |path| tiles.get(&path).cloned());
-    let mut unsynced = Unsynced::default();
+    let mut unsynced = Unsynced::below(dir)?;
     unsynced.touch(dir);
     Ok(TileStore {
         registers: RegisterIndex::open(dir, size, at.last_register_leaf)?,

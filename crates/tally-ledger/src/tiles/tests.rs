@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tally_log::tile::{encode_hashes, tiles_at};
@@ -7,6 +8,9 @@ use tally_log::{leaf_hash, root_of};
 use tempfile::TempDir;
 
 use super::*;
+
+/// Longer than any test takes.
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// Leaf i of all logs here; every tenth is a register's, leaf 0 too.
 pub(crate) fn leaf(index: u64) -> Leaf {
@@ -104,8 +108,8 @@ fn a_higher_level_grows_too() {
     store.sync().unwrap();
     drop(store);
     let mut store = TileStore::open(dir.path(), &resume(65_540)).unwrap();
-    grow(&mut store, 66_000);
-    check_readable(&store, [66_000]);
+    grow(&mut store, 640_000);
+    check_readable(&store, [640_000]);
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn a_full_tile_that_went_is_noticed_when_it_is_read() {
 async fn a_thread_writes_in_order_and_says_what_is_readable() {
     let dir = TempDir::new().unwrap();
     let store = TileStore::open(dir.path(), &Resume::default()).unwrap();
-    let handle = TileWriterHandle::start(store, 4).unwrap();
+    let handle = TileWriterHandle::start(store, 4, FOR_EVER).unwrap();
     for size in 0..600 {
         handle.append(leaves(size, size + 1), head(size + 1)).await.unwrap();
     }
@@ -204,15 +208,45 @@ async fn a_thread_writes_in_order_and_says_what_is_readable() {
 }
 
 #[tokio::test]
+async fn leaves_wait_for_others_but_not_before_a_registers() {
+    let dir = TempDir::new().unwrap();
+    let store = TileStore::open(dir.path(), &Resume::default()).unwrap();
+    let handle = TileWriterHandle::start(store, 4, FOR_EVER).unwrap();
+    let mut heads = handle.reader().heads();
+    handle.append(leaves(0, 1), head(1)).await.unwrap();
+    let mut register = leaves(1, 2);
+    register[0].register = true;
+    handle.append(register, head(2)).await.unwrap();
+    heads.wait_for(|head| head.size == 2).await.unwrap();
+    // Nobody waits for this one, until somebody does.
+    handle.append(leaves(2, 3), head(3)).await.unwrap();
+    assert_eq!(handle.sync().await.unwrap(), head(3));
+}
+
+#[tokio::test]
 async fn a_thread_that_fails_says_why() {
     let dir = TempDir::new().unwrap();
     let store = TileStore::open(dir.path(), &Resume::default()).unwrap();
-    let handle = TileWriterHandle::start(store, 4).unwrap();
+    let handle = TileWriterHandle::start(store, 4, FOR_EVER).unwrap();
     handle.append(leaves(0, 1), head(9)).await.unwrap();
+    assert!(handle.sync().await.is_err());
     let why = handle.stopped().await;
     assert!(matches!(&why, TilesStopped::Failed(error)
         if matches!(**error, TileError::OutOfStep { .. })));
     assert!(handle.sync().await.is_err());
+}
+
+#[test]
+fn more_files_than_may_wait_are_synced_together_and_all_there() {
+    let dir = TempDir::new().unwrap();
+    let mut store = TileStore::open(dir.path(), &Resume::default()).unwrap();
+    grow(&mut store, 40_000);
+    assert_eq!(store.sync().unwrap(), head(40_000));
+    drop(store);
+    let mut store = TileStore::open(dir.path(), &resume(40_000)).unwrap();
+    check_readable(&store, [255, 40_000]);
+    // And nothing is left that a later sync would have to make durable.
+    assert_eq!(store.sync().unwrap(), head(40_000));
 }
 
 proptest! {

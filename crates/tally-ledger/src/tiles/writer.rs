@@ -1,9 +1,12 @@
 //! A thread that writes tiles, so that whoever applies entries does not wait for files.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::TileError;
@@ -11,12 +14,17 @@ use super::{Head, Leaf, TileReader, TileStore};
 
 /// Leaves that share one write at most, but for those of the last append taken.
 const GATHER_LEAVES_MAX: usize = 4096;
+/// How long leaves wait for others to be written with: a tile that is full at once is one file written
+/// once, and the thread is not woken for each batch. Nothing waits where followers of the registers do.
+pub(crate) const GATHER_WAIT_MAX: Duration = Duration::from_millis(10);
 
 /// Gives a [`TileStore`] its work from an async task. When it is dropped, the thread writes what it
 /// was given, syncs and ends.
 #[derive(Debug)]
 pub struct TileWriterHandle {
     jobs: mpsc::Sender<Job>,
+    hurry: Hurry,
+    thread: Thread,
     reader: TileReader,
     failure: Arc<OnceLock<Arc<TileError>>>,
     ended: watch::Receiver<()>,
@@ -33,29 +41,36 @@ pub enum TilesStopped {
     Closed,
 }
 
+/// Whether something came that others wait for.
+type Hurry = Arc<AtomicBool>;
+
 enum Job {
     Append(Vec<Leaf>, Head),
     Sync(oneshot::Sender<Head>),
 }
 
 impl TileWriterHandle {
-    /// Starts the thread. While `jobs_max` appends wait, the next caller waits too.
+    /// Starts the thread. While `jobs_max` appends wait, the next caller waits too. Leaves wait for
+    /// others for so long at most; not before a register's, a sync, or a caller that would wait.
     ///
     /// # Errors
     /// [`io::Error`] if the system gives no thread.
-    pub fn start(store: TileStore, jobs_max: usize) -> io::Result<Self> {
+    pub fn start(store: TileStore, jobs_max: usize, gather_wait_max: Duration) -> io::Result<Self> {
         let (jobs, work) = mpsc::channel(jobs_max.max(1));
         let (end, ended) = watch::channel(());
         let reader = store.reader();
         let failure = Arc::new(OnceLock::new());
         let slot = Arc::clone(&failure);
-        thread::Builder::new().name("tally-tiles".to_owned()).spawn(move || {
-            if let Err(error) = run(store, work) {
+        let hurry = Hurry::default();
+        let hurried = Arc::clone(&hurry);
+        let thread = thread::Builder::new().name("tally-tiles".to_owned()).spawn(move || {
+            if let Err(error) = run(store, work, gather_wait_max, &hurried) {
                 drop(slot.set(Arc::new(error)));
             }
             drop(end);
         })?;
-        Ok(Self { jobs, reader, failure, ended })
+        let thread = thread.thread().clone();
+        Ok(Self { jobs, hurry, thread, reader, failure, ended })
     }
 
     /// Reads the tiles. [`TileReader::heads`] tells what is readable.
@@ -70,7 +85,12 @@ impl TileWriterHandle {
     /// # Errors
     /// [`TilesStopped`].
     pub async fn append(&self, leaves: Vec<Leaf>, head: Head) -> Result<(), TilesStopped> {
-        self.jobs.send(Job::Append(leaves, head)).await.map_err(|_| self.why())
+        let register = leaves.iter().any(|leaf| leaf.register);
+        self.jobs.send(Job::Append(leaves, head)).await.map_err(|_| self.why())?;
+        if register || self.jobs.capacity() == 0 {
+            self.hurry();
+        }
+        Ok(())
     }
 
     /// Waits until all that was given before is durable, and says how far that is.
@@ -80,6 +100,7 @@ impl TileWriterHandle {
     pub async fn sync(&self) -> Result<Head, TilesStopped> {
         let (done, synced) = oneshot::channel();
         self.jobs.send(Job::Sync(done)).await.map_err(|_| self.why())?;
+        self.hurry();
         synced.await.map_err(|_| self.why())
     }
 
@@ -95,10 +116,17 @@ impl TileWriterHandle {
     /// # Errors
     /// [`TilesStopped::Failed`] if it could not.
     pub async fn close(self) -> Result<(), TilesStopped> {
+        self.hurry();
         let Self { jobs, failure, mut ended, .. } = self;
         drop(jobs);
         while ended.changed().await.is_ok() {}
         failure.get().map_or(Ok(()), |error| Err(TilesStopped::Failed(Arc::clone(error))))
+    }
+
+    /// Whatever was given before is to be written now.
+    fn hurry(&self) {
+        self.hurry.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 
     fn why(&self) -> TilesStopped {
@@ -109,11 +137,18 @@ impl TileWriterHandle {
     }
 }
 
-fn run(mut store: TileStore, mut work: mpsc::Receiver<Job>) -> Result<(), TileError> {
+fn run(
+    mut store: TileStore,
+    mut work: mpsc::Receiver<Job>,
+    gather_wait_max: Duration,
+    hurry: &AtomicBool,
+) -> Result<(), TileError> {
     let mut next = work.blocking_recv();
     while let Some(job) = next.take() {
         match job {
             Job::Append(mut leaves, mut head) => {
+                let until = Instant::now() + gather_wait_max;
+                let mut hurried = false;
                 while leaves.len() < GATHER_LEAVES_MAX {
                     match work.try_recv() {
                         Ok(Job::Append(more, further)) => {
@@ -124,7 +159,18 @@ fn run(mut store: TileStore, mut work: mpsc::Receiver<Job>) -> Result<(), TileEr
                             next = Some(other);
                             break;
                         }
-                        Err(_) => break,
+                        Err(TryRecvError::Disconnected) => break,
+                        Err(TryRecvError::Empty) => {
+                            let left = until.saturating_duration_since(Instant::now());
+                            if hurried || left.is_zero() {
+                                break;
+                            }
+                            // Whatever is meant was given before: it is taken first.
+                            hurried = hurry.swap(false, Ordering::AcqRel);
+                            if !hurried {
+                                thread::park_timeout(left);
+                            }
+                        }
                     }
                 }
                 store.append(&leaves, head)?;
