@@ -91,6 +91,7 @@ pub(crate) enum Own {
 
 /// What an agent asks of the ledger.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub(crate) enum Request {
     /// How things stand: the last session, the registers, the own entries.
     Standing,

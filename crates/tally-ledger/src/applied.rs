@@ -121,10 +121,11 @@ impl Ledger {
         &self,
         log_id: LogId,
         proposal: &Proposal,
+        with: &impl Surroundings,
         look: impl FnOnce(&State, &Applied) -> T,
     ) -> (Applied, T) {
         let mut replica = self.replica();
-        let applied = replica.state.apply(proposal, &Codec);
+        let applied = replica.state.apply(proposal, with);
         if replica.state.halted().is_none() {
             replica.log_id = Some(log_id);
         }

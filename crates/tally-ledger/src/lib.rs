@@ -1,5 +1,6 @@
 //! The ledger: Raft over segments that are never purged. The Raft log *is* the ledger.
 
+mod ahead;
 pub mod applied;
 pub mod clock;
 pub mod cluster;

@@ -139,6 +139,7 @@ impl Sequencer {
             consensus: consensus.clone(),
             signer,
             metrics: metrics.clone(),
+            ledger: ledger.clone(),
             retry_ms: limits.retry_ms(),
         });
         let worker = Worker {
@@ -256,8 +257,8 @@ impl Worker {
         let (submissions, waiting): (Vec<_>, Vec<_>) = jobs.into_iter().map(wait).unzip();
         let proposal = Arc::new(Proposal { time, submissions });
         let payload = Payload { bytes: encode(&*proposal).into() };
-        self.prepared.put(payload.bytes.clone(), proposal);
-        Proposed { payload, waiting }
+        let ahead = self.prepared.put(payload.bytes.clone(), Arc::clone(&proposal));
+        Proposed { payload, waiting, proposal, ahead }
     }
 
     fn leader(&self) -> Option<NodeId> {

@@ -33,6 +33,7 @@ pub(super) struct Client {
 }
 
 /// How far the agent has come since it started.
+#[allow(clippy::large_enum_variant, reason = "there is one for each agent")]
 pub(super) enum Phase {
     /// How do things stand?
     Asking,

@@ -19,6 +19,7 @@ use tally_log::Hash;
 use tally_net::TrustStore;
 
 use super::{Payload, Response, TypeConfig, from_log_id, to_log_id};
+use crate::ahead::Ahead;
 use crate::applied::{Ledger, Replica};
 use crate::frame::LogId;
 use crate::metrics::Metrics;
@@ -61,7 +62,12 @@ pub struct Outcome {
 #[derive(Debug, Clone, Default)]
 pub struct Prepared(Arc<Mutex<VecDeque<Kept>>>);
 
-type Kept = (Bytes, Arc<Proposal>);
+#[derive(Debug, Clone)]
+struct Kept {
+    bytes: Bytes,
+    proposal: Arc<Proposal>,
+    ahead: Arc<Ahead>,
+}
 
 /// Proposals that are kept at most: as many as can be on their way through consensus, and some.
 const PREPARED_MAX: usize = 8;
@@ -73,24 +79,28 @@ impl Machine {
         Self(parts)
     }
 
-    async fn apply_proposal(&self, log_id: LogId, payload: &Payload) -> io::Result<Outcome> {
-        let MachineParts { ledger, tiles, trust, .. } = &self.0;
-        let proposal = self.0.prepared.get(&payload.bytes)?;
-        let (applied, (leaves, head)) = ledger.apply(log_id, &proposal, |state, applied| {
-            let leaves = applied.leaves(&proposal);
-            let leaves = Leaf::copies(leaves.inspect(|leaf| follow(trust, state, &leaf.value)));
-            (leaves, Head { size: state.size(), root: state.root() })
-        });
-        if ledger.is_halted() {
-            // Nothing was applied, and nothing will be: the node sees it and stops. It is no error of
-            // this entry, which a start would meet again before anybody could be told why.
-            return Ok(Outcome { applied, size: head.size, root: head.root });
+    /// Applies it. The leaves come back beside what came of it: whoever waits is told before they are
+    /// written.
+    async fn apply_proposal(
+        &self,
+        log_id: LogId,
+        payload: &Payload,
+    ) -> io::Result<(Outcome, Vec<Leaf>)> {
+        let MachineParts { ledger, trust, .. } = &self.0;
+        let Kept { proposal, ahead, .. } = self.0.prepared.take(&payload.bytes)?;
+        ahead.end();
+        let (applied, (leaves, head)) =
+            ledger.apply(log_id, &proposal, &*ahead, |state, applied| {
+                let leaves = applied.leaves(&proposal);
+                let leaves = Leaf::copies(leaves.inspect(|leaf| follow(trust, state, &leaf.value)));
+                (leaves, Head { size: state.size(), root: state.root() })
+            });
+        // If it halted nothing was applied, and nothing will be: the node sees it and stops. It is no
+        // error of this entry, which a start would meet again before anybody could be told why.
+        if !ledger.is_halted() {
+            self.0.metrics.applied(&proposal, &applied);
         }
-        self.0.metrics.applied(&proposal, &applied);
-        if !leaves.is_empty() {
-            tiles.append(leaves, head).await.map_err(io::Error::other)?;
-        }
-        Ok(Outcome { applied, size: head.size, root: head.root })
+        Ok((Outcome { applied, size: head.size, root: head.root }, leaves))
     }
 }
 
@@ -126,7 +136,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             let log_id = to_log_id(&entry.log_id);
-            let outcome = match entry.payload {
+            let applied = match entry.payload {
                 EntryPayload::Blank => {
                     self.0.ledger.advance(log_id, None);
                     None
@@ -136,15 +146,21 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     self.0.ledger.advance(log_id, Some(membership));
                     None
                 }
-                EntryPayload::Normal(payload) => {
-                    Some(Arc::new(self.apply_proposal(log_id, &payload).await?))
-                }
+                EntryPayload::Normal(payload) => Some(self.apply_proposal(log_id, &payload).await?),
             };
-            let leaves = outcome.as_ref().map_or(0, |it| it.applied.hashes.len() as u64);
+            let (outcome, leaves) = applied.unzip();
+            let head = outcome.as_ref().map(|it| Head { size: it.size, root: it.root });
+            // Who waits for the answer is woken first: writing tiles wakes a thread that would take
+            // its turn.
             if let Some(responder) = responder {
-                responder.send(Response(outcome));
+                responder.send(Response(outcome.map(Arc::new)));
             }
-            self.0.saver.applied_one(leaves);
+            let leaves = leaves.unwrap_or_default();
+            let count = leaves.len() as u64;
+            if let Some(head) = head.filter(|_| count > 0) {
+                self.0.tiles.append(leaves, head).await.map_err(io::Error::other)?;
+            }
+            self.0.saver.applied_one(count);
             // Whoever has many to apply must not keep heartbeats and votes from being answered: they
             // are on this thread.
             tokio::task::yield_now().await;
@@ -182,30 +198,34 @@ fn no_snapshots() -> io::Error {
 }
 
 impl Prepared {
-    /// Keeps a proposal until its bytes are applied, or others come.
-    pub fn put(&self, bytes: Bytes, proposal: Arc<Proposal>) {
+    /// Keeps a proposal until its bytes are applied, or others come. What is found out about it
+    /// meanwhile goes where this says.
+    pub(crate) fn put(&self, bytes: Bytes, proposal: Arc<Proposal>) -> Arc<Ahead> {
+        let ahead = Arc::default();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= PREPARED_MAX {
             kept.pop_front();
         }
-        kept.push_back((bytes, proposal));
+        kept.push_back(Kept { bytes, proposal, ahead: Arc::clone(&ahead) });
+        ahead
     }
 
     /// The proposal of these very bytes in memory, or one decoded from them.
-    fn get(&self, bytes: &Bytes) -> io::Result<Arc<Proposal>> {
+    fn take(&self, bytes: &Bytes) -> io::Result<Kept> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The bytes that are kept are in use, so that no others can be where they are.
         let same = |it: &Bytes| it.as_ptr() == bytes.as_ptr() && it.len() == bytes.len();
-        if let Some(place) = kept.iter().position(|(it, _)| same(it))
-            && let Some((_, proposal)) = kept.remove(place)
+        if let Some(place) = kept.iter().position(|it| same(&it.bytes))
+            && let Some(kept) = kept.remove(place)
         {
-            return Ok(proposal);
+            return Ok(kept);
         }
         drop(kept);
-        let decoded = tally_wire::decode_value::<Proposal>(bytes);
-        decoded.map(Arc::new).map_err(|error| {
+        let proposal = tally_wire::decode_value::<Proposal>(bytes).map(Arc::new);
+        let proposal = proposal.map_err(|error| {
             let why = format!("a committed proposal can't be read by this version: {error}");
             io::Error::new(io::ErrorKind::InvalidData, why)
-        })
+        })?;
+        Ok(Kept { bytes: bytes.clone(), proposal, ahead: Arc::default() })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use openraft::errors::{ClientWriteError, RaftError};
 use tally_core::id::NodeId;
-use tally_core::ledger::{Rejection, Verdict};
+use tally_core::ledger::{Proposal, Rejection, Verdict};
 use tally_core::receipt::{BatchAnswer, hashes_after};
 use tally_log::Hash;
 use tally_wire::message::ledger::{
@@ -14,6 +14,8 @@ use tally_wire::message::ledger::{
 
 use super::queue::{Owner, Queues};
 use super::{Answers, Job, rejected, tell};
+use crate::ahead::Ahead;
+use crate::applied::Ledger;
 use crate::metrics::Metrics;
 use crate::raft::{Consensus, Outcome, Payload};
 use crate::signer::LogSigner;
@@ -24,6 +26,8 @@ pub(super) struct Decider {
     pub(super) consensus: Consensus,
     pub(super) signer: Arc<LogSigner>,
     pub(super) metrics: Metrics,
+    /// By whose sessions batches are signed.
+    pub(super) ledger: Ledger,
     pub(super) retry_ms: u64,
 }
 
@@ -31,6 +35,9 @@ pub(super) struct Decider {
 pub(super) struct Proposed {
     pub(super) payload: Payload,
     pub(super) waiting: Vec<Waits>,
+    pub(super) proposal: Arc<Proposal>,
+    /// Where it goes what is found out about it ahead.
+    pub(super) ahead: Arc<Ahead>,
 }
 
 /// Who waits for an answer to a submission.
@@ -50,9 +57,13 @@ pub(super) fn nobody() -> Undecided {
 
 impl Decider {
     /// Has it decided, and answers; or says that it was not.
-    pub(super) async fn decide(&self, Proposed { payload, waiting }: Proposed) {
+    pub(super) async fn decide(&self, proposed: Proposed) {
+        let Proposed { payload, waiting, proposal, ahead } = proposed;
         let proposed = Instant::now();
-        let written = self.consensus.client_write(payload).await;
+        // It is on its way before anything is worked out, and this thread has nothing else to do for
+        // those who wait. What is applied in the meantime does without.
+        let working = ahead.work(&self.ledger, &proposal);
+        let (written, ()) = tokio::join!(biased; self.consensus.client_write(payload), working);
         if written.is_ok() {
             self.metrics.committed(proposed.elapsed());
         }

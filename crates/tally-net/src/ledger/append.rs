@@ -44,6 +44,7 @@ pub struct NotNoted;
 pub struct Recorded(Form);
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are the large one")]
 enum Form {
     /// Of a batch that was answered as a whole.
     InBatch { batch: Arc<Expanded>, position: u16, entry: Encoded<Entry> },

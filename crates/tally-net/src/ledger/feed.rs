@@ -30,6 +30,7 @@ pub struct Feed {
 
 /// What a feed tells, in the order of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "those that are kept are the large ones")]
 pub enum FeedEvent {
     /// The next leaf that is told to all: the genesis, a register write or a recovery.
     Register {
