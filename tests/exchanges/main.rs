@@ -12,6 +12,7 @@ mod consents;
 mod counts;
 mod emergency;
 mod erasing;
+mod fhir;
 mod glass;
 mod halves;
 mod minimised;

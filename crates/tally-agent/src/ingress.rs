@@ -8,6 +8,8 @@
 
 mod answer;
 mod catalogue;
+mod fhir;
+mod form;
 mod guard;
 mod receipt;
 mod request;
@@ -17,9 +19,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::any;
 use tally_core::Encoded;
 use tally_core::claims::User;
@@ -35,7 +37,7 @@ use crate::exchange::{Ask, Head, Outcomes, Requester, Side};
 use crate::http::{HttpLimits, HttpServer};
 use crate::recorder::Recorder;
 use crate::replica::Replica;
-use crate::source::{Sources, capability};
+use crate::source::Sources;
 use crate::store::Store;
 use answer::{Form, answer, refused_here};
 use request::{Said, Unfit, Wanted, is_self_claimed};
@@ -75,8 +77,8 @@ struct Ingress(Arc<IngressParts>);
 pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
     let ingress = Ingress(Arc::new(parts));
     let router = Router::new()
-        .route("/fhir/{member}/metadata", any(metadata))
-        .route("/fhir/{member}/{*path}", any(fhir))
+        .route("/fhir/{member}/metadata", any(fhir::metadata))
+        .route("/fhir/{member}/{*path}", any(fhir::fhir))
         .route("/data/{member}/{dataset}", any(dataset))
         .route("/data/{member}/{dataset}/{*path}", any(dataset_part))
         .route("/catalogue", any(catalogue::catalogue))
@@ -87,41 +89,6 @@ pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
     // What was accepted may end as long as the exchange behind it may.
     let stop_wait_max = Limits::default().drain_wait_max;
     HttpServer::tcp(listener, router, HttpLimits { stop_wait_max, ..HttpLimits::default() })
-}
-
-async fn metadata(
-    State(ingress): State<Ingress>,
-    method: Method,
-    Path(member): Path<String>,
-) -> Response {
-    if let Err(unfit) = request::reads(&method) {
-        return ingress.refuse(&unfit);
-    }
-    match ingress.member(&member) {
-        Err(unfit) => ingress.refuse(&unfit),
-        Ok(_) => {
-            let base = format!("/fhir/{member}");
-            let statement = capability(&base, RELEASED, env!("CARGO_PKG_VERSION"));
-            ([(header::CONTENT_TYPE, answer::FHIR)], statement).into_response()
-        }
-    }
-}
-
-async fn fhir(
-    State(ingress): State<Ingress>,
-    method: Method,
-    Path((member, path)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let asked = (|| {
-        request::reads(&method)?;
-        request::accepts_fhir(&headers)?;
-        let wanted = Wanted::of_fhir(&path, query.as_deref().unwrap_or_default())?;
-        let source = "fhir".parse().map_err(|_| Unfit::new(Refusal::UnknownSource, ""))?;
-        ingress.ask(&member, source, wanted, 0, &headers)
-    })();
-    ingress.carry(asked, &method, Form::Fhir).await
 }
 
 async fn dataset(
@@ -267,9 +234,6 @@ impl Ingress {
         refused_here(unfit, None)
     }
 }
-
-/// Since when the CapabilityStatement is what it is.
-const RELEASED: &str = "2026-11-25";
 
 /// A status that HTTP knows.
 fn status(refusal: Refusal) -> StatusCode {

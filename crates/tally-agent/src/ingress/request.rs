@@ -15,7 +15,7 @@ use crate::config::{IngressSettings, IngressUser};
 const REASON_LEN_MAX: usize = 1024;
 /// Bytes of a path and of a query at most.
 const PATH_LEN_MAX: usize = 2048;
-const QUERY_LEN_MAX: usize = 8192;
+pub(super) const QUERY_LEN_MAX: usize = 8192;
 /// Relationships that an application may state.
 const RELATIONSHIPS: [&str; 4] = ["referral", "caseload", "encounter", SELF_CLAIMED];
 /// The one that nobody but the user vouches for.
@@ -126,7 +126,9 @@ impl Wanted {
                 Action::VersionRead
             }
             _ => {
-                let detail = "a path is Type, Type/id, or Patient/id/$everything";
+                let detail =
+                    "a path is Type, Type/id, Type/id/_history/version, Patient/id/$everything, or by POST \
+                     Type/_search";
                 return Err(Unfit::new(Refusal::BadQuery, detail));
             }
         };

@@ -362,4 +362,8 @@ refusals! {
     TokensTooMany = 127, "tokens-too-many", Environment, 503, "throttled", Ingress, OwnOperator;
         "So many tokens came within five minutes that this agent can't tell new ones from used ones."
         "Try again in some minutes; if it recurs, find out which application asks so much."
+    // what an application sends with its question
+    MediaTypeUnsupported = 140, "media-type-unsupported", Caller, 415, "not-supported", Ingress, ApplicationVendor;
+        "A search by POST has its parameters in a form, and this body is none."
+        "Send Content-Type: application/x-www-form-urlencoded, in UTF-8 and without a Content-Encoding; or search by GET."
 }

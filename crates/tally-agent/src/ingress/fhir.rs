@@ -1,0 +1,70 @@
+//! `/fhir/{member}/…`: what a FHIR R4 client asks, in the ways in which it may ask.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, header};
+use axum::response::{IntoResponse, Response};
+use tally_core::refusal::Refusal;
+
+use super::answer::{self, Form};
+use super::request::{self, Unfit, Wanted};
+use super::{Ingress, form};
+use crate::source::capability;
+
+/// Since when the CapabilityStatement is what it is.
+const RELEASED: &str = "2026-11-25";
+
+pub(super) async fn metadata(
+    State(ingress): State<Ingress>,
+    method: Method,
+    Path(member): Path<String>,
+) -> Response {
+    if let Err(unfit) = request::reads(&method) {
+        return ingress.refuse(&unfit);
+    }
+    match ingress.member(&member) {
+        Err(unfit) => ingress.refuse(&unfit),
+        Ok(_) => {
+            let base = format!("/fhir/{member}");
+            let statement = capability(&base, RELEASED, env!("CARGO_PKG_VERSION"));
+            ([(header::CONTENT_TYPE, answer::FHIR)], statement).into_response()
+        }
+    }
+}
+
+pub(super) async fn fhir(
+    State(ingress): State<Ingress>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(Path((member, path))) = path else {
+        return ingress.refuse(&Unfit::new(Refusal::BadQuery, "the path is not UTF-8"));
+    };
+    let asked = match wanted(&parts, &path, body).await {
+        Err(unfit) => Err(unfit),
+        Ok(wanted) => {
+            let source = "fhir".parse().map_err(|_| Unfit::new(Refusal::UnknownSource, ""));
+            source.and_then(|source| ingress.ask(&member, source, wanted, 0, &parts.headers))
+        }
+    };
+    ingress.carry(asked, &parts.method, Form::Fhir).await
+}
+
+/// What is asked, by GET, or by POST of a form.
+async fn wanted(parts: &Parts, path: &str, body: axum::body::Body) -> Result<Wanted, Unfit> {
+    let query = parts.uri.query().unwrap_or_default();
+    match form::searched(path).filter(|_| parts.method == Method::POST) {
+        Some(kind) => {
+            request::accepts_fhir(&parts.headers)?;
+            let query = form::joined(query, &parts.headers, body).await?;
+            Wanted::of_fhir(kind, &query)
+        }
+        None => {
+            request::reads(&parts.method)?;
+            request::accepts_fhir(&parts.headers)?;
+            Wanted::of_fhir(path, query)
+        }
+    }
+}

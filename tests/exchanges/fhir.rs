@@ -1,0 +1,58 @@
+//! The FHIR endpoint, as any client of FHIR R4 may use it: what it asks in, and what it is answered in.
+
+use serde_json::Value;
+use tally_tests::dev::{Answer, Dev};
+
+use super::books::{Books, WHOLE};
+use super::outcome::told;
+use super::world::{COUNCIL, PEOPLE, PROVIDER, TREAT, running, verifies};
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_fhir_is_answered_as_the_specification_says() {
+    let dev = running().await;
+    let mut books = Books::default();
+    by_post(&dev, &mut books).await;
+    books.balance(&dev).await;
+    verifies(&dev).await;
+}
+
+/// A search by POST is the exchange that the same search by GET is.
+async fn by_post(dev: &Dev, books: &mut Books) {
+    let url = format!("/fhir/{PROVIDER}/Observation/_search");
+    let parameter = format!("patient={}", PEOPLE[0].id);
+    let headers = [TREAT[0], TREAT[1], FORM];
+    let by_get = get(dev, &format!("/fhir/{PROVIDER}/Observation?{parameter}"), TREAT).await;
+    books.expect(&by_get, WHOLE);
+    let posted = dev.post(COUNCIL, &url, &headers, &parameter).await.unwrap();
+    books.expect(&posted, WHOLE);
+    let joined = format!("{url}?_count=7");
+    let joined = dev.post(COUNCIL, &joined, &headers, &parameter).await.unwrap();
+    books.expect(&joined, WHOLE);
+    for answer in [&by_get, &posted, &joined] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(ids(&answer.json()), [PEOPLE[0].observation]);
+    }
+    let json = [TREAT[0], TREAT[1], ("content-type", "application/json")];
+    let refused = dev.post(COUNCIL, &url, &json, "{}").await.unwrap();
+    told(&refused, 415, "media-type-unsupported");
+    let long = format!("{parameter}&_count={}", "0".repeat(9000));
+    let refused = dev.post(COUNCIL, &url, &headers, &long).await.unwrap();
+    told(&refused, 400, "bad-query");
+    let nowhere = format!("/fhir/{PROVIDER}/Observation");
+    let refused = dev.post(COUNCIL, &nowhere, &headers, &parameter).await.unwrap();
+    told(&refused, 405, "method-not-allowed");
+}
+
+async fn get(dev: &Dev, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let answer = dev.get(COUNCIL, path, headers).await.unwrap();
+    assert!(answer.whole, "{path} broke off");
+    answer
+}
+
+/// Ids of what a search found.
+fn ids(page: &Value) -> Vec<&str> {
+    let entries = page["entry"].as_array().into_iter().flatten();
+    entries.filter_map(|entry| entry["resource"]["id"].as_str()).collect()
+}
