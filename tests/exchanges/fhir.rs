@@ -1,19 +1,32 @@
 //! The FHIR endpoint, as any client of FHIR R4 may use it: what it asks in, and what it is answered in.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tally_tests::dev::{Answer, Dev};
 
 use super::books::{Books, WHOLE};
 use super::outcome::told;
-use super::world::{COUNCIL, PEOPLE, PROVIDER, TREAT, running, verifies};
+use super::TALLY;
+use super::world::{COUNCIL, PEOPLE, PROVIDER, TREAT, files, verifies};
 
+/// A made-up person whose record says which version of itself it is, and since when.
+const VERSIONED: &str = "pat-ulric-75";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_of_fhir_is_answered_as_the_specification_says() {
-    let dev = running().await;
+    let patient = json!({
+        "resourceType": "Patient",
+        "id": VERSIONED,
+        "meta": { "versionId": "3", "lastUpdated": "2026-03-01T00:30:00.250+01:00" },
+        "identifier": [{ "system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000050" }],
+        "telecom": [{ "system": "phone", "value": "01632 960101" }],
+        "birthDate": "1950-02-03",
+    });
+    let files = files().with("rz9/versioned.json", patient.to_string());
+    let dev = Dev::start(TALLY, &files).await.unwrap();
     let mut books = Books::default();
     by_post(&dev, &mut books).await;
+    by_version(&dev, &mut books).await;
     books.balance(&dev).await;
     verifies(&dev).await;
 }
@@ -43,6 +56,23 @@ async fn by_post(dev: &Dev, books: &mut Books) {
     let nowhere = format!("/fhir/{PROVIDER}/Observation");
     let refused = dev.post(COUNCIL, &nowhere, &headers, &parameter).await.unwrap();
     told(&refused, 405, "method-not-allowed");
+}
+
+/// The version that is there is the record; any other is what an unknown id is.
+async fn by_version(dev: &Dev, books: &mut Books) {
+    let path = format!("/fhir/{PROVIDER}/Patient/{VERSIONED}");
+    let read = get(dev, &path, TREAT).await;
+    let version = get(dev, &format!("{path}/_history/3"), TREAT).await;
+    for answer in [&read, &version] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        books.expect(answer, WHOLE);
+    }
+    assert_eq!(read.body, version.body);
+    for other in [format!("{path}/_history/2"), format!("{path}-none/_history/3")] {
+        let refused = get(dev, &other, TREAT).await;
+        told(&refused, 404, "not-available");
+        books.about_a_person(&refused);
+    }
 }
 
 async fn get(dev: &Dev, path: &str, headers: &[(&str, &str)]) -> Answer {
