@@ -27,6 +27,7 @@ async fn a_client_of_fhir_is_answered_as_the_specification_says() {
     let mut books = Books::default();
     by_post(&dev, &mut books).await;
     by_version(&dev, &mut books).await;
+    on_condition(&dev, &mut books).await;
     books.balance(&dev).await;
     verifies(&dev).await;
 }
@@ -73,6 +74,36 @@ async fn by_version(dev: &Dev, books: &mut Books) {
         told(&refused, 404, "not-available");
         books.about_a_person(&refused);
     }
+}
+
+/// Who has the record is told so, and nothing else goes on; it crossed, and both halves say so.
+async fn on_condition(dev: &Dev, books: &mut Books) {
+    let path = format!("/fhir/{PROVIDER}/Patient/{VERSIONED}");
+    let read = get(dev, &path, TREAT).await;
+    let (tag, modified) = (read.header("etag"), read.header("last-modified"));
+    assert!(tag.starts_with("W/\""), "{read:?}");
+    assert_eq!(modified, "Sat, 28 Feb 2026 23:30:00 GMT");
+    books.expect(&read, WHOLE);
+    for known in [("if-none-match", tag), ("if-modified-since", modified)] {
+        let same = get(dev, &path, &[TREAT[0], TREAT[1], known]).await;
+        assert_eq!((same.status, same.body.len()), (304, 0), "{same:?}");
+        assert_eq!((same.header("etag"), same.header("last-modified")), (tag, modified));
+        assert!(!same.header("tally-receipt").is_empty(), "{same:?}");
+        books.expect(&same, WHOLE);
+    }
+    let other = get(dev, &path, &[TREAT[0], TREAT[1], ("if-none-match", "W/\"3\"")]).await;
+    assert_eq!((other.status, &other.body), (200, &read.body));
+    books.expect(&other, WHOLE);
+    let head = dev.request("HEAD", COUNCIL, &path, TREAT).await.unwrap();
+    assert_eq!((head.status, head.body.len()), (200, 0), "{head:?}");
+    assert_eq!((head.header("etag"), head.header("last-modified")), (tag, modified));
+    assert_eq!(head.header("content-length"), read.body.len().to_string());
+    books.expect(&head, WHOLE);
+    // A record without a date has none, and another tag.
+    let undated = format!("/fhir/{PROVIDER}/Patient/{}", PEOPLE[0].id);
+    let undated = get(dev, &undated, TREAT).await;
+    assert!(undated.header("last-modified").is_empty() && undated.header("etag") != tag);
+    books.expect(&undated, WHOLE);
 }
 
 async fn get(dev: &Dev, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -11,9 +11,11 @@ mod catalogue;
 mod fhir;
 mod form;
 mod guard;
+mod http_date;
 mod receipt;
 mod request;
 mod token;
+mod validators;
 
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ use crate::recorder::Recorder;
 use crate::replica::Replica;
 use crate::source::Sources;
 use crate::store::Store;
-use answer::{Form, answer, refused_here};
+use answer::{Asked, Form, answer, refused_here};
 use request::{Said, Unfit, Wanted, is_self_claimed};
 
 pub use token::{KeyFileError, Tokens};
@@ -204,13 +206,14 @@ impl Ingress {
         Err(Unfit::new(Refusal::UnknownSource, ""))
     }
 
-    async fn carry(&self, asked: Result<Ask, Unfit>, method: &Method, form: Form) -> Response {
-        let ask = match asked {
+    async fn carry(&self, ask: Result<Ask, Unfit>, method: &Method, form: Form) -> Response {
+        let ask = match ask {
             Ok(ask) => ask,
             Err(unfit) => return self.refuse(&unfit),
         };
         let (provider, purpose, offset) = (ask.provider.clone(), ask.purpose.clone(), ask.offset);
         let head_only = *method == Method::HEAD;
+        let asked = Asked { provider, purpose, offset, head_only, form };
         let self_claimed = ask.relationship.as_deref().is_some_and(is_self_claimed);
         match self.0.requester.ask(ask).await {
             Ok(given) => {
@@ -218,11 +221,11 @@ impl Ingress {
                     // The alert itself comes from the mirror.
                     self.0.outcomes.self_claimed();
                 }
-                answer(given, &provider, &purpose, offset, head_only, form).await
+                answer(given, &asked).await
             }
             Err(refusal) => {
                 // It was counted where it was turned away.
-                refused_here(&Unfit::new(refusal, ""), Some((&provider, &purpose)))
+                refused_here(&Unfit::new(refusal, ""), Some((&asked.provider, &asked.purpose)))
             }
         }
     }

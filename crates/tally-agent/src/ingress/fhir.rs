@@ -5,10 +5,12 @@ use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
+use tally_core::entry::Action;
 use tally_core::refusal::Refusal;
 
 use super::answer::{self, Form};
 use super::request::{self, Unfit, Wanted};
+use super::validators::{Known, TagKey};
 use super::{Ingress, form};
 use crate::source::capability;
 
@@ -42,14 +44,20 @@ pub(super) async fn fhir(
     let Ok(Path((member, path))) = path else {
         return ingress.refuse(&Unfit::new(Refusal::BadQuery, "the path is not UTF-8"));
     };
-    let asked = match wanted(&parts, &path, body).await {
-        Err(unfit) => Err(unfit),
-        Ok(wanted) => {
-            let source = "fhir".parse().map_err(|_| Unfit::new(Refusal::UnknownSource, ""));
-            source.and_then(|source| ingress.ask(&member, source, wanted, 0, &parts.headers))
-        }
+    let wanted = match wanted(&parts, &path, body).await {
+        Ok(wanted) => wanted,
+        Err(unfit) => return ingress.refuse(&unfit),
     };
-    ingress.carry(asked, &parts.method, Form::Fhir).await
+    let form = match wanted.action {
+        Action::Read | Action::VersionRead => {
+            let key = TagKey::of(&ingress.0.store.endpoint_seed());
+            Form::Record { known: Known::read(&parts.headers), key }
+        }
+        _ => Form::Page,
+    };
+    let source = "fhir".parse().map_err(|_| Unfit::new(Refusal::UnknownSource, ""));
+    let ask = source.and_then(|source| ingress.ask(&member, source, wanted, 0, &parts.headers));
+    ingress.carry(ask, &parts.method, form).await
 }
 
 /// What is asked, by GET, or by POST of a form.
