@@ -28,6 +28,7 @@ async fn a_client_of_fhir_is_answered_as_the_specification_says() {
     by_post(&dev, &mut books).await;
     by_version(&dev, &mut books).await;
     on_condition(&dev, &mut books).await;
+    in_a_format(&dev, &mut books).await;
     books.balance(&dev).await;
     verifies(&dev).await;
 }
@@ -104,6 +105,37 @@ async fn on_condition(dev: &Dev, books: &mut Books) {
     let undated = get(dev, &undated, TREAT).await;
     assert!(undated.header("last-modified").is_empty() && undated.header("etag") != tag);
     books.expect(&undated, WHOLE);
+}
+
+/// JSON of FHIR R4, however it is asked for; nothing else, and nothing that is silently left out.
+async fn in_a_format(dev: &Dev, books: &mut Books) {
+    let path = format!("/fhir/{PROVIDER}/Patient/{VERSIONED}");
+    let accept = |value: &'static str| [TREAT[0], TREAT[1], ("accept", value)];
+    for (query, value) in [
+        ("", "application/json"),
+        ("", "application/fhir+json; fhirVersion=4.0"),
+        ("?_format=application/fhir%2Bjson", "text/html"),
+        ("?_format=json", "application/fhir+xml"),
+    ] {
+        let answer = get(dev, &format!("{path}{query}"), &accept(value)).await;
+        assert_eq!(answer.status, 200, "{query} {value}: {answer:?}");
+        assert_eq!(answer.header("content-type"), "application/fhir+json; charset=utf-8");
+        books.expect(&answer, WHOLE);
+    }
+    for (query, value) in [
+        ("", "application/fhir+xml"),
+        ("", "application/fhir+json; fhirVersion=3.0"),
+        ("?_format=xml", "application/json"),
+    ] {
+        let refused = get(dev, &format!("{path}{query}"), &accept(value)).await;
+        told(&refused, 406, "not-acceptable");
+        assert_eq!(refused.header("tally-exchange"), "");
+    }
+    for parameter in ["_summary=true", "_elements=id", "_pretty=true"] {
+        let refused = get(dev, &format!("{path}?{parameter}"), TREAT).await;
+        told(&refused, 400, "unsupported-parameter");
+        books.requesters(&refused, "unsupported-parameter");
+    }
 }
 
 async fn get(dev: &Dev, path: &str, headers: &[(&str, &str)]) -> Answer {

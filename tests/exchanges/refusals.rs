@@ -73,7 +73,7 @@ async fn decided_or_not(dev: &Dev, books: &mut Books) {
         ("Patient?_page=AAAA", TREAT, 400, "bad-query", ByRequester),
         ("Nonsense/1", TREAT, 404, "unknown-type", ByRequester),
         ("Nonsense", TREAT, 404, "unknown-type", ByRequester),
-        ("Patient?_format=xml", TREAT, 406, "not-acceptable", ByNobody),
+        ("Patient?_format=xml", TREAT, 406, "not-acceptable", Nowhere),
     ];
     let under = |root: &str, case: &Case<'_>| format!("/{root}/{PROVIDER}/{}", case.0);
     for case in &fhir {

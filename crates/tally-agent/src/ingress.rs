@@ -10,6 +10,7 @@ mod answer;
 mod catalogue;
 mod fhir;
 mod form;
+mod format;
 mod guard;
 mod http_date;
 mod receipt;

@@ -1,9 +1,9 @@
 //! `/fhir/{member}/…`: what a FHIR R4 client asks, in the ways in which it may ask.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Response};
 use tally_core::entry::Action;
 use tally_core::refusal::Refusal;
@@ -11,7 +11,7 @@ use tally_core::refusal::Refusal;
 use super::answer::{self, Form};
 use super::request::{self, Unfit, Wanted};
 use super::validators::{Known, TagKey};
-use super::{Ingress, form};
+use super::{Ingress, form, format};
 use crate::source::capability;
 
 /// Since when the CapabilityStatement is what it is.
@@ -21,8 +21,12 @@ pub(super) async fn metadata(
     State(ingress): State<Ingress>,
     method: Method,
     Path(member): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Response {
-    if let Err(unfit) = request::reads(&method) {
+    let query = query.as_deref().unwrap_or_default();
+    let fits = request::reads(&method).and_then(|()| format::agreed(&headers, query));
+    if let Err(unfit) = fits {
         return ingress.refuse(&unfit);
     }
     match ingress.member(&member) {
@@ -65,14 +69,12 @@ async fn wanted(parts: &Parts, path: &str, body: axum::body::Body) -> Result<Wan
     let query = parts.uri.query().unwrap_or_default();
     match form::searched(path).filter(|_| parts.method == Method::POST) {
         Some(kind) => {
-            request::accepts_fhir(&parts.headers)?;
             let query = form::joined(query, &parts.headers, body).await?;
-            Wanted::of_fhir(kind, &query)
+            Wanted::of_fhir(kind, &format::agreed(&parts.headers, &query)?)
         }
         None => {
             request::reads(&parts.method)?;
-            request::accepts_fhir(&parts.headers)?;
-            Wanted::of_fhir(path, query)
+            Wanted::of_fhir(path, &format::agreed(&parts.headers, query)?)
         }
     }
 }

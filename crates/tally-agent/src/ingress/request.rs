@@ -163,22 +163,6 @@ pub(super) fn reads(method: &Method) -> Result<(), Unfit> {
     Err(Unfit::new(Refusal::MethodNotAllowed, ""))
 }
 
-/// Whether a FHIR client takes JSON.
-///
-/// # Errors
-/// [`Unfit`] if it says that it does not.
-pub(super) fn accepts_fhir(headers: &HeaderMap) -> Result<(), Unfit> {
-    let Some(accept) = header(headers, "accept")? else { return Ok(()) };
-    let takes = accept.split(',').any(|one| {
-        let kind = one.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        matches!(
-            kind.as_str(),
-            "*/*" | "application/*" | "application/fhir+json" | "application/json" | "text/json"
-        )
-    });
-    if takes { Ok(()) } else { Err(Unfit::new(Refusal::NotAcceptable, "")) }
-}
-
 /// `bytes=N-` of a Range header; 0 without one. Whether a validator of If-Range still holds only the
 /// provider could say, so all is sent then: a part of another file must not be added to the first.
 ///
@@ -378,14 +362,12 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_formats_are_what_they_may_be() {
+    fn ranges_and_methods_are_what_they_may_be() {
         assert_eq!(offset(&headers(&[("range", "bytes=10-")])).ok(), Some(10));
         assert_eq!(offset(&headers(&[])).ok(), Some(0));
         assert!(offset(&headers(&[("range", "bytes=10-20")])).is_err());
         let only_if = [("range", "bytes=10-"), ("if-range", "\"abc\"")];
         assert_eq!(offset(&headers(&only_if)).ok(), Some(0));
-        assert!(accepts_fhir(&headers(&[("accept", "text/html, */*;q=0.1")])).is_ok());
-        assert!(accepts_fhir(&headers(&[("accept", "application/fhir+xml")])).is_err());
         assert!(reads(&Method::HEAD).is_ok() && reads(&Method::POST).is_err());
     }
 }

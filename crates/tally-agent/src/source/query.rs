@@ -228,12 +228,13 @@ fn bad(detail: &str) -> Unread {
 
 /// Parameters that are often asked for. Only these are named in an answer: what else stands for a
 /// name may be somebody's.
-const OFTEN: [&str; 22] = [
+const OFTEN: [&str; 23] = [
     "_elements",
     "_has",
     "_include",
     "_lastUpdated",
     "_offset",
+    "_pretty",
     "_revinclude",
     "_since",
     "_sort",
@@ -312,6 +313,11 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
+        for text in ["_pretty=true", "_summary=true", "_elements=id"] {
+            let refused = Query::of(&Target::of("Patient").unwrap(), text).err().unwrap();
+            assert_eq!(refused.refusal, Refusal::UnsupportedParameter, "{text}");
+            assert!(refused.detail.contains(text.split('=').next().unwrap()), "{text}");
+        }
         for text in ["code=1", "patient:Patient=p1", "patient.name=x", "x", "_include=*"] {
             let refused = query("Observation", text);
             assert_eq!(refused.err(), Some(Refusal::UnsupportedParameter), "{text}");
