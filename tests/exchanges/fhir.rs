@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tally_tests::dev::{Answer, Dev};
 
+use super::TALLY;
 use super::books::{Books, WHOLE};
 use super::outcome::told;
-use super::TALLY;
 use super::world::{COUNCIL, PEOPLE, PROVIDER, TREAT, files, verifies};
 
 /// A made-up person whose record says which version of itself it is, and since when.
@@ -29,6 +29,7 @@ async fn a_client_of_fhir_is_answered_as_the_specification_says() {
     by_version(&dev, &mut books).await;
     on_condition(&dev, &mut books).await;
     in_a_format(&dev, &mut books).await;
+    by_links(&dev, &mut books).await;
     books.balance(&dev).await;
     verifies(&dev).await;
 }
@@ -135,6 +136,41 @@ async fn in_a_format(dev: &Dev, books: &mut Books) {
         let refused = get(dev, &format!("{path}?{parameter}"), TREAT).await;
         told(&refused, 400, "unsupported-parameter");
         books.requesters(&refused, "unsupported-parameter");
+    }
+}
+
+/// Links name the ingress as its application does, and lead nowhere else; a client follows them as they
+/// are.
+async fn by_links(dev: &Dev, books: &mut Books) {
+    let http = dev.member(COUNCIL)["http"].as_str().unwrap().to_owned();
+    let by_name = http.replace("127.0.0.1", "localhost");
+    let host = by_name.trim_start_matches("http://");
+    for (base, lines) in [
+        (&http, vec![("x-forwarded-host", "elsewhere.example"), ("x-forwarded-proto", "https")]),
+        (&by_name, vec![("host", host)]),
+    ] {
+        let headers = [TREAT, &lines].concat();
+        let mut next = Some(format!("/fhir/{PROVIDER}/Observation?_count=1"));
+        let mut found = Vec::new();
+        while let Some(url) = next {
+            let page = get(dev, &url, &headers).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            books.expect(&page, WHOLE);
+            let page = page.json();
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            let start = format!("{base}/fhir/{PROVIDER}/Observation");
+            for url in page["entry"].as_array().unwrap().iter().map(|entry| &entry["fullUrl"]) {
+                assert!(url.as_str().unwrap().starts_with(&format!("{start}/")), "{page}");
+            }
+            let links = page["link"].as_array().unwrap();
+            assert!(
+                links.iter().all(|it| it["url"].as_str().unwrap().starts_with(&start)),
+                "{page}"
+            );
+            let link = links.iter().find(|link| link["relation"] == "next");
+            next = link.map(|link| link["url"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(found, PEOPLE.map(|person| person.observation));
     }
 }
 

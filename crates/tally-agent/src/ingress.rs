@@ -13,11 +13,13 @@ mod form;
 mod format;
 mod guard;
 mod http_date;
+mod links;
 mod receipt;
 mod request;
 mod token;
 mod validators;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,6 +36,7 @@ use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tokio::net::TcpListener;
 
+use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::config::IngressSettings;
 use crate::exchange::{Ask, Head, Outcomes, Requester, Side};
@@ -71,14 +74,14 @@ pub struct IngressParts {
     pub outcomes: Arc<dyn Outcomes>,
 }
 
-/// Cheap to clone.
+/// Cheap to clone. With the socket's own address.
 #[derive(Clone)]
-struct Ingress(Arc<IngressParts>);
+struct Ingress(Arc<IngressParts>, Option<SocketAddr>);
 
 /// Serves applications.
 #[must_use]
 pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
-    let ingress = Ingress(Arc::new(parts));
+    let ingress = Ingress(Arc::new(parts), listener.local_addr().ok());
     let router = Router::new()
         .route("/fhir/{member}/metadata", any(fhir::metadata))
         .route("/fhir/{member}/{*path}", any(fhir::fhir))
@@ -169,7 +172,13 @@ impl Ingress {
             reason: said.reason,
             resumes: None,
             request_ids: said.request_ids,
+            base_url: self.base_url(headers),
         })
+    }
+
+    /// Where the application sees this ingress.
+    fn base_url(&self, headers: &HeaderMap) -> Option<BaseUrl> {
+        links::base_url(self.0.settings.base_url.as_ref(), self.1, headers)
     }
 
     /// Whose a token is. It has to be of this member, by a code that the member has today.

@@ -205,7 +205,10 @@ async fn ask_with(
         let (mut sender, connection) = shaken;
         // Its end shows at the request.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        let mut request = Request::builder().method(method).uri(path).header(HOST, host);
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header(HOST, host);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -64,7 +64,9 @@ pub(super) async fn answer(given: Answer, asked: &Asked) -> Response {
         Form::Record { known, key } if description.bytes.is_some_and(is_validated) => {
             record(body, known, key, headers.clone()).await
         }
-        Form::Record { .. } | Form::Page => released(body, FHIR, &description, asked, &headers).await,
+        Form::Record { .. } | Form::Page => {
+            released(body, FHIR, &description, asked, &headers).await
+        }
         Form::Dataset => {
             let mut headers = headers.clone();
             insert(&mut headers, header::ACCEPT_RANGES, "bytes");
@@ -163,12 +165,7 @@ pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) 
     outcome_response(*refusal, outcome.to_string(), HeaderMap::new())
 }
 
-fn refused(
-    no: &RefusalHead,
-    exchange: ExchangeId,
-    asked: &Asked,
-    headers: HeaderMap,
-) -> Response {
+fn refused(no: &RefusalHead, exchange: ExchangeId, asked: &Asked, headers: HeaderMap) -> Response {
     let Asked { provider, purpose, .. } = asked;
     let said =
         Said { refusal: no.refusal, exchange, provider, purpose, agreement: no.agreement.as_ref() };

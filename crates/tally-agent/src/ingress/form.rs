@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn one_type_is_searched_by_a_form() {
         assert_eq!(searched("Observation/_search"), Some("Observation"));
-        for path in ["_search", "/_search", "Patient/p1/_search", "Patient/p1", "Patient/_searches"] {
+        for path in ["_search", "/_search", "Patient/p1/_search", "Patient/p1", "Patient/_searches"]
+        {
             assert_eq!(searched(path), None, "{path}");
         }
     }

@@ -61,7 +61,7 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Unfit> {
 }
 
 /// Whether a host, with its port or without, can be nobody else's name.
-fn is_loopback(authority: &str) -> bool {
+pub(super) fn is_loopback(authority: &str) -> bool {
     let name = match authority.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
         _ => authority,

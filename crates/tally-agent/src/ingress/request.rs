@@ -126,8 +126,7 @@ impl Wanted {
                 Action::VersionRead
             }
             _ => {
-                let detail =
-                    "a path is Type, Type/id, Type/id/_history/version, Patient/id/$everything, or by POST \
+                let detail = "a path is Type, Type/id, Type/id/_history/version, Patient/id/$everything, or by POST \
                      Type/_search";
                 return Err(Unfit::new(Refusal::BadQuery, detail));
             }
@@ -253,7 +252,8 @@ mod tests {
 
     fn ingress(purpose: Option<&str>, user: IngressUser) -> IngressSettings {
         let listen = "127.0.0.1:0".parse().unwrap();
-        IngressSettings { listen, purpose: purpose.map(|it| it.parse().unwrap()), user }
+        let purpose = purpose.map(|it| it.parse().unwrap());
+        IngressSettings { listen, purpose, base_url: None, user }
     }
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {

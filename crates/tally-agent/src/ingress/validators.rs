@@ -78,10 +78,7 @@ impl Validators {
             hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let value = serde_json::from_slice::<Value>(record).unwrap_or_default();
         let modified = value.pointer("/meta/lastUpdated").and_then(Value::as_str);
-        Self {
-            tag: format!("W/\"{digits}\""),
-            modified: modified.and_then(http_date::of_instant),
-        }
+        Self { tag: format!("W/\"{digits}\""), modified: modified.and_then(http_date::of_instant) }
     }
 
     /// As `Last-Modified` has it.
