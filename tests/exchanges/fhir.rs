@@ -6,7 +6,7 @@ use tally_tests::dev::{Answer, Dev};
 use super::TALLY;
 use super::books::{Books, WHOLE};
 use super::outcome::told;
-use super::world::{COUNCIL, PEOPLE, PROVIDER, TREAT, files, verifies};
+use super::world::{COUNCIL, PEOPLE, PLANNING, PROVIDER, TREAT, TRUST, files, verifies};
 
 /// A made-up person whose record says which version of itself it is, and since when.
 const VERSIONED: &str = "pat-ulric-75";
@@ -30,6 +30,7 @@ async fn a_client_of_fhir_is_answered_as_the_specification_says() {
     on_condition(&dev, &mut books).await;
     in_a_format(&dev, &mut books).await;
     by_links(&dev, &mut books).await;
+    by_what_agreements_let_through(&dev).await;
     books.balance(&dev).await;
     verifies(&dev).await;
 }
@@ -172,6 +173,48 @@ async fn by_links(dev: &Dev, books: &mut Books) {
         }
         assert_eq!(found, PEOPLE.map(|person| person.observation));
     }
+}
+
+/// What a client may ask is what agreements in force let through, for its purpose; to look costs nothing.
+async fn by_what_agreements_let_through(dev: &Dev) {
+    let path = format!("/fhir/{PROVIDER}/metadata");
+    let http = dev.member(COUNCIL)["http"].as_str().unwrap().to_owned();
+    for headers in [&[] as &[_], TREAT] {
+        let statement = get(dev, &path, headers).await;
+        assert_eq!((statement.status, statement.header("tally-exchange")), (200, ""));
+        let statement = statement.json();
+        assert_eq!(statement["resourceType"], "CapabilityStatement");
+        assert_eq!(statement["implementation"]["url"], format!("{http}/fhir/{PROVIDER}"));
+        let said = statement["implementation"]["description"].as_str().unwrap();
+        assert!(said.contains("DSA-CARE"), "{said}");
+        let resources = statement["rest"][0]["resource"].as_array().unwrap();
+        let shown = |resource: &Value| {
+            let names = |list: &Value, key: &str| {
+                let list = list.as_array().into_iter().flatten();
+                list.filter_map(|it| it[key].as_str().map(str::to_owned)).collect::<Vec<_>>()
+            };
+            let parameters = names(&resource["searchParam"], "name").join(" ");
+            (resource["type"].as_str().unwrap().to_owned(), parameters)
+        };
+        let shown: Vec<_> = resources.iter().map(shown).collect();
+        let expected = [
+            ("Observation".to_owned(), "_id identifier patient subject".to_owned()),
+            ("Patient".to_owned(), "_id identifier".to_owned()),
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(resources[1]["operation"][0]["name"], "everything");
+    }
+    // For planning nothing of it is shared, and to the other trust nothing at all.
+    let nothing = [get(dev, &path, PLANNING).await, dev.get(TRUST, &path, &[]).await.unwrap()];
+    for statement in nothing {
+        assert_eq!(statement.status, 200);
+        assert_eq!(statement.json()["rest"][0]["resource"], Value::Null);
+    }
+    told(&get(dev, "/fhir/XX9/metadata", &[]).await, 404, "unknown-member");
+    told(&get(dev, "/fhir/%ff/metadata", &[]).await, 400, "bad-query");
+    told(&get(dev, &format!("/fhir/{PROVIDER}/Patient/%ff"), TREAT).await, 400, "bad-query");
+    let xml = get(dev, &path, &[("accept", "application/fhir+xml")]).await;
+    told(&xml, 406, "not-acceptable");
 }
 
 async fn get(dev: &Dev, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -21,7 +21,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use capability::capability;
+pub use capability::{Endpoint, capability};
 pub use index::{Report, Warning};
 pub use query::action_of;
 pub use reading::{Chunks, Cut, Reading, Stream, Whole};

@@ -66,13 +66,8 @@ impl Said {
         ingress: &IngressSettings,
         token: impl FnOnce(&str, &Purpose) -> Result<User, Refusal>,
     ) -> Result<Self, Unfit> {
-        let purpose = match header(headers, "tally-purpose")? {
-            Some(text) => known_purpose(text)?,
-            None => {
-                let missing = || Unfit::new(Refusal::PurposeMissing, "");
-                ingress.purpose.clone().ok_or_else(missing)?
-            }
-        };
+        let missing = || Unfit::new(Refusal::PurposeMissing, "");
+        let purpose = purpose(headers, ingress)?.ok_or_else(missing)?;
         let agreement = header(headers, "tally-agreement")?;
         let agreement = agreement.map(|text| parsed(text, "Tally-Agreement")).transpose()?;
         let relationship = header(headers, "tally-relationship")?.map(relationship).transpose()?;
@@ -96,6 +91,18 @@ impl Said {
         };
         Ok(Self { purpose, agreement, user_known, user, role, relationship, reason, request_ids })
     }
+}
+
+/// Why, as the request says, or else the ingress; none if neither does.
+///
+/// # Errors
+/// [`Unfit`] if it is no purpose that is known.
+pub(super) fn purpose(
+    headers: &HeaderMap,
+    ingress: &IngressSettings,
+) -> Result<Option<Purpose>, Unfit> {
+    let said = header(headers, "tally-purpose")?.map(known_purpose).transpose()?;
+    Ok(said.or_else(|| ingress.purpose.clone()))
 }
 
 /// Whether nobody but the user says so.
