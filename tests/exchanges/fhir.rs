@@ -31,6 +31,7 @@ async fn a_client_of_fhir_is_answered_as_the_specification_says() {
     in_a_format(&dev, &mut books).await;
     by_links(&dev, &mut books).await;
     by_what_agreements_let_through(&dev).await;
+    by_its_own_ids(&dev, &mut books).await;
     books.balance(&dev).await;
     verifies(&dev).await;
 }
@@ -215,6 +216,47 @@ async fn by_what_agreements_let_through(dev: &Dev) {
     told(&get(dev, &format!("/fhir/{PROVIDER}/Patient/%ff"), TREAT).await, 400, "bad-query");
     let xml = get(dev, &path, &[("accept", "application/fhir+xml")]).await;
     told(&xml, 406, "not-acceptable");
+}
+
+/// The application's own ids come back with whatever is answered, and stand in the openings.
+async fn by_its_own_ids(dev: &Dev, books: &mut Books) {
+    const IDS: [(&str, &str); 2] =
+        [("x-request-id", "60e0b220-8136"), ("x-correlation-id", "errand|zephyr-9")];
+    let headers = [TREAT, &IDS].concat();
+    let patient = format!("/fhir/{PROVIDER}/Patient/{VERSIONED}");
+    let read = get(dev, &patient, &headers).await;
+    books.expect(&read, WHOLE);
+    let unknown = get(dev, &format!("/fhir/{PROVIDER}/Patient/pat-none"), &headers).await;
+    books.about_a_person(&unknown);
+    let nowhere = get(dev, "/nowhere", &headers).await;
+    for (answer, status) in [(&read, 200), (&unknown, 404), (&nowhere, 404)] {
+        assert_eq!(answer.status, status);
+        for (name, id) in IDS {
+            assert_eq!(answer.header(name), id, "{answer:?}");
+        }
+    }
+    for id in ["two words", "x".repeat(129).as_str()] {
+        let refused = get(dev, &patient, &[TREAT[0], TREAT[1], ("x-correlation-id", id)]).await;
+        told(&refused, 400, "header-invalid");
+        assert_eq!(refused.header("x-correlation-id"), "");
+    }
+    let ids = json!([IDS[0].1, IDS[1].1]);
+    // The custodian, who keeps the opening.
+    let subject = ["audit", "subject", "--output", "json", "--subject", "nhs-number|9990000050"];
+    dev.published().await.unwrap();
+    let rows = dev.tally(PROVIDER, &subject).await.unwrap().done().unwrap().json();
+    let exchange = read.header("tally-exchange");
+    let row = rows["rows"].as_array().unwrap().iter().find(|row| row["exchange"] == exchange);
+    assert_eq!(row.unwrap()["request_ids"], ids, "{rows}");
+    // And who asked, to whom it came with the receipt.
+    let receipt = get(dev, read.header("tally-receipt"), &[]).await;
+    let (file, body) = (dev.dir().join("receipt.json"), dev.dir().join("body.json"));
+    std::fs::write(&file, &receipt.body).unwrap();
+    std::fs::write(&body, &read.body).unwrap();
+    let (file, body) = (file.to_str().unwrap(), body.to_str().unwrap());
+    let check = ["audit", "check", "--output", "json", file, body];
+    let checked = dev.tally(COUNCIL, &check).await.unwrap().done().unwrap().json();
+    assert_eq!((&checked["body"], &checked["request_ids"]), (&json!(true), &ids), "{checked}");
 }
 
 async fn get(dev: &Dev, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -16,6 +16,7 @@ mod http_date;
 mod links;
 mod receipt;
 mod request;
+mod request_ids;
 mod token;
 mod validators;
 

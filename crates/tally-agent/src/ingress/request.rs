@@ -9,6 +9,7 @@ use tally_core::id::{AgreementId, Purpose};
 use tally_core::purpose::is_known;
 use tally_core::refusal::Refusal;
 
+use super::request_ids::RequestIds;
 use crate::config::{IngressSettings, IngressUser};
 
 /// Bytes of a reason at most.
@@ -72,8 +73,7 @@ impl Said {
         let agreement = agreement.map(|text| parsed(text, "Tally-Agreement")).transpose()?;
         let relationship = header(headers, "tally-relationship")?.map(relationship).transpose()?;
         let reason = header(headers, "tally-reason")?.map(reason).transpose()?;
-        let request_ids = header(headers, "x-request-id")?.filter(|id| id.len() <= 128);
-        let request_ids = request_ids.map(str::to_owned).into_iter().collect();
+        let request_ids = RequestIds::read(headers)?.into_opening();
         let (user_known, user, role) = match &ingress.user {
             IngressUser::Service(name) => {
                 (UserKnown::Service, Some(format!("service|{name}")), None)
