@@ -7,6 +7,7 @@
 mod agreements;
 mod books;
 mod claims;
+mod clients;
 mod codes;
 mod consents;
 mod counts;
