@@ -7,11 +7,13 @@
 mod agreements;
 mod books;
 mod claims;
+mod clients;
 mod codes;
 mod consents;
 mod counts;
 mod emergency;
 mod erasing;
+mod fhir;
 mod glass;
 mod halves;
 mod minimised;

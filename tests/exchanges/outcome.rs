@@ -1,7 +1,7 @@
 //! What an application is told when the answer is no.
 
-use serde_json::Value;
-use tally_core::refusal::{REFUSAL_SYSTEM, Refusal};
+use serde_json::{Value, json};
+use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM};
 use tally_tests::dev::Answer;
 
 /// The answer is this no, as an OperationOutcome that says what would make it lawful and whom to ask.
@@ -18,6 +18,8 @@ pub(super) fn told(answer: &Answer, status: u16, code: &str) {
     assert_eq!(issue["severity"], "error", "{shown}");
     assert_eq!(issue["code"], refusal.fhir_issue(), "{shown}");
     assert_eq!(issue["details"]["coding"][0]["system"], REFUSAL_SYSTEM, "{shown}");
+    let spine = refusal.spine_code().map(|code| json!({ "system": SPINE_SYSTEM, "code": code }));
+    assert_eq!(issue["details"]["coding"].get(1), spine.as_ref(), "{shown}");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     assert!(!text(&issue["details"]["text"]).is_empty(), "{shown}");
     let diagnostics = text(&issue["diagnostics"]);

@@ -19,6 +19,7 @@ const REASON: &str = "Found on the floor of the stairwell";
 const REASON_ENCODED: &str = "Found%20on%20the%20floor%20of%20the%20stairwell";
 const RELATIONSHIP: &str = "ward-umber-7";
 const REQUEST_ID: &str = "request-zephyr-778";
+const CORRELATION_ID: &str = "errand-kestrel-779";
 const DIRECTIVE: &str = "a cousin works in that office";
 const AUTHOR: &str = "Practitioner/yaffle-55";
 
@@ -28,7 +29,8 @@ async fn nothing_of_a_person_is_in_any_file_log_line_or_metric() {
     let people = PEOPLE.iter().flat_map(|person| {
         [person.nhs_number, person.family, person.given, person.id, person.observation]
     });
-    let said = [USER, REASON, REASON_ENCODED, RELATIONSHIP, REQUEST_ID, DIRECTIVE, AUTHOR];
+    let said =
+        [USER, REASON, REASON_ENCODED, RELATIONSHIP, REQUEST_ID, CORRELATION_ID, DIRECTIVE, AUTHOR];
     let stranger = ["9990000395", "pat-nobody-99"];
     let texts = people.clone().chain(said).chain(stranger).collect::<Vec<_>>();
     let needles = Needles::of(&texts);
@@ -71,6 +73,7 @@ async fn everything(dev: &Dev) {
         ("tally-reason", REASON_ENCODED),
         ("tally-relationship", "caseload|ward-umber-7"),
         ("x-request-id", REQUEST_ID),
+        ("x-correlation-id", CORRELATION_ID),
     ];
     let [first, second, ..] = PEOPLE;
     let (first_id, second_id, number) = (first.id, second.id, first.nhs_number);

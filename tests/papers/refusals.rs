@@ -48,6 +48,7 @@ pub(super) fn page() -> String {
             "code",
             "number",
             "HTTP",
+            "Spine",
             "what it means",
             "what would make it lawful, or work",
             "ask",
@@ -57,7 +58,9 @@ pub(super) fn page() -> String {
             let (number, status) =
                 (refusal.number().to_string(), refusal.http_status().to_string());
             let ask = refusal.ask().to_string();
-            page += &row(&[&code, &number, &status, refusal.meaning(), refusal.remedy(), &ask]);
+            let spine = refusal.spine_code().map(|code| format!("`{code}`")).unwrap_or_default();
+            let (meaning, remedy) = (refusal.meaning(), refusal.remedy());
+            page += &row(&[&code, &number, &status, &spine, meaning, remedy, &ask]);
         }
     }
     page

@@ -8,18 +8,26 @@
 
 mod answer;
 mod catalogue;
+mod fhir;
+mod form;
+mod format;
 mod guard;
+mod http_date;
+mod links;
 mod receipt;
 mod request;
+mod request_ids;
 mod token;
+mod validators;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::any;
 use tally_core::Encoded;
 use tally_core::claims::User;
@@ -29,15 +37,16 @@ use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tokio::net::TcpListener;
 
+use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::config::IngressSettings;
 use crate::exchange::{Ask, Head, Outcomes, Requester, Side};
 use crate::http::{HttpLimits, HttpServer};
 use crate::recorder::Recorder;
 use crate::replica::Replica;
-use crate::source::{Sources, capability};
+use crate::source::Sources;
 use crate::store::Store;
-use answer::{Form, answer, refused_here};
+use answer::{Asked, Form, answer, refused_here};
 use request::{Said, Unfit, Wanted, is_self_claimed};
 
 pub use token::{KeyFileError, Tokens};
@@ -66,17 +75,17 @@ pub struct IngressParts {
     pub outcomes: Arc<dyn Outcomes>,
 }
 
-/// Cheap to clone.
+/// Cheap to clone. With the socket's own address.
 #[derive(Clone)]
-struct Ingress(Arc<IngressParts>);
+struct Ingress(Arc<IngressParts>, Option<SocketAddr>);
 
 /// Serves applications.
 #[must_use]
 pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
-    let ingress = Ingress(Arc::new(parts));
+    let ingress = Ingress(Arc::new(parts), listener.local_addr().ok());
     let router = Router::new()
-        .route("/fhir/{member}/metadata", any(metadata))
-        .route("/fhir/{member}/{*path}", any(fhir))
+        .route("/fhir/{member}/metadata", any(fhir::metadata))
+        .route("/fhir/{member}/{*path}", any(fhir::fhir))
         .route("/data/{member}/{dataset}", any(dataset))
         .route("/data/{member}/{dataset}/{*path}", any(dataset_part))
         .route("/catalogue", any(catalogue::catalogue))
@@ -87,41 +96,6 @@ pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
     // What was accepted may end as long as the exchange behind it may.
     let stop_wait_max = Limits::default().drain_wait_max;
     HttpServer::tcp(listener, router, HttpLimits { stop_wait_max, ..HttpLimits::default() })
-}
-
-async fn metadata(
-    State(ingress): State<Ingress>,
-    method: Method,
-    Path(member): Path<String>,
-) -> Response {
-    if let Err(unfit) = request::reads(&method) {
-        return ingress.refuse(&unfit);
-    }
-    match ingress.member(&member) {
-        Err(unfit) => ingress.refuse(&unfit),
-        Ok(_) => {
-            let base = format!("/fhir/{member}");
-            let statement = capability(&base, RELEASED, env!("CARGO_PKG_VERSION"));
-            ([(header::CONTENT_TYPE, answer::FHIR)], statement).into_response()
-        }
-    }
-}
-
-async fn fhir(
-    State(ingress): State<Ingress>,
-    method: Method,
-    Path((member, path)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let asked = (|| {
-        request::reads(&method)?;
-        request::accepts_fhir(&headers)?;
-        let wanted = Wanted::of_fhir(&path, query.as_deref().unwrap_or_default())?;
-        let source = "fhir".parse().map_err(|_| Unfit::new(Refusal::UnknownSource, ""))?;
-        ingress.ask(&member, source, wanted, 0, &headers)
-    })();
-    ingress.carry(asked, &method, Form::Fhir).await
 }
 
 async fn dataset(
@@ -199,7 +173,13 @@ impl Ingress {
             reason: said.reason,
             resumes: None,
             request_ids: said.request_ids,
+            base_url: self.base_url(headers),
         })
+    }
+
+    /// Where the application sees this ingress.
+    fn base_url(&self, headers: &HeaderMap) -> Option<BaseUrl> {
+        links::base_url(self.0.settings.base_url.as_ref(), self.1, headers)
     }
 
     /// Whose a token is. It has to be of this member, by a code that the member has today.
@@ -237,13 +217,14 @@ impl Ingress {
         Err(Unfit::new(Refusal::UnknownSource, ""))
     }
 
-    async fn carry(&self, asked: Result<Ask, Unfit>, method: &Method, form: Form) -> Response {
-        let ask = match asked {
+    async fn carry(&self, ask: Result<Ask, Unfit>, method: &Method, form: Form) -> Response {
+        let ask = match ask {
             Ok(ask) => ask,
             Err(unfit) => return self.refuse(&unfit),
         };
         let (provider, purpose, offset) = (ask.provider.clone(), ask.purpose.clone(), ask.offset);
         let head_only = *method == Method::HEAD;
+        let asked = Asked { provider, purpose, offset, head_only, form };
         let self_claimed = ask.relationship.as_deref().is_some_and(is_self_claimed);
         match self.0.requester.ask(ask).await {
             Ok(given) => {
@@ -251,11 +232,11 @@ impl Ingress {
                     // The alert itself comes from the mirror.
                     self.0.outcomes.self_claimed();
                 }
-                answer(given, &provider, &purpose, offset, head_only, form).await
+                answer(given, &asked).await
             }
             Err(refusal) => {
                 // It was counted where it was turned away.
-                refused_here(&Unfit::new(refusal, ""), Some((&provider, &purpose)))
+                refused_here(&Unfit::new(refusal, ""), Some((&asked.provider, &asked.purpose)))
             }
         }
     }
@@ -267,9 +248,6 @@ impl Ingress {
         refused_here(unfit, None)
     }
 }
-
-/// Since when the CapabilityStatement is what it is.
-const RELEASED: &str = "2026-11-25";
 
 /// A status that HTTP knows.
 fn status(refusal: Refusal) -> StatusCode {

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod agent;
 pub mod alerts;
+pub mod base_url;
 pub mod clock;
 pub mod config;
 pub mod exchange;

@@ -21,7 +21,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use capability::capability;
+pub use capability::{Endpoint, capability};
 pub use index::{Report, Warning};
 pub use query::action_of;
 pub use reading::{Chunks, Cut, Reading, Stream, Whole};
@@ -99,7 +99,8 @@ pub struct Ask {
     pub query: String,
     /// Bytes of a dataset to leave out at its start.
     pub offset: u64,
-    /// Where the requester's application sees the source: `/fhir/RZ9`. Links begin with it.
+    /// Where the requester's application sees the source: `http://127.0.0.1:7601/fhir/RZ9`, or the path
+    /// alone where it does not say. Links begin with it.
     pub base_url: String,
 }
 

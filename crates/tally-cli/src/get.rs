@@ -46,17 +46,32 @@ pub(crate) fn get(args: &GetArgs, config: Option<&Path>, output: Output) -> Resu
             "give the configuration of your member's agent: --config FILE, or TALLY_CONFIG";
         return Err(Failure::usage("nobody said through which agent to ask", remedy));
     };
-    if !args.path.starts_with('/') {
+    let Some(wanted) = path_of(&args.path) else {
         let remedy = "begin it with a slash: /fhir/MEMBER/Patient/ID or /data/MEMBER/DATASET";
         return Err(Failure::usage("what was asked for is no path of an ingress", remedy));
-    }
+    };
     let config = load(path)?;
-    runtime()?.block_on(ask(args, &config, output))
+    runtime()?.block_on(ask(wanted, args, &config, output))
 }
 
-async fn ask(args: &GetArgs, config: &AgentConfig, output: Output) -> Result<Exit, Failure> {
+/// A path as it is, or that of a link in a searchset: it is asked of the own ingress, whatever host or
+/// proxy stands before it.
+fn path_of(text: &str) -> Option<&str> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    match rest {
+        Some(rest) => rest.find("/fhir/").and_then(|start| rest.get(start..)),
+        None => text.starts_with('/').then_some(text),
+    }
+}
+
+async fn ask(
+    wanted: &str,
+    args: &GetArgs,
+    config: &AgentConfig,
+    output: Output,
+) -> Result<Exit, Failure> {
     let mut ingress = Ingress::connect(config).await?;
-    let answer = ingress.get(&args.path, &headers(args)?).await?;
+    let answer = ingress.get(wanted, &headers(args)?).await?;
     let status = answer.status();
     if !status.is_success() {
         let body = small(answer.into_body()).await?;
@@ -231,5 +246,28 @@ fn exit(status: StatusCode) -> Exit {
         502..=504 => Exit::Unreachable,
         400 | 405 | 406 | 416 => Exit::Usage,
         _ => Exit::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_a_searchset_is_asked_of_the_own_ingress() {
+        for (text, path) in [
+            ("/fhir/RZ9/Patient/p1", Some("/fhir/RZ9/Patient/p1")),
+            ("/catalogue", Some("/catalogue")),
+            (
+                "http://127.0.0.1:7601/fhir/RZ9/Observation?_page=x",
+                Some("/fhir/RZ9/Observation?_page=x"),
+            ),
+            ("https://records.rz8.example/tally/fhir/RZ9/Patient", Some("/fhir/RZ9/Patient")),
+            ("http://127.0.0.1:7601", None),
+            ("fhir/RZ9/Patient", None),
+            ("", None),
+        ] {
+            assert_eq!(path_of(text), path, "{text}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod glass;
 mod people;
 mod reason;
 mod replica;
+mod visible;
 mod whole;
 
 pub use deciding::{Deciding, Progress};
@@ -25,6 +26,7 @@ pub use facts::{
 };
 pub use glass::{is_reason, is_reason_enough};
 pub use reason::{About, Reason};
+pub use visible::{Looking, Visible, visible};
 
 use crate::entry::{Action, UserKnown};
 use crate::id::{AgreementId, CheckDigit, MemberId, Purpose, SourceId};

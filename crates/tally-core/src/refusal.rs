@@ -72,33 +72,6 @@ impl Refusal {
         if self.scope() == Scope::Person { Self::PersonLevel } else { self }
     }
 
-    /// The code of Spine that a client of the NHS's own services knows for it, where there is one that
-    /// helps: in the style of PDS and NRL.
-    #[must_use]
-    pub const fn spine_code(self) -> Option<&'static str> {
-        match self {
-            Self::UserMissing
-            | Self::TokenMalformed
-            | Self::TokenClaimMissing
-            | Self::TokenOrganisationMissing => Some("MISSING_OR_INVALID_HEADER"),
-            Self::TokenInvalid
-            | Self::TokenUnsigned
-            | Self::TokenAlgorithmRefused
-            | Self::TokenKeyUnknown
-            | Self::TokenLifeTooLong
-            | Self::TokenExpired
-            | Self::TokenNotYetValid
-            | Self::TokenIssuerUnknown
-            | Self::TokenAudienceWrong
-            | Self::TokenOrganisationWrong
-            | Self::TokenSubjectWrong
-            | Self::TokenReasonWrong
-            | Self::TokenScopeWrong
-            | Self::TokenUsedBefore => Some("ACCESS_DENIED"),
-            _ => None,
-        }
-    }
-
     /// As the requester may know it: a refusal about a person looks like an unknown person.
     #[must_use]
     pub fn outwards(self) -> Self {
@@ -159,6 +132,15 @@ mod tests {
             assert_eq!(refusal.on_ledger(), Refusal::PersonLevel);
         }
         assert_eq!(Refusal::NoAgreement.outwards(), Refusal::NoAgreement);
+    }
+
+    #[test]
+    fn what_is_about_a_person_has_the_code_of_an_unknown_record_or_none() {
+        assert_eq!(Refusal::NotAvailable.spine_code(), Some("RESOURCE_NOT_FOUND"));
+        for refusal in Refusal::ALL.iter().filter(|it| it.scope() == Scope::Person) {
+            let code = refusal.spine_code();
+            assert!(code.is_none() || code == Some("RESOURCE_NOT_FOUND"), "{refusal}");
+        }
     }
 
     #[test]

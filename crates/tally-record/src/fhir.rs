@@ -20,7 +20,7 @@ pub use bundle::{Links, Searchset};
 pub use lists::{missing_modifiers, unknown_paths};
 pub use minimise::{Allowed, Fate, Minimised, Verdict};
 pub use scan::{Scanned, scan};
-pub use types::type_names;
+pub use types::{has_element, person_elements, type_names};
 
 use std::borrow::Cow;
 use std::fmt;

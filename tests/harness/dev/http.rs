@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::handshake;
 use hyper::header::HOST;
@@ -69,6 +69,22 @@ impl Dev {
         headers: &[(&str, &str)],
     ) -> Result<Answer, Waited> {
         self.open(method, member, path, headers).await?.all().await
+    }
+
+    /// `POST path` of a body.
+    ///
+    /// # Errors
+    /// [`Waited`] if no answer comes.
+    pub async fn post(
+        &self,
+        member: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer, Waited> {
+        let at = self.member(member)["http"].as_str().unwrap_or_default().to_owned();
+        let body = Bytes::from(body.to_owned());
+        ask_with(&at, "POST", path, headers, body).await?.all().await
     }
 
     /// Asks, and reads no more than the head of the answer.
@@ -171,6 +187,16 @@ pub(crate) async fn ask(
     path: &str,
     headers: &[(&str, &str)],
 ) -> Result<Arriving, Waited> {
+    ask_with(at, method, path, headers, Bytes::new()).await
+}
+
+async fn ask_with(
+    at: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Arriving, Waited> {
     let what = format!("an answer of {at}");
     let asked = async {
         let host = at.trim_start_matches("http://");
@@ -179,11 +205,14 @@ pub(crate) async fn ask(
         let (mut sender, connection) = shaken;
         // Its end shows at the request.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        let mut request = Request::builder().method(method).uri(path).header(HOST, host);
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header(HOST, host);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         Ok::<_, String>(Arriving { status, headers, body: answer.into_body(), connection })

@@ -391,6 +391,8 @@ pub struct SubjectRow {
     pub relationship: Option<String>,
     /// The reason, as the requester said.
     pub reason: Option<String>,
+    /// The application's own ids of the request, likewise.
+    pub request_ids: Vec<String>,
     /// The records, as `Type/id`.
     pub records: Vec<String>,
 }

@@ -182,6 +182,7 @@ impl Search {
             role: opening.and_then(|it| it.role.clone()),
             relationship: opening.and_then(|it| it.relationship.clone()),
             reason: opening.and_then(|it| it.reason.clone()),
+            request_ids: opening.map(|it| it.request_ids.clone()).unwrap_or_default(),
             records: own_part.flat_map(|it| it.record_ids.clone()).collect(),
         })
     }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use tally_core::file::{Keys, Problem, Section, Value};
 use tally_core::id::Purpose;
 
+use crate::base_url::BaseUrl;
+
 /// Bytes of a service's name, an issuer and an audience at most.
 const NAME_LEN_MAX: usize = 256;
 
@@ -17,6 +19,9 @@ pub struct IngressSettings {
     pub listen: SocketAddr,
     /// The purpose of requests that state none.
     pub purpose: Option<Purpose>,
+    /// Where applications see the ingress, if not where it listens: links in answers begin with it. What
+    /// a request says of proxies (`X-Forwarded-…`, `Forwarded`) is never believed.
+    pub base_url: Option<BaseUrl>,
     /// Who the user is.
     pub user: IngressUser,
 }
@@ -130,7 +135,12 @@ pub(super) fn read(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option
         None => Some(None),
         Some(it) => section.reader.parsed(&it).map(Some),
     };
+    let base_url = match section.reader.optional(&mut table, "base_url") {
+        None => Some(None),
+        Some(it) => section.reader.parsed(&it).map(Some),
+    };
     let user = IngressUser::read(section, &mut table);
     section.reader.close(table);
-    Some(IngressSettings { listen: listen?, purpose: purpose?, user: user? })
+    let (listen, purpose, base_url, user) = (listen?, purpose?, base_url?, user?);
+    Some(IngressSettings { listen, purpose, base_url, user })
 }

@@ -135,6 +135,19 @@ fn tokens_are_taken_only_with_keys_or_where_the_ingress_says_that_it_takes_unsig
 }
 
 #[test]
+fn links_lead_where_applications_see_the_ingress() {
+    let base = |text: &str| {
+        let config = read(&format!("[ingress]\nbase_url = \"{text}\"\n"), &[]);
+        config.map(|config| config.ingress.base_url.map(|it| it.to_string()))
+    };
+    assert!(read("", &[]).unwrap().ingress.base_url.is_none());
+    let proxy = "https://records.rz8.example/tally";
+    assert_eq!(base(proxy), Ok(Some(proxy.to_owned())));
+    let bad = base("records.rz8.example").unwrap_err();
+    assert!(bad.contains("ingress.base_url") && bad.contains("http://"), "{bad}");
+}
+
+#[test]
 fn a_policy_of_ones_own_is_read_as_strictly_as_a_condition() {
     assert!(read("", &[]).unwrap().own_policy.is_empty());
     let good = read("[policy]\nwhen = \"context.hour >= 6\"\n", &[]).unwrap();

@@ -20,6 +20,7 @@ use tally_wire::message::agent::Description;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Shared, Side};
+use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::random;
 use desk::Desk;
@@ -64,6 +65,8 @@ pub struct Ask {
     pub resumes: Option<ExchangeId>,
     /// The application's own ids of the request, at most 16 of 1 to 128 bytes.
     pub request_ids: Vec<String>,
+    /// Where the application sees this member's ingress: links begin with it. None: they are paths.
+    pub base_url: Option<BaseUrl>,
 }
 
 /// What came of it. Dropping it, or its body, tells the provider that nothing more is wanted.

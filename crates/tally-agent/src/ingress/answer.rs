@@ -10,9 +10,11 @@ use futures_util::Stream;
 use serde_json::json;
 use tally_core::id::{ExchangeId, MemberId, Purpose};
 use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM, Said};
+use tally_wire::message::agent::Description;
 
 use super::request::Unfit;
 use super::status;
+use super::validators::{Known, TagKey, VALIDATED_BYTES_MAX, Validators};
 use crate::exchange::{Answer, Body, Head, RefusalHead};
 
 /// FHIR's JSON.
@@ -21,76 +23,121 @@ pub(super) const FHIR: &str = "application/fhir+json; charset=utf-8";
 const RETRY_AFTER_S: &str = "1";
 
 /// What an answer is dressed as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Form {
-    Fhir,
+    /// A page of records.
+    Page,
+    /// One record, which a client may have already.
+    Record { known: Known, key: TagKey },
+    /// A dataset.
     Dataset,
 }
 
+/// What an answer answers.
+pub(super) struct Asked {
+    pub(super) provider: MemberId,
+    pub(super) purpose: Purpose,
+    pub(super) offset: u64,
+    pub(super) head_only: bool,
+    pub(super) form: Form,
+}
+
 /// The answer of a provider.
-pub(super) async fn answer(
-    given: Answer,
-    provider: &MemberId,
-    purpose: &Purpose,
-    offset: u64,
-    head_only: bool,
-    form: Form,
-) -> Response {
+pub(super) async fn answer(given: Answer, asked: &Asked) -> Response {
     let Answer { exchange, head, body } = given;
     let mut headers = of_exchange(exchange);
-    match head {
+    let (leaf, description) = match head {
         Head::Refused(no) => {
             if no.leaf.is_some() {
                 with_receipt(&mut headers, exchange);
             }
-            refused(&no, exchange, provider, purpose, headers)
+            return refused(&no, exchange, asked, headers);
         }
-        Head::Permit { leaf, description, .. } => {
-            with_receipt(&mut headers, exchange);
-            if leaf.is_none() {
-                // An emergency without the ledger: the receipt comes when it is back.
-                insert(&mut headers, "tally-receipt-owed", "true");
-            }
-            let media_type = match form {
-                Form::Fhir => FHIR,
-                Form::Dataset => description.media_type.as_str(),
-            };
-            insert(&mut headers, header::CONTENT_TYPE, media_type);
-            if form == Form::Dataset {
-                insert(&mut headers, header::ACCEPT_RANGES, "bytes");
-            }
-            if let Some(etag) = &description.etag {
-                insert(&mut headers, header::ETAG, etag);
-            }
-            let mut status = StatusCode::OK;
-            if offset > 0 {
-                // How long it is as a whole, nobody knows who has not read it.
-                status = StatusCode::PARTIAL_CONTENT;
-                let last = description.bytes.and_then(|bytes| offset.checked_add(bytes));
-                let last = last.and_then(|end| end.checked_sub(1));
-                if let Some(last) = last {
-                    insert(
-                        &mut headers,
-                        header::CONTENT_RANGE,
-                        &format!("bytes {offset}-{last}/*"),
-                    );
-                }
-            }
-            if let Some(bytes) = description.bytes {
-                insert(&mut headers, header::CONTENT_LENGTH, &bytes.to_string());
-            }
-            if head_only {
-                return match used_up(body).await {
-                    Ok(()) => (status, headers, HttpBody::empty()).into_response(),
-                    Err(refusal) => {
-                        let unfit = Unfit { refusal, detail: String::new() };
-                        refused_here(&unfit, Some((provider, purpose)))
-                    }
-                };
-            }
-            (status, headers, HttpBody::from_stream(Pieces::of(body))).into_response()
+        Head::Permit { leaf, description, .. } => (leaf, description),
+    };
+    with_receipt(&mut headers, exchange);
+    if leaf.is_none() {
+        // An emergency without the ledger: the receipt comes when it is back.
+        insert(&mut headers, "tally-receipt-owed", "true");
+    }
+    let answered = match &asked.form {
+        Form::Record { known, key } if description.bytes.is_some_and(is_validated) => {
+            record(body, known, key, headers.clone()).await
+        }
+        Form::Record { .. } | Form::Page => {
+            released(body, FHIR, &description, asked, &headers).await
+        }
+        Form::Dataset => {
+            let mut headers = headers.clone();
+            insert(&mut headers, header::ACCEPT_RANGES, "bytes");
+            released(body, &description.media_type, &description, asked, &headers).await
+        }
+    };
+    answered.unwrap_or_else(|refusal| {
+        let Asked { provider, purpose, .. } = asked;
+        let said = Said { refusal, exchange, provider, purpose, agreement: None };
+        outcome_response(refusal, said.operation_outcome(), headers)
+    })
+}
+
+/// A body that goes on as it comes.
+async fn released(
+    body: Body,
+    media_type: &str,
+    description: &Description,
+    asked: &Asked,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let (mut headers, offset) = (headers.clone(), asked.offset);
+    insert(&mut headers, header::CONTENT_TYPE, media_type);
+    if let Some(etag) = &description.etag {
+        insert(&mut headers, header::ETAG, etag);
+    }
+    let mut status = StatusCode::OK;
+    if offset > 0 {
+        // How long it is as a whole, nobody knows who has not read it.
+        status = StatusCode::PARTIAL_CONTENT;
+        let last = description.bytes.and_then(|bytes| offset.checked_add(bytes));
+        let last = last.and_then(|end| end.checked_sub(1));
+        if let Some(last) = last {
+            insert(&mut headers, header::CONTENT_RANGE, &format!("bytes {offset}-{last}/*"));
         }
     }
+    if let Some(bytes) = description.bytes {
+        insert(&mut headers, header::CONTENT_LENGTH, &bytes.to_string());
+    }
+    if asked.head_only {
+        used_up(body).await?;
+        return Ok((status, headers, HttpBody::empty()).into_response());
+    }
+    Ok((status, headers, HttpBody::from_stream(Pieces::of(body))).into_response())
+}
+
+/// A record with its validators, which need all of it; or, if the client has it, that it is the same.
+/// It crossed either way.
+async fn record(
+    body: Body,
+    known: &Known,
+    key: &TagKey,
+    mut headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let record = body.read().await?;
+    let validators = Validators::of(key, &record);
+    insert(&mut headers, header::ETAG, &validators.tag);
+    if let Some(modified) = validators.last_modified() {
+        insert(&mut headers, header::LAST_MODIFIED, &modified);
+    }
+    if known.is(&validators) {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    insert(&mut headers, header::CONTENT_TYPE, FHIR);
+    // To HEAD, this is what is said of it, and none of it goes.
+    insert(&mut headers, header::CONTENT_LENGTH, &record.len().to_string());
+    Ok((StatusCode::OK, headers, record).into_response())
+}
+
+const fn is_validated(bytes: u64) -> bool {
+    bytes <= VALIDATED_BYTES_MAX
 }
 
 /// A no that no provider has said.
@@ -118,13 +165,8 @@ pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) 
     outcome_response(*refusal, outcome.to_string(), HeaderMap::new())
 }
 
-fn refused(
-    no: &RefusalHead,
-    exchange: ExchangeId,
-    provider: &MemberId,
-    purpose: &Purpose,
-    headers: HeaderMap,
-) -> Response {
+fn refused(no: &RefusalHead, exchange: ExchangeId, asked: &Asked, headers: HeaderMap) -> Response {
+    let Asked { provider, purpose, .. } = asked;
     let said =
         Said { refusal: no.refusal, exchange, provider, purpose, agreement: no.agreement.as_ref() };
     outcome_response(no.refusal, said.operation_outcome(), headers)

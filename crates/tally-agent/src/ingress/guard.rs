@@ -14,6 +14,7 @@ use tally_core::refusal::Refusal;
 
 use super::Ingress;
 use super::request::{Unfit, header as one};
+use super::request_ids::RequestIds;
 
 /// A browser neither guesses at what an answer is, nor runs any of it.
 const HARMLESS: [(header::HeaderName, &str); 2] = [
@@ -26,8 +27,14 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match from_here(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+    let from_here = from_here(request.uri(), request.headers());
+    let ids = from_here.and_then(|()| RequestIds::read(request.headers()));
+    let mut response = match ids {
+        Ok(ids) => {
+            let mut response = next.run(request).await;
+            ids.echo(response.headers_mut());
+            response
+        }
         Err(unfit) => ingress.refuse(&unfit),
     };
     for (name, value) in HARMLESS {
@@ -61,7 +68,7 @@ fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Unfit> {
 }
 
 /// Whether a host, with its port or without, can be nobody else's name.
-fn is_loopback(authority: &str) -> bool {
+pub(super) fn is_loopback(authority: &str) -> bool {
     let name = match authority.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
         _ => authority,

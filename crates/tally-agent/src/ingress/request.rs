@@ -9,13 +9,14 @@ use tally_core::id::{AgreementId, Purpose};
 use tally_core::purpose::is_known;
 use tally_core::refusal::Refusal;
 
+use super::request_ids::RequestIds;
 use crate::config::{IngressSettings, IngressUser};
 
 /// Bytes of a reason at most.
 const REASON_LEN_MAX: usize = 1024;
 /// Bytes of a path and of a query at most.
 const PATH_LEN_MAX: usize = 2048;
-const QUERY_LEN_MAX: usize = 8192;
+pub(super) const QUERY_LEN_MAX: usize = 8192;
 /// Relationships that an application may state.
 const RELATIONSHIPS: [&str; 4] = ["referral", "caseload", "encounter", SELF_CLAIMED];
 /// The one that nobody but the user vouches for.
@@ -66,19 +67,13 @@ impl Said {
         ingress: &IngressSettings,
         token: impl FnOnce(&str, &Purpose) -> Result<User, Refusal>,
     ) -> Result<Self, Unfit> {
-        let purpose = match header(headers, "tally-purpose")? {
-            Some(text) => known_purpose(text)?,
-            None => {
-                let missing = || Unfit::new(Refusal::PurposeMissing, "");
-                ingress.purpose.clone().ok_or_else(missing)?
-            }
-        };
+        let missing = || Unfit::new(Refusal::PurposeMissing, "");
+        let purpose = purpose(headers, ingress)?.ok_or_else(missing)?;
         let agreement = header(headers, "tally-agreement")?;
         let agreement = agreement.map(|text| parsed(text, "Tally-Agreement")).transpose()?;
         let relationship = header(headers, "tally-relationship")?.map(relationship).transpose()?;
         let reason = header(headers, "tally-reason")?.map(reason).transpose()?;
-        let request_ids = header(headers, "x-request-id")?.filter(|id| id.len() <= 128);
-        let request_ids = request_ids.map(str::to_owned).into_iter().collect();
+        let request_ids = RequestIds::read(headers)?.into_opening();
         let (user_known, user, role) = match &ingress.user {
             IngressUser::Service(name) => {
                 (UserKnown::Service, Some(format!("service|{name}")), None)
@@ -96,6 +91,18 @@ impl Said {
         };
         Ok(Self { purpose, agreement, user_known, user, role, relationship, reason, request_ids })
     }
+}
+
+/// Why, as the request says, or else the ingress; none if neither does.
+///
+/// # Errors
+/// [`Unfit`] if it is no purpose that is known.
+pub(super) fn purpose(
+    headers: &HeaderMap,
+    ingress: &IngressSettings,
+) -> Result<Option<Purpose>, Unfit> {
+    let said = header(headers, "tally-purpose")?.map(known_purpose).transpose()?;
+    Ok(said.or_else(|| ingress.purpose.clone()))
 }
 
 /// Whether nobody but the user says so.
@@ -126,7 +133,8 @@ impl Wanted {
                 Action::VersionRead
             }
             _ => {
-                let detail = "a path is Type, Type/id, or Patient/id/$everything";
+                let detail = "a path is Type, Type/id, Type/id/_history/version, Patient/id/$everything, or by POST \
+                     Type/_search";
                 return Err(Unfit::new(Refusal::BadQuery, detail));
             }
         };
@@ -159,22 +167,6 @@ pub(super) fn reads(method: &Method) -> Result<(), Unfit> {
         return Ok(());
     }
     Err(Unfit::new(Refusal::MethodNotAllowed, ""))
-}
-
-/// Whether a FHIR client takes JSON.
-///
-/// # Errors
-/// [`Unfit`] if it says that it does not.
-pub(super) fn accepts_fhir(headers: &HeaderMap) -> Result<(), Unfit> {
-    let Some(accept) = header(headers, "accept")? else { return Ok(()) };
-    let takes = accept.split(',').any(|one| {
-        let kind = one.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        matches!(
-            kind.as_str(),
-            "*/*" | "application/*" | "application/fhir+json" | "application/json" | "text/json"
-        )
-    });
-    if takes { Ok(()) } else { Err(Unfit::new(Refusal::NotAcceptable, "")) }
 }
 
 /// `bytes=N-` of a Range header; 0 without one. Whether a validator of If-Range still holds only the
@@ -267,7 +259,8 @@ mod tests {
 
     fn ingress(purpose: Option<&str>, user: IngressUser) -> IngressSettings {
         let listen = "127.0.0.1:0".parse().unwrap();
-        IngressSettings { listen, purpose: purpose.map(|it| it.parse().unwrap()), user }
+        let purpose = purpose.map(|it| it.parse().unwrap());
+        IngressSettings { listen, purpose, base_url: None, user }
     }
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -376,14 +369,12 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_formats_are_what_they_may_be() {
+    fn ranges_and_methods_are_what_they_may_be() {
         assert_eq!(offset(&headers(&[("range", "bytes=10-")])).ok(), Some(10));
         assert_eq!(offset(&headers(&[])).ok(), Some(0));
         assert!(offset(&headers(&[("range", "bytes=10-20")])).is_err());
         let only_if = [("range", "bytes=10-"), ("if-range", "\"abc\"")];
         assert_eq!(offset(&headers(&only_if)).ok(), Some(0));
-        assert!(accepts_fhir(&headers(&[("accept", "text/html, */*;q=0.1")])).is_ok());
-        assert!(accepts_fhir(&headers(&[("accept", "application/fhir+xml")])).is_err());
         assert!(reads(&Method::HEAD).is_ok() && reads(&Method::POST).is_err());
     }
 }

@@ -1,67 +1,106 @@
-//! What the FHIR endpoint can do, said without asking a provider.
+//! What the FHIR endpoint can do for who looks at it, said without asking a provider.
 
-use serde_json::{Value, json};
-use tally_record::fhir::type_names;
+use serde_json::{Map, Value, json};
+use tally_core::id::MemberId;
+use tally_core::policy::Visible;
+use tally_core::time::Date;
+use tally_record::fhir::{has_element, person_elements, type_names};
 
-/// The CapabilityStatement (FHIR R4 §5.2) of `/fhir/MEMBER`, as JSON: the same for each member,
-/// since which types a member holds is known only to it. `base_url`: where the application sees
-/// the endpoint. `date`: since when it holds, such as `2026-11-25`.
+/// Whose endpoint, as whom, and since when.
+#[derive(Debug)]
+pub struct Endpoint<'a> {
+    /// Who keeps the records.
+    pub provider: &'a MemberId,
+    /// Where the application sees it.
+    pub base_url: &'a str,
+    /// The day on which this holds.
+    pub date: Date,
+    /// The agent's version.
+    pub version: &'a str,
+}
+
+/// What the endpoint does with every request.
+const DOCUMENTATION: &str = "Every answer is an exchange on the ledger, also one to HEAD and one of 304; \
+    this statement is none. JSON is what there is: _format=xml and other formats are answered 406. \
+    _count, _format and the parameters listed here are known; any other, _summary, _elements and _pretty \
+    among them, is refused, unsupported-parameter. Searches may be sent by POST to Type/_search. What is \
+    listed may still be refused for the person, the user, the relationship or a condition of the \
+    agreement.";
+
+/// The CapabilityStatement (FHIR R4 §5.2) of `/fhir/MEMBER`, as JSON: the types and parameters that an
+/// agreement lets through. Which records the member holds is known only to it.
 #[must_use]
-pub fn capability(base_url: &str, date: &str, version: &str) -> String {
-    let resources: Vec<Value> = type_names().map(resource).collect();
+pub fn capability(endpoint: &Endpoint<'_>, visible: &Visible<'_>) -> String {
+    let provider = endpoint.provider;
+    let agreements = visible.agreements();
+    let agreements = agreements.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+    let description = if agreements.is_empty() {
+        format!("Records of {provider}: no agreement in force lets any of them be read here")
+    } else {
+        format!("Records of {provider}, as far as they are shared under {agreements}")
+    };
+    let mut rest = Map::new();
+    rest.insert("mode".to_owned(), json!("server"));
+    rest.insert("documentation".to_owned(), json!(DOCUMENTATION));
+    let resources: Vec<Value> = type_names().filter_map(|kind| resource(kind, visible)).collect();
+    // FHIR has no empty lists.
+    if !resources.is_empty() {
+        rest.insert("resource".to_owned(), Value::Array(resources));
+    }
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": date,
+        "date": endpoint.date.to_string(),
         "kind": "instance",
-        "software": { "name": "Tally", "version": version },
-        "implementation": {
-            "description": "Records of another organisation, as far as an agreement releases them",
-            "url": base_url,
-        },
+        "software": { "name": "Tally", "version": endpoint.version },
+        "implementation": { "description": description, "url": endpoint.base_url },
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "json"],
-        "rest": [{ "mode": "server", "resource": resources }],
+        "rest": [rest],
     });
     statement.to_string()
 }
 
-fn resource(kind: &str) -> Value {
-    let token = ["_id", "identifier"].map(|name| json!({ "name": name, "type": "token" }));
-    let reference = ["patient", "subject"].map(|name| json!({ "name": name, "type": "reference" }));
-    let interaction = json!([{ "code": "read" }, { "code": "search-type" }]);
-    if kind == "Patient" {
-        let definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything";
-        return json!({
-            "type": kind,
-            "interaction": interaction,
-            "versioning": "no-version",
-            "searchParam": token,
-            "operation": [{ "name": "everything", "definition": definition }],
-        });
+/// What can be asked of a type; none if nothing of it may leave.
+fn resource(kind: &str, visible: &Visible<'_>) -> Option<Value> {
+    if !visible.releases(kind) {
+        return None;
     }
-    json!({
+    let may = |elements: &[String]| visible.may_query(kind, elements);
+    let mut parameters = vec![json!({ "name": "_id", "type": "token" })];
+    let identifier = ["identifier.system", "identifier.value"].map(str::to_owned);
+    if has_element(kind, "identifier") && may(&identifier) {
+        parameters.push(json!({
+            "name": "identifier",
+            "type": "token",
+            "documentation": "one system|value",
+        }));
+    }
+    let people = person_elements(kind).map(|element| format!("{element}.reference"));
+    let people: Vec<_> = people.collect();
+    if kind != "Patient" && !people.is_empty() && may(&people) {
+        for name in ["patient", "subject"] {
+            let documentation = "Patient/id, or the id alone";
+            let parameter =
+                json!({ "name": name, "type": "reference", "documentation": documentation });
+            parameters.push(parameter);
+        }
+    }
+    let vread = json!({ "code": "vread", "documentation": "where the source has that version" });
+    let mut resource = json!({
         "type": kind,
-        "interaction": interaction,
-        "versioning": "no-version",
-        "searchParam": token.into_iter().chain(reference).collect::<Vec<_>>(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_statement_names_each_type_and_what_can_be_asked_of_it() {
-        let text = capability("/fhir/RZ9", "2026-11-25", "0.1.0");
-        let statement: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(statement["fhirVersion"], "4.0.1");
-        let resources = statement["rest"][0]["resource"].as_array().unwrap();
-        assert_eq!(resources.len(), type_names().count());
-        let find = |kind: &str| resources.iter().find(|it| it["type"] == kind);
-        assert_eq!(find("Patient").unwrap()["operation"][0]["name"], "everything");
-        assert_eq!(find("Observation").unwrap()["searchParam"][2]["name"], "patient");
-        assert!(find("Bundle").is_none());
+        "interaction": [{ "code": "read" }, vread, { "code": "search-type" }],
+        "versioning": "versioned",
+        "readHistory": false,
+        "conditionalRead": "full-support",
+        "searchParam": parameters,
+    });
+    if kind == "Patient"
+        && let Some(resource) = resource.as_object_mut()
+    {
+        let definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything";
+        let operation = json!([{ "name": "everything", "definition": definition }]);
+        resource.insert("operation".to_owned(), operation);
     }
+    Some(resource)
 }

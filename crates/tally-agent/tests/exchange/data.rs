@@ -28,6 +28,7 @@ pub(crate) fn patient() -> Ask {
         reason: None,
         resumes: None,
         request_ids: vec!["r-1".to_owned()],
+        base_url: None,
     }
 }
 

@@ -15,7 +15,8 @@ TALLY_CONFIG=LZ9/tally.toml tally get /fhir/RZ9/Patient/p1\n  \
 tally get '/fhir/RZ9/Observation?patient=p1' --purpose TREAT --user 'staff|kim'\n  \
 tally get /data/LZ9/spend > spend.csv --receipt spend.receipt.json")]
 pub(crate) struct GetArgs {
-    /// The path at the agent's ingress: /fhir/MEMBER/…, /data/MEMBER/DATASET, or /catalogue.
+    /// The path at the agent's ingress: /fhir/MEMBER/…, /data/MEMBER/DATASET, or /catalogue; or the URL of
+    /// a link in a searchset.
     #[arg(value_name = "URL-PATH")]
     pub(crate) path: String,
     /// Why: a v3-ActReason code such as TREAT. Without it the ingress's default.

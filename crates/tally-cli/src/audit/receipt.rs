@@ -62,6 +62,8 @@ pub(crate) struct Shown {
     mesh_id_given: bool,
     /// Whether the body is the one that the entry speaks of; none if none was given.
     body: Option<bool>,
+    /// The application's own ids of the request, where the opening came with the receipt.
+    request_ids: Vec<String>,
     /// Witnesses that have cosigned the checkpoint, of those that the receipt names.
     pub(crate) cosignatures: usize,
     /// Witnesses that the receipt names: those in force, if it leaves no later register out.
@@ -282,6 +284,7 @@ fn show(
             check_body(&opening, receipt.entry.value(), body)?;
             shown.body = Some(true);
         }
+        shown.request_ids = opening.request_ids;
     }
     Ok(())
 }
@@ -452,9 +455,14 @@ impl Shown {
             Some(false) => "is not shown to be the one that was released",
             None => "-",
         };
+        let request_ids = match self.request_ids.as_slice() {
+            [] => "-".to_owned(),
+            ids => ids.join(" "),
+        };
         pairs(&[
             ("verified", verdict),
             ("body", body.to_owned()),
+            ("requested as", request_ids),
             ("leaf", number(self.leaf)),
             ("kind", self.kind.unwrap_or("-").to_owned()),
             ("filed by", or_none(&self.member)),

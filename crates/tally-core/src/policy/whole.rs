@@ -42,7 +42,7 @@ pub(super) fn attempts<'a, R: Registers>(
     })
 }
 
-fn attempt<'a, R: Registers>(
+pub(super) fn attempt<'a, R: Registers>(
     request: &Request,
     registers: &R,
     agreement: AgreementFact<'a>,
@@ -205,7 +205,11 @@ fn is_true<R: Registers>(
 
 /// Whether the requester's data security was assessed as well as the share asks for, if it asks at
 /// all: what nobody has signed for cuts nobody off. Of what is asked for, no word is no.
-fn is_assured<R: Registers>(request: &Request, facts: &Facts<'_, R>, share: &Share) -> bool {
+pub(super) fn is_assured<R: Registers>(
+    request: &Request,
+    facts: &Facts<'_, R>,
+    share: &Share,
+) -> bool {
     share
         .assessment_min
         .is_none_or(|least| assessment(request, facts).is_some_and(|assessed| assessed >= least))
@@ -216,7 +220,7 @@ fn assessment<R: Registers>(request: &Request, facts: &Facts<'_, R>) -> Option<A
 }
 
 /// In force between those who have signed, while none of the two has suspended it.
-fn check_parties<R: Registers>(
+pub(super) fn check_parties<R: Registers>(
     request: &Request,
     facts: &Facts<'_, R>,
     attempt: &Attempt<'_>,
@@ -234,7 +238,7 @@ fn check_parties<R: Registers>(
 }
 
 /// The two legal tests and the power, each where it applies and only there.
-fn check_law(share: &Share, purpose: &Purpose, refusals: &mut Vec<Refusal>) {
+pub(super) fn check_law(share: &Share, purpose: &Purpose, refusals: &mut Vec<Refusal>) {
     let basis = &share.basis;
     if share.data != DataKind::None {
         if basis.article_6.is_none() {
@@ -268,7 +272,7 @@ fn check_fields(request: &Request, share: &Share, refusals: &mut Vec<Refusal>) {
     }
 }
 
-fn may_query(share: &Share, queried: &Queried) -> bool {
+pub(super) fn may_query(share: &Share, queried: &Queried) -> bool {
     let element = &queried.element;
     match &share.fields {
         AllowList::Everything => share.data == DataKind::None,

@@ -50,15 +50,19 @@ impl Said<'_> {
     /// A FHIR R4 OperationOutcome with one issue, as JSON.
     #[must_use]
     pub fn operation_outcome(&self) -> String {
+        let spine = self.refusal.spine_code().map(|code| {
+            format!(r#",{{"system":{},"code":{}}}"#, quoted(SPINE_SYSTEM), quoted(code))
+        });
         format!(
             concat!(
                 r#"{{"resourceType":"OperationOutcome","issue":[{{"severity":"error","#,
-                r#""code":{issue},"details":{{"coding":[{{"system":{system},"code":{code}}}],"#,
+                r#""code":{issue},"details":{{"coding":[{{"system":{system},"code":{code}}}{spine}],"#,
                 r#""text":{text}}},"diagnostics":{diagnostics}}}]}}"#
             ),
             issue = quoted(self.refusal.fhir_issue()),
             system = quoted(REFUSAL_SYSTEM),
             code = quoted(self.refusal.code()),
+            spine = spine.unwrap_or_default(),
             text = quoted(&self.text()),
             diagnostics = quoted(&self.diagnostics()),
         )
@@ -89,7 +93,7 @@ impl Refusal {
             Fault::Us => "our own side",
         };
         format!(
-            "{code}\n{meaning}\n\n{aim}: {remedy}\nAsk: {ask}.\nIt lies with: {fault}. HTTP {status}, FHIR {issue}.\n",
+            "{code}\n{meaning}\n\n{aim}: {remedy}\nAsk: {ask}.\nIt lies with: {fault}. HTTP {status}, FHIR {issue}{spine}.\n",
             code = self.code(),
             meaning = self.meaning(),
             aim = aim(self),
@@ -97,6 +101,7 @@ impl Refusal {
             ask = self.ask(),
             status = self.http_status(),
             issue = self.fhir_issue(),
+            spine = self.spine_code().map(|code| format!(", Spine {code}")).unwrap_or_default(),
         )
     }
 }

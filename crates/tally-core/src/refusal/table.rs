@@ -2,8 +2,18 @@
 
 use super::{Ask, Fault, Scope};
 
+/// A column that may be empty.
+macro_rules! first {
+    () => {
+        None
+    };
+    ($value:literal) => {
+        Some($value)
+    };
+}
+
 macro_rules! refusals {
-    ($($variant:ident = $number:literal, $code:literal, $fault:ident, $status:literal, $issue:literal, $scope:ident, $ask:ident;
+    ($($variant:ident = $number:literal, $code:literal, $fault:ident, $status:literal, $issue:literal, $scope:ident, $ask:ident $(, $spine:literal)?;
         $meaning:literal
         $remedy:literal)*) => {
         /// Why an exchange was refused, or ended otherwise than as told.
@@ -58,6 +68,14 @@ macro_rules! refusals {
                 match self { $(Self::$variant => Scope::$scope,)* }
             }
 
+            /// The code that a client of the NHS's own FHIR services knows for it, where one fits: of
+            /// Spine's code system for R4, as the Personal Demographics Service and the National Record
+            /// Locator use it. It says less than ours.
+            #[must_use]
+            pub const fn spine_code(self) -> Option<&'static str> {
+                match self { $(Self::$variant => first!($($spine)?),)* }
+            }
+
             /// Whom to ask.
             #[must_use]
             pub const fn ask(self) -> Ask {
@@ -81,79 +99,79 @@ macro_rules! refusals {
 
 refusals! {
     // who asks
-    NotAMember = 1, "not-a-member", Caller, 403, "forbidden", Organisation, OwnOperator;
+    NotAMember = 1, "not-a-member", Caller, 403, "forbidden", Organisation, OwnOperator, "ACCESS_DENIED";
         "The caller's certificate names no member of this mesh."
         "Have the organisation admitted to the mesh."
-    MemberSuspended = 2, "member-suspended", Caller, 403, "suppressed", Organisation, OwnIgLead;
+    MemberSuspended = 2, "member-suspended", Caller, 403, "suppressed", Organisation, OwnIgLead, "ACCESS_DENIED";
         "One of the two organisations is suspended from the mesh."
         "Have the suspension lifted by the members."
-    AssuranceTooLow = 3, "assurance-too-low", Caller, 403, "forbidden", Organisation, OwnIgLead;
+    AssuranceTooLow = 3, "assurance-too-low", Caller, 403, "forbidden", Organisation, OwnIgLead, "ACCESS_DENIED";
         "The requester's data security (DSPT) was assessed as less than the agreement asks for, or its register does not say."
         "Publish an assessment that is good enough, and have the members enter it into the register; or amend the agreement."
     IdentifierNotForMesh = 4, "identifier-not-for-mesh", Caller, 403, "business-rule", Person, ProviderOperator;
         "The record belongs to a real person in a test mesh, or to a made-up one in a live mesh."
         "Use test identifiers in test meshes only."
     // agreement
-    NoAgreement = 10, "no-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+    NoAgreement = 10, "no-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "No agreement between the two organisations covers this source."
         "Propose an agreement that shares this source, and have both sides sign it."
-    AgreementNotSigned = 11, "agreement-not-signed", Caller, 403, "forbidden", Organisation, OwnIgLead;
+    AgreementNotSigned = 11, "agreement-not-signed", Caller, 403, "forbidden", Organisation, OwnIgLead, "ACCESS_DENIED";
         "The agreement lacks the signature of one of the two organisations."
         "Have the missing officer sign it."
-    AgreementNotStarted = 12, "agreement-not-started", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+    AgreementNotStarted = 12, "agreement-not-started", Caller, 403, "forbidden", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The agreement's first day is still ahead."
         "Wait for its start, or amend it."
-    AgreementEnded = 13, "agreement-ended", Caller, 403, "expired", Organisation, ProviderIgLead;
+    AgreementEnded = 13, "agreement-ended", Caller, 403, "expired", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The agreement's last day has passed."
         "Sign a new version with a later end."
-    AgreementSuspended = 14, "agreement-suspended", Caller, 403, "suppressed", Organisation, ProviderIgLead;
+    AgreementSuspended = 14, "agreement-suspended", Caller, 403, "suppressed", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "A party has suspended the agreement."
         "Have that party resume it."
-    PurposeUnclassified = 15, "purpose-unclassified", Caller, 403, "code-invalid", Organisation, OwnIgLead;
+    PurposeUnclassified = 15, "purpose-unclassified", Caller, 403, "code-invalid", Organisation, OwnIgLead, "ACCESS_DENIED";
         "The purpose has no class, so no rule says what it may be used for."
         "Ask for one of the purposes that have a class."
-    PurposeForbidden = 16, "purpose-forbidden", Caller, 403, "forbidden", Organisation, OwnIgLead;
+    PurposeForbidden = 16, "purpose-forbidden", Caller, 403, "forbidden", Organisation, OwnIgLead, "ACCESS_DENIED";
         "No agreement can permit this purpose."
         "Nothing makes this lawful here: marketing is never a purpose."
-    PurposeNotInAgreement = 17, "purpose-not-in-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+    PurposeNotInAgreement = 17, "purpose-not-in-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The agreement does not cover this purpose."
         "Amend the agreement to cover the purpose, if its legal bases allow that."
-    Article6Missing = 18, "article-6-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead;
+    Article6Missing = 18, "article-6-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The data is personal and the agreement names no basis under UK GDPR Article 6."
         "Amend the agreement with the basis that applies."
-    Article9Missing = 19, "article-9-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead;
+    Article9Missing = 19, "article-9-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The data is of a special category and the agreement names no condition under UK GDPR Article 9."
         "Amend the agreement with the condition that applies."
-    CommonLawMissing = 20, "common-law-missing", Caller, 403, "business-rule", Organisation, ProviderCaldicott;
+    CommonLawMissing = 20, "common-law-missing", Caller, 403, "business-rule", Organisation, ProviderCaldicott, "ACCESS_DENIED";
         "The data is confidential and the agreement names no common-law basis that allows this purpose."
         "Amend the agreement with the basis that applies."
-    PowerMissing = 21, "power-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead;
+    PowerMissing = 21, "power-missing", Caller, 403, "business-rule", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The agreement names no statutory power for sharing personal data."
         "Amend the agreement with the power that applies."
-    TypeNotInAgreement = 22, "type-not-in-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+    TypeNotInAgreement = 22, "type-not-in-agreement", Caller, 403, "forbidden", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The agreement does not release this type of record, or any column of this dataset."
         "Amend the agreement's allow-list."
-    QueryNotPermitted = 23, "query-not-permitted", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+    QueryNotPermitted = 23, "query-not-permitted", Caller, 403, "forbidden", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The search uses an element that the agreement does not release: its answer would tell what is withheld."
         "Search by released elements only, or amend the allow-list."
-    ConditionNotMet = 24, "condition-not-met", Caller, 403, "forbidden", Organisation, ProviderIgLead;
+    ConditionNotMet = 24, "condition-not-met", Caller, 403, "forbidden", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "The agreement's condition is not met by this request."
         "Keep within the condition, as the agreement states it."
     // role and relationship
-    UserNotKnownEnough = 30, "user-not-known-enough", Caller, 403, "security", Organisation, OwnOperator;
+    UserNotKnownEnough = 30, "user-not-known-enough", Caller, 403, "security", Organisation, OwnOperator, "ACCESS_DENIED";
         "The agreement asks for a user who is better known than this one."
         "Send the user's verified token."
-    RelationshipMissing = 31, "relationship-missing", Caller, 403, "business-rule", Organisation, ApplicationVendor;
+    RelationshipMissing = 31, "relationship-missing", Caller, 403, "business-rule", Organisation, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The agreement asks how the user is related to the person, and the request does not say."
         "State the relationship in Tally-Relationship."
-    ReasonMissing = 32, "reason-missing", Caller, 403, "required", Organisation, ApplicationVendor;
+    ReasonMissing = 32, "reason-missing", Caller, 403, "required", Organisation, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "Emergency access needs a reason in words."
         "State the reason in Tally-Reason."
     // break-glass
-    UserNotNamed = 33, "user-not-named", Caller, 403, "security", Organisation, ApplicationVendor;
+    UserNotNamed = 33, "user-not-named", Caller, 403, "security", Organisation, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "Only a person can break the glass, and the request names none: a service has nobody whom an officer could ask."
         "Name the user in Tally-User, or send their token."
-    ReasonTooShort = 34, "reason-too-short", Caller, 403, "required", Organisation, ApplicationVendor;
+    ReasonTooShort = 34, "reason-too-short", Caller, 403, "required", Organisation, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The reason for breaking the glass has too few characters to say anything."
         "Say in Tally-Reason what happened, so that a privacy officer can judge it."
     NotOnePerson = 35, "not-one-person", Caller, 404, "not-found", Person, ApplicationVendor;
@@ -179,7 +197,7 @@ refusals! {
     ConsentUnreadable = 52, "consent-unreadable", Us, 404, "not-found", Person, ProviderOperator;
         "The person's directive can't be read, so it can't be kept to."
         "Have the custodian mend the directive."
-    UnknownRecord = 53, "unknown-record", Caller, 404, "not-found", Person, ApplicationVendor;
+    UnknownRecord = 53, "unknown-record", Caller, 404, "not-found", Person, ApplicationVendor, "RESOURCE_NOT_FOUND";
         "There is no such record, or nobody may know that there is."
         "Check the id that was asked for."
     WithheldWhole = 54, "withheld-whole", Caller, 404, "not-found", Person, ProviderIgLead;
@@ -191,14 +209,14 @@ refusals! {
     PersonLevel = 56, "person-level", Caller, 404, "not-found", Person, ProviderCaldicott;
         "A refusal about a person: the ledger does not say which."
         "Ask the custodian."
-    NotAvailable = 57, "not-available", Caller, 404, "not-found", Organisation, ProviderCaldicott;
+    NotAvailable = 57, "not-available", Caller, 404, "not-found", Organisation, ProviderCaldicott, "RESOURCE_NOT_FOUND";
         "There is nothing here that you may see."
         "Check the id; if the person is in your care, ask the custodian."
     // what became of a permit
     RegistersChanging = 60, "registers-changing", Environment, 503, "conflict", Operation, ProviderOperator;
         "Consents or agreements changed each time that the request was decided."
         "Try again."
-    BasisWithdrawn = 61, "basis-withdrawn", Caller, 403, "suppressed", Organisation, ProviderIgLead;
+    BasisWithdrawn = 61, "basis-withdrawn", Caller, 403, "suppressed", Organisation, ProviderIgLead, "ACCESS_DENIED";
         "What permitted this was withdrawn before or while it was released."
         "Ask again to see what is still permitted."
     // labels
@@ -218,13 +236,13 @@ refusals! {
     TooLarge = 73, "too-large", Caller, 403, "too-costly", Operation, ProviderOperator;
         "The answer is larger than a limit of the provider's agent."
         "Ask for less at once."
-    UnsupportedParameter = 74, "unsupported-parameter", Caller, 400, "not-supported", Operation, ApplicationVendor;
+    UnsupportedParameter = 74, "unsupported-parameter", Caller, 400, "not-supported", Operation, ApplicationVendor, "INVALID_SEARCH_DATA";
         "The provider does not know a parameter of the search, and does not guess."
         "Leave the parameter out."
-    UnknownType = 75, "unknown-type", Caller, 404, "not-supported", Operation, ApplicationVendor;
+    UnknownType = 75, "unknown-type", Caller, 404, "not-supported", Operation, ApplicationVendor, "UNSUPPORTED_SERVICE";
         "The provider's source has no records of this type."
         "Ask for a type that its CapabilityStatement lists."
-    BadQuery = 76, "bad-query", Caller, 400, "invalid", Operation, ApplicationVendor;
+    BadQuery = 76, "bad-query", Caller, 400, "invalid", Operation, ApplicationVendor, "INVALID_SEARCH_DATA";
         "The request can't be understood."
         "Mend the request as the text says."
     SourceMalformed = 77, "source-malformed", Us, 502, "exception", Operation, ProviderOperator;
@@ -280,86 +298,90 @@ refusals! {
         "The release broke off before its end."
         "Resume, or ask again."
     // at the requester's own ingress
-    UnknownMember = 100, "unknown-member", Caller, 404, "not-found", Ingress, ApplicationVendor;
+    UnknownMember = 100, "unknown-member", Caller, 404, "not-found", Ingress, ApplicationVendor, "UNSUPPORTED_SERVICE";
         "No member of the mesh has this id or code."
         "Look at /catalogue."
-    UnknownSource = 101, "unknown-source", Caller, 404, "not-found", Ingress, ApplicationVendor;
+    UnknownSource = 101, "unknown-source", Caller, 404, "not-found", Ingress, ApplicationVendor, "UNSUPPORTED_SERVICE";
         "The member has no such source that you may use."
         "Look at /catalogue."
-    PurposeMissing = 102, "purpose-missing", Caller, 400, "required", Ingress, ApplicationVendor;
+    PurposeMissing = 102, "purpose-missing", Caller, 400, "required", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The request does not say why, and the ingress has no default."
         "State the purpose in Tally-Purpose."
-    UserMissing = 103, "user-missing", Caller, 401, "login", Ingress, ApplicationVendor;
+    UserMissing = 103, "user-missing", Caller, 401, "login", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The ingress asks who the user is, and the request does not say."
         "State the user in Tally-User, or send a token."
-    TokenInvalid = 104, "token-invalid", Caller, 401, "security", Ingress, ApplicationVendor;
+    TokenInvalid = 104, "token-invalid", Caller, 401, "security", Ingress, ApplicationVendor, "ACCESS_DENIED";
         "The user's token does not verify."
         "Get a new token."
-    HeaderInvalid = 105, "header-invalid", Caller, 400, "invalid", Ingress, ApplicationVendor;
+    HeaderInvalid = 105, "header-invalid", Caller, 400, "invalid", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "A Tally header can't be read."
         "Mend the header as the text says."
-    MethodNotAllowed = 106, "method-not-allowed", Caller, 405, "not-supported", Ingress, ApplicationVendor;
+    MethodNotAllowed = 106, "method-not-allowed", Caller, 405, "not-supported", Ingress, ApplicationVendor, "INVALID_METHOD";
         "Records are read here, never written."
         "Use GET."
-    NotAcceptable = 107, "not-acceptable", Caller, 406, "not-supported", Ingress, ApplicationVendor;
+    NotAcceptable = 107, "not-acceptable", Caller, 406, "not-supported", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The answer can't be given in the format that was asked for."
         "Accept application/fhir+json."
     RangeInvalid = 108, "range-invalid", Caller, 416, "invalid", Ingress, ApplicationVendor;
         "The range lies outside the dataset."
         "Ask for a range within it."
     // the user's token
-    TokenMalformed = 110, "token-malformed", Caller, 400, "invalid", Ingress, ApplicationVendor;
+    TokenMalformed = 110, "token-malformed", Caller, 400, "invalid", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The user's token is no JWT that can be read: three parts in base64url, JSON within limits, no extension that must be understood."
         "Send a token as RFC 7519 and Spine have it, in Authorization: Bearer."
-    TokenUnsigned = 111, "token-unsigned", Caller, 401, "security", Ingress, OwnOperator;
+    TokenUnsigned = 111, "token-unsigned", Caller, 401, "security", Ingress, OwnOperator, "ACCESS_DENIED";
         "The user's token has no signature, and this ingress takes none of these."
         "Send a signed token; or set unsigned_tokens, and its users are asserted, not verified."
-    TokenAlgorithmRefused = 112, "token-algorithm-refused", Caller, 401, "security", Ingress, OwnOperator;
+    TokenAlgorithmRefused = 112, "token-algorithm-refused", Caller, 401, "security", Ingress, OwnOperator, "ACCESS_DENIED";
         "The user's token is signed with an algorithm that is not its key's, or none of RS256, RS512, ES256, ES384 and EdDSA."
         "Have the token signed with the algorithm of the key that it names."
-    TokenKeyUnknown = 113, "token-key-unknown", Caller, 401, "security", Ingress, OwnOperator;
+    TokenKeyUnknown = 113, "token-key-unknown", Caller, 401, "security", Ingress, OwnOperator, "ACCESS_DENIED";
         "The ingress has no key by the name in the user's token, or several keys and the token names none."
         "Put the issuer's current keys into the file that jwks names."
     TokenKeysUnreadable = 114, "token-keys-unreadable", Us, 503, "exception", Ingress, OwnOperator;
         "The file with the issuer's keys can't be read now, so no signature can be checked."
         "Mend the file that jwks names; it is read again within a second."
-    TokenLifeTooLong = 115, "token-life-too-long", Caller, 401, "security", Ingress, ApplicationVendor;
+    TokenLifeTooLong = 115, "token-life-too-long", Caller, 401, "security", Ingress, ApplicationVendor, "ACCESS_DENIED";
         "The user's token is valid for more than 300 seconds from its issue, or ends before it begins."
         "Issue tokens whose exp is iat and at most 300 seconds."
-    TokenExpired = 116, "token-expired", Caller, 401, "expired", Ingress, ApplicationVendor;
+    TokenExpired = 116, "token-expired", Caller, 401, "expired", Ingress, ApplicationVendor, "ACCESS_DENIED";
         "The user's token has expired."
         "Get a new token for each request; if it recurs, set the clocks."
-    TokenNotYetValid = 117, "token-not-yet-valid", Caller, 401, "security", Ingress, OwnOperator;
+    TokenNotYetValid = 117, "token-not-yet-valid", Caller, 401, "security", Ingress, OwnOperator, "ACCESS_DENIED";
         "The user's token was issued, or begins, more than 30 seconds in the future."
         "Set the clocks of the issuer and of this machine."
-    TokenIssuerUnknown = 118, "token-issuer-unknown", Caller, 401, "security", Ingress, OwnOperator;
+    TokenIssuerUnknown = 118, "token-issuer-unknown", Caller, 401, "security", Ingress, OwnOperator, "ACCESS_DENIED";
         "The user's token is not of the issuer that this ingress trusts."
         "Get the token from that issuer, or mend issuer in the configuration."
-    TokenAudienceWrong = 119, "token-audience-wrong", Caller, 401, "security", Ingress, OwnOperator;
+    TokenAudienceWrong = 119, "token-audience-wrong", Caller, 401, "security", Ingress, OwnOperator, "ACCESS_DENIED";
         "The user's token was made for somebody else."
         "Get a token for the audience in the configuration of the ingress."
-    TokenClaimMissing = 120, "token-claim-missing", Caller, 400, "required", Ingress, ApplicationVendor;
+    TokenClaimMissing = 120, "token-claim-missing", Caller, 400, "required", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The user's token lacks iat, exp, sub, the scope, or a user with an identifier."
         "Send all claims of Spine: requesting_user or requesting_practitioner, requested_scope or scope."
-    TokenOrganisationMissing = 121, "token-organisation-missing", Caller, 400, "required", Ingress, ApplicationVendor;
+    TokenOrganisationMissing = 121, "token-organisation-missing", Caller, 400, "required", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "The user's token does not say for which organisation the user acts."
         "State the ODS code in requesting_organization."
-    TokenOrganisationWrong = 122, "token-organisation-wrong", Caller, 401, "security", Ingress, OwnOperator;
+    TokenOrganisationWrong = 122, "token-organisation-wrong", Caller, 401, "security", Ingress, OwnOperator, "ACCESS_DENIED";
         "The organisation in the user's token has no code that is this member's today."
         "Ask through that organisation's own agent, or have the code added to the member's register."
-    TokenSubjectWrong = 123, "token-subject-wrong", Caller, 401, "security", Ingress, ApplicationVendor;
+    TokenSubjectWrong = 123, "token-subject-wrong", Caller, 401, "security", Ingress, ApplicationVendor, "ACCESS_DENIED";
         "The subject of the user's token is not the user in it."
         "Make sub the requesting_practitioner's id, or the same as requesting_user."
-    TokenReasonWrong = 124, "token-reason-wrong", Caller, 401, "security", Ingress, ApplicationVendor;
+    TokenReasonWrong = 124, "token-reason-wrong", Caller, 401, "security", Ingress, ApplicationVendor, "ACCESS_DENIED";
         "The reason in the user's token does not cover this purpose: directcare is direct care, and break-glass for it."
         "Get a token for what is done, or state the purpose that it is for."
-    TokenScopeWrong = 125, "token-scope-wrong", Caller, 403, "security", Ingress, ApplicationVendor;
+    TokenScopeWrong = 125, "token-scope-wrong", Caller, 403, "security", Ingress, ApplicationVendor, "ACCESS_DENIED";
         "The user's token is not for reading."
         "Ask for a token with the scope patient/*.read."
-    TokenUsedBefore = 126, "token-used-before", Caller, 401, "security", Ingress, ApplicationVendor;
+    TokenUsedBefore = 126, "token-used-before", Caller, 401, "security", Ingress, ApplicationVendor, "ACCESS_DENIED";
         "This very token came with an earlier request, and each request has its own."
         "Get a new token for each request, for each page and when trying again too."
     TokensTooMany = 127, "tokens-too-many", Environment, 503, "throttled", Ingress, OwnOperator;
         "So many tokens came within five minutes that this agent can't tell new ones from used ones."
         "Try again in some minutes; if it recurs, find out which application asks so much."
+    // what an application sends with its question
+    MediaTypeUnsupported = 140, "media-type-unsupported", Caller, 415, "not-supported", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
+        "A search by POST has its parameters in a form, and this body is none."
+        "Send Content-Type: application/x-www-form-urlencoded, in UTF-8 and without a Content-Encoding; or search by GET."
 }

@@ -45,6 +45,17 @@ pub fn type_names() -> impl Iterator<Item = &'static str> {
     TYPES.keys().copied().filter(move |name| !carriers.contains(name))
 }
 
+/// Whether records of a type have an element of this name at the top.
+#[must_use]
+pub fn has_element(kind: &str, element: &str) -> bool {
+    ResourceType::find(kind).is_some_and(|known| known.shape.kind_of_step(element).is_some())
+}
+
+/// The elements by which records of a type say whom they are about, where FHIR gives them any.
+pub fn person_elements(kind: &str) -> impl Iterator<Item = &'static str> {
+    PERSON_ELEMENTS.into_iter().filter(move |element| has_element(kind, element))
+}
+
 /// After FHIR 4.0.1's CompartmentDefinition `patient`.
 const PEOPLE: &[(&str, &str)] = &[
     ("AllergyIntolerance", "recorder asserter"),

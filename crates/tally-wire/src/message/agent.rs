@@ -54,6 +54,9 @@ pub struct Request {
     pub resumes: Option<ExchangeId>,
     /// The application's own ids of the request, at most 16 of 1 to 128 bytes.
     pub request_ids: Vec<String>,
+    /// Where the application sees the requester's ingress, 1 to 256 bytes: links that a provider writes
+    /// begin with it.
+    pub base_url: Option<String>,
 }
 
 /// A frame of a provider's answer.
@@ -150,6 +153,7 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
     reason: Reason,
     resumes,
     request_ids: RequestIds,
+    base_url: Optional<Text<1, 256>>,
 } }
 object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted } }
 object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }

@@ -117,6 +117,7 @@ pub(crate) fn request() -> Request {
         reason: Some("Überweisung".to_owned()),
         resumes: Some(ExchangeId(*b"the one before !")),
         request_ids: vec!["req-1".to_owned()],
+        base_url: Some("http://127.0.0.1:7601".to_owned()),
     }
 }
 
@@ -135,6 +136,7 @@ fn plain_request() -> Request {
         reason: None,
         resumes: None,
         request_ids: vec![],
+        base_url: None,
         ..request()
     }
 }

@@ -5,13 +5,18 @@ use tally_core::id::{ExchangeId, MemberId};
 use tally_core::refusal::{Refusal, Said};
 use tally_wire::message::agent::Request;
 
+use crate::base_url::BaseUrl;
 use crate::source::{Ask, Unread};
 
 pub(super) fn ask_of(member: &MemberId, request: &Request) -> Ask {
+    // Another agent says it, and it comes back to its application in links: whatever is more than a
+    // host and a path is as if it had said nothing.
+    let base_url = request.base_url.as_deref().and_then(|it| it.parse::<BaseUrl>().ok());
+    let base_url = base_url.as_ref().map(BaseUrl::as_str).unwrap_or_default();
     let base_url = if request.source.as_str() == "fhir" {
-        format!("/fhir/{member}")
+        format!("{base_url}/fhir/{member}")
     } else {
-        format!("/data/{member}/{}", request.source)
+        format!("{base_url}/data/{member}/{}", request.source)
     };
     Ask {
         action: request.action,

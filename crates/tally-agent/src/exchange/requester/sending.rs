@@ -147,5 +147,6 @@ fn request_of(exchange: ExchangeId, ask: Ask) -> Request {
         reason: ask.reason,
         resumes: ask.resumes,
         request_ids: ask.request_ids,
+        base_url: ask.base_url.map(|base_url| base_url.to_string()),
     }
 }
