@@ -6,6 +6,7 @@
 #![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it has not")]
 
 mod drain;
+mod ending;
 mod leader;
 mod load;
 mod rounds;

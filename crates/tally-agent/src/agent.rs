@@ -4,11 +4,11 @@
 //! before what an earlier life has left is settled.
 
 mod epoch;
+mod error;
+mod standing;
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tally_core::Encoded;
@@ -18,28 +18,30 @@ use tally_core::limits::Limits;
 use tally_core::register::Address;
 use tally_log::note::KeyName;
 use tally_log::{Cosigner, NoteKey};
-use tally_net::keyfile::{self, KeyFileError, KeyUse};
+use tally_net::keyfile::{self, KeyUse};
 use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress};
-use tally_net::{
-    GenesisError, Identity, LoadIdentityError, Role, SpiffeId, TrustStore, check_by_own_ca,
-    read_genesis,
-};
+use tally_net::{Identity, LoadIdentityError, Role, TrustStore, check_by_own_ca, read_genesis};
 use tokio::net::{TcpListener, lookup_host};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
-use crate::alerts::{AlertSettings, Alerts, BadWebhook};
+use crate::alerts::{AlertSettings, Alerts};
 use crate::clock::Clock;
 use crate::config::{AgentConfig, AgentLimits, IngressUser};
 use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
-use crate::ingress::{self, IngressParts, KeyFileError as TokenKeysError, Tokens};
-use crate::metrics::{Metrics, Observed};
-use crate::peers::ListenError;
-use crate::source::{SourceError, Sources};
-use crate::store::{Store, StoreError, StoreSettings};
-use crate::witness::{self, Witness, WitnessParts, WitnessView};
+use crate::ingress::{self, IngressParts, Tokens};
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::source::Sources;
+use crate::store::{Store, StoreSettings};
+use crate::witness::{self, Witness, WitnessParts};
+
+use standing::{Stands, look, observe};
+
+pub use error::StartError;
 
 /// An agent that runs. Dropped, it stops at once, as if the process had been killed.
 pub struct Agent {
@@ -48,6 +50,10 @@ pub struct Agent {
     ingress: HttpServer,
     health: HttpServer,
     admin: AdminServer,
+    readiness: Readiness,
+    drain_wait_max: Duration,
+    /// Looks whether it is ready; ends with the agent.
+    looking: Looking,
     /// Ends with the agent.
     _alerts: Alerts,
     /// Ends with the agent, too.
@@ -65,6 +71,16 @@ struct Running {
     metrics: Metrics,
     witness: Option<Witness>,
     epoch: u64,
+    stands: Stands,
+}
+
+/// A task that is no longer wanted once this is dropped.
+struct Looking(JoinHandle<()>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Where an agent is reached.
@@ -76,72 +92,6 @@ pub struct AgentBound {
     pub ingress: SocketAddr,
     /// By whoever watches it.
     pub health: SocketAddr,
-}
-
-/// Why an agent does not start; whose it is to mend is in the words.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A file or directory.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The genesis file is not the mesh's.
-    #[error(transparent)]
-    Genesis(#[from] GenesisError),
-    /// Certificate and key, or the member's CA.
-    #[error(transparent)]
-    Identity(#[from] LoadIdentityError),
-    /// The certificate is another workload's.
-    #[error("the certificate is for {found}, but this is the agent of {member}")]
-    OtherIdentity {
-        /// Who it is for.
-        found: Box<SpiffeId>,
-        /// Whose agent this is.
-        member: String,
-    },
-    /// The agent's key.
-    #[error(transparent)]
-    Key(#[from] KeyFileError),
-    /// The keys of whoever issues its users' tokens.
-    #[error(transparent)]
-    TokenKeys(#[from] TokenKeysError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A source.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A ledger node's address.
-    #[error("ledger node at {address}: {why}")]
-    LedgerAddress {
-        /// Where.
-        address: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The address is taken, or not this machine's.
-    #[error("{what}: can't listen on {address}: {source}")]
-    Listen {
-        /// Which setting.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The endpoint for other agents.
-    #[error("[quic] listen: {0}")]
-    Quic(#[from] ListenError),
-    /// Where alerts are to go.
-    #[error("[alerts] {0}")]
-    Alerts(#[from] BadWebhook),
-    /// Our own fault.
-    #[error("the agent can't be put together: {0}")]
-    Own(String),
 }
 
 impl Agent {
@@ -163,13 +113,28 @@ impl Agent {
         let limits = limits(&config.limits);
         let ingress = listen("[ingress] listen", config.ingress.listen).await?;
         let health = listen("[health] listen", config.health_listen).await?;
+        let clock = Clock::start();
+        let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
+        let told = Health {
+            readiness: Readiness::default(),
+            observe: Arc::new(OnceLock::new()),
+            metrics: metrics.clone(),
+        };
+        // Told from here on: what follows may take a while.
+        let health = (health::serve(health, told.clone()), told);
         let (store, sources) = open(config, genesis.value(), &limits).await?;
         // What it goes on from is of this epoch: nodes of another have nothing to say about it.
         let epoch = store.epoch().await?;
         let log_keys = log_keys(genesis.value(), epoch)?;
-        let clock = Clock::start();
-        let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
         metrics.in_epoch(epoch, store.lost_leaves().await?);
+        let trust = TrustStore::new(genesis.value().mesh.clone());
+        let stands = Stands {
+            identity: identity.clone(),
+            trust: trust.clone(),
+            store: store.clone(),
+            limits: limits.clone(),
+            clock,
+        };
         let exchange = Exchange::start(AgentParts {
             member: config.member.clone(),
             operator: None,
@@ -178,7 +143,7 @@ impl Agent {
             genesis: genesis.value().clone(),
             identity,
             agent_key: AgentKey::new(agent_key),
-            trust: TrustStore::new(genesis.value().mesh.clone()),
+            trust,
             ledger,
             log_keys,
             ledger_limits: ClientLimits::default(),
@@ -208,16 +173,16 @@ impl Agent {
             source,
         })?;
         let listeners = ((ingress, tokens), health, admin);
-        let parts = Running { genesis, exchange, store, sources, metrics, witness, epoch };
+        let parts = Running { genesis, exchange, store, sources, metrics, witness, epoch, stands };
         Self::serve(config, parts, listeners)
     }
 
     fn serve(
         config: &AgentConfig,
-        Running { genesis, exchange, store, sources, metrics, witness, epoch }: Running,
-        ((ingress, tokens), health, admin): (
+        Running { genesis, exchange, store, sources, metrics, witness, epoch, stands }: Running,
+        ((ingress, tokens), (health, told), admin): (
             (TcpListener, Option<Tokens>),
-            TcpListener,
+            (HttpServer, Health),
             AdminSocket,
         ),
     ) -> Result<Self, StartError> {
@@ -231,11 +196,11 @@ impl Agent {
         let recorder = exchange.recorder().clone();
         let alerts = Alerts::start(settings, store.clone(), recorder, metrics.clone())?;
         let view = witness.as_ref().map(Witness::view);
-        let observe = observe(&exchange, &store, &alerts, view.clone());
-        let health = health::serve(
-            health,
-            Health { closed: Arc::clone(&closed), observe, metrics: metrics.clone() },
-        );
+        let readiness = told.readiness.clone();
+        readiness.look_with(look(&exchange, stands));
+        let observe = observe(&exchange, &store, &alerts, view.clone(), readiness.clone());
+        drop(told.observe.set(observe));
+        let looking = Looking(tokio::spawn(readiness.clone().keep_looking()));
         let admin = admin.serve(AdminParts {
             member: config.member.clone(),
             genesis: genesis.clone(),
@@ -277,6 +242,9 @@ impl Agent {
             ingress,
             health,
             admin,
+            readiness,
+            drain_wait_max: limits.drain_wait_max,
+            looking,
             _alerts: alerts,
             _witness: witness,
             epoch,
@@ -305,35 +273,23 @@ impl Agent {
         drop(spawn_blocking(move || store.close()).await);
     }
 
-    /// All but the store ends.
+    /// All but the store ends. Applications are answered to the end: what is asked now is refused, with
+    /// when to ask again.
     async fn end(self) {
-        let Self { exchange, ingress, health, admin, .. } = self;
-        tokio::join!(ingress.stop(), admin.stop(), exchange.drain());
+        let Self { exchange, ingress, health, admin, readiness, drain_wait_max, looking, .. } =
+            self;
+        let began = Instant::now();
+        readiness.begin_drain();
+        tokio::join!(admin.stop(), exchange.drain());
+        let left = drain_wait_max.saturating_sub(began.elapsed());
+        ingress.stop_within(left.max(LAST_BYTES_WAIT_MAX)).await;
         health.stop().await;
+        drop(looking);
     }
 }
 
-/// What metrics are told from.
-fn observe(
-    exchange: &Exchange,
-    store: &Store,
-    alerts: &Alerts,
-    witness: Option<WitnessView>,
-) -> Arc<dyn Fn() -> Observed + Send + Sync> {
-    let (store, glass) = (store.clone(), alerts.watch());
-    let (replica, closed) = (exchange.replica().clone(), exchange.closed_source());
-    Arc::new(move || {
-        let known = replica.known();
-        Observed {
-            outbox_entries: store.outbox_len(),
-            ledger_size: known.size,
-            ready: closed().is_none(),
-            assurance: known.assessed(),
-            break_glass: glass.counts(),
-            witness: witness.as_ref().map(WitnessView::observed),
-        }
-    })
-}
+/// How long an application may take to take the last bytes of what it was given.
+const LAST_BYTES_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The certificate: for this agent, and vouched for by the member's own CA. Better told here than by
 /// every peer.
@@ -455,6 +411,7 @@ fn limits(configured: &AgentLimits) -> Limits {
             configured.offline_feed_age_seconds,
             default.offline_feed_age_max,
         ),
+        drain_wait_max: seconds(configured.drain_wait_seconds, default.drain_wait_max),
         ..default
     }
 }

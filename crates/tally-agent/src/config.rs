@@ -132,6 +132,7 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.break_glass_reason_chars_min", OverrideKind::Number),
     ("limits.review_wait_seconds", OverrideKind::Number),
     ("limits.offline_feed_age_seconds", OverrideKind::Number),
+    ("limits.drain_wait_seconds", OverrideKind::Number),
     ("alerts.webhook", OverrideKind::Text),
     ("alerts.ca", OverrideKind::Text),
     ("retention.years", OverrideKind::Number),
@@ -216,6 +217,8 @@ pub struct AgentLimits {
     /// How long ago the registers may have been heard for an emergency without the ledger, in seconds.
     /// Default 86,400: a day.
     pub offline_feed_age_seconds: Option<u64>,
+    /// How long the agent lets what it has begun go on once it is told to end, in seconds. Default 30.
+    pub drain_wait_seconds: Option<u64>,
 }
 
 impl AgentConfig {
@@ -336,6 +339,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
     let reason = limit("break_glass_reason_chars_min");
     let review = limit("review_wait_seconds");
     let offline = limit("offline_feed_age_seconds");
+    let drain = limit("drain_wait_seconds");
     section.reader.close(table);
     Some(AgentLimits {
         exchanges_max: exchanges?,
@@ -347,6 +351,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
         break_glass_reason_chars_min: reason?,
         review_wait_seconds: review?,
         offline_feed_age_seconds: offline?,
+        drain_wait_seconds: drain?,
     })
 }
 

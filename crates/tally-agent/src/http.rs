@@ -48,7 +48,9 @@ impl Default for HttpLimits {
 #[derive(Debug)]
 pub struct HttpServer {
     address: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
+    /// Once it is to stop: how long answers in flight may take.
+    stop: watch::Sender<Option<Duration>>,
+    stop_wait_max: Duration,
     task: JoinHandle<()>,
 }
 
@@ -83,10 +85,11 @@ impl HttpServer {
         router: Router,
         limits: HttpLimits,
     ) -> Self {
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = watch::channel(None);
         let places = Arc::new(Semaphore::new(limits.connections_max));
+        let stop_wait_max = limits.stop_wait_max;
         let server = Server { router, limits, stopping };
-        Self { address, stop, task: tokio::spawn(server.run(listening, places)) }
+        Self { address, stop, stop_wait_max, task: tokio::spawn(server.run(listening, places)) }
     }
 
     /// Where it listens, if that is TCP.
@@ -96,8 +99,14 @@ impl HttpServer {
     }
 
     /// Takes no more connections, and waits a while for the answers in flight.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+    pub async fn stop(self) {
+        let wait_max = self.stop_wait_max;
+        self.stop_within(wait_max).await;
+    }
+
+    /// The same, and says how long to wait.
+    pub async fn stop_within(mut self, wait_max: Duration) {
+        self.stop.send_replace(Some(wait_max));
         // It ends by itself within its limit; a panic of it is no reason not to stop.
         drop((&mut self.task).await);
     }
@@ -113,7 +122,7 @@ impl Drop for HttpServer {
 struct Server {
     router: Router,
     limits: HttpLimits,
-    stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<Option<Duration>>,
 }
 
 impl Server {
@@ -122,7 +131,7 @@ impl Server {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => break,
+                _ = stopping.wait_for(Option::is_some) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&listening, &places) => accepted,
             };
@@ -132,7 +141,8 @@ impl Server {
         drop(listening);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         // What still runs then is ended by dropping it.
-        drop(timeout(self.limits.stop_wait_max, all_ended).await);
+        let wait_max = stopping.borrow().unwrap_or(self.limits.stop_wait_max);
+        drop(timeout(wait_max, all_ended).await);
     }
 
     /// Answers requests until the caller has gone, is too slow, or the server stops.
@@ -149,10 +159,11 @@ impl Server {
         tokio::select! {
             // How a connection ended is the caller's business.
             _ = connection.as_mut() => return,
-            _ = stopping.wait_for(|stop| *stop) => {}
+            _ = stopping.wait_for(Option::is_some) => {}
         }
+        let wait_max = stopping.borrow().unwrap_or(limits.stop_wait_max);
         connection.as_mut().graceful_shutdown();
-        drop(timeout(limits.stop_wait_max, connection).await);
+        drop(timeout(wait_max, connection).await);
         drop(place);
     }
 }

@@ -25,7 +25,6 @@ use tally_core::Encoded;
 use tally_core::claims::User;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, OdsCode, Purpose, SourceId};
-use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tokio::net::TcpListener;
 
@@ -84,9 +83,7 @@ pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
         .fallback(nothing)
         .layer(from_fn_with_state(ingress.clone(), guard::guard))
         .with_state(ingress);
-    // What was accepted may end as long as the exchange behind it may.
-    let stop_wait_max = Limits::default().drain_wait_max;
-    HttpServer::tcp(listener, router, HttpLimits { stop_wait_max, ..HttpLimits::default() })
+    HttpServer::tcp(listener, router, HttpLimits::default())
 }
 
 async fn metadata(

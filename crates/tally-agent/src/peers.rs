@@ -157,6 +157,12 @@ impl Peers {
         Ok((peers, streams))
     }
 
+    /// Whose agent this is.
+    #[must_use]
+    pub fn member(&self) -> &MemberId {
+        &self.0.settings.member
+    }
+
     /// Where it listens.
     ///
     /// # Errors

@@ -3,8 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tally_agent::agent::{Agent, AgentBound, StartError};
@@ -15,7 +14,7 @@ use tokio::runtime::Builder;
 use crate::acting::load;
 use crate::args::AgentArgs;
 use crate::failure::{Exit, Failure};
-use crate::process::{log, shutdown, write_events};
+use crate::process::{Signals, log, write_events};
 use crate::system::write_file;
 
 /// Where an agent is reached, as it says in `bound.json` in its data directory once it serves.
@@ -39,7 +38,7 @@ pub(crate) fn bound(data_dir: &Path) -> Option<Bound> {
     serde_json::from_slice(&fs::read(bound_path(data_dir)).ok()?).ok()
 }
 
-/// `tally agent`: runs until SIGTERM or Ctrl-C.
+/// `tally agent`: runs until SIGTERM or Ctrl-C, and ends at once at the second.
 ///
 /// # Errors
 /// [`Failure`] if the agent can't start, or can't go on.
@@ -48,6 +47,7 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
         let remedy = "give its configuration: tally agent --config FILE";
         return Err(Failure::usage("nobody said which agent to run", remedy));
     };
+    let began = Instant::now();
     let config = load(path)?;
     write_events(tracing::Level::INFO);
     let said = bound_path(&config.data_dir);
@@ -55,11 +55,14 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
         let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
         let runtime =
             runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
-        let ended = runtime.block_on(one_life(&config, args, &said));
+        let ended = runtime.block_on(one_life(&config, args, &said, began));
         if !matches!(ended, Ok(Ended::Recovered)) {
             // A read of standard input can't be called off: nothing waits for it.
             runtime.shutdown_background();
-            return ended.map(|_| Exit::Done);
+            return ended.map(|ended| match ended {
+                Ended::AtOnce => Exit::Refused,
+                Ended::Told | Ended::Recovered => Exit::Done,
+            });
         }
         // Everything that belongs to the earlier epoch is gone before anything of the later one begins:
         // sockets, locks and tasks.
@@ -71,6 +74,8 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
 enum Ended {
     /// As it was told.
     Told,
+    /// As it was told twice: what it had begun was broken off.
+    AtOnce,
     /// The ledger has gone on in a later epoch: another agent begins.
     Recovered,
 }
@@ -78,17 +83,23 @@ enum Ended {
 /// How long what an agent has left may take to end.
 const LEFTOVERS_WAIT_MAX: Duration = Duration::from_secs(1);
 
-async fn one_life(config: &AgentConfig, args: &AgentArgs, said: &Path) -> Result<Ended, Failure> {
+async fn one_life(
+    config: &AgentConfig,
+    args: &AgentArgs,
+    said: &Path,
+    began: Instant,
+) -> Result<Ended, Failure> {
     // What an earlier run said holds no more.
     drop(fs::remove_file(said));
-    let mut ending = std::pin::pin!(shutdown(args.end_with_stdin));
+    let mut signals = Signals::listen();
     let agent = Agent::start(config).await.map_err(start_failure)?;
-    let recovered = live(&agent, config, said, ending.as_mut()).await;
+    let recovered = {
+        let ending = signals.next_or_parent_ended(args.end_with_stdin);
+        live(&agent, config, said, began, ending).await
+    };
     drop(fs::remove_file(said));
     let Some(recovered) = recovered? else {
-        agent.stop().await;
-        log("agent", "stopped");
-        return Ok(Ended::Told);
+        return Ok(end(agent, &mut signals).await);
     };
     let epoch = recovered.epoch;
     log("agent", &format!("the ledger was recovered into epoch {epoch}: begins anew in it"));
@@ -99,13 +110,31 @@ async fn one_life(config: &AgentConfig, args: &AgentArgs, said: &Path) -> Result
     Ok(Ended::Recovered)
 }
 
+/// Lets what is under way end, unless it is told once more.
+async fn end(agent: Agent, signals: &mut Signals) -> Ended {
+    log("agent", "takes nothing new, and ends what it has begun; a second signal ends it at once");
+    tokio::select! {
+        () = agent.stop() => {
+            log("agent", "stopped");
+            Ended::Told
+        }
+        () = signals.next() => {
+            log("agent", "ended at once: what was broken off is told to the ledger at the next start");
+            Ended::AtOnce
+        }
+    }
+}
+
 /// Runs until it is told to end, or until the ledger has gone on in a later epoch.
 async fn live(
     agent: &Agent,
     config: &AgentConfig,
     said: &Path,
-    mut ending: Pin<&mut impl Future<Output = ()>>,
+    began: Instant,
+    ending: impl Future<Output = ()>,
 ) -> Result<Option<Recovered>, Failure> {
+    let mut ending = std::pin::pin!(ending);
+    let started_ms = began.elapsed().as_millis();
     // Whoever ends it while it waits for the ledger need not wait for it.
     tokio::select! {
         () = agent.ready() => {}
@@ -119,8 +148,12 @@ async fn live(
     log(
         "agent",
         &format!(
-            "agent of {}: quic {}, ingress {}, health {}",
-            reached.member, reached.quic, reached.ingress, reached.health,
+            "agent of {}: quic {}, ingress {}, health {}; started in {started_ms} ms, serves after {} ms",
+            reached.member,
+            reached.quic,
+            reached.ingress,
+            reached.health,
+            began.elapsed().as_millis(),
         ),
     );
     tokio::select! {
@@ -141,14 +174,6 @@ fn say(bound: AgentBound, member: &str) -> Bound {
 }
 
 fn start_failure(error: StartError) -> Failure {
-    let remedy = match &error {
-        StartError::Listen { .. } => "see which process has the port: ss -tulpn",
-        StartError::Identity(_) | StartError::Key(_) => {
-            "make them anew: tally identity issue for the certificate; the agent's key is in the \
-             member's register"
-        }
-        StartError::Genesis(_) => "give the genesis.cbor of the mesh, and its id",
-        _ => "mend what is named, then start the agent again",
-    };
+    let remedy = error.remedy();
     Failure::configuration(format!("the agent does not start: {error}"), remedy)
 }

@@ -3,30 +3,57 @@
 use std::io::{self, Write};
 
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// The signals that tell a process to end: SIGTERM, and Ctrl-C. Heard from when this is made on, so
+/// that none is lost between the first and the second.
+pub(crate) struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Signals {
+    /// Must be called in a tokio runtime.
+    pub(crate) fn listen() -> Self {
+        // Where they can't be had, the process ends as the system does it.
+        let listen = |kind| signal(kind).ok();
+        Self {
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+        }
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        let Self { terminate, interrupt } = self;
+        tokio::select! {
+            () = next(terminate) => {}
+            () = next(interrupt) => {}
+        }
+    }
+
+    /// Waits for the next one or, if so asked, until standard input ends.
+    pub(crate) async fn next_or_parent_ended(&mut self, end_with_stdin: bool) {
+        tokio::select! {
+            () = self.next() => {}
+            () = parent_ended(end_with_stdin) => {}
+        }
+    }
+}
+
+async fn next(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits until the process is to end: by SIGTERM, by Ctrl-C or, if so asked, when standard input ends.
 pub(crate) async fn shutdown(end_with_stdin: bool) {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            // Without it, the process ends as the system does it.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        () = interrupt => {}
-        () = parent_ended(end_with_stdin) => {}
-    }
+    Signals::listen().next_or_parent_ended(end_with_stdin).await;
 }
 
 /// Waits, if so asked, until the process ends that holds the other end of standard input.

@@ -60,6 +60,7 @@ fn a_limit_that_lets_nothing_through_is_refused() {
         "break_glass_reason_chars_min",
         "review_wait_seconds",
         "offline_feed_age_seconds",
+        "drain_wait_seconds",
     ] {
         let none = read(&format!("[limits]\n{key} = 0\n"), &[]).unwrap_err();
         assert!(none.contains(key) && none.contains("from 1"), "{none}");

@@ -164,8 +164,12 @@ impl Requester {
         let exchange = exchange.ok_or_else(|| turned_away(refusal::Refusal::StoreUnavailable))?;
         let (reply, answered) = oneshot::channel();
         let input = Input::Asked { exchange, ask: Box::new(ask), reply };
-        let busy = |_| turned_away(refusal::Refusal::TooBusy);
-        self.mailbox.try_send(input).map_err(busy)?;
+        self.mailbox.try_send(input).map_err(|refused| {
+            turned_away(match refused {
+                mpsc::error::TrySendError::Full(_) => refusal::Refusal::TooBusy,
+                mpsc::error::TrySendError::Closed(_) => refusal::Refusal::DrainInProgress,
+            })
+        })?;
         // The desk is gone only when the agent is.
         let answer = answered.await.unwrap_or(Err(refusal::Refusal::DrainInProgress));
         answer.map_err(turned_away)
