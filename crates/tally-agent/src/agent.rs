@@ -3,6 +3,7 @@
 //! Invariant: what is configured wrongly is told before anything is served, and nothing is decided
 //! before what an earlier life has left is settled.
 
+mod certificate;
 mod epoch;
 mod error;
 mod standing;
@@ -20,7 +21,9 @@ use tally_log::note::KeyName;
 use tally_log::{Cosigner, NoteKey};
 use tally_net::keyfile::{self, KeyUse};
 use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress};
-use tally_net::{Identity, LoadIdentityError, Role, TrustStore, check_by_own_ca, read_genesis};
+use tally_net::{
+    Identity, LoadIdentityError, Role, Rotation, TrustStore, check_by_own_ca, read_genesis,
+};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
@@ -39,6 +42,7 @@ use crate::source::Sources;
 use crate::store::{Store, StoreSettings};
 use crate::witness::{self, Witness, WitnessParts};
 
+use certificate::Certificate;
 use standing::{Stands, look, observe};
 
 pub use error::StartError;
@@ -54,6 +58,8 @@ pub struct Agent {
     drain_wait_max: Duration,
     /// Looks whether it is ready; ends with the agent.
     looking: Looking,
+    /// Follows its files; ends with the agent.
+    certificate: Certificate,
     /// Ends with the agent.
     _alerts: Alerts,
     /// Ends with the agent, too.
@@ -197,8 +203,12 @@ impl Agent {
         let alerts = Alerts::start(settings, store.clone(), recorder, metrics.clone())?;
         let view = witness.as_ref().map(Witness::view);
         let readiness = told.readiness.clone();
+        let (cert, key) = (&config.identity_cert, &config.identity_key);
+        let rotation = Rotation::new(stands.identity.clone(), cert, key, stands.trust.clone());
+        let certificate = Certificate::follow(rotation, metrics.clone());
+        let watched = (stands.identity.clone(), store.clone());
         readiness.look_with(look(&exchange, stands));
-        let observe = observe(&exchange, &store, &alerts, view.clone(), readiness.clone());
+        let observe = observe(&exchange, watched, &alerts, view.clone(), readiness.clone());
         drop(told.observe.set(observe));
         let looking = Looking(tokio::spawn(readiness.clone().keep_looking()));
         let admin = admin.serve(AdminParts {
@@ -245,6 +255,7 @@ impl Agent {
             readiness,
             drain_wait_max: limits.drain_wait_max,
             looking,
+            certificate,
             _alerts: alerts,
             _witness: witness,
             epoch,
@@ -263,6 +274,11 @@ impl Agent {
         let mut settled = self.exchange.settled();
         // It ends with the agent.
         drop(settled.wait_for(|settled| *settled).await);
+    }
+
+    /// Reads again what may change while it runs: certificate and key.
+    pub fn read_again(&self) {
+        self.certificate.read_again();
     }
 
     /// Takes nothing new, lets what is in flight end within its limit, and ends.

@@ -1,6 +1,7 @@
 //! What an agent measures, in Prometheus' text format. No label of it names a person, a record or an
 //! exchange.
 
+mod certificate;
 mod epoch;
 mod witness;
 
@@ -17,7 +18,7 @@ use tally_core::id::MemberId;
 use tally_core::purpose::{Class, class_of};
 use tally_core::refusal::Refusal;
 use tally_core::register::AssessmentStatus;
-use tally_core::time::Date;
+use tally_core::time::{Date, Timestamp};
 use tracing::warn;
 
 use crate::clock::Clock;
@@ -25,6 +26,7 @@ use crate::exchange::{Outcomes, Side};
 use crate::readiness::NotReady;
 use crate::store::GlassCounts;
 
+use certificate::CertificateMetrics;
 use epoch::EpochMetrics;
 use witness::WitnessMetrics;
 pub use witness::WitnessObserved;
@@ -54,6 +56,7 @@ struct All {
     glass: Glass,
     witness: WitnessMetrics,
     epoch: EpochMetrics,
+    certificate: CertificateMetrics,
 }
 
 /// Break-glass: what waits for privacy officers.
@@ -81,6 +84,8 @@ pub struct Observed {
     pub break_glass: GlassCounts,
     /// The member's witness, if the agent is one.
     pub witness: Option<WitnessObserved>,
+    /// When the certificate ends.
+    pub certificate_until: Option<Timestamp>,
 }
 
 impl Metrics {
@@ -127,6 +132,7 @@ impl Metrics {
         let assurance = assurance(&registry)?;
         let witness = WitnessMetrics::new(&registry)?;
         let epoch = EpochMetrics::new(&registry)?;
+        let certificate = CertificateMetrics::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(past_review.clone()))?;
         registry.register(Box::new(released.clone()))?;
@@ -153,6 +159,7 @@ impl Metrics {
             glass,
             witness,
             epoch,
+            certificate,
         };
         Ok(Self(Arc::new(all)))
     }
@@ -176,6 +183,7 @@ impl Metrics {
         }
         self.0.glass.show(observed.break_glass);
         self.0.witness.show(observed.witness.as_ref());
+        self.0.certificate.show(observed.certificate_until);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
 }
@@ -380,7 +388,9 @@ mod tests {
             assurance,
             break_glass,
             witness,
+            certificate_until: Some(Timestamp(1_800_000_000_000)),
         };
+        metrics.certificate_turned(&tally_net::Turn::Replaced);
         // What was counted before is not counted again.
         drop(metrics.to_text(&observed).unwrap());
         let text = metrics.to_text(&observed).unwrap();
@@ -393,6 +403,8 @@ mod tests {
             "tally_agent_released_bytes_total 7",
             "tally_agent_outbox_entries 2",
             "tally_agent_ready 1",
+            "tally_agent_certificate_expiry_timestamp_seconds 1800000000",
+            "tally_agent_certificate_reloads_total{outcome=\"replaced\"} 1",
             "tally_agent_not_ready{reason=\"store-closed\"} 0",
             "tally_member_assurance{member=\"RZ9\",status=\"not-met\"} 1",
             "tally_member_assurance{member=\"LZ9\",status=\"unknown\"} 1",

@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use crate::acting::load;
 use crate::args::AgentArgs;
 use crate::failure::{Exit, Failure};
-use crate::process::{Signals, log, write_events};
+use crate::process::{Hangups, Signals, log, write_events};
 use crate::system::write_file;
 
 /// Where an agent is reached, as it says in `bound.json` in its data directory once it serves.
@@ -156,9 +156,16 @@ async fn live(
             began.elapsed().as_millis(),
         ),
     );
-    tokio::select! {
-        recovered = agent.recovered() => Ok(Some(recovered)),
-        () = ending => Ok(None),
+    let mut hangups = Hangups::listen();
+    loop {
+        tokio::select! {
+            recovered = agent.recovered() => return Ok(Some(recovered)),
+            () = ending.as_mut() => return Ok(None),
+            () = hangups.next() => {
+                log("agent", "SIGHUP: reads again what may change while it runs");
+                agent.read_again();
+            }
+        }
     }
 }
 

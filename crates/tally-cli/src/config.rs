@@ -112,6 +112,32 @@ fn read(path: &Path) -> Result<Shown, Failure> {
     Ok(Shown { file: path.display().to_string(), kind, says })
 }
 
+/// Certificate, key and CA that a configuration names: of an agent, a ledger node or an auditor.
+///
+/// # Errors
+/// [`Failure`] with all that is wrong, or if it is of something else.
+pub(crate) fn identity_files(path: &Path) -> Result<(PathBuf, PathBuf, Option<PathBuf>), Failure> {
+    let text = read_text(path, FILE_LEN_MAX as u64)?;
+    match kind(&text).map_err(|problems| Failure::problems(path, &problems))? {
+        Kind::Ledger => {
+            let config = load_ledger(path)?;
+            Ok((config.identity_cert, config.identity_key, config.identity_ca))
+        }
+        Kind::Agent => {
+            let config = crate::acting::load(path)?;
+            Ok((config.identity_cert, config.identity_key, config.identity_ca))
+        }
+        Kind::Auditor => {
+            let config = AuditorConfig::load(path)?;
+            Ok((config.identity_cert, config.identity_key, None))
+        }
+        Kind::Mesh | Kind::Agreement => Err(Failure::usage(
+            format!("{} names no certificate", path.display()),
+            "give the configuration of an agent, a ledger node or an auditor, or a file in PEM",
+        )),
+    }
+}
+
 /// Whether a file is the configuration of an agent. One that can't be read is of nobody.
 pub(crate) fn is_agent(path: &Path) -> bool {
     let text = read_text(path, FILE_LEN_MAX as u64);

@@ -141,7 +141,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         Command::Member(member) => of_member(&member.command, config, args.output),
         Command::Identity(identity) => match &identity.command {
             IdentityCommand::Issue(issue) => identity::issue(issue, args.output),
-            IdentityCommand::Show(show) => identity::show(show, args.output),
+            IdentityCommand::Show(show) => identity::show(show, config, args.output),
         },
         Command::Config(config) => match &config.command {
             ConfigCommand::Check(file) => config::check(file, args.output),

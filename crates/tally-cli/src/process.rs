@@ -15,6 +15,21 @@ pub(crate) struct Signals {
     interrupt: Option<Signal>,
 }
 
+/// SIGHUP: what may change while the process runs is to be read again. Heard from when this is made on.
+pub(crate) struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Must be called in a tokio runtime.
+    pub(crate) fn listen() -> Self {
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        next(&mut self.0).await;
+    }
+}
+
 impl Signals {
     /// Must be called in a tokio runtime.
     pub(crate) fn listen() -> Self {

@@ -58,6 +58,32 @@ fn a_mesh_is_founded_with_its_keys_its_nodes_and_its_id() {
 }
 
 #[test]
+fn a_certificate_is_shown_with_its_key_and_its_ca_and_what_does_not_fit_is_said() {
+    let (dir, _) = founded();
+    let show = |args: &[&str]| {
+        let output = tally(&[&["identity", "show", "--output", "json"], args].concat(), dir.path());
+        (output.status.code(), json(&output)[0].clone())
+    };
+    let (code, agent) = show(&["--config", "mesh/RZ9/tally.toml"]);
+    assert_eq!(
+        (code, &agent["key_fits"], &agent["ca"]),
+        (Some(0), &true.into(), &"vouches".into())
+    );
+    assert_eq!(agent["identity"], "spiffe://dev.example/RZ9/agent/agent", "{agent}");
+    assert!(agent["days_left"].as_i64().unwrap() >= 0, "{agent}");
+    let (code, node) = show(&["--config", "mesh/ledger-1/tally.toml"]);
+    assert_eq!((code, &node["ca"]), (Some(0), &"vouches".into()), "{node}");
+    let identity = "mesh/RZ9/identity.pem";
+    let (code, other) = show(&[identity, "--key", "mesh/LZ9/identity.key"]);
+    assert_eq!((code, &other["key_fits"]), (Some(1), &false.into()), "{other}");
+    let (code, other) = show(&[identity, "--ca", "mesh/LZ9/ca.pem"]);
+    assert_eq!((code, &other["ca"]), (Some(1), &"certificate-other-issuer".into()), "{other}");
+    let (code, alone) = show(&[identity]);
+    assert_eq!((code, &alone["key_fits"], &alone["ca"]), (Some(0), &Value::Null, &Value::Null));
+    assert_eq!(tally(&["identity", "show"], dir.path()).status.code(), Some(2));
+}
+
+#[test]
 fn no_mesh_is_overwritten() {
     let (dir, _) = founded();
     let before = fs::read(dir.path().join("mesh/genesis.cbor")).unwrap();

@@ -7,6 +7,7 @@ use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tally_net::{Identity, TrustStore, tls};
 
+use super::certificate::until;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::exchange::Exchange;
@@ -69,12 +70,12 @@ pub(super) fn look(exchange: &Exchange, stands: Stands) -> Look {
 /// What metrics are told from.
 pub(super) fn observe(
     exchange: &Exchange,
-    store: &Store,
+    (identity, store): (Identity, Store),
     alerts: &Alerts,
     witness: Option<WitnessView>,
     readiness: Readiness,
 ) -> Observe {
-    let (store, glass) = (store.clone(), alerts.watch());
+    let glass = alerts.watch();
     let replica = exchange.replica().clone();
     Arc::new(move || {
         let known = replica.known();
@@ -85,6 +86,7 @@ pub(super) fn observe(
             assurance: known.assessed(),
             break_glass: glass.counts(),
             witness: witness.as_ref().map(WitnessView::observed),
+            certificate_until: until(&identity),
         }
     })
 }

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use crate::args::LedgerArgs;
 use crate::config::load_ledger;
 use crate::failure::{Exit, Failure};
-use crate::process::{log, shutdown, write_events};
+use crate::process::{Hangups, log, shutdown, write_events};
 use crate::system::write_file;
 
 /// Where a node is reached, as it says in `bound.json` in its data directory once it serves.
@@ -69,7 +69,19 @@ pub(crate) fn run(args: &LedgerArgs, config: Option<&Path>) -> Result<Exit, Fail
         for said in service.said_at_start() {
             log("ledger", &said);
         }
-        let ended = service.run_until(shutdown(args.end_with_stdin)).await;
+        let again = service.again();
+        let mut hangups = Hangups::listen();
+        let running = service.run_until(shutdown(args.end_with_stdin));
+        let mut running = std::pin::pin!(running);
+        let ended = loop {
+            tokio::select! {
+                ended = running.as_mut() => break ended,
+                () = hangups.next() => {
+                    log("ledger", "SIGHUP: reads certificate and key again");
+                    again.notify_one();
+                }
+            }
+        };
         drop(fs::remove_file(&bound));
         log("ledger", "stopped");
         ended.map_err(|why| {
