@@ -20,7 +20,7 @@ async fn reissue(dev: &Dev, member: &str) {
     let dir = dev.dir_of(member);
     let (ca, to) = (dir.display().to_string(), dir.join("next").display().to_string());
     let args = ["identity", "issue", "--ca", &ca, "--mesh", "dev.example", "--member", member];
-    let what = ["--role", "agent", "--name", "agent", "--valid-for", "48h", "--to", &to];
+    let what = ["--role", "agent", "--name", "agent", "--valid-for", "60d", "--to", &to];
     dev.tally(member, &[&args[..], &what[..]].concat()).await.unwrap().done().unwrap();
     for end in ["key", "pem"] {
         let issued = dir.join(format!("next/agent.{end}"));
@@ -60,7 +60,7 @@ async fn certificates_are_replaced_under_agents_that_serve_and_no_exchange_is_dr
         let shown = dev.tally(member, &["identity", "show", "--output", "json"]).await.unwrap();
         let shown = shown.done().unwrap().json();
         assert_eq!((&shown[0]["key_fits"], &shown[0]["ca"]), (&true.into(), &"vouches".into()));
-        assert!(shown[0]["days_left"].as_i64().unwrap() >= 1, "{shown}");
+        assert!(shown[0]["days_left"].as_i64().unwrap() >= 59, "{shown}");
     }
     // What began under the old ones ends under the old ones.
     let long = rest(len, arriving).await;
@@ -100,7 +100,7 @@ async fn a_ledger_node_presents_another_certificate_without_a_restart() {
     let (ca, to) = (dev.dir_of(member).display().to_string(), dir.join("next"));
     let to = to.display().to_string();
     let args = ["identity", "issue", "--ca", &ca, "--mesh", "dev.example", "--member", member];
-    let what = ["--role", "ledger", "--name", "1", "--ip", "127.0.0.1", "--valid-for", "48h"];
+    let what = ["--role", "ledger", "--name", "1", "--ip", "127.0.0.1", "--valid-for", "60d"];
     let issued = dev.tally(member, &[&args[..], &what[..], &["--to", &to]].concat()).await;
     issued.unwrap().done().unwrap();
     for end in ["key", "pem"] {

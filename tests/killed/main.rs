@@ -8,6 +8,7 @@
 mod certificates;
 mod drain;
 mod ending;
+mod ingress;
 mod leader;
 mod load;
 mod rounds;

@@ -31,11 +31,11 @@ use tokio::time::Instant;
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
 use crate::alerts::{AlertSettings, Alerts};
 use crate::clock::Clock;
-use crate::config::{AgentConfig, AgentLimits, IngressUser};
+use crate::config::{AgentConfig, AgentLimits, IngressAddress, IngressUser};
 use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
-use crate::ingress::{self, IngressParts, Tokens};
+use crate::ingress::{self, IngressListener, IngressParts, Tokens};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::source::Sources;
@@ -60,6 +60,8 @@ pub struct Agent {
     looking: Looking,
     /// Follows its files; ends with the agent.
     certificate: Certificate,
+    /// The same of the ingress's, if it has one.
+    of_ingress: Option<Certificate>,
     /// Ends with the agent.
     _alerts: Alerts,
     /// Ends with the agent, too.
@@ -90,12 +92,12 @@ impl Drop for Looking {
 }
 
 /// Where an agent is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentBound {
     /// By other agents.
     pub quic: SocketAddr,
     /// By its applications.
-    pub ingress: SocketAddr,
+    pub ingress: IngressAddress,
     /// By whoever watches it.
     pub health: SocketAddr,
 }
@@ -117,7 +119,7 @@ impl Agent {
         };
         let ledger = addresses(config, genesis.value()).await?;
         let limits = limits(&config.limits);
-        let ingress = listen("[ingress] listen", config.ingress.listen).await?;
+        let ingress = IngressListener::listen(&config.ingress).await?;
         let health = listen("[health] listen", config.health_listen).await?;
         let clock = Clock::start();
         let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
@@ -187,7 +189,7 @@ impl Agent {
         config: &AgentConfig,
         Running { genesis, exchange, store, sources, metrics, witness, epoch, stands }: Running,
         ((ingress, tokens), (health, told), admin): (
-            (TcpListener, Option<Tokens>),
+            (IngressListener, Option<Tokens>),
             (HttpServer, Health),
             AdminSocket,
         ),
@@ -206,6 +208,8 @@ impl Agent {
         let (cert, key) = (&config.identity_cert, &config.identity_key);
         let rotation = Rotation::new(stands.identity.clone(), cert, key, stands.trust.clone());
         let certificate = Certificate::follow(rotation, metrics.clone());
+        let of_ingress = ingress.rotation(&config.ingress);
+        let of_ingress = of_ingress.map(|it| Certificate::follow(it, metrics.clone()));
         let watched = (stands.identity.clone(), store.clone());
         readiness.look_with(look(&exchange, stands));
         let observe = observe(&exchange, watched, &alerts, view.clone(), readiness.clone());
@@ -223,6 +227,8 @@ impl Agent {
             witness: view,
             ready: Arc::new(move || closed().is_none()),
         });
+        let no_address = || StartError::Own("a socket has no address".to_owned());
+        let reached = ingress.address().map_err(|_| no_address())?;
         let ingress = ingress::serve(
             ingress,
             IngressParts {
@@ -238,13 +244,10 @@ impl Agent {
                 outcomes: Arc::new(metrics),
             },
         );
-        let address = |server: &HttpServer| {
-            server.address().ok_or_else(|| StartError::Own("a socket has no address".to_owned()))
-        };
         let bound = AgentBound {
             quic: exchange.address(),
-            ingress: address(&ingress)?,
-            health: address(&health)?,
+            ingress: reached,
+            health: health.address().ok_or_else(no_address)?,
         };
         Ok(Self {
             exchange,
@@ -256,6 +259,7 @@ impl Agent {
             drain_wait_max: limits.drain_wait_max,
             looking,
             certificate,
+            of_ingress,
             _alerts: alerts,
             _witness: witness,
             epoch,
@@ -265,8 +269,8 @@ impl Agent {
 
     /// Where it is reached.
     #[must_use]
-    pub const fn bound(&self) -> AgentBound {
-        self.bound
+    pub const fn bound(&self) -> &AgentBound {
+        &self.bound
     }
 
     /// Waits until what an earlier life has left is settled, and decisions are made.
@@ -279,6 +283,7 @@ impl Agent {
     /// Reads again what may change while it runs: certificate and key.
     pub fn read_again(&self) {
         self.certificate.read_again();
+        self.of_ingress.iter().for_each(Certificate::read_again);
     }
 
     /// Takes nothing new, lets what is in flight end within its limit, and ends.
@@ -401,7 +406,7 @@ async fn open(
     Ok((store, sources))
 }
 
-fn limits(configured: &AgentLimits) -> Limits {
+pub(crate) fn limits(configured: &AgentLimits) -> Limits {
     let default = Limits::default();
     let or = |value: Option<u64>, default: usize| {
         value.map_or(default, |value| usize::try_from(value).unwrap_or(usize::MAX))

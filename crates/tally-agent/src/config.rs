@@ -25,7 +25,10 @@
 //! [quic]
 //! listen = "0.0.0.0:7600"          # UDP; this and the next two are the defaults
 //! [ingress]
-//! listen = "127.0.0.1:7601"        # TCP, loopback only
+//! listen = "127.0.0.1:7601"        # TCP on loopback, or unix:PATH; any address with mutual TLS:
+//! # cert = "ingress.pem"           # what applications check
+//! # key = "ingress.key"
+//! # client_ca = "applications.pem" # who vouches for them
 //! purpose = "TREAT"                # optional: where a request has no Tally-Purpose
 //! user = "header"                  # header | jwt | service:NAME
 //! # jwks = "issuer.jwks.json"      # for jwt: the issuer's public keys, read again when they change
@@ -64,6 +67,7 @@
 //! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
 
 mod ingress;
+mod reference;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -81,13 +85,15 @@ use crate::alerts::Webhook;
 use crate::opt_out::{NATIONS, OptOutSettings};
 use crate::source::SourceSettings;
 
-pub use ingress::{IngressSettings, IngressUser, TokenSettings};
+pub use ingress::{IngressAddress, IngressSettings, IngressTls, IngressUser, TokenSettings};
+pub use reference::REFERENCE;
 pub use tally_net::config_file::ConfigError;
 
 /// Bytes of a configuration file at most.
 pub const FILE_LEN_MAX: usize = 256 * 1024;
 
-const PREFIX: &str = "TALLY_AGENT_";
+/// What the name of a variable begins with that takes the place of a key.
+pub const PREFIX: &str = "TALLY_AGENT_";
 /// Ledger nodes, and sources, at most.
 const LIST_LEN_MAX: usize = 64;
 /// The longest that an answer of the opt-out service may be kept, in seconds: 31 days.
@@ -100,7 +106,7 @@ const WEBHOOK_LEN_MAX: usize = 2048;
 const RETENTION_YEARS: u16 = 8;
 
 /// Keys that a variable may set, and what each takes.
-const KEYS: &[(&str, OverrideKind)] = &[
+pub const KEYS: &[(&str, OverrideKind)] = &[
     ("tally", OverrideKind::Number),
     ("data_dir", OverrideKind::Text),
     ("member", OverrideKind::Text),
@@ -113,6 +119,9 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("witness.key", OverrideKind::Text),
     ("quic.listen", OverrideKind::Text),
     ("ingress.listen", OverrideKind::Text),
+    ("ingress.cert", OverrideKind::Text),
+    ("ingress.key", OverrideKind::Text),
+    ("ingress.client_ca", OverrideKind::Text),
     ("ingress.purpose", OverrideKind::Text),
     ("ingress.user", OverrideKind::Text),
     ("ingress.jwks", OverrideKind::Text),

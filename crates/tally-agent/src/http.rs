@@ -1,4 +1,4 @@
-//! HTTP/1.1 on loopback and on a Unix socket, under limits: connections, headers, time.
+//! HTTP/1.1 on loopback, on a Unix socket and under mutual TLS, within limits: connections, headers, time.
 //!
 //! Invariant: a caller that is slow, silent or greedy costs the others nothing.
 
@@ -11,11 +11,13 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tally_net::rustls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 /// Limits of an HTTP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +72,25 @@ impl HttpServer {
     #[must_use]
     pub fn tcp(listener: TcpListener, router: Router, limits: HttpLimits) -> Self {
         let address = listener.local_addr().ok();
-        Self::start(Listening::Tcp(listener), address, router, limits)
+        Self::start(Listening::Tcp(listener), address, router, limits, None)
+    }
+
+    /// Serves on TCP under TLS.
+    #[must_use]
+    pub fn tls(
+        listener: TcpListener,
+        config: Arc<rustls::ServerConfig>,
+        router: Router,
+        limits: HttpLimits,
+    ) -> Self {
+        let (address, tls) = (listener.local_addr().ok(), Some(TlsAcceptor::from(config)));
+        Self::start(Listening::Tcp(listener), address, router, limits, tls)
     }
 
     /// Serves on a Unix socket.
     #[must_use]
     pub fn unix(listener: UnixListener, router: Router, limits: HttpLimits) -> Self {
-        Self::start(Listening::Unix(listener), None, router, limits)
+        Self::start(Listening::Unix(listener), None, router, limits, None)
     }
 
     fn start(
@@ -84,11 +98,12 @@ impl HttpServer {
         address: Option<SocketAddr>,
         router: Router,
         limits: HttpLimits,
+        tls: Option<TlsAcceptor>,
     ) -> Self {
         let (stop, stopping) = watch::channel(None);
         let places = Arc::new(Semaphore::new(limits.connections_max));
         let stop_wait_max = limits.stop_wait_max;
-        let server = Server { router, limits, stopping };
+        let server = Server { router, limits, tls, stopping };
         Self { address, stop, stop_wait_max, task: tokio::spawn(server.run(listening, places)) }
     }
 
@@ -122,6 +137,7 @@ impl Drop for HttpServer {
 struct Server {
     router: Router,
     limits: HttpLimits,
+    tls: Option<TlsAcceptor>,
     stopping: watch::Receiver<Option<Duration>>,
 }
 
@@ -148,6 +164,14 @@ impl Server {
     /// Answers requests until the caller has gone, is too slow, or the server stops.
     async fn speak(self, stream: Box<dyn Stream>, place: OwnedSemaphorePermit) {
         let limits = self.limits;
+        let stream = match &self.tls {
+            None => stream,
+            // Who shakes no hands, or not in time, is not heard.
+            Some(tls) => match timeout(limits.header_wait_max, tls.accept(stream)).await {
+                Ok(Ok(stream)) => Box::new(stream) as Box<dyn Stream>,
+                Ok(Err(_)) | Err(_) => return,
+            },
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_wait_max)

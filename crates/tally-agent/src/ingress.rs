@@ -9,6 +9,7 @@
 mod answer;
 mod catalogue;
 mod guard;
+mod listen;
 mod receipt;
 mod request;
 mod token;
@@ -26,7 +27,6 @@ use tally_core::claims::User;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, OdsCode, Purpose, SourceId};
 use tally_core::refusal::Refusal;
-use tokio::net::TcpListener;
 
 use crate::clock::wall;
 use crate::config::IngressSettings;
@@ -39,6 +39,7 @@ use crate::store::Store;
 use answer::{Form, answer, refused_here};
 use request::{Said, Unfit, Wanted, is_self_claimed};
 
+pub use listen::{IngressListenError, IngressListener};
 pub use token::{KeyFileError, Tokens};
 
 /// What the ingress works with.
@@ -71,7 +72,7 @@ struct Ingress(Arc<IngressParts>);
 
 /// Serves applications.
 #[must_use]
-pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
+pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
     let ingress = Ingress(Arc::new(parts));
     let router = Router::new()
         .route("/fhir/{member}/metadata", any(metadata))
@@ -83,7 +84,7 @@ pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
         .fallback(nothing)
         .layer(from_fn_with_state(ingress.clone(), guard::guard))
         .with_state(ingress);
-    HttpServer::tcp(listener, router, HttpLimits::default())
+    listener.serve(router, HttpLimits::default())
 }
 
 async fn metadata(

@@ -169,7 +169,7 @@ async fn live(
     }
 }
 
-fn say(bound: AgentBound, member: &str) -> Bound {
+fn say(bound: &AgentBound, member: &str) -> Bound {
     Bound {
         tally: 1,
         member: member.to_owned(),

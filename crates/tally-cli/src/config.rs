@@ -1,6 +1,8 @@
 //! `tally config`: reads a configuration file as the program would, and says what is wrong or what it
 //! says. And the auditor's own configuration.
 
+mod settings;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -15,6 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::mesh;
 use crate::output::{Output, pairs, print};
 use crate::system::read_text;
+use settings::{Held, Known};
 
 /// Bytes of a configuration file at most.
 const FILE_LEN_MAX: usize = 256 * 1024;
@@ -54,14 +57,21 @@ struct Shown {
     file: String,
     kind: Kind,
     says: Json,
+    /// Of an agent or a ledger node: each value with its origin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<Held>,
 }
 
 /// `tally config check`.
 ///
 /// # Errors
 /// [`Failure`] with all that is wrong.
-pub(crate) fn check(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failure> {
-    let shown = read(&args.file)?;
+pub(crate) fn check(
+    args: &ConfigFileArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let shown = read(file_of(args, config)?)?;
     let answer = json!({ "file": shown.file, "kind": shown.kind, "good": true });
     print(output, &answer, || {
         format!("{}: a good configuration of {}", shown.file, shown.kind.text())
@@ -73,9 +83,16 @@ pub(crate) fn check(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failu
 ///
 /// # Errors
 /// [`Failure`] with all that is wrong.
-pub(crate) fn show(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failure> {
-    let shown = read(&args.file)?;
+pub(crate) fn show(
+    args: &ConfigFileArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let shown = read(file_of(args, config)?)?;
     print(output, &shown, || {
+        if !shown.settings.is_empty() {
+            return settings::table(&shown.settings);
+        }
         let says = shown.says.as_object().into_iter().flatten();
         let says = says.map(|(key, value)| match value {
             Json::String(text) => (key.as_str(), text.clone()),
@@ -84,6 +101,13 @@ pub(crate) fn show(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failur
         pairs(&says.collect::<Vec<_>>())
     })?;
     Ok(Exit::Done)
+}
+
+fn file_of<'p>(args: &'p ConfigFileArgs, config: Option<&'p Path>) -> Result<&'p Path, Failure> {
+    args.file.as_deref().or(config).ok_or_else(|| {
+        let remedy = "name it: tally config check FILE, or --config FILE";
+        Failure::usage("nobody said which file to read", remedy)
+    })
 }
 
 fn read(path: &Path) -> Result<Shown, Failure> {
@@ -109,7 +133,24 @@ fn read(path: &Path) -> Result<Shown, Failure> {
         }
         Kind::Auditor => auditor_json(&AuditorConfig::read(&text, folder).map_err(failed)?),
     };
-    Ok(Shown { file: path.display().to_string(), kind, says })
+    let known = match kind {
+        Kind::Agent => Some(Known {
+            reference: tally_agent::config::REFERENCE,
+            prefix: tally_agent::config::PREFIX,
+            keys: tally_agent::config::KEYS,
+        }),
+        Kind::Ledger => Some(Known {
+            reference: tally_ledger::config::REFERENCE,
+            prefix: tally_ledger::config::PREFIX,
+            keys: tally_ledger::config::KEYS,
+        }),
+        Kind::Mesh | Kind::Agreement | Kind::Auditor => None,
+    };
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    });
+    let settings = known.map(|known| settings::held(known, &text, variables)).unwrap_or_default();
+    Ok(Shown { file: path.display().to_string(), kind, says, settings })
 }
 
 /// Certificate, key and CA that a configuration names: of an agent, a ledger node or an auditor.

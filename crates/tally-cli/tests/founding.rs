@@ -168,6 +168,33 @@ fn all_faults_of_a_configuration_are_told_at_once() {
     assert_eq!(json(&output)["kind"], "mesh");
 }
 
+#[test]
+fn a_configuration_says_what_holds_and_why() {
+    let (dir, _) = founded();
+    let config = dir.path().join("mesh/RZ9/tally.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + "\n[alerts]\nwebhook = \"https://hooks.example/s3cret\"\n").unwrap();
+    let shown = tally(&["config", "show", "mesh/RZ9/tally.toml", "--output", "json"], dir.path());
+    assert_eq!(shown.status.code(), Some(0), "{}", told(&shown));
+    let shown = json(&shown);
+    let find = |key: &str| {
+        let settings = shown["settings"].as_array().unwrap();
+        settings.iter().find(|it| it["key"] == key).cloned().unwrap_or_default()
+    };
+    assert_eq!(
+        (&find("member")["value"], &find("member")["at"]),
+        (&"RZ9".into(), &"line 3".into())
+    );
+    let drain = find("limits.drain_wait_seconds");
+    assert_eq!((&drain["value"], &drain["origin"]), (&"30".into(), &"default".into()));
+    assert_eq!(find("alerts.webhook")["value"], "(hidden)");
+    assert!(!shown.to_string().contains("s3cret"), "{shown}");
+    let nothing = tally(&["config", "check"], dir.path());
+    assert_eq!(nothing.status.code(), Some(2), "{}", told(&nothing));
+    let checked = tally(&["config", "check", "--config", "mesh/RZ9/tally.toml"], dir.path());
+    assert_eq!(checked.status.code(), Some(0), "{}", told(&checked));
+}
+
 fn told_kind(output: &Output) -> bool {
     output.status.code() == Some(2) && told(output).contains("no kind of file that is known")
 }

@@ -40,6 +40,8 @@
 //! A variable's name is `TALLY_LEDGER_` and the key in capitals, with `_` for the dot:
 //! `TALLY_LEDGER_RAFT_LISTEN` is `raft.listen`. Unknown keys and variables are errors.
 
+mod reference;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,17 +51,19 @@ use tally_core::id::{MemberId, MeshId, NodeId};
 use tally_core::register::Address;
 use tally_net::config_file::load_config;
 
+pub use reference::REFERENCE;
 pub use tally_net::config_file::ConfigError;
 
 /// Bytes of a configuration file at most.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
 
-const PREFIX: &str = "TALLY_LEDGER_";
+/// What the name of a variable begins with that takes the place of a key.
+pub const PREFIX: &str = "TALLY_LEDGER_";
 /// Other nodes at most.
 const PEERS_MAX: usize = 64;
 
 /// Keys, and what each takes from a variable.
-const KEYS: &[(&str, OverrideKind)] = &[
+pub const KEYS: &[(&str, OverrideKind)] = &[
     ("tally", OverrideKind::Number),
     ("data_dir", OverrideKind::Text),
     ("member", OverrideKind::Text),

@@ -28,7 +28,8 @@ pub struct Rotation {
     identity: Identity,
     certificate: PathBuf,
     key: PathBuf,
-    trust: TrustStore,
+    /// By what its peers judge it; none where that is not ours to know.
+    trust: Option<TrustStore>,
     /// What was read last, good or bad.
     read: Option<Stamps>,
     /// What was bad at the last look. Certificate and key are two files: between one and the other they
@@ -97,6 +98,17 @@ impl Rotation {
     /// Of an identity that was read from these files just now.
     #[must_use]
     pub fn new(identity: Identity, certificate: &Path, key: &Path, trust: TrustStore) -> Self {
+        Self::of(identity, certificate, key, Some(trust))
+    }
+
+    /// The same of a certificate that is no workload's of a mesh: it has to hold now and to have its own
+    /// key, and no more is asked.
+    #[must_use]
+    pub fn of_any(identity: Identity, certificate: &Path, key: &Path) -> Self {
+        Self::of(identity, certificate, key, None)
+    }
+
+    fn of(identity: Identity, certificate: &Path, key: &Path, trust: Option<TrustStore>) -> Self {
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
         let mut rotation = Self { identity, certificate, key, trust, read: None, doubted: None };
         rotation.read = rotation.stamps().ok();
@@ -178,6 +190,9 @@ impl Rotation {
         let key = |why| NotUsed::Key { path: self.key.clone(), why };
         new.certified().map_err(key)?;
         let refused = |why| LoadIdentityError::Refused { path: path.clone(), why };
+        let Some(trust) = &self.trust else {
+            return holds_now(&new).map_err(refused).map(|()| new).map_err(NotUsed::from);
+        };
         let found = new.id().map_err(refused)?;
         if let Ok(wanted) = self.identity.id()
             && found != wanted
@@ -185,7 +200,7 @@ impl Rotation {
             let (path, found, wanted) = (path.clone(), found.to_string(), wanted.to_string());
             return Err(NotUsed::Other { path, found, wanted });
         }
-        match tls::check(&new, &self.trust) {
+        match tls::check(&new, trust) {
             // The registers are not heard yet: its peers will say.
             Err(IdentityError::MemberUnknown) => holds_now(&new).map_err(refused)?,
             checked => drop(checked.map_err(refused)?),

@@ -8,7 +8,8 @@ use tally_net::keyfile::KeyFileError;
 use tally_net::{GenesisError, IdentityError, LoadIdentityError, SpiffeId};
 
 use crate::alerts::BadWebhook;
-use crate::ingress::KeyFileError as TokenKeysError;
+use crate::config::IngressAddress;
+use crate::ingress::{IngressListenError, KeyFileError as TokenKeysError};
 use crate::peers::ListenError;
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -68,6 +69,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Where applications reach it.
+    #[error(transparent)]
+    Ingress(#[from] IngressListenError),
     /// The endpoint for other agents.
     #[error("[quic] listen: {0}")]
     Quic(#[from] ListenError),
@@ -113,7 +117,18 @@ impl StartError {
                 "name ledger nodes by the addresses that the genesis has, and see that their names \
                  resolve"
             }
-            Self::Listen { .. } | Self::Quic(ListenError::Bind { .. }) => {
+            Self::Ingress(IngressListenError::Identity(_) | IngressListenError::Tls(_)) => {
+                "give certificate and key that belong together, and CAs, each in PEM"
+            }
+            Self::Ingress(IngressListenError::ClientCa { .. }) => {
+                "name the CA certificates that vouch for applications, in PEM"
+            }
+            Self::Ingress(IngressListenError::Listen {
+                address: IngressAddress::Unix(_), ..
+            }) => "give a path in a directory of this agent, where no other process listens",
+            Self::Ingress(IngressListenError::Listen { .. })
+            | Self::Listen { .. }
+            | Self::Quic(ListenError::Bind { .. }) => {
                 "see which process has the port: ss -tulpn; or give another address of this machine"
             }
             Self::Quic(ListenError::Identity(_)) => {
