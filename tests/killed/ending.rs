@@ -56,7 +56,7 @@ async fn an_agent_that_ends_says_so_and_turns_applications_away_until_it_has() {
     let ending = dev.ending(COUNCIL);
     assert!(ending.contains("exit status: 0"), "{ending}");
     dev.start_again(COUNCIL).await.unwrap();
-    println!("{}", dev.log(COUNCIL).lines().filter(|it| it.contains("started in")).last().unwrap());
+    println!("{}", dev.log(COUNCIL).lines().rfind(|it| it.contains("started in")).unwrap());
     let story = Story::settled(&dev).await;
     story.bears_out(&long);
 }

@@ -11,6 +11,7 @@ mod ending;
 mod ingress;
 mod leader;
 mod load;
+mod reload;
 mod rounds;
 mod steps;
 mod story;

@@ -20,6 +20,10 @@ relative to the file.
 [FILE]` tells what holds and why: file and line, variable, or default; what may be a secret is hidden.
 `TALLY_CONFIG`, or `--config`, is the file where none is named.
 
+SIGHUP has an agent read its file again: keys that say so are taken over, others are named in the log and
+left as they were until the next start, and a file with errors changes nothing. What is *followed* is
+read again by itself when it changes.
+
 ";
 
 /// The page.
@@ -28,19 +32,25 @@ pub(super) fn page() -> String {
         "An agent",
         tally_agent::config::PREFIX,
         tally_agent::config::KEYS,
-        tally_agent::config::REFERENCE,
+        (tally_agent::config::REFERENCE, tally_agent::config::RELOADS),
     );
     let ledger = part(
         "A ledger node",
         tally_ledger::config::PREFIX,
         tally_ledger::config::KEYS,
-        tally_ledger::config::REFERENCE,
+        (tally_ledger::config::REFERENCE, &[]),
     );
     format!("{TOP}{agent}\n{ledger}")
 }
 
-fn part(title: &str, prefix: &str, keys: &[(&str, OverrideKind)], reference: &[Setting]) -> String {
-    let mut part = format!("## {title}\n\n") + &head(&["key", "variable", "default", "what it is"]);
+fn part(
+    title: &str,
+    prefix: &str,
+    keys: &[(&str, OverrideKind)],
+    (reference, reloads): (&[Setting], &[&str]),
+) -> String {
+    let columns = ["key", "variable", "default", "SIGHUP", "what it is"];
+    let mut part = format!("## {title}\n\n") + &head(&columns);
     for Setting { key, unsaid, what } in reference {
         let variable = keys.iter().any(|(known, _)| known == key);
         let variable = match variable {
@@ -52,7 +62,8 @@ fn part(title: &str, prefix: &str, keys: &[(&str, OverrideKind)], reference: &[S
             Unsaid::Nothing => "–".to_owned(),
             Unsaid::Is(text) => format!("`{text}`"),
         };
-        part += &row(&[&format!("`{key}`"), &variable, &unsaid, what]);
+        let changes = if reloads.contains(key) { "yes" } else { "" };
+        part += &row(&[&format!("`{key}`"), &variable, &unsaid, changes, what]);
     }
     part
 }

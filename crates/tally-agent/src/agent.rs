@@ -21,17 +21,16 @@ use tally_log::note::KeyName;
 use tally_log::{Cosigner, NoteKey};
 use tally_net::keyfile::{self, KeyUse};
 use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress};
-use tally_net::{
-    Identity, LoadIdentityError, Role, Rotation, TrustStore, check_by_own_ca, read_genesis,
-};
+use tally_net::{Identity, LoadIdentityError, Role, TrustStore, check_by_own_ca, read_genesis};
 use tokio::net::{TcpListener, lookup_host};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
 use crate::alerts::{AlertSettings, Alerts};
 use crate::clock::Clock;
-use crate::config::{AgentConfig, AgentLimits, IngressAddress, IngressUser};
+use crate::config::{AgentConfig, AgentLimits, IngressAddress, IngressSettings, IngressUser};
 use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
@@ -42,8 +41,8 @@ use crate::source::Sources;
 use crate::store::{Store, StoreSettings};
 use crate::witness::{self, Witness, WitnessParts};
 
-use certificate::Certificate;
-use standing::{Stands, look, observe};
+use certificate::Certificates;
+use standing::{Looking, Stands};
 
 pub use error::StartError;
 
@@ -54,14 +53,14 @@ pub struct Agent {
     ingress: HttpServer,
     health: HttpServer,
     admin: AdminServer,
+    /// How its applications are known; some of it may change.
+    settings: watch::Sender<IngressSettings>,
     readiness: Readiness,
     drain_wait_max: Duration,
     /// Looks whether it is ready; ends with the agent.
     looking: Looking,
     /// Follows its files; ends with the agent.
-    certificate: Certificate,
-    /// The same of the ingress's, if it has one.
-    of_ingress: Option<Certificate>,
+    certificates: Certificates,
     /// Ends with the agent.
     _alerts: Alerts,
     /// Ends with the agent, too.
@@ -80,15 +79,6 @@ struct Running {
     witness: Option<Witness>,
     epoch: u64,
     stands: Stands,
-}
-
-/// A task that is no longer wanted once this is dropped.
-struct Looking(JoinHandle<()>);
-
-impl Drop for Looking {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Where an agent is reached.
@@ -120,16 +110,10 @@ impl Agent {
         let ledger = addresses(config, genesis.value()).await?;
         let limits = limits(&config.limits);
         let ingress = IngressListener::listen(&config.ingress).await?;
-        let health = listen("[health] listen", config.health_listen).await?;
         let clock = Clock::start();
         let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
-        let told = Health {
-            readiness: Readiness::default(),
-            observe: Arc::new(OnceLock::new()),
-            metrics: metrics.clone(),
-        };
-        // Told from here on: what follows may take a while.
-        let health = (health::serve(health, told.clone()), told);
+        // From here on: what follows may take a while.
+        let health = serve_health(config, &metrics).await?;
         let (store, sources) = open(config, genesis.value(), &limits).await?;
         // What it goes on from is of this epoch: nodes of another have nothing to say about it.
         let epoch = store.epoch().await?;
@@ -165,16 +149,7 @@ impl Agent {
             clock,
             outcomes: Arc::new(metrics.clone()),
         })?;
-        let witness = cosigner.map(|cosigner| {
-            Witness::start(WitnessParts {
-                member: config.member.clone(),
-                cosigner,
-                data_dir: config.data_dir.clone(),
-                ledger: exchange.recorder().ledger().clone(),
-                replica: exchange.replica().clone(),
-                heads: exchange.recorder().heads(),
-            })
-        });
+        let witness = cosigner.map(|cosigner| start_witness(config, cosigner, &exchange));
         let admin = AdminSocket::listen(&config.data_dir);
         let admin = admin.map_err(|source| StartError::Io {
             path: config.data_dir.join(crate::admin::api::SOCKET),
@@ -204,17 +179,9 @@ impl Agent {
         let recorder = exchange.recorder().clone();
         let alerts = Alerts::start(settings, store.clone(), recorder, metrics.clone())?;
         let view = witness.as_ref().map(Witness::view);
-        let readiness = told.readiness.clone();
-        let (cert, key) = (&config.identity_cert, &config.identity_key);
-        let rotation = Rotation::new(stands.identity.clone(), cert, key, stands.trust.clone());
-        let certificate = Certificate::follow(rotation, metrics.clone());
-        let of_ingress = ingress.rotation(&config.ingress);
-        let of_ingress = of_ingress.map(|it| Certificate::follow(it, metrics.clone()));
-        let watched = (stands.identity.clone(), store.clone());
-        readiness.look_with(look(&exchange, stands));
-        let observe = observe(&exchange, watched, &alerts, view.clone(), readiness.clone());
-        drop(told.observe.set(observe));
-        let looking = Looking(tokio::spawn(readiness.clone().keep_looking()));
+        let followed = (stands.identity.clone(), stands.trust.clone());
+        let certificates = Certificates::follow(config, followed, &ingress, &metrics);
+        let looking = Looking::begin(&told, &exchange, stands, &alerts, view.clone());
         let admin = admin.serve(AdminParts {
             member: config.member.clone(),
             genesis: genesis.clone(),
@@ -229,12 +196,13 @@ impl Agent {
         });
         let no_address = || StartError::Own("a socket has no address".to_owned());
         let reached = ingress.address().map_err(|_| no_address())?;
+        let settings = watch::Sender::new(config.ingress.clone());
         let ingress = ingress::serve(
             ingress,
             IngressParts {
                 member: config.member.clone(),
                 genesis,
-                settings: config.ingress.clone(),
+                settings: settings.subscribe(),
                 tokens,
                 requester: exchange.requester().clone(),
                 replica: exchange.replica().clone(),
@@ -255,11 +223,11 @@ impl Agent {
             ingress,
             health,
             admin,
-            readiness,
+            settings,
+            readiness: told.readiness,
             drain_wait_max: limits.drain_wait_max,
             looking,
-            certificate,
-            of_ingress,
+            certificates,
             _alerts: alerts,
             _witness: witness,
             epoch,
@@ -282,8 +250,20 @@ impl Agent {
 
     /// Reads again what may change while it runs: certificate and key.
     pub fn read_again(&self) {
-        self.certificate.read_again();
-        self.of_ingress.iter().for_each(Certificate::read_again);
+        self.certificates.read_again();
+    }
+
+    /// Takes over what may change while it runs, of [`RELOADS`](crate::config::RELOADS): what requests
+    /// that state nothing mean, and quotas. What is in flight goes on.
+    pub fn reconfigure(&self, new: &AgentConfig) {
+        self.settings.send_modify(|settings| {
+            settings.purpose.clone_from(&new.ingress.purpose);
+            let by_token = |user: &IngressUser| matches!(user, IngressUser::Token(_));
+            if !by_token(&settings.user) && !by_token(&new.ingress.user) {
+                settings.user.clone_from(&new.ingress.user);
+            }
+        });
+        self.exchange.set_quotas(&limits(&new.limits));
     }
 
     /// Takes nothing new, lets what is in flight end within its limit, and ends.
@@ -307,6 +287,31 @@ impl Agent {
         health.stop().await;
         drop(looking);
     }
+}
+
+/// Answers whoever watches the agent, from its first moment on.
+async fn serve_health(
+    config: &AgentConfig,
+    metrics: &Metrics,
+) -> Result<(HttpServer, Health), StartError> {
+    let listener = listen("[health] listen", config.health_listen).await?;
+    let told = Health {
+        readiness: Readiness::default(),
+        observe: Arc::new(OnceLock::new()),
+        metrics: metrics.clone(),
+    };
+    Ok((health::serve(listener, told.clone()), told))
+}
+
+fn start_witness(config: &AgentConfig, cosigner: Cosigner, exchange: &Exchange) -> Witness {
+    Witness::start(WitnessParts {
+        member: config.member.clone(),
+        cosigner,
+        data_dir: config.data_dir.clone(),
+        ledger: exchange.recorder().ledger().clone(),
+        replica: exchange.replica().clone(),
+        heads: exchange.recorder().heads(),
+    })
 }
 
 /// How long an application may take to take the last bytes of what it was given.

@@ -4,6 +4,8 @@
 //! ```toml
 //! tally = 1
 //! data_dir = "data"                # relative paths are relative to this file
+//! log_format = "human"             # human | json; this and the next are the defaults
+//! log_level = "info"               # error | warn | info | debug
 //! member = "RZ9"
 //!
 //! [mesh]
@@ -79,7 +81,7 @@ use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Value, overri
 use tally_core::id::{MemberId, MeshId, OfficerRole, OptOutReference};
 use tally_core::register::Address;
 use tally_core::time::Timestamp;
-use tally_net::config_file::load_config;
+use tally_net::config_file::{LogLevel, LogSettings, load_config};
 
 use crate::alerts::Webhook;
 use crate::opt_out::{NATIONS, OptOutSettings};
@@ -109,6 +111,8 @@ const RETENTION_YEARS: u16 = 8;
 pub const KEYS: &[(&str, OverrideKind)] = &[
     ("tally", OverrideKind::Number),
     ("data_dir", OverrideKind::Text),
+    ("log_format", OverrideKind::Text),
+    ("log_level", OverrideKind::Text),
     ("member", OverrideKind::Text),
     ("mesh.id", OverrideKind::Text),
     ("mesh.genesis", OverrideKind::Text),
@@ -147,11 +151,24 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("retention.years", OverrideKind::Number),
 ];
 
+/// Keys whose change is taken over while the agent runs, on SIGHUP. Another way to know users by tokens
+/// is not: it takes files that are read at the start.
+pub const RELOADS: &[&str] = &[
+    "log_level",
+    "ingress.purpose",
+    "ingress.user",
+    "limits.exchanges_max",
+    "limits.exchanges_per_member_max",
+    "limits.requests_max",
+];
+
 /// An agent's configuration. Paths are absolute, or relative to where the process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfig {
     /// The agent's directory: its store and its admin socket. It is the agent's alone.
     pub data_dir: PathBuf,
+    /// How it writes what happens.
+    pub log: LogSettings,
     /// Whose agent it is.
     pub member: MemberId,
     /// The mesh.
@@ -259,6 +276,7 @@ impl AgentConfig {
 fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<AgentConfig> {
     section.format(&mut keys);
     let data_dir = section.path(&mut keys, "data_dir");
+    let log = LogSettings::read(section, &mut keys, LogLevel::Info);
     let member = section.reader.required(&mut keys, "member");
     let member = member.and_then(|it| section.reader.parsed(&it));
 
@@ -300,6 +318,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
 
     Some(AgentConfig {
         data_dir: data_dir?,
+        log: log?,
         member: member?,
         mesh_id: mesh_id?,
         genesis: genesis?,

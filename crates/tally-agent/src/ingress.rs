@@ -27,6 +27,7 @@ use tally_core::claims::User;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, OdsCode, Purpose, SourceId};
 use tally_core::refusal::Refusal;
+use tokio::sync::watch;
 
 use crate::clock::wall;
 use crate::config::IngressSettings;
@@ -49,7 +50,7 @@ pub struct IngressParts {
     /// Leaf 0 of the mesh.
     pub genesis: Encoded<Genesis>,
     /// How its applications are known.
-    pub settings: IngressSettings,
+    pub settings: watch::Receiver<IngressSettings>,
     /// Checks the tokens of its users, where it takes any.
     pub tokens: Option<Tokens>,
     /// Asks other members.
@@ -180,7 +181,7 @@ impl Ingress {
         let provider = self.member(member)?;
         self.known_source(&provider, &source)?;
         let token = |text: &str, purpose: &Purpose| self.user_of(text, purpose);
-        let said = Said::read(headers, &self.0.settings, token)?;
+        let said = Said::read(headers, &self.0.settings.borrow(), token)?;
         Ok(Ask {
             provider,
             source,

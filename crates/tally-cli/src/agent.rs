@@ -1,13 +1,14 @@
 //! `tally agent`: a member's agent as a process: starts it, says where it is reached, and ends it in
 //! good order.
 
+mod reload;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tally_agent::agent::{Agent, AgentBound, StartError};
-use tally_agent::config::AgentConfig;
 use tally_net::ledger::Recovered;
 use tokio::runtime::Builder;
 
@@ -16,6 +17,7 @@ use crate::args::AgentArgs;
 use crate::failure::{Exit, Failure};
 use crate::process::{Hangups, Signals, log, write_events};
 use crate::system::write_file;
+use reload::Configured;
 
 /// Where an agent is reached, as it says in `bound.json` in its data directory once it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +51,14 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
     };
     let began = Instant::now();
     let config = load(path)?;
-    write_events(tracing::Level::INFO);
+    let levels = write_events(config.log);
     let said = bound_path(&config.data_dir);
+    let configured = Configured::new(path, config, levels)?;
     loop {
         let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
         let runtime =
             runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
-        let ended = runtime.block_on(one_life(&config, args, &said, began));
+        let ended = runtime.block_on(one_life(&configured, args, &said, began));
         if !matches!(ended, Ok(Ended::Recovered)) {
             // A read of standard input can't be called off: nothing waits for it.
             runtime.shutdown_background();
@@ -84,18 +87,18 @@ enum Ended {
 const LEFTOVERS_WAIT_MAX: Duration = Duration::from_secs(1);
 
 async fn one_life(
-    config: &AgentConfig,
+    configured: &Configured,
     args: &AgentArgs,
     said: &Path,
     began: Instant,
 ) -> Result<Ended, Failure> {
     // What an earlier run said holds no more.
     drop(fs::remove_file(said));
-    let mut signals = Signals::listen();
-    let agent = Agent::start(config).await.map_err(start_failure)?;
+    let (mut signals, mut hangups) = (Signals::listen(), Hangups::listen());
+    let agent = Agent::start(&configured.config()).await.map_err(start_failure)?;
     let recovered = {
         let ending = signals.next_or_parent_ended(args.end_with_stdin);
-        live(&agent, config, said, began, ending).await
+        live(&agent, configured, said, began, (ending, &mut hangups)).await
     };
     drop(fs::remove_file(said));
     let Some(recovered) = recovered? else {
@@ -128,10 +131,10 @@ async fn end(agent: Agent, signals: &mut Signals) -> Ended {
 /// Runs until it is told to end, or until the ledger has gone on in a later epoch.
 async fn live(
     agent: &Agent,
-    config: &AgentConfig,
+    configured: &Configured,
     said: &Path,
     began: Instant,
-    ending: impl Future<Output = ()>,
+    (ending, hangups): (impl Future<Output = ()>, &mut Hangups),
 ) -> Result<Option<Recovered>, Failure> {
     let mut ending = std::pin::pin!(ending);
     let started_ms = began.elapsed().as_millis();
@@ -141,7 +144,7 @@ async fn live(
         recovered = agent.recovered() => return Ok(Some(recovered)),
         () = ending.as_mut() => return Ok(None),
     }
-    let reached = say(agent.bound(), config.member.as_str());
+    let reached = say(agent.bound(), configured.config().member.as_str());
     let text = serde_json::to_string(&reached);
     let text = text.map_err(|why| Failure::environment(why, "report this"))?;
     write_file(said, text.as_bytes())?;
@@ -156,13 +159,12 @@ async fn live(
             began.elapsed().as_millis(),
         ),
     );
-    let mut hangups = Hangups::listen();
     loop {
         tokio::select! {
             recovered = agent.recovered() => return Ok(Some(recovered)),
             () = ending.as_mut() => return Ok(None),
             () = hangups.next() => {
-                log("agent", "SIGHUP: reads again what may change while it runs");
+                configured.read_again(agent);
                 agent.read_again();
             }
         }

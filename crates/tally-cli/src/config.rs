@@ -3,6 +3,7 @@
 
 mod settings;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -134,11 +135,7 @@ fn read(path: &Path) -> Result<Shown, Failure> {
         Kind::Auditor => auditor_json(&AuditorConfig::read(&text, folder).map_err(failed)?),
     };
     let known = match kind {
-        Kind::Agent => Some(Known {
-            reference: tally_agent::config::REFERENCE,
-            prefix: tally_agent::config::PREFIX,
-            keys: tally_agent::config::KEYS,
-        }),
+        Kind::Agent => Some(OF_AGENT),
         Kind::Ledger => Some(Known {
             reference: tally_ledger::config::REFERENCE,
             prefix: tally_ledger::config::PREFIX,
@@ -146,11 +143,31 @@ fn read(path: &Path) -> Result<Shown, Failure> {
         }),
         Kind::Mesh | Kind::Agreement | Kind::Auditor => None,
     };
-    let variables = std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-    });
-    let settings = known.map(|known| settings::held(known, &text, variables)).unwrap_or_default();
+    let settings = known.map(|known| settings::held(known, &text, variables()));
+    let settings = settings.unwrap_or_default();
     Ok(Shown { file: path.display().to_string(), kind, says, settings })
+}
+
+/// What a page tells of an agent's keys, and what variables may set.
+const OF_AGENT: Known = Known {
+    reference: tally_agent::config::REFERENCE,
+    prefix: tally_agent::config::PREFIX,
+    keys: tally_agent::config::KEYS,
+};
+
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    })
+}
+
+/// Every value of an agent's configuration, by its key. Secrets too: it is for comparing.
+///
+/// # Errors
+/// [`Failure`] if the file can't be read.
+pub(crate) fn values_of_agent(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let text = read_text(path, FILE_LEN_MAX as u64)?;
+    Ok(settings::values(OF_AGENT, &text, variables()))
 }
 
 /// Certificate, key and CA that a configuration names: of an agent, a ledger node or an auditor.

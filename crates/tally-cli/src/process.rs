@@ -1,12 +1,11 @@
-//! A process that runs until somebody ends it.
+//! A process that runs until somebody ends it, and what it says meanwhile.
 
-use std::io::{self, Write};
+mod log;
 
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+
+pub(crate) use log::{Levels, log, write_events};
 
 /// The signals that tell a process to end: SIGTERM, and Ctrl-C. Heard from when this is made on, so
 /// that none is lost between the first and the second.
@@ -79,23 +78,4 @@ pub(crate) async fn parent_ended(end_with_stdin: bool) {
     // Nobody writes there.
     let mut byte = [0];
     while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
-}
-
-/// Says something of this process on standard error.
-pub(crate) fn log(part: &str, text: &str) {
-    // If standard error is closed, nobody reads it.
-    drop(writeln!(io::stderr().lock(), "tally {part}: {text}"));
-}
-
-/// Lets what happens in this process be written to standard error, a line for each event, from this
-/// level on. What a ledger node says of its cluster is always written: it is seldom, and is asked for
-/// when it is too late.
-pub(crate) fn write_events(level: tracing::Level) {
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
-    let cluster = Targets::new().with_target("tally_ledger", tracing::Level::INFO);
-    let lines = tracing_subscriber::registry()
-        .with(lines.with_writer(io::stderr))
-        .with(cluster.with_default(level));
-    // Only a test could have said it before.
-    drop(lines.try_init());
 }

@@ -117,12 +117,9 @@ impl Rotation {
 
     /// Looks at the files, and reads them if they are others than those that were read last.
     pub fn look(&mut self) -> Turn {
-        let stamps = match self.stamps() {
-            Ok(stamps) => stamps,
-            // A file that is being replaced may be gone for a moment; one that stays away is said when
-            // the certificate is about to expire, by its own metric.
-            Err(_) => return Turn::Same,
-        };
+        // A file that is being replaced may be gone for a moment; one that stays away is said when the
+        // certificate is about to expire, by its own metric.
+        let Ok(stamps) = self.stamps() else { return Turn::Same };
         if self.read == Some(stamps) {
             return Turn::Same;
         }

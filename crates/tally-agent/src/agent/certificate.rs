@@ -3,20 +3,52 @@
 use std::sync::Arc;
 
 use tally_core::time::Timestamp;
-use tally_net::{Identity, Rotation, Turn};
+use tally_net::{Identity, Rotation, TrustStore, Turn};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::config::AgentConfig;
+use crate::ingress::IngressListener;
 use crate::metrics::Metrics;
 
-/// Follows the certificate's files until dropped.
-pub(super) struct Certificate {
+/// All that the agent presents, followed until dropped.
+pub(super) struct Certificates {
+    own: Certificate,
+    /// The ingress's, if it has one.
+    of_ingress: Option<Certificate>,
+}
+
+impl Certificates {
+    pub(super) fn follow(
+        config: &AgentConfig,
+        (identity, trust): (Identity, TrustStore),
+        ingress: &IngressListener,
+        metrics: &Metrics,
+    ) -> Self {
+        let (cert, key) = (&config.identity_cert, &config.identity_key);
+        let own = Rotation::new(identity, cert, key, trust);
+        let of_ingress = ingress.rotation(&config.ingress);
+        Self {
+            own: Certificate::follow(own, metrics.clone()),
+            of_ingress: of_ingress.map(|it| Certificate::follow(it, metrics.clone())),
+        }
+    }
+
+    /// Reads the files now, whether they look new or not.
+    pub(super) fn read_again(&self) {
+        self.own.read_again();
+        self.of_ingress.iter().for_each(Certificate::read_again);
+    }
+}
+
+/// Follows a certificate's files until dropped.
+struct Certificate {
     again: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Certificate {
-    pub(super) fn follow(rotation: Rotation, metrics: Metrics) -> Self {
+    fn follow(rotation: Rotation, metrics: Metrics) -> Self {
         let again = Arc::new(Notify::new());
         let told = move |identity: &Identity, turn: &Turn| {
             metrics.certificate_turned(turn);
@@ -35,8 +67,7 @@ impl Certificate {
         Self { again, task }
     }
 
-    /// Reads the files now, whether they look new or not.
-    pub(super) fn read_again(&self) {
+    fn read_again(&self) {
         self.again.notify_one();
     }
 }

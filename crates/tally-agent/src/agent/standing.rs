@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tally_net::{Identity, TrustStore, tls};
+use tokio::task::JoinHandle;
 
 use super::certificate::until;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::exchange::Exchange;
-use crate::health::Observe;
+use crate::health::{Health, Observe};
 use crate::metrics::Observed;
 use crate::readiness::{Look, NotReady, Readiness};
 use crate::store::Store;
@@ -26,8 +27,34 @@ pub(super) struct Stands {
     pub(super) clock: Clock,
 }
 
+/// Looks now and then how the agent stands, until dropped.
+pub(super) struct Looking(JoinHandle<()>);
+
+impl Looking {
+    /// From here on health tells what is seen.
+    pub(super) fn begin(
+        told: &Health,
+        exchange: &Exchange,
+        stands: Stands,
+        alerts: &Alerts,
+        witness: Option<WitnessView>,
+    ) -> Self {
+        let readiness = told.readiness.clone();
+        let watched = (stands.identity.clone(), stands.store.clone());
+        readiness.look_with(look(exchange, stands));
+        drop(told.observe.set(observe(exchange, watched, alerts, witness, readiness.clone())));
+        Self(tokio::spawn(readiness.keep_looking()))
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Looks for what keeps the agent from doing its work.
-pub(super) fn look(exchange: &Exchange, stands: Stands) -> Look {
+fn look(exchange: &Exchange, stands: Stands) -> Look {
     let (replica, closed) = (exchange.replica().clone(), exchange.closed_source());
     let member = exchange.peers().member().clone();
     Box::new(move || {
@@ -68,7 +95,7 @@ pub(super) fn look(exchange: &Exchange, stands: Stands) -> Look {
 }
 
 /// What metrics are told from.
-pub(super) fn observe(
+fn observe(
     exchange: &Exchange,
     (identity, store): (Identity, Store),
     alerts: &Alerts,

@@ -12,6 +12,16 @@ pub const REFERENCE: &[Setting] = &[
         Required,
         "The agent's directory: its store, its admin socket, what it says of itself. It is the agent's alone.",
     ),
+    row(
+        "log_format",
+        Is("\"human\""),
+        "How it writes what happens to standard error: `human` or `json`, one object in each line.",
+    ),
+    row(
+        "log_level",
+        Is("\"info\""),
+        "What it writes, and all that is graver: `error`, `warn`, `info` or `debug`.",
+    ),
     row("member", Required, "Whose agent it is."),
     row("mesh.id", Required, "The mesh: 64 hexadecimal digits, the hash of its genesis."),
     row("mesh.genesis", Required, "The file with the genesis."),

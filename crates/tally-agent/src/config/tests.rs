@@ -214,7 +214,7 @@ fn every_key_of_the_reference_is_known_and_its_default_changes_nothing_when_it_i
         if table == "limits" {
             let limits = crate::agent::limits;
             assert_eq!(limits(&written.limits), limits(&unwritten.limits), "{}", row.key);
-            written.limits = unwritten.limits.clone();
+            written.limits = unwritten.limits;
         }
         assert_eq!(written, unwritten, "{}", row.key);
     }

@@ -27,7 +27,8 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     // Under mutual TLS every caller has shown its certificate, and the host is what that says.
-    let scheme = if ingress.0.settings.tls.is_some() { Scheme::Tls } else { Scheme::Plain };
+    let under_tls = ingress.0.settings.borrow().tls.is_some();
+    let scheme = if under_tls { Scheme::Tls } else { Scheme::Plain };
     let mut response = match from_here(scheme, request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(unfit) => ingress.refuse(&unfit),

@@ -129,8 +129,8 @@ pub(crate) struct RecoverArgs {
 ///
 /// Once it serves, bound.json in its data directory says where. Told to end, it takes nothing new and
 /// waits for what it has begun, at most as long as [limits] drain_wait_seconds says; exit code 0. A
-/// second signal ends it at once, exit code 1. SIGHUP has it read certificate and key again, which it
-/// looks at once a second anyway.
+/// second signal ends it at once, exit code 1. SIGHUP has it read its configuration again, and its
+/// certificate, which it looks at once a second anyway.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  tally agent --config RZ9/tally.toml")]
 pub(crate) struct AgentArgs {

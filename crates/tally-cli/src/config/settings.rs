@@ -3,6 +3,8 @@
 //! Invariant: a value that may be a secret is not shown. Paths of keys are no secrets; what stands in a
 //! configuration itself may be one.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tally_core::file::{Origin, OverrideKind, SaidValue, Setting, Unsaid, overrides, said};
 
@@ -52,6 +54,21 @@ pub(super) fn held(
     }
     held.extend(said.into_iter().map(Held::from));
     held
+}
+
+/// Every value that holds, by its key, as it is and not as it is shown: to see what differs.
+pub(super) fn values(
+    known: Known,
+    text: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> BTreeMap<String, String> {
+    let (found, _) = overrides(known.prefix, known.keys, variables);
+    let defaults = known.reference.iter().filter_map(|setting| match setting.unsaid {
+        Unsaid::Is(text) => Some((setting.key.to_owned(), text.trim_matches('"').to_owned())),
+        Unsaid::Required | Unsaid::Nothing => None,
+    });
+    let said = said(text, &found).into_iter().map(|said| (said.path, said.text));
+    defaults.chain(said).collect()
 }
 
 fn unsaid(setting: &Setting) -> Option<Held> {

@@ -12,6 +12,16 @@ pub const REFERENCE: &[Setting] = &[
         Required,
         "The node's directory: log, applied state, tiles. It is the node's alone.",
     ),
+    row(
+        "log_format",
+        Is("\"human\""),
+        "How it writes what happens to standard error: `human` or `json`, one object in each line.",
+    ),
+    row(
+        "log_level",
+        Is("\"warn\""),
+        "What it writes, and all that is graver: `error`, `warn`, `info` or `debug`. Changes of role, leader and cluster are always written.",
+    ),
     row("member", Required, "The member that runs it."),
     row("node_id", Required, "Its number, never used twice."),
     row(
