@@ -5,9 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what stops is found")]
 #![allow(clippy::indexing_slicing, reason = "a JSON value answers null for what it has not")]
 
+mod certificates;
 mod drain;
+mod ending;
+mod ingress;
 mod leader;
 mod load;
+mod reload;
 mod rounds;
 mod steps;
 mod story;

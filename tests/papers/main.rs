@@ -1,4 +1,4 @@
-//! The papers in `docs/`. Three are written from tables in the code, by `just gen`; the hazard log
+//! The papers in `docs/`. Four are written from tables in the code, by `just gen`; the hazard log
 //! names a test for each control, and each of them must exist; so must the tests that reach each refusal.
 
 #![allow(
@@ -7,6 +7,7 @@
     reason = "a test that cannot read a paper stops there"
 )]
 
+mod configuration;
 mod metrics;
 mod purposes;
 mod reached;
@@ -20,6 +21,11 @@ use tally_tests::workspace_root;
 #[test]
 fn the_page_of_purposes_is_what_the_table_says() {
     is_generated("docs/purposes.md", &purposes::page());
+}
+
+#[test]
+fn the_page_of_configuration_is_what_the_table_says() {
+    is_generated("docs/configuration.md", &configuration::page());
 }
 
 #[test]

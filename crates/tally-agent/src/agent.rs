@@ -3,12 +3,13 @@
 //! Invariant: what is configured wrongly is told before anything is served, and nothing is decided
 //! before what an earlier life has left is settled.
 
+mod certificate;
 mod epoch;
+mod error;
+mod standing;
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tally_core::Encoded;
@@ -18,28 +19,32 @@ use tally_core::limits::Limits;
 use tally_core::register::Address;
 use tally_log::note::KeyName;
 use tally_log::{Cosigner, NoteKey};
-use tally_net::keyfile::{self, KeyFileError, KeyUse};
+use tally_net::keyfile::{self, KeyUse};
 use tally_net::ledger::{AgentKey, ClientLimits, LedgerAddress};
-use tally_net::{
-    GenesisError, Identity, LoadIdentityError, Role, SpiffeId, TrustStore, check_by_own_ca,
-    read_genesis,
-};
+use tally_net::{Identity, LoadIdentityError, Role, TrustStore, check_by_own_ca, read_genesis};
 use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
-use crate::alerts::{AlertSettings, Alerts, BadWebhook};
+use crate::alerts::{AlertSettings, Alerts};
 use crate::clock::Clock;
-use crate::config::{AgentConfig, AgentLimits, IngressUser};
+use crate::config::{AgentConfig, AgentLimits, IngressAddress, IngressSettings, IngressUser};
 use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
-use crate::ingress::{self, IngressParts, KeyFileError as TokenKeysError, Tokens};
-use crate::metrics::{Metrics, Observed};
-use crate::peers::ListenError;
-use crate::source::{SourceError, Sources};
-use crate::store::{Store, StoreError, StoreSettings};
-use crate::witness::{self, Witness, WitnessParts, WitnessView};
+use crate::ingress::{self, IngressListener, IngressParts, Tokens};
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::source::Sources;
+use crate::store::{Store, StoreSettings};
+use crate::witness::{self, Witness, WitnessParts};
+
+use certificate::Certificates;
+use standing::{Looking, Stands};
+
+pub use error::StartError;
 
 /// An agent that runs. Dropped, it stops at once, as if the process had been killed.
 pub struct Agent {
@@ -48,6 +53,14 @@ pub struct Agent {
     ingress: HttpServer,
     health: HttpServer,
     admin: AdminServer,
+    /// How its applications are known; some of it may change.
+    settings: watch::Sender<IngressSettings>,
+    readiness: Readiness,
+    drain_wait_max: Duration,
+    /// Looks whether it is ready; ends with the agent.
+    looking: Looking,
+    /// Follows its files; ends with the agent.
+    certificates: Certificates,
     /// Ends with the agent.
     _alerts: Alerts,
     /// Ends with the agent, too.
@@ -65,83 +78,18 @@ struct Running {
     metrics: Metrics,
     witness: Option<Witness>,
     epoch: u64,
+    stands: Stands,
 }
 
 /// Where an agent is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentBound {
     /// By other agents.
     pub quic: SocketAddr,
     /// By its applications.
-    pub ingress: SocketAddr,
+    pub ingress: IngressAddress,
     /// By whoever watches it.
     pub health: SocketAddr,
-}
-
-/// Why an agent does not start; whose it is to mend is in the words.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A file or directory.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The genesis file is not the mesh's.
-    #[error(transparent)]
-    Genesis(#[from] GenesisError),
-    /// Certificate and key, or the member's CA.
-    #[error(transparent)]
-    Identity(#[from] LoadIdentityError),
-    /// The certificate is another workload's.
-    #[error("the certificate is for {found}, but this is the agent of {member}")]
-    OtherIdentity {
-        /// Who it is for.
-        found: Box<SpiffeId>,
-        /// Whose agent this is.
-        member: String,
-    },
-    /// The agent's key.
-    #[error(transparent)]
-    Key(#[from] KeyFileError),
-    /// The keys of whoever issues its users' tokens.
-    #[error(transparent)]
-    TokenKeys(#[from] TokenKeysError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A source.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A ledger node's address.
-    #[error("ledger node at {address}: {why}")]
-    LedgerAddress {
-        /// Where.
-        address: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The address is taken, or not this machine's.
-    #[error("{what}: can't listen on {address}: {source}")]
-    Listen {
-        /// Which setting.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The endpoint for other agents.
-    #[error("[quic] listen: {0}")]
-    Quic(#[from] ListenError),
-    /// Where alerts are to go.
-    #[error("[alerts] {0}")]
-    Alerts(#[from] BadWebhook),
-    /// Our own fault.
-    #[error("the agent can't be put together: {0}")]
-    Own(String),
 }
 
 impl Agent {
@@ -161,15 +109,24 @@ impl Agent {
         };
         let ledger = addresses(config, genesis.value()).await?;
         let limits = limits(&config.limits);
-        let ingress = listen("[ingress] listen", config.ingress.listen).await?;
-        let health = listen("[health] listen", config.health_listen).await?;
+        let ingress = IngressListener::listen(&config.ingress).await?;
+        let clock = Clock::start();
+        let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
+        // From here on: what follows may take a while.
+        let health = serve_health(config, &metrics).await?;
         let (store, sources) = open(config, genesis.value(), &limits).await?;
         // What it goes on from is of this epoch: nodes of another have nothing to say about it.
         let epoch = store.epoch().await?;
         let log_keys = log_keys(genesis.value(), epoch)?;
-        let clock = Clock::start();
-        let metrics = Metrics::new(clock).map_err(|why| StartError::Own(why.to_string()))?;
         metrics.in_epoch(epoch, store.lost_leaves().await?);
+        let trust = TrustStore::new(genesis.value().mesh.clone());
+        let stands = Stands {
+            identity: identity.clone(),
+            trust: trust.clone(),
+            store: store.clone(),
+            limits: limits.clone(),
+            clock,
+        };
         let exchange = Exchange::start(AgentParts {
             member: config.member.clone(),
             operator: None,
@@ -178,7 +135,7 @@ impl Agent {
             genesis: genesis.value().clone(),
             identity,
             agent_key: AgentKey::new(agent_key),
-            trust: TrustStore::new(genesis.value().mesh.clone()),
+            trust,
             ledger,
             log_keys,
             ledger_limits: ClientLimits::default(),
@@ -192,32 +149,23 @@ impl Agent {
             clock,
             outcomes: Arc::new(metrics.clone()),
         })?;
-        let witness = cosigner.map(|cosigner| {
-            Witness::start(WitnessParts {
-                member: config.member.clone(),
-                cosigner,
-                data_dir: config.data_dir.clone(),
-                ledger: exchange.recorder().ledger().clone(),
-                replica: exchange.replica().clone(),
-                heads: exchange.recorder().heads(),
-            })
-        });
+        let witness = cosigner.map(|cosigner| start_witness(config, cosigner, &exchange));
         let admin = AdminSocket::listen(&config.data_dir);
         let admin = admin.map_err(|source| StartError::Io {
             path: config.data_dir.join(crate::admin::api::SOCKET),
             source,
         })?;
         let listeners = ((ingress, tokens), health, admin);
-        let parts = Running { genesis, exchange, store, sources, metrics, witness, epoch };
+        let parts = Running { genesis, exchange, store, sources, metrics, witness, epoch, stands };
         Self::serve(config, parts, listeners)
     }
 
     fn serve(
         config: &AgentConfig,
-        Running { genesis, exchange, store, sources, metrics, witness, epoch }: Running,
-        ((ingress, tokens), health, admin): (
-            (TcpListener, Option<Tokens>),
-            TcpListener,
+        Running { genesis, exchange, store, sources, metrics, witness, epoch, stands }: Running,
+        ((ingress, tokens), (health, told), admin): (
+            (IngressListener, Option<Tokens>),
+            (HttpServer, Health),
             AdminSocket,
         ),
     ) -> Result<Self, StartError> {
@@ -231,11 +179,9 @@ impl Agent {
         let recorder = exchange.recorder().clone();
         let alerts = Alerts::start(settings, store.clone(), recorder, metrics.clone())?;
         let view = witness.as_ref().map(Witness::view);
-        let observe = observe(&exchange, &store, &alerts, view.clone());
-        let health = health::serve(
-            health,
-            Health { closed: Arc::clone(&closed), observe, metrics: metrics.clone() },
-        );
+        let followed = (stands.identity.clone(), stands.trust.clone());
+        let certificates = Certificates::follow(config, followed, &ingress, &metrics);
+        let looking = Looking::begin(&told, &exchange, stands, &alerts, view.clone());
         let admin = admin.serve(AdminParts {
             member: config.member.clone(),
             genesis: genesis.clone(),
@@ -248,12 +194,15 @@ impl Agent {
             witness: view,
             ready: Arc::new(move || closed().is_none()),
         });
+        let no_address = || StartError::Own("a socket has no address".to_owned());
+        let reached = ingress.address().map_err(|_| no_address())?;
+        let settings = watch::Sender::new(config.ingress.clone());
         let ingress = ingress::serve(
             ingress,
             IngressParts {
                 member: config.member.clone(),
                 genesis,
-                settings: config.ingress.clone(),
+                settings: settings.subscribe(),
                 tokens,
                 requester: exchange.requester().clone(),
                 replica: exchange.replica().clone(),
@@ -263,13 +212,10 @@ impl Agent {
                 outcomes: Arc::new(metrics),
             },
         );
-        let address = |server: &HttpServer| {
-            server.address().ok_or_else(|| StartError::Own("a socket has no address".to_owned()))
-        };
         let bound = AgentBound {
             quic: exchange.address(),
-            ingress: address(&ingress)?,
-            health: address(&health)?,
+            ingress: reached,
+            health: health.address().ok_or_else(no_address)?,
         };
         Ok(Self {
             exchange,
@@ -277,6 +223,11 @@ impl Agent {
             ingress,
             health,
             admin,
+            settings,
+            readiness: told.readiness,
+            drain_wait_max: limits.drain_wait_max,
+            looking,
+            certificates,
             _alerts: alerts,
             _witness: witness,
             epoch,
@@ -286,8 +237,8 @@ impl Agent {
 
     /// Where it is reached.
     #[must_use]
-    pub const fn bound(&self) -> AgentBound {
-        self.bound
+    pub const fn bound(&self) -> &AgentBound {
+        &self.bound
     }
 
     /// Waits until what an earlier life has left is settled, and decisions are made.
@@ -295,6 +246,24 @@ impl Agent {
         let mut settled = self.exchange.settled();
         // It ends with the agent.
         drop(settled.wait_for(|settled| *settled).await);
+    }
+
+    /// Reads again what may change while it runs: certificate and key.
+    pub fn read_again(&self) {
+        self.certificates.read_again();
+    }
+
+    /// Takes over what may change while it runs, of [`RELOADS`](crate::config::RELOADS): what requests
+    /// that state nothing mean, and quotas. What is in flight goes on.
+    pub fn reconfigure(&self, new: &AgentConfig) {
+        self.settings.send_modify(|settings| {
+            settings.purpose.clone_from(&new.ingress.purpose);
+            let by_token = |user: &IngressUser| matches!(user, IngressUser::Token(_));
+            if !by_token(&settings.user) && !by_token(&new.ingress.user) {
+                settings.user.clone_from(&new.ingress.user);
+            }
+        });
+        self.exchange.set_quotas(&limits(&new.limits));
     }
 
     /// Takes nothing new, lets what is in flight end within its limit, and ends.
@@ -305,35 +274,48 @@ impl Agent {
         drop(spawn_blocking(move || store.close()).await);
     }
 
-    /// All but the store ends.
+    /// All but the store ends. Applications are answered to the end: what is asked now is refused, with
+    /// when to ask again.
     async fn end(self) {
-        let Self { exchange, ingress, health, admin, .. } = self;
-        tokio::join!(ingress.stop(), admin.stop(), exchange.drain());
+        let Self { exchange, ingress, health, admin, readiness, drain_wait_max, looking, .. } =
+            self;
+        let began = Instant::now();
+        readiness.begin_drain();
+        tokio::join!(admin.stop(), exchange.drain());
+        let left = drain_wait_max.saturating_sub(began.elapsed());
+        ingress.stop_within(left.max(LAST_BYTES_WAIT_MAX)).await;
         health.stop().await;
+        drop(looking);
     }
 }
 
-/// What metrics are told from.
-fn observe(
-    exchange: &Exchange,
-    store: &Store,
-    alerts: &Alerts,
-    witness: Option<WitnessView>,
-) -> Arc<dyn Fn() -> Observed + Send + Sync> {
-    let (store, glass) = (store.clone(), alerts.watch());
-    let (replica, closed) = (exchange.replica().clone(), exchange.closed_source());
-    Arc::new(move || {
-        let known = replica.known();
-        Observed {
-            outbox_entries: store.outbox_len(),
-            ledger_size: known.size,
-            ready: closed().is_none(),
-            assurance: known.assessed(),
-            break_glass: glass.counts(),
-            witness: witness.as_ref().map(WitnessView::observed),
-        }
+/// Answers whoever watches the agent, from its first moment on.
+async fn serve_health(
+    config: &AgentConfig,
+    metrics: &Metrics,
+) -> Result<(HttpServer, Health), StartError> {
+    let listener = listen("[health] listen", config.health_listen).await?;
+    let told = Health {
+        readiness: Readiness::default(),
+        observe: Arc::new(OnceLock::new()),
+        metrics: metrics.clone(),
+    };
+    Ok((health::serve(listener, told.clone()), told))
+}
+
+fn start_witness(config: &AgentConfig, cosigner: Cosigner, exchange: &Exchange) -> Witness {
+    Witness::start(WitnessParts {
+        member: config.member.clone(),
+        cosigner,
+        data_dir: config.data_dir.clone(),
+        ledger: exchange.recorder().ledger().clone(),
+        replica: exchange.replica().clone(),
+        heads: exchange.recorder().heads(),
     })
 }
+
+/// How long an application may take to take the last bytes of what it was given.
+const LAST_BYTES_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The certificate: for this agent, and vouched for by the member's own CA. Better told here than by
 /// every peer.
@@ -429,7 +411,7 @@ async fn open(
     Ok((store, sources))
 }
 
-fn limits(configured: &AgentLimits) -> Limits {
+pub(crate) fn limits(configured: &AgentLimits) -> Limits {
     let default = Limits::default();
     let or = |value: Option<u64>, default: usize| {
         value.map_or(default, |value| usize::try_from(value).unwrap_or(usize::MAX))
@@ -455,6 +437,7 @@ fn limits(configured: &AgentLimits) -> Limits {
             configured.offline_feed_age_seconds,
             default.offline_feed_age_max,
         ),
+        drain_wait_max: seconds(configured.drain_wait_seconds, default.drain_wait_max),
         ..default
     }
 }

@@ -4,6 +4,8 @@
 //! ```toml
 //! tally = 1
 //! data_dir = "data"                # relative paths are relative to this file
+//! log_format = "human"             # human | json; this and the next are the defaults
+//! log_level = "info"               # error | warn | info | debug
 //! member = "RZ9"
 //!
 //! [mesh]
@@ -25,7 +27,10 @@
 //! [quic]
 //! listen = "0.0.0.0:7600"          # UDP; this and the next two are the defaults
 //! [ingress]
-//! listen = "127.0.0.1:7601"        # TCP, loopback only
+//! listen = "127.0.0.1:7601"        # TCP on loopback, or unix:PATH; any address with mutual TLS:
+//! # cert = "ingress.pem"           # what applications check
+//! # key = "ingress.key"
+//! # client_ca = "applications.pem" # who vouches for them
 //! purpose = "TREAT"                # optional: where a request has no Tally-Purpose
 //! user = "header"                  # header | jwt | service:NAME
 //! # jwks = "issuer.jwks.json"      # for jwt: the issuer's public keys, read again when they change
@@ -64,6 +69,7 @@
 //! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
 
 mod ingress;
+mod reference;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -75,19 +81,21 @@ use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Value, overri
 use tally_core::id::{MemberId, MeshId, OfficerRole, OptOutReference};
 use tally_core::register::Address;
 use tally_core::time::Timestamp;
-use tally_net::config_file::load_config;
+use tally_net::config_file::{LogLevel, LogSettings, load_config};
 
 use crate::alerts::Webhook;
 use crate::opt_out::{NATIONS, OptOutSettings};
 use crate::source::SourceSettings;
 
-pub use ingress::{IngressSettings, IngressUser, TokenSettings};
+pub use ingress::{IngressAddress, IngressSettings, IngressTls, IngressUser, TokenSettings};
+pub use reference::REFERENCE;
 pub use tally_net::config_file::ConfigError;
 
 /// Bytes of a configuration file at most.
 pub const FILE_LEN_MAX: usize = 256 * 1024;
 
-const PREFIX: &str = "TALLY_AGENT_";
+/// What the name of a variable begins with that takes the place of a key.
+pub const PREFIX: &str = "TALLY_AGENT_";
 /// Ledger nodes, and sources, at most.
 const LIST_LEN_MAX: usize = 64;
 /// The longest that an answer of the opt-out service may be kept, in seconds: 31 days.
@@ -100,9 +108,11 @@ const WEBHOOK_LEN_MAX: usize = 2048;
 const RETENTION_YEARS: u16 = 8;
 
 /// Keys that a variable may set, and what each takes.
-const KEYS: &[(&str, OverrideKind)] = &[
+pub const KEYS: &[(&str, OverrideKind)] = &[
     ("tally", OverrideKind::Number),
     ("data_dir", OverrideKind::Text),
+    ("log_format", OverrideKind::Text),
+    ("log_level", OverrideKind::Text),
     ("member", OverrideKind::Text),
     ("mesh.id", OverrideKind::Text),
     ("mesh.genesis", OverrideKind::Text),
@@ -113,6 +123,9 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("witness.key", OverrideKind::Text),
     ("quic.listen", OverrideKind::Text),
     ("ingress.listen", OverrideKind::Text),
+    ("ingress.cert", OverrideKind::Text),
+    ("ingress.key", OverrideKind::Text),
+    ("ingress.client_ca", OverrideKind::Text),
     ("ingress.purpose", OverrideKind::Text),
     ("ingress.user", OverrideKind::Text),
     ("ingress.jwks", OverrideKind::Text),
@@ -132,9 +145,21 @@ const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.break_glass_reason_chars_min", OverrideKind::Number),
     ("limits.review_wait_seconds", OverrideKind::Number),
     ("limits.offline_feed_age_seconds", OverrideKind::Number),
+    ("limits.drain_wait_seconds", OverrideKind::Number),
     ("alerts.webhook", OverrideKind::Text),
     ("alerts.ca", OverrideKind::Text),
     ("retention.years", OverrideKind::Number),
+];
+
+/// Keys whose change is taken over while the agent runs, on SIGHUP. Another way to know users by tokens
+/// is not: it takes files that are read at the start.
+pub const RELOADS: &[&str] = &[
+    "log_level",
+    "ingress.purpose",
+    "ingress.user",
+    "limits.exchanges_max",
+    "limits.exchanges_per_member_max",
+    "limits.requests_max",
 ];
 
 /// An agent's configuration. Paths are absolute, or relative to where the process runs.
@@ -142,6 +167,8 @@ const KEYS: &[(&str, OverrideKind)] = &[
 pub struct AgentConfig {
     /// The agent's directory: its store and its admin socket. It is the agent's alone.
     pub data_dir: PathBuf,
+    /// How it writes what happens.
+    pub log: LogSettings,
     /// Whose agent it is.
     pub member: MemberId,
     /// The mesh.
@@ -216,6 +243,8 @@ pub struct AgentLimits {
     /// How long ago the registers may have been heard for an emergency without the ledger, in seconds.
     /// Default 86,400: a day.
     pub offline_feed_age_seconds: Option<u64>,
+    /// How long the agent lets what it has begun go on once it is told to end, in seconds. Default 30.
+    pub drain_wait_seconds: Option<u64>,
 }
 
 impl AgentConfig {
@@ -247,6 +276,7 @@ impl AgentConfig {
 fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<AgentConfig> {
     section.format(&mut keys);
     let data_dir = section.path(&mut keys, "data_dir");
+    let log = LogSettings::read(section, &mut keys, LogLevel::Info);
     let member = section.reader.required(&mut keys, "member");
     let member = member.and_then(|it| section.reader.parsed(&it));
 
@@ -288,6 +318,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
 
     Some(AgentConfig {
         data_dir: data_dir?,
+        log: log?,
         member: member?,
         mesh_id: mesh_id?,
         genesis: genesis?,
@@ -336,6 +367,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
     let reason = limit("break_glass_reason_chars_min");
     let review = limit("review_wait_seconds");
     let offline = limit("offline_feed_age_seconds");
+    let drain = limit("drain_wait_seconds");
     section.reader.close(table);
     Some(AgentLimits {
         exchanges_max: exchanges?,
@@ -347,6 +379,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
         break_glass_reason_chars_min: reason?,
         review_wait_seconds: review?,
         offline_feed_age_seconds: offline?,
+        drain_wait_seconds: drain?,
     })
 }
 

@@ -286,6 +286,19 @@ impl Exchange {
         self.shared.caught_up().await
     }
 
+    /// Other quotas hold from here on: how many exchanges may be in flight, as provider in all and of one
+    /// member, and as requester. What is in flight goes on.
+    pub fn set_quotas(&self, quotas: &Limits) {
+        let limits = Limits {
+            exchanges_max: quotas.exchanges_max,
+            exchanges_per_member_max: quotas.exchanges_per_member_max,
+            requests_max: quotas.requests_max,
+            ..self.shared.limits.clone()
+        };
+        self.provider.set_limits(limits.clone());
+        self.requester.set_limits(limits);
+    }
+
     /// Takes nothing new, lets what is under way finish within its limit, and files what is owed as
     /// far as the ledger answers.
     pub async fn drain(self) {

@@ -1,25 +1,32 @@
 //! Whether the agent lives and serves, and what it measures: for whoever watches it.
+//!
+//! It answers from the first moment on, before the store is open: a large source takes a while to be
+//! indexed, and whoever watches must be able to tell an agent that starts from one that is dead.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tally_core::refusal::Refusal;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::http::{HttpLimits, HttpServer};
 use crate::metrics::{Metrics, Observed};
+use crate::readiness::Readiness;
+
+/// What is looked at for the metrics.
+pub type Observe = Arc<dyn Fn() -> Observed + Send + Sync>;
 
 /// What health is told from. Cheap to clone.
 #[derive(Clone)]
 pub struct Health {
-    /// Why the agent does not serve; none if it does.
-    pub closed: Arc<dyn Fn() -> Option<Refusal> + Send + Sync>,
-    /// What is looked at for the metrics.
-    pub observe: Arc<dyn Fn() -> Observed + Send + Sync>,
+    /// Whether the agent does its work.
+    pub readiness: Readiness,
+    /// What is looked at for the metrics, once there is something.
+    pub observe: Arc<OnceLock<Observe>>,
     /// What was counted.
     pub metrics: Metrics,
 }
@@ -28,22 +35,35 @@ pub struct Health {
 #[must_use]
 pub fn serve(listener: TcpListener, health: Health) -> HttpServer {
     let router = Router::new()
-        .route("/live", get(|| async { "live\n" }))
+        .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
     HttpServer::tcp(listener, router, HttpLimits::default())
 }
 
+/// As long as the process answers, it lives. What it lacks from outside is no reason to end it: a start
+/// would lack the same.
+async fn live() -> Response {
+    answer(StatusCode::OK, &json!({ "live": true }))
+}
+
 async fn ready(State(health): State<Health>) -> Response {
-    match (health.closed)() {
-        None => (StatusCode::OK, "ready\n".to_owned()).into_response(),
-        Some(refusal) => (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")).into_response(),
-    }
+    let (ready, told) = health.readiness.to_json();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    answer(status, &told)
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, format!("{body}\n")).into_response()
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    match health.metrics.to_text(&(health.observe)()) {
+    let Some(observe) = health.observe.get() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    match health.metrics.to_text(&observe()) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

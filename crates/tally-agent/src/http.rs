@@ -1,4 +1,4 @@
-//! HTTP/1.1 on loopback and on a Unix socket, under limits: connections, headers, time.
+//! HTTP/1.1 on loopback, on a Unix socket and under mutual TLS, within limits: connections, headers, time.
 //!
 //! Invariant: a caller that is slow, silent or greedy costs the others nothing.
 
@@ -11,11 +11,13 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tally_net::rustls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 /// Limits of an HTTP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,9 @@ impl Default for HttpLimits {
 #[derive(Debug)]
 pub struct HttpServer {
     address: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
+    /// Once it is to stop: how long answers in flight may take.
+    stop: watch::Sender<Option<Duration>>,
+    stop_wait_max: Duration,
     task: JoinHandle<()>,
 }
 
@@ -68,13 +72,25 @@ impl HttpServer {
     #[must_use]
     pub fn tcp(listener: TcpListener, router: Router, limits: HttpLimits) -> Self {
         let address = listener.local_addr().ok();
-        Self::start(Listening::Tcp(listener), address, router, limits)
+        Self::start(Listening::Tcp(listener), address, router, limits, None)
+    }
+
+    /// Serves on TCP under TLS.
+    #[must_use]
+    pub fn tls(
+        listener: TcpListener,
+        config: Arc<rustls::ServerConfig>,
+        router: Router,
+        limits: HttpLimits,
+    ) -> Self {
+        let (address, tls) = (listener.local_addr().ok(), Some(TlsAcceptor::from(config)));
+        Self::start(Listening::Tcp(listener), address, router, limits, tls)
     }
 
     /// Serves on a Unix socket.
     #[must_use]
     pub fn unix(listener: UnixListener, router: Router, limits: HttpLimits) -> Self {
-        Self::start(Listening::Unix(listener), None, router, limits)
+        Self::start(Listening::Unix(listener), None, router, limits, None)
     }
 
     fn start(
@@ -82,11 +98,13 @@ impl HttpServer {
         address: Option<SocketAddr>,
         router: Router,
         limits: HttpLimits,
+        tls: Option<TlsAcceptor>,
     ) -> Self {
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = watch::channel(None);
         let places = Arc::new(Semaphore::new(limits.connections_max));
-        let server = Server { router, limits, stopping };
-        Self { address, stop, task: tokio::spawn(server.run(listening, places)) }
+        let stop_wait_max = limits.stop_wait_max;
+        let server = Server { router, limits, tls, stopping };
+        Self { address, stop, stop_wait_max, task: tokio::spawn(server.run(listening, places)) }
     }
 
     /// Where it listens, if that is TCP.
@@ -96,8 +114,14 @@ impl HttpServer {
     }
 
     /// Takes no more connections, and waits a while for the answers in flight.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+    pub async fn stop(self) {
+        let wait_max = self.stop_wait_max;
+        self.stop_within(wait_max).await;
+    }
+
+    /// The same, and says how long to wait.
+    pub async fn stop_within(mut self, wait_max: Duration) {
+        self.stop.send_replace(Some(wait_max));
         // It ends by itself within its limit; a panic of it is no reason not to stop.
         drop((&mut self.task).await);
     }
@@ -113,7 +137,8 @@ impl Drop for HttpServer {
 struct Server {
     router: Router,
     limits: HttpLimits,
-    stopping: watch::Receiver<bool>,
+    tls: Option<TlsAcceptor>,
+    stopping: watch::Receiver<Option<Duration>>,
 }
 
 impl Server {
@@ -122,7 +147,7 @@ impl Server {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => break,
+                _ = stopping.wait_for(Option::is_some) => break,
                 Some(_) = connections.join_next() => continue,
                 accepted = accept(&listening, &places) => accepted,
             };
@@ -132,12 +157,21 @@ impl Server {
         drop(listening);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         // What still runs then is ended by dropping it.
-        drop(timeout(self.limits.stop_wait_max, all_ended).await);
+        let wait_max = stopping.borrow().unwrap_or(self.limits.stop_wait_max);
+        drop(timeout(wait_max, all_ended).await);
     }
 
     /// Answers requests until the caller has gone, is too slow, or the server stops.
     async fn speak(self, stream: Box<dyn Stream>, place: OwnedSemaphorePermit) {
         let limits = self.limits;
+        let stream = match &self.tls {
+            None => stream,
+            // Who shakes no hands, or not in time, is not heard.
+            Some(tls) => match timeout(limits.header_wait_max, tls.accept(stream)).await {
+                Ok(Ok(stream)) => Box::new(stream) as Box<dyn Stream>,
+                Ok(Err(_)) | Err(_) => return,
+            },
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_wait_max)
@@ -149,10 +183,11 @@ impl Server {
         tokio::select! {
             // How a connection ended is the caller's business.
             _ = connection.as_mut() => return,
-            _ = stopping.wait_for(|stop| *stop) => {}
+            _ = stopping.wait_for(Option::is_some) => {}
         }
+        let wait_max = stopping.borrow().unwrap_or(limits.stop_wait_max);
         connection.as_mut().graceful_shutdown();
-        drop(timeout(limits.stop_wait_max, connection).await);
+        drop(timeout(wait_max, connection).await);
         drop(place);
     }
 }

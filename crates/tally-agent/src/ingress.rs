@@ -14,6 +14,7 @@ mod format;
 mod guard;
 mod http_date;
 mod links;
+mod listen;
 mod receipt;
 mod request;
 mod request_ids;
@@ -33,13 +34,12 @@ use tally_core::Encoded;
 use tally_core::claims::User;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, OdsCode, Purpose, SourceId};
-use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::base_url::BaseUrl;
 use crate::clock::wall;
-use crate::config::IngressSettings;
+use crate::config::{IngressAddress, IngressSettings};
 use crate::exchange::{Ask, Head, Outcomes, Requester, Side};
 use crate::http::{HttpLimits, HttpServer};
 use crate::recorder::Recorder;
@@ -47,8 +47,10 @@ use crate::replica::Replica;
 use crate::source::Sources;
 use crate::store::Store;
 use answer::{Asked, Form, answer, refused_here};
+use guard::Scheme;
 use request::{Said, Unfit, Wanted, is_self_claimed};
 
+pub use listen::{IngressListenError, IngressListener};
 pub use token::{KeyFileError, Tokens};
 
 /// What the ingress works with.
@@ -58,7 +60,7 @@ pub struct IngressParts {
     /// Leaf 0 of the mesh.
     pub genesis: Encoded<Genesis>,
     /// How its applications are known.
-    pub settings: IngressSettings,
+    pub settings: watch::Receiver<IngressSettings>,
     /// Checks the tokens of its users, where it takes any.
     pub tokens: Option<Tokens>,
     /// Asks other members.
@@ -81,8 +83,12 @@ struct Ingress(Arc<IngressParts>, Option<SocketAddr>);
 
 /// Serves applications.
 #[must_use]
-pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
-    let ingress = Ingress(Arc::new(parts), listener.local_addr().ok());
+pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
+    let address = match listener.address() {
+        Ok(IngressAddress::Tcp(address)) => Some(address),
+        Ok(IngressAddress::Unix(_)) | Err(_) => None,
+    };
+    let ingress = Ingress(Arc::new(parts), address);
     let router = Router::new()
         .route("/fhir/{member}/metadata", any(fhir::metadata))
         .route("/fhir/{member}/{*path}", any(fhir::fhir))
@@ -93,9 +99,7 @@ pub fn serve(listener: TcpListener, parts: IngressParts) -> HttpServer {
         .fallback(nothing)
         .layer(from_fn_with_state(ingress.clone(), guard::guard))
         .with_state(ingress);
-    // What was accepted may end as long as the exchange behind it may.
-    let stop_wait_max = Limits::default().drain_wait_max;
-    HttpServer::tcp(listener, router, HttpLimits { stop_wait_max, ..HttpLimits::default() })
+    listener.serve(router, HttpLimits::default())
 }
 
 async fn dataset(
@@ -142,6 +146,10 @@ async fn nothing(State(ingress): State<Ingress>, _: Uri) -> Response {
 }
 
 impl Ingress {
+    fn scheme(&self) -> Scheme {
+        if self.0.settings.borrow().tls.is_some() { Scheme::Tls } else { Scheme::Plain }
+    }
+
     /// What is asked, with all that an entry or an opening says of it.
     fn ask(
         &self,
@@ -156,7 +164,7 @@ impl Ingress {
         let provider = self.member(member)?;
         self.known_source(&provider, &source)?;
         let token = |text: &str, purpose: &Purpose| self.user_of(text, purpose);
-        let said = Said::read(headers, &self.0.settings, token)?;
+        let said = Said::read(headers, &self.0.settings.borrow(), token)?;
         Ok(Ask {
             provider,
             source,
@@ -179,7 +187,7 @@ impl Ingress {
 
     /// Where the application sees this ingress.
     fn base_url(&self, headers: &HeaderMap) -> Option<BaseUrl> {
-        links::base_url(self.0.settings.base_url.as_ref(), self.1, headers)
+        links::base_url(self.0.settings.borrow().base_url.as_ref(), self.1, self.scheme(), headers)
     }
 
     /// Whose a token is. It has to be of this member, by a code that the member has today.

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod opt_out;
 pub mod peers;
 pub mod random;
+pub mod readiness;
 pub mod recorder;
 pub mod replica;
 pub mod source;

@@ -1,6 +1,7 @@
 //! What an agent measures, in Prometheus' text format. No label of it names a person, a record or an
 //! exchange.
 
+mod certificate;
 mod epoch;
 mod witness;
 
@@ -17,13 +18,15 @@ use tally_core::id::MemberId;
 use tally_core::purpose::{Class, class_of};
 use tally_core::refusal::Refusal;
 use tally_core::register::AssessmentStatus;
-use tally_core::time::Date;
+use tally_core::time::{Date, Timestamp};
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::exchange::{Outcomes, Side};
+use crate::readiness::NotReady;
 use crate::store::GlassCounts;
 
+use certificate::CertificateMetrics;
 use epoch::EpochMetrics;
 use witness::WitnessMetrics;
 pub use witness::WitnessObserved;
@@ -48,10 +51,12 @@ struct All {
     outbox: IntGauge,
     ledger_size: IntGauge,
     ready: IntGauge,
+    not_ready: IntGaugeVec,
     assurance: IntGaugeVec,
     glass: Glass,
     witness: WitnessMetrics,
     epoch: EpochMetrics,
+    certificate: CertificateMetrics,
 }
 
 /// Break-glass: what waits for privacy officers.
@@ -71,14 +76,16 @@ pub struct Observed {
     pub outbox_entries: usize,
     /// Leaves on the ledger, as far as the feed has told.
     pub ledger_size: u64,
-    /// Whether the agent serves.
-    pub ready: bool,
+    /// Why the agent does not do its work; nothing if it does.
+    pub not_ready: Vec<NotReady>,
     /// Members, and how the data security of each was assessed, if anybody has said.
     pub assurance: Vec<(MemberId, Option<AssessmentStatus>)>,
     /// What waits for privacy officers.
     pub break_glass: GlassCounts,
     /// The member's witness, if the agent is one.
     pub witness: Option<WitnessObserved>,
+    /// When the certificate ends.
+    pub certificate_until: Option<Timestamp>,
 }
 
 impl Metrics {
@@ -120,10 +127,12 @@ impl Metrics {
         let ledger_size =
             IntGauge::new("tally_agent_ledger_size", "Leaves on the ledger, as far as is known.")?;
         let ready = IntGauge::new("tally_agent_ready", "1 if the agent serves.")?;
+        let not_ready = not_ready(&registry)?;
         let glass = Glass::new(&registry)?;
         let assurance = assurance(&registry)?;
         let witness = WitnessMetrics::new(&registry)?;
         let epoch = EpochMetrics::new(&registry)?;
+        let certificate = CertificateMetrics::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(past_review.clone()))?;
         registry.register(Box::new(released.clone()))?;
@@ -145,10 +154,12 @@ impl Metrics {
             outbox,
             ledger_size,
             ready,
+            not_ready,
             assurance,
             glass,
             witness,
             epoch,
+            certificate,
         };
         Ok(Self(Arc::new(all)))
     }
@@ -160,7 +171,11 @@ impl Metrics {
     pub fn to_text(&self, observed: &Observed) -> Result<String, prometheus::Error> {
         self.0.outbox.set(i64::try_from(observed.outbox_entries).unwrap_or(i64::MAX));
         self.0.ledger_size.set(i64::try_from(observed.ledger_size).unwrap_or(i64::MAX));
-        self.0.ready.set(i64::from(observed.ready));
+        self.0.ready.set(i64::from(observed.not_ready.is_empty()));
+        for reason in NotReady::ALL {
+            let seen = observed.not_ready.contains(reason);
+            self.0.not_ready.with_label_values(&[reason.code()]).set(i64::from(seen));
+        }
         self.0.assurance.reset();
         for (member, status) in &observed.assurance {
             let status = status.map_or("unknown", AssessmentStatus::word);
@@ -168,6 +183,7 @@ impl Metrics {
         }
         self.0.glass.show(observed.break_glass);
         self.0.witness.show(observed.witness.as_ref());
+        self.0.certificate.show(observed.certificate_until);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
 }
@@ -182,6 +198,15 @@ fn turned_away(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> 
     )?;
     registry.register(Box::new(turned_away.clone()))?;
     Ok(turned_away)
+}
+
+fn not_ready(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let not_ready = IntGaugeVec::new(
+        Opts::new("tally_agent_not_ready", "1 for each reason why the agent does not serve."),
+        &["reason"],
+    )?;
+    registry.register(Box::new(not_ready.clone()))?;
+    Ok(not_ready)
 }
 
 fn assurance(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
@@ -359,11 +384,13 @@ mod tests {
         let observed = Observed {
             outbox_entries: 2,
             ledger_size: 9,
-            ready: true,
+            not_ready: Vec::new(),
             assurance,
             break_glass,
             witness,
+            certificate_until: Some(Timestamp(1_800_000_000_000)),
         };
+        metrics.certificate_turned(&tally_net::Turn::Replaced);
         // What was counted before is not counted again.
         drop(metrics.to_text(&observed).unwrap());
         let text = metrics.to_text(&observed).unwrap();
@@ -376,6 +403,9 @@ mod tests {
             "tally_agent_released_bytes_total 7",
             "tally_agent_outbox_entries 2",
             "tally_agent_ready 1",
+            "tally_agent_certificate_expiry_timestamp_seconds 1800000000",
+            "tally_agent_certificate_reloads_total{outcome=\"replaced\"} 1",
+            "tally_agent_not_ready{reason=\"store-closed\"} 0",
             "tally_member_assurance{member=\"RZ9\",status=\"not-met\"} 1",
             "tally_member_assurance{member=\"LZ9\",status=\"unknown\"} 1",
             "tally_agent_witness_standing{standing=\"attending\"} 1",

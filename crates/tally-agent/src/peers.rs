@@ -20,14 +20,10 @@ use tally_log::Hash;
 use tally_net::endpoint::{ConnectionLimits, returning_endpoint, server_config};
 use tally_net::frame::FrameLimits;
 use tally_net::identity::Identity;
-use tally_net::listener::CLOSE_IDENTITY;
 use tally_net::quinn::{Connection, Endpoint, RecvStream, SendStream};
-use tally_net::{
-    Accept, Accepted, IdentityError, Listener, ListenerLimits, Role, SpiffeId, TrustStore, alpn,
-    tls,
-};
+use tally_net::{Accept, Accepted, Listener, ListenerLimits, Role, TrustStore, alpn, tls};
 use tally_wire::message::AGENT_FRAME_LEN_MAX;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::replica::Replica;
 use dial::Dialling;
@@ -157,6 +153,12 @@ impl Peers {
         Ok((peers, streams))
     }
 
+    /// Whose agent this is.
+    #[must_use]
+    pub fn member(&self) -> &MemberId {
+        &self.0.settings.member
+    }
+
     /// Where it listens.
     ///
     /// # Errors
@@ -232,33 +234,6 @@ impl Peers {
                 break;
             }
         }
-    }
-
-    /// Closes a connection that this side has dialled as soon as the registers no longer let its
-    /// peer in.
-    fn watch(&self, connection: Connection, peer: SpiffeId, mut changes: watch::Receiver<u64>) {
-        let trust = self.0.settings.trust.clone();
-        let before = trust.ca(&peer);
-        if before.is_err() || changes.has_changed().unwrap_or(true) {
-            // Which trust the handshake went by is not known: the next one is a new one.
-            connection.close(CLOSE_IDENTITY.into(), b"trust changed during the handshake");
-            return;
-        }
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = connection.closed() => break,
-                    changed = changes.changed() => {
-                        let now = trust.ca(&peer);
-                        if changed.is_err() || now != before {
-                            let why = now.err().unwrap_or(IdentityError::OtherIssuer);
-                            connection.close(CLOSE_IDENTITY.into(), why.to_string().as_bytes());
-                            break;
-                        }
-                    }
-                }
-            }
-        });
     }
 
     fn slot(&self, member: &MemberId) -> Arc<Slot> {

@@ -1,22 +1,23 @@
 //! `tally agent`: a member's agent as a process: starts it, says where it is reached, and ends it in
 //! good order.
 
+mod reload;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tally_agent::agent::{Agent, AgentBound, StartError};
-use tally_agent::config::AgentConfig;
 use tally_net::ledger::Recovered;
 use tokio::runtime::Builder;
 
 use crate::acting::load;
 use crate::args::AgentArgs;
 use crate::failure::{Exit, Failure};
-use crate::process::{log, shutdown, write_events};
+use crate::process::{Hangups, Signals, log, write_events};
 use crate::system::write_file;
+use reload::Configured;
 
 /// Where an agent is reached, as it says in `bound.json` in its data directory once it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ pub(crate) fn bound(data_dir: &Path) -> Option<Bound> {
     serde_json::from_slice(&fs::read(bound_path(data_dir)).ok()?).ok()
 }
 
-/// `tally agent`: runs until SIGTERM or Ctrl-C.
+/// `tally agent`: runs until SIGTERM or Ctrl-C, and ends at once at the second.
 ///
 /// # Errors
 /// [`Failure`] if the agent can't start, or can't go on.
@@ -48,18 +49,23 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
         let remedy = "give its configuration: tally agent --config FILE";
         return Err(Failure::usage("nobody said which agent to run", remedy));
     };
+    let began = Instant::now();
     let config = load(path)?;
-    write_events(tracing::Level::INFO);
+    let levels = write_events(config.log);
     let said = bound_path(&config.data_dir);
+    let configured = Configured::new(path, config, levels)?;
     loop {
         let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
         let runtime =
             runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
-        let ended = runtime.block_on(one_life(&config, args, &said));
+        let ended = runtime.block_on(one_life(&configured, args, &said, began));
         if !matches!(ended, Ok(Ended::Recovered)) {
             // A read of standard input can't be called off: nothing waits for it.
             runtime.shutdown_background();
-            return ended.map(|_| Exit::Done);
+            return ended.map(|ended| match ended {
+                Ended::AtOnce => Exit::Refused,
+                Ended::Told | Ended::Recovered => Exit::Done,
+            });
         }
         // Everything that belongs to the earlier epoch is gone before anything of the later one begins:
         // sockets, locks and tasks.
@@ -71,6 +77,8 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
 enum Ended {
     /// As it was told.
     Told,
+    /// As it was told twice: what it had begun was broken off.
+    AtOnce,
     /// The ledger has gone on in a later epoch: another agent begins.
     Recovered,
 }
@@ -78,17 +86,23 @@ enum Ended {
 /// How long what an agent has left may take to end.
 const LEFTOVERS_WAIT_MAX: Duration = Duration::from_secs(1);
 
-async fn one_life(config: &AgentConfig, args: &AgentArgs, said: &Path) -> Result<Ended, Failure> {
+async fn one_life(
+    configured: &Configured,
+    args: &AgentArgs,
+    said: &Path,
+    began: Instant,
+) -> Result<Ended, Failure> {
     // What an earlier run said holds no more.
     drop(fs::remove_file(said));
-    let mut ending = std::pin::pin!(shutdown(args.end_with_stdin));
-    let agent = Agent::start(config).await.map_err(start_failure)?;
-    let recovered = live(&agent, config, said, ending.as_mut()).await;
+    let (mut signals, mut hangups) = (Signals::listen(), Hangups::listen());
+    let agent = Agent::start(&configured.config()).await.map_err(start_failure)?;
+    let recovered = {
+        let ending = signals.next_or_parent_ended(args.end_with_stdin);
+        live(&agent, configured, said, began, (ending, &mut hangups)).await
+    };
     drop(fs::remove_file(said));
     let Some(recovered) = recovered? else {
-        agent.stop().await;
-        log("agent", "stopped");
-        return Ok(Ended::Told);
+        return Ok(end(agent, &mut signals).await);
     };
     let epoch = recovered.epoch;
     log("agent", &format!("the ledger was recovered into epoch {epoch}: begins anew in it"));
@@ -99,37 +113,65 @@ async fn one_life(config: &AgentConfig, args: &AgentArgs, said: &Path) -> Result
     Ok(Ended::Recovered)
 }
 
+/// Lets what is under way end, unless it is told once more.
+async fn end(agent: Agent, signals: &mut Signals) -> Ended {
+    log("agent", "takes nothing new, and ends what it has begun; a second signal ends it at once");
+    tokio::select! {
+        () = agent.stop() => {
+            log("agent", "stopped");
+            Ended::Told
+        }
+        () = signals.next() => {
+            log("agent", "ended at once: what was broken off is told to the ledger at the next start");
+            Ended::AtOnce
+        }
+    }
+}
+
 /// Runs until it is told to end, or until the ledger has gone on in a later epoch.
 async fn live(
     agent: &Agent,
-    config: &AgentConfig,
+    configured: &Configured,
     said: &Path,
-    mut ending: Pin<&mut impl Future<Output = ()>>,
+    began: Instant,
+    (ending, hangups): (impl Future<Output = ()>, &mut Hangups),
 ) -> Result<Option<Recovered>, Failure> {
+    let mut ending = std::pin::pin!(ending);
+    let started_ms = began.elapsed().as_millis();
     // Whoever ends it while it waits for the ledger need not wait for it.
     tokio::select! {
         () = agent.ready() => {}
         recovered = agent.recovered() => return Ok(Some(recovered)),
         () = ending.as_mut() => return Ok(None),
     }
-    let reached = say(agent.bound(), config.member.as_str());
+    let reached = say(agent.bound(), configured.config().member.as_str());
     let text = serde_json::to_string(&reached);
     let text = text.map_err(|why| Failure::environment(why, "report this"))?;
     write_file(said, text.as_bytes())?;
     log(
         "agent",
         &format!(
-            "agent of {}: quic {}, ingress {}, health {}",
-            reached.member, reached.quic, reached.ingress, reached.health,
+            "agent of {}: quic {}, ingress {}, health {}; started in {started_ms} ms, serves after {} ms",
+            reached.member,
+            reached.quic,
+            reached.ingress,
+            reached.health,
+            began.elapsed().as_millis(),
         ),
     );
-    tokio::select! {
-        recovered = agent.recovered() => Ok(Some(recovered)),
-        () = ending => Ok(None),
+    loop {
+        tokio::select! {
+            recovered = agent.recovered() => return Ok(Some(recovered)),
+            () = ending.as_mut() => return Ok(None),
+            () = hangups.next() => {
+                configured.read_again(agent);
+                agent.read_again();
+            }
+        }
     }
 }
 
-fn say(bound: AgentBound, member: &str) -> Bound {
+fn say(bound: &AgentBound, member: &str) -> Bound {
     Bound {
         tally: 1,
         member: member.to_owned(),
@@ -141,14 +183,6 @@ fn say(bound: AgentBound, member: &str) -> Bound {
 }
 
 fn start_failure(error: StartError) -> Failure {
-    let remedy = match &error {
-        StartError::Listen { .. } => "see which process has the port: ss -tulpn",
-        StartError::Identity(_) | StartError::Key(_) => {
-            "make them anew: tally identity issue for the certificate; the agent's key is in the \
-             member's register"
-        }
-        StartError::Genesis(_) => "give the genesis.cbor of the mesh, and its id",
-        _ => "mend what is named, then start the agent again",
-    };
+    let remedy = error.remedy();
     Failure::configuration(format!("the agent does not start: {error}"), remedy)
 }

@@ -183,10 +183,12 @@ pub(crate) enum ConfigCommand {
     Show(ConfigFileArgs),
 }
 
-/// Read a file as the program would: a mesh file, an agreement, or the configuration of an auditor or
-/// a ledger node. What kind it is shows from its keys.
+/// Read a file as the program would: a mesh file, an agreement, or the configuration of an agent, a
+/// ledger node or an auditor. What kind it is shows from its keys.
 ///
-/// All that is wrong is told at once, each with its line; exit code 2 if anything is.
+/// All that is wrong is told at once, each with its line; exit code 2 if anything is. `show` tells what
+/// holds, and why: the file and its line, a variable, or the default. Secrets are not shown. Without
+/// FILE it is that of --config.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
 tally config check ledger-1/tally.toml\n  \
@@ -194,7 +196,7 @@ tally config show auditor.toml --output json")]
 pub(crate) struct ConfigFileArgs {
     /// The file.
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! `tally config`: reads a configuration file as the program would, and says what is wrong or what it
 //! says. And the auditor's own configuration.
 
+mod settings;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -15,6 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::mesh;
 use crate::output::{Output, pairs, print};
 use crate::system::read_text;
+use settings::{Held, Known};
 
 /// Bytes of a configuration file at most.
 const FILE_LEN_MAX: usize = 256 * 1024;
@@ -54,14 +58,21 @@ struct Shown {
     file: String,
     kind: Kind,
     says: Json,
+    /// Of an agent or a ledger node: each value with its origin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<Held>,
 }
 
 /// `tally config check`.
 ///
 /// # Errors
 /// [`Failure`] with all that is wrong.
-pub(crate) fn check(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failure> {
-    let shown = read(&args.file)?;
+pub(crate) fn check(
+    args: &ConfigFileArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let shown = read(file_of(args, config)?)?;
     let answer = json!({ "file": shown.file, "kind": shown.kind, "good": true });
     print(output, &answer, || {
         format!("{}: a good configuration of {}", shown.file, shown.kind.text())
@@ -73,9 +84,16 @@ pub(crate) fn check(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failu
 ///
 /// # Errors
 /// [`Failure`] with all that is wrong.
-pub(crate) fn show(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failure> {
-    let shown = read(&args.file)?;
+pub(crate) fn show(
+    args: &ConfigFileArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let shown = read(file_of(args, config)?)?;
     print(output, &shown, || {
+        if !shown.settings.is_empty() {
+            return settings::table(&shown.settings);
+        }
         let says = shown.says.as_object().into_iter().flatten();
         let says = says.map(|(key, value)| match value {
             Json::String(text) => (key.as_str(), text.clone()),
@@ -84,6 +102,13 @@ pub(crate) fn show(args: &ConfigFileArgs, output: Output) -> Result<Exit, Failur
         pairs(&says.collect::<Vec<_>>())
     })?;
     Ok(Exit::Done)
+}
+
+fn file_of<'p>(args: &'p ConfigFileArgs, config: Option<&'p Path>) -> Result<&'p Path, Failure> {
+    args.file.as_deref().or(config).ok_or_else(|| {
+        let remedy = "name it: tally config check FILE, or --config FILE";
+        Failure::usage("nobody said which file to read", remedy)
+    })
 }
 
 fn read(path: &Path) -> Result<Shown, Failure> {
@@ -109,7 +134,66 @@ fn read(path: &Path) -> Result<Shown, Failure> {
         }
         Kind::Auditor => auditor_json(&AuditorConfig::read(&text, folder).map_err(failed)?),
     };
-    Ok(Shown { file: path.display().to_string(), kind, says })
+    let known = match kind {
+        Kind::Agent => Some(OF_AGENT),
+        Kind::Ledger => Some(Known {
+            reference: tally_ledger::config::REFERENCE,
+            prefix: tally_ledger::config::PREFIX,
+            keys: tally_ledger::config::KEYS,
+        }),
+        Kind::Mesh | Kind::Agreement | Kind::Auditor => None,
+    };
+    let settings = known.map(|known| settings::held(known, &text, variables()));
+    let settings = settings.unwrap_or_default();
+    Ok(Shown { file: path.display().to_string(), kind, says, settings })
+}
+
+/// What a page tells of an agent's keys, and what variables may set.
+const OF_AGENT: Known = Known {
+    reference: tally_agent::config::REFERENCE,
+    prefix: tally_agent::config::PREFIX,
+    keys: tally_agent::config::KEYS,
+};
+
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    })
+}
+
+/// Every value of an agent's configuration, by its key. Secrets too: it is for comparing.
+///
+/// # Errors
+/// [`Failure`] if the file can't be read.
+pub(crate) fn values_of_agent(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let text = read_text(path, FILE_LEN_MAX as u64)?;
+    Ok(settings::values(OF_AGENT, &text, variables()))
+}
+
+/// Certificate, key and CA that a configuration names: of an agent, a ledger node or an auditor.
+///
+/// # Errors
+/// [`Failure`] with all that is wrong, or if it is of something else.
+pub(crate) fn identity_files(path: &Path) -> Result<(PathBuf, PathBuf, Option<PathBuf>), Failure> {
+    let text = read_text(path, FILE_LEN_MAX as u64)?;
+    match kind(&text).map_err(|problems| Failure::problems(path, &problems))? {
+        Kind::Ledger => {
+            let config = load_ledger(path)?;
+            Ok((config.identity_cert, config.identity_key, config.identity_ca))
+        }
+        Kind::Agent => {
+            let config = crate::acting::load(path)?;
+            Ok((config.identity_cert, config.identity_key, config.identity_ca))
+        }
+        Kind::Auditor => {
+            let config = AuditorConfig::load(path)?;
+            Ok((config.identity_cert, config.identity_key, None))
+        }
+        Kind::Mesh | Kind::Agreement => Err(Failure::usage(
+            format!("{} names no certificate", path.display()),
+            "give the configuration of an agent, a ledger node or an auditor, or a file in PEM",
+        )),
+    }
 }
 
 /// Whether a file is the configuration of an agent. One that can't be read is of nobody.

@@ -11,7 +11,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tally_agent::config::AgentConfig;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::acting::{load, runtime};
@@ -131,6 +132,13 @@ struct Ingress {
 
 impl Ingress {
     async fn connect(config: &AgentConfig) -> Result<Self, Failure> {
+        if config.ingress.tls.is_some() {
+            let what =
+                "the ingress wants a certificate of an application, which this command has not";
+            let remedy =
+                "ask with curl: curl --cert app.pem --key app.key --cacert ca.pem https://…";
+            return Err(Failure::usage(what, remedy));
+        }
         let bound = bound(&config.data_dir);
         let listen = config.ingress.listen.to_string();
         let host = bound.map_or(listen, |bound| bound.ingress);
@@ -140,12 +148,11 @@ impl Ingress {
                 "start it: tally agent --config FILE, or tally dev start NAME",
             )
         };
-        let connected = timeout(CONNECT_WAIT_MAX, TcpStream::connect(&host)).await;
-        let stream = connected.map_err(|_| gone("no answer".to_owned()))?;
-        let stream = stream.map_err(|why| gone(why.to_string()))?;
-        let shaken = handshake(TokioIo::new(stream)).await.map_err(|why| gone(why.to_string()))?;
-        let (sender, connection) = shaken;
-        tokio::spawn(connection);
+        let connected = timeout(CONNECT_WAIT_MAX, reach(&host)).await;
+        let sender = connected.map_err(|_| gone("no answer".to_owned()))?;
+        let sender = sender.map_err(|why| gone(why.to_string()))?;
+        // On a socket of this machine nobody is named.
+        let host = if host.starts_with("unix:") { "localhost".to_owned() } else { host };
         Ok(Self { host, sender })
     }
 
@@ -169,6 +176,23 @@ impl Ingress {
         let answer = answered.map_err(|_| gone("no answer".to_owned()))?;
         answer.map_err(|why| gone(why.to_string()))
     }
+}
+
+/// Connects over TCP, or to a Unix socket.
+async fn reach(host: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
+    match host.strip_prefix("unix:") {
+        Some(path) => shake(UnixStream::connect(path).await?).await,
+        None => shake(TcpStream::connect(host).await?).await,
+    }
+}
+
+async fn shake(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> std::io::Result<SendRequest<Empty<Bytes>>> {
+    let shaken = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other);
+    let (sender, connection) = shaken?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 fn headers(args: &GetArgs) -> Result<Vec<(&'static str, String)>, Failure> {

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use serde::Serialize;
 use tally_core::time::Timestamp;
-use tally_net::rustls::pki_types::CertificateDer;
 use tally_net::rustls::pki_types::pem::PemObject;
-use tally_net::{Role, SpiffeId};
+use tally_net::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tally_net::tls::check_by_ca;
+use tally_net::{Identity, Role, SpiffeId};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::args::{IdentityIssueArgs, IdentityShowArgs};
+use crate::config::identity_files;
 use crate::failure::{Exit, Failure};
 use crate::mesh::layout::{issue as issue_from, write_issued};
 use crate::output::{Output, columns, print};
@@ -19,12 +21,29 @@ use crate::system::now_s;
 #[derive(Debug, Serialize)]
 struct Shown {
     identity: String,
+    subject: String,
     valid_from: String,
     valid_until: String,
     valid_now: bool,
+    /// Whole days until it ends; below 0 once it has.
+    days_left: i64,
     addresses: Vec<String>,
     issuer: String,
+    /// Whether the key is its own; none where no key was named.
+    key_fits: Option<bool>,
+    /// Why the CA does not vouch for it, or "vouches"; none where no CA was named.
+    ca: Option<String>,
 }
+
+/// What is held beside a certificate.
+#[derive(Debug, Clone, Copy, Default)]
+struct Beside<'p> {
+    key: Option<&'p Path>,
+    ca: Option<&'p Path>,
+}
+
+/// The word for a CA that vouches.
+const VOUCHES: &str = "vouches";
 
 /// `tally identity issue`.
 ///
@@ -55,12 +74,62 @@ pub(crate) fn issue(args: &IdentityIssueArgs, output: Output) -> Result<Exit, Fa
 ///
 /// # Errors
 /// [`Failure`] if the file holds no certificate.
-pub(crate) fn show(args: &IdentityShowArgs, output: Output) -> Result<Exit, Failure> {
-    let pem = crate::system::read_text(&args.certificate, 1024 * 1024)?;
-    let shown = show_pem(&pem, &args.certificate)?;
+pub(crate) fn show(
+    args: &IdentityShowArgs,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let (certificate, key, ca) = match (&args.certificate, config) {
+        (Some(file), _) => (file.clone(), args.key.clone(), args.ca.clone()),
+        (None, Some(config)) => {
+            let (certificate, key, ca) = identity_files(config)?;
+            (certificate, Some(key), ca)
+        }
+        (None, None) => {
+            let remedy = "tally identity show FILE, or --config with a configuration";
+            return Err(Failure::usage("nobody said which certificate to show", remedy));
+        }
+    };
+    let pem = crate::system::read_text(&certificate, 1024 * 1024)?;
+    let mut shown = show_pem(&pem, &certificate)?;
+    if let Some(first) = shown.first_mut() {
+        let beside = Beside { key: key.as_deref(), ca: ca.as_deref() };
+        first.hold_beside(&certificate, beside)?;
+    }
     print(output, &shown, || table(&shown))?;
     // Whoever scripts this wants to know.
-    Ok(if shown.iter().all(|it| it.valid_now) { Exit::Done } else { Exit::Refused })
+    Ok(if shown.iter().all(Shown::is_good) { Exit::Done } else { Exit::Refused })
+}
+
+impl Shown {
+    fn is_good(&self) -> bool {
+        let vouched = self.ca.as_deref().is_none_or(|it| it == VOUCHES);
+        self.valid_now && vouched && self.key_fits.unwrap_or(true)
+    }
+
+    /// Looks whether key and CA fit to the certificate.
+    fn hold_beside(&mut self, path: &Path, Beside { key, ca }: Beside<'_>) -> Result<(), Failure> {
+        let remedy = "name files in PEM: certificate, key and CA";
+        let bad = |why: &dyn std::fmt::Display| Failure::configuration(why, remedy);
+        // A CA can be asked without the key: the certificate stands for both.
+        let identity = match key {
+            Some(key) => Identity::load(path, key).map_err(|why| bad(&why))?,
+            None => {
+                let chain = CertificateDer::pem_file_iter(path).map_err(|why| bad(&why))?;
+                let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|why| bad(&why))?;
+                let none = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(Vec::new()));
+                Identity::new(chain, none)
+            }
+        };
+        self.key_fits = key.map(|_| identity.certified().is_ok());
+        if let Some(ca) = ca {
+            let told = |why| bad(&format!("{}: {why}", ca.display()));
+            let ca = CertificateDer::from_pem_file(ca).map_err(told)?;
+            let checked = check_by_ca(&identity, &ca);
+            self.ca = Some(checked.map_or_else(|why| why.code().to_owned(), |()| VOUCHES.into()));
+        }
+        Ok(())
+    }
 }
 
 fn show_pem(pem: &str, path: &Path) -> Result<Vec<Shown>, Failure> {
@@ -103,6 +172,10 @@ fn show_der(der: &CertificateDer<'_>) -> Option<Shown> {
         valid_from: time(from_s),
         valid_until: time(until_s),
         valid_now: (from_s..=until_s).contains(&now_s()),
+        days_left: until_s.saturating_sub(now_s()).div_euclid(DAY_S),
+        subject: certificate.subject().to_string(),
+        key_fits: None,
+        ca: None,
         addresses: addresses.collect(),
         issuer: certificate.issuer().to_string(),
     })
@@ -115,14 +188,45 @@ fn address(bytes: &[u8]) -> Option<String> {
     <[u8; 16]>::try_from(bytes).ok().map(|it| std::net::Ipv6Addr::from(it).to_string())
 }
 
+/// Seconds of a day.
+const DAY_S: i64 = 24 * 60 * 60;
+
 fn table(shown: &[Shown]) -> String {
-    let head = ["identity", "valid from", "valid until", "now", "addresses", "issuer"];
+    let head = [
+        "identity",
+        "valid from",
+        "valid until",
+        "now",
+        "days left",
+        "key",
+        "CA",
+        "addresses",
+        "issuer",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(shown.iter().map(|it| {
         let now = if it.valid_now { "valid" } else { "NOT VALID" };
-        let (from, until) = (it.valid_from.clone(), it.valid_until.clone());
-        let addresses = it.addresses.join(" ");
-        vec![it.identity.clone(), from, until, now.to_owned(), addresses, it.issuer.clone()]
+        let key = match it.key_fits {
+            None => "-",
+            Some(true) => "fits",
+            Some(false) => "ANOTHER'S",
+        };
+        let ca = match it.ca.as_deref() {
+            None => "-".to_owned(),
+            Some(VOUCHES) => VOUCHES.to_owned(),
+            Some(why) => format!("DOES NOT VOUCH: {why}"),
+        };
+        vec![
+            it.identity.clone(),
+            it.valid_from.clone(),
+            it.valid_until.clone(),
+            now.to_owned(),
+            it.days_left.to_string(),
+            key.to_owned(),
+            ca,
+            it.addresses.join(" "),
+            it.issuer.clone(),
+        ]
     }));
     columns(&rows)
 }

@@ -141,11 +141,11 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         Command::Member(member) => of_member(&member.command, config, args.output),
         Command::Identity(identity) => match &identity.command {
             IdentityCommand::Issue(issue) => identity::issue(issue, args.output),
-            IdentityCommand::Show(show) => identity::show(show, args.output),
+            IdentityCommand::Show(show) => identity::show(show, config, args.output),
         },
         Command::Config(config) => match &config.command {
-            ConfigCommand::Check(file) => config::check(file, args.output),
-            ConfigCommand::Show(file) => config::show(file, args.output),
+            ConfigCommand::Check(it) => config::check(it, args.config.as_deref(), args.output),
+            ConfigCommand::Show(it) => config::show(it, args.config.as_deref(), args.output),
         },
         Command::Explain(code) => explain::explain(code, args.output),
         Command::Completions(shell) => manual::completions(shell),

@@ -1,32 +1,73 @@
-//! A process that runs until somebody ends it.
+//! A process that runs until somebody ends it, and what it says meanwhile.
 
-use std::io::{self, Write};
+mod log;
 
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(crate) use log::{Levels, log, write_events};
+
+/// The signals that tell a process to end: SIGTERM, and Ctrl-C. Heard from when this is made on, so
+/// that none is lost between the first and the second.
+pub(crate) struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+/// SIGHUP: what may change while the process runs is to be read again. Heard from when this is made on.
+pub(crate) struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Must be called in a tokio runtime.
+    pub(crate) fn listen() -> Self {
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        next(&mut self.0).await;
+    }
+}
+
+impl Signals {
+    /// Must be called in a tokio runtime.
+    pub(crate) fn listen() -> Self {
+        // Where they can't be had, the process ends as the system does it.
+        let listen = |kind| signal(kind).ok();
+        Self {
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+        }
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        let Self { terminate, interrupt } = self;
+        tokio::select! {
+            () = next(terminate) => {}
+            () = next(interrupt) => {}
+        }
+    }
+
+    /// Waits for the next one or, if so asked, until standard input ends.
+    pub(crate) async fn next_or_parent_ended(&mut self, end_with_stdin: bool) {
+        tokio::select! {
+            () = self.next() => {}
+            () = parent_ended(end_with_stdin) => {}
+        }
+    }
+}
+
+async fn next(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
+        None => std::future::pending().await,
+    }
+}
 
 /// Waits until the process is to end: by SIGTERM, by Ctrl-C or, if so asked, when standard input ends.
 pub(crate) async fn shutdown(end_with_stdin: bool) {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            // Without it, the process ends as the system does it.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        () = interrupt => {}
-        () = parent_ended(end_with_stdin) => {}
-    }
+    Signals::listen().next_or_parent_ended(end_with_stdin).await;
 }
 
 /// Waits, if so asked, until the process ends that holds the other end of standard input.
@@ -37,23 +78,4 @@ pub(crate) async fn parent_ended(end_with_stdin: bool) {
     // Nobody writes there.
     let mut byte = [0];
     while tokio::io::stdin().read(&mut byte).await.is_ok_and(|count| count > 0) {}
-}
-
-/// Says something of this process on standard error.
-pub(crate) fn log(part: &str, text: &str) {
-    // If standard error is closed, nobody reads it.
-    drop(writeln!(io::stderr().lock(), "tally {part}: {text}"));
-}
-
-/// Lets what happens in this process be written to standard error, a line for each event, from this
-/// level on. What a ledger node says of its cluster is always written: it is seldom, and is asked for
-/// when it is too late.
-pub(crate) fn write_events(level: tracing::Level) {
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
-    let cluster = Targets::new().with_target("tally_ledger", tracing::Level::INFO);
-    let lines = tracing_subscriber::registry()
-        .with(lines.with_writer(io::stderr))
-        .with(cluster.with_default(level));
-    // Only a test could have said it before.
-    drop(lines.try_init());
 }

@@ -58,6 +58,32 @@ fn a_mesh_is_founded_with_its_keys_its_nodes_and_its_id() {
 }
 
 #[test]
+fn a_certificate_is_shown_with_its_key_and_its_ca_and_what_does_not_fit_is_said() {
+    let (dir, _) = founded();
+    let show = |args: &[&str]| {
+        let output = tally(&[&["identity", "show", "--output", "json"], args].concat(), dir.path());
+        (output.status.code(), json(&output)[0].clone())
+    };
+    let (code, agent) = show(&["--config", "mesh/RZ9/tally.toml"]);
+    assert_eq!(
+        (code, &agent["key_fits"], &agent["ca"]),
+        (Some(0), &true.into(), &"vouches".into())
+    );
+    assert_eq!(agent["identity"], "spiffe://dev.example/RZ9/agent/agent", "{agent}");
+    assert!(agent["days_left"].as_i64().unwrap() >= 0, "{agent}");
+    let (code, node) = show(&["--config", "mesh/ledger-1/tally.toml"]);
+    assert_eq!((code, &node["ca"]), (Some(0), &"vouches".into()), "{node}");
+    let identity = "mesh/RZ9/identity.pem";
+    let (code, other) = show(&[identity, "--key", "mesh/LZ9/identity.key"]);
+    assert_eq!((code, &other["key_fits"]), (Some(1), &false.into()), "{other}");
+    let (code, other) = show(&[identity, "--ca", "mesh/LZ9/ca.pem"]);
+    assert_eq!((code, &other["ca"]), (Some(1), &"certificate-other-issuer".into()), "{other}");
+    let (code, alone) = show(&[identity]);
+    assert_eq!((code, &alone["key_fits"], &alone["ca"]), (Some(0), &Value::Null, &Value::Null));
+    assert_eq!(tally(&["identity", "show"], dir.path()).status.code(), Some(2));
+}
+
+#[test]
 fn no_mesh_is_overwritten() {
     let (dir, _) = founded();
     let before = fs::read(dir.path().join("mesh/genesis.cbor")).unwrap();
@@ -140,6 +166,33 @@ fn all_faults_of_a_configuration_are_told_at_once() {
     assert!(told_kind(&output), "{output:?}");
     let output = tally(&["config", "show", "mesh.toml", "--output", "json"], dir.path());
     assert_eq!(json(&output)["kind"], "mesh");
+}
+
+#[test]
+fn a_configuration_says_what_holds_and_why() {
+    let (dir, _) = founded();
+    let config = dir.path().join("mesh/RZ9/tally.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + "\n[alerts]\nwebhook = \"http://127.0.0.1:9/s3cret\"\n").unwrap();
+    let shown = tally(&["config", "show", "mesh/RZ9/tally.toml", "--output", "json"], dir.path());
+    assert_eq!(shown.status.code(), Some(0), "{}", told(&shown));
+    let shown = json(&shown);
+    let find = |key: &str| {
+        let settings = shown["settings"].as_array().unwrap();
+        settings.iter().find(|it| it["key"] == key).cloned().unwrap_or_default()
+    };
+    assert_eq!(
+        (&find("member")["value"], &find("member")["at"]),
+        (&"RZ9".into(), &"line 3".into())
+    );
+    let drain = find("limits.drain_wait_seconds");
+    assert_eq!((&drain["value"], &drain["origin"]), (&"30".into(), &"default".into()));
+    assert_eq!(find("alerts.webhook")["value"], "(hidden)");
+    assert!(!shown.to_string().contains("s3cret"), "{shown}");
+    let nothing = tally(&["config", "check"], dir.path());
+    assert_eq!(nothing.status.code(), Some(2), "{}", told(&nothing));
+    let checked = tally(&["config", "check", "--config", "mesh/RZ9/tally.toml"], dir.path());
+    assert_eq!(checked.status.code(), Some(0), "{}", told(&checked));
 }
 
 fn told_kind(output: &Output) -> bool {

@@ -4,6 +4,7 @@
 //! once, each with its place, instead of stopping at the first fault.
 
 mod reader;
+mod said;
 mod section;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use reader::{Keys, Reader, Value};
+pub use said::{Origin, SaidValue, Setting, Unsaid, said};
 pub use section::{Section, Told, overrides};
 
 /// Each value of a closed list with its word.

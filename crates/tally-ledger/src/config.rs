@@ -4,6 +4,8 @@
 //! ```toml
 //! tally = 1
 //! data_dir = "data"                # relative paths are relative to this file
+//! log_format = "human"             # human | json; this and the next are the defaults
+//! log_level = "warn"               # error | warn | info | debug
 //! member = "RZ9"
 //! node_id = 1
 //! epoch = 1                        # optional: the ledger's, if the node joins after a forced recovery
@@ -40,6 +42,8 @@
 //! A variable's name is `TALLY_LEDGER_` and the key in capitals, with `_` for the dot:
 //! `TALLY_LEDGER_RAFT_LISTEN` is `raft.listen`. Unknown keys and variables are errors.
 
+mod reference;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -47,21 +51,25 @@ use std::path::{Path, PathBuf};
 use tally_core::file::{self, Keys, OverrideKind, Problem, Reader, Section, Value, overrides};
 use tally_core::id::{MemberId, MeshId, NodeId};
 use tally_core::register::Address;
-use tally_net::config_file::load_config;
+use tally_net::config_file::{LogLevel, LogSettings, load_config};
 
+pub use reference::REFERENCE;
 pub use tally_net::config_file::ConfigError;
 
 /// Bytes of a configuration file at most.
 pub const FILE_LEN_MAX: usize = 64 * 1024;
 
-const PREFIX: &str = "TALLY_LEDGER_";
+/// What the name of a variable begins with that takes the place of a key.
+pub const PREFIX: &str = "TALLY_LEDGER_";
 /// Other nodes at most.
 const PEERS_MAX: usize = 64;
 
 /// Keys, and what each takes from a variable.
-const KEYS: &[(&str, OverrideKind)] = &[
+pub const KEYS: &[(&str, OverrideKind)] = &[
     ("tally", OverrideKind::Number),
     ("data_dir", OverrideKind::Text),
+    ("log_format", OverrideKind::Text),
+    ("log_level", OverrideKind::Text),
     ("member", OverrideKind::Text),
     ("node_id", OverrideKind::Number),
     ("epoch", OverrideKind::Number),
@@ -89,6 +97,8 @@ const KEYS: &[(&str, OverrideKind)] = &[
 pub struct LedgerConfig {
     /// The node's directory: log, applied state, tiles. It is the node's alone.
     pub data_dir: PathBuf,
+    /// How it writes what happens.
+    pub log: LogSettings,
     /// The member that runs it.
     pub member: MemberId,
     /// Its number, never used twice.
@@ -182,6 +192,8 @@ impl LedgerConfig {
 fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<LedgerConfig> {
     section.format(&mut keys);
     let data_dir = section.path(&mut keys, "data_dir");
+    // Consensus says much when all is well.
+    let logs = LogSettings::read(section, &mut keys, LogLevel::Warn);
     let member = section.reader.required(&mut keys, "member");
     let member = member.and_then(|it| section.reader.parsed(&it));
     let node_id = section.reader.required(&mut keys, "node_id");
@@ -230,6 +242,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Ledg
 
     Some(LedgerConfig {
         data_dir: data_dir?,
+        log: logs?,
         member: member?,
         node_id: node_id?,
         epoch: epoch?,

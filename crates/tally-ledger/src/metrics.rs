@@ -12,7 +12,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
-use tally_net::IdentityError;
+use tally_net::{Identity, IdentityError};
 
 use crate::frame::Vouched;
 use crate::https::{NodeRole, NodeStatus, NodeTrust};
@@ -97,6 +97,8 @@ metrics! {
         "1 if this node votes; 0 while it has to catch up first.";
     vouched: IntGauge, "tally_ledger_vouched_seconds", &[],
         "When somebody vouched for this node's directory last, in seconds since 1970; 0 if nobody did.";
+    certificate_expiry: IntGauge, "tally_ledger_certificate_expiry_timestamp_seconds", &[],
+        "When the certificate that is presented ends, in seconds since 1970.";
     voters: IntGauge, "tally_ledger_voters", &[],
         "Nodes that vote, as this node knows.";
     learners: IntGauge, "tally_ledger_learners", &[],
@@ -251,6 +253,12 @@ impl Metrics {
     /// Takes over who vouched for the directory last.
     pub fn vouched(&self, vouched: Option<Vouched>) {
         self.0.vouched.set(gauge(vouched.map_or(0, |vouched| vouched.at_ms / 1000)));
+    }
+
+    /// Takes over when the certificate ends that is presented from now on.
+    pub fn certificate(&self, identity: &Identity) {
+        let until_s = identity.validity().map_or(0, |validity| validity.until_s);
+        self.0.certificate_expiry.set(until_s);
     }
 
     /// Counts a peer whose certificate was refused.

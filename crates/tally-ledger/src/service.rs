@@ -5,14 +5,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tally_net::keyfile::{self, KeyFileError, KeyUse};
 use tally_net::{
-    GenesisError, Identity, ListenerLimits, LoadIdentityError, check_by_own_ca, read_genesis,
+    GenesisError, Identity, ListenerLimits, LoadIdentityError, Rotation, Turn, check_by_own_ca,
+    read_genesis,
 };
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::config::{LedgerConfig, LedgerLimits};
 use crate::https::HttpLimits;
+use crate::metrics::Metrics;
 use crate::node::{
     self, Bound, Node, NodeError, ReadServers, ReadSettings, Settings, StartError, Tuning,
 };
@@ -23,6 +28,37 @@ use crate::witnesses::WitnessCa;
 pub struct Service {
     node: Node,
     reads: ReadServers,
+    certificate: Certificate,
+}
+
+/// Follows the certificate's files until dropped.
+struct Certificate {
+    again: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Certificate {
+    fn follow(rotation: Rotation, metrics: Metrics) -> Self {
+        let again = Arc::new(Notify::new());
+        let told = move |identity: &Identity, turn: &Turn| {
+            metrics.certificate(identity);
+            match turn {
+                Turn::Same => {}
+                Turn::Replaced => tracing::info!("another certificate is presented from here on"),
+                Turn::Kept(why) => {
+                    tracing::warn!(%why, "the new certificate is not used: the old one goes on");
+                }
+            }
+        };
+        let task = tokio::spawn(rotation.follow(Arc::clone(&again), told));
+        Self { again, task }
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Where a node is reached.
@@ -108,6 +144,10 @@ impl Service {
             tuning: tuning(&config.limits),
         })
         .await?;
+        node.metrics().certificate(&identity);
+        let (cert, key) = (&config.identity_cert, &config.identity_key);
+        let rotation = Rotation::new(identity.clone(), cert, key, node.trust().clone());
+        let certificate = Certificate::follow(rotation, node.metrics().clone());
         let reads = ReadSettings {
             https_listen: config.https_listen,
             health_listen: config.health_listen,
@@ -117,7 +157,7 @@ impl Service {
             witness_ca,
         };
         match node.serve_reads(reads).await {
-            Ok(reads) => Ok(Self { node, reads }),
+            Ok(reads) => Ok(Self { node, reads, certificate }),
             Err(error) => {
                 // The directory is left in good order; why it did not start matters more than how
                 // that went.
@@ -137,6 +177,12 @@ impl Service {
         }
     }
 
+    /// A way to have read again what may change while it runs: certificate and key.
+    #[must_use]
+    pub fn again(&self) -> Arc<Notify> {
+        Arc::clone(&self.certificate.again)
+    }
+
     /// What whoever runs the node should know of its directory, a line each.
     #[must_use]
     pub fn said_at_start(&self) -> Vec<String> {
@@ -149,7 +195,7 @@ impl Service {
     /// # Errors
     /// [`ServiceEnded`] if it can't go on, or can't stop in good order.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), ServiceEnded> {
-        let Self { node, mut reads } = self;
+        let Self { node, mut reads, certificate: _certificate } = self;
         let mut shutdown = std::pin::pin!(shutdown);
         let mut failed = None;
         let stop = async {

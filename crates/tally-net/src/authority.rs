@@ -136,7 +136,7 @@ impl Authority {
         Ok(Issued {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
-            identity: Identity { chain: vec![certificate.der().clone()], key: key_der },
+            identity: Identity::new(vec![certificate.der().clone()], key_der),
         })
     }
 }

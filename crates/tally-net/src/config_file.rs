@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tally_core::file::{Problem, Told};
+use tally_core::file::{Keys, Problem, Section, Told, Words};
 
 /// Why there is no configuration: the fault of whoever wrote it.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,64 @@ pub enum ConfigError {
         /// All that is wrong, in the order of the lines.
         problems: Vec<Problem>,
     },
+}
+
+/// How a process writes what happens in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// In which form.
+    pub format: LogFormat,
+    /// From which level on.
+    pub level: LogLevel,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Words, for people.
+    Human,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// What is written, and all that is graver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What is broken.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// What happens.
+    Info,
+    /// How.
+    Debug,
+}
+
+const FORMATS: Words<LogFormat> = &[("human", LogFormat::Human), ("json", LogFormat::Json)];
+const LEVELS: Words<LogLevel> = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+];
+
+impl LogSettings {
+    /// Reads `log_format` and `log_level`; none after a complaint.
+    pub fn read(
+        section: &mut Section<'_, '_>,
+        keys: &mut Keys<'_>,
+        default: LogLevel,
+    ) -> Option<Self> {
+        let format = match section.reader.optional(keys, "log_format") {
+            None => Some(LogFormat::Human),
+            Some(value) => section.reader.word(&value, FORMATS),
+        };
+        let level = match section.reader.optional(keys, "log_level") {
+            None => Some(default),
+            Some(value) => section.reader.word(&value, LEVELS),
+        };
+        Some(Self { format: format?, level: level? })
+    }
 }
 
 /// Reads a configuration file of at most `len_max` bytes; `read` is given its text, the folder that

@@ -1,22 +1,16 @@
 //! Identities: `spiffe://MESH/MEMBER/ROLE/NAME` in a workload's certificate, and what can be wrong
 //! with one.
 
+mod own;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use tally_core::id::{MemberId, MeshName, NodeId};
 
-/// A workload's certificate chain and private key.
-#[derive(Debug)]
-pub struct Identity {
-    /// The workload's own certificate first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// Its private key.
-    pub key: PrivateKeyDer<'static>,
-}
+pub use own::Identity;
 
 /// Who a workload is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,40 +118,6 @@ pub enum LoadIdentityError {
         /// Why they would.
         why: IdentityError,
     },
-}
-
-impl Identity {
-    /// Reads a certificate chain and its key from PEM files.
-    ///
-    /// # Errors
-    /// [`LoadIdentityError`] names the file that can't be read.
-    pub fn load(chain: &Path, key: &Path) -> Result<Self, LoadIdentityError> {
-        let bad_chain = |why| LoadIdentityError::Certificate { path: chain.to_owned(), why };
-        let certificates = CertificateDer::pem_file_iter(chain)
-            .map_err(bad_chain)?
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(bad_chain)?;
-        if certificates.is_empty() {
-            return Err(bad_chain(rustls::pki_types::pem::Error::NoItemsFound));
-        }
-        let key = PrivateKeyDer::from_pem_file(key)
-            .map_err(|why| LoadIdentityError::Key { path: key.to_owned(), why })?;
-        Ok(Self { chain: certificates, key })
-    }
-
-    /// Who the certificate says this is, without any check of who issued it.
-    ///
-    /// # Errors
-    /// [`IdentityError`] if it can't be read, or holds no identity of ours.
-    pub fn id(&self) -> Result<SpiffeId, IdentityError> {
-        SpiffeId::of(self.chain.first().ok_or(IdentityError::CertificateMissing)?)
-    }
-}
-
-impl Clone for Identity {
-    fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
-    }
 }
 
 impl SpiffeId {

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keyfile;
 pub mod ledger;
 pub mod listener;
+pub mod rotation;
 pub mod rules;
 pub mod tls;
 pub mod trust;
@@ -24,6 +25,7 @@ pub use frame::{FrameError, read_frame, write_frame};
 pub use identity::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId};
 pub use keyfile::{KeyFileError, KeyUse};
 pub use listener::{Accepted, Listener, ListenerLimits};
+pub use rotation::{NotUsed, Rotation, Turn};
 pub use tls::{Accept, Expect};
 pub use trust::TrustStore;
 

@@ -134,7 +134,8 @@ impl Gate {
             let outcome = gate.shake_hands(incoming, connection).await;
             drop(handshake);
             if let Ok(accepted) = &outcome {
-                gate.watch(accepted, changes);
+                let (trust, connection) = (gate.trust.clone(), accepted.connection.clone());
+                watch(trust, connection, accepted.peer.clone(), changes);
             }
             // Nobody listens any more: dropping the connection closes it.
             drop(gate.accepted.send(outcome).await);
@@ -160,38 +161,42 @@ impl Gate {
         let place = Place { _connection: place, members, member: peer.member.clone() };
         Ok(Accepted { connection, peer, alpn, _place: place })
     }
+}
 
-    /// Closes the connection as soon as the registers no longer let its peer in.
-    fn watch(&self, accepted: &Accepted, mut changes: watch::Receiver<u64>) {
-        let trust = self.trust.clone();
-        let connection = accepted.connection.clone();
-        let peer = accepted.peer.clone();
-        let before = trust.ca(&peer);
-        if before.is_err() || changes.has_changed().unwrap_or(true) {
-            // Which trust the handshake went by is not known: the caller shakes hands anew.
-            let why = before.err().map_or_else(
-                || "trust changed during the handshake".to_owned(),
-                |error| error.to_string(),
-            );
-            connection.close(CLOSE_IDENTITY.into(), why.as_bytes());
-            return;
-        }
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = connection.closed() => break,
-                    changed = changes.changed() => {
-                        let now = trust.ca(&peer);
-                        if changed.is_err() || now != before {
-                            let why = now.err().unwrap_or(IdentityError::OtherIssuer);
-                            connection.close(CLOSE_IDENTITY.into(), why.to_string().as_bytes());
-                            break;
-                        }
+/// Closes a connection as soon as the registers no longer let its peer in as they did when it began:
+/// its member is removed, or has another CA, or an agent another key. `changes` are those of the trust
+/// from before the handshake on, so that nothing is missed.
+pub fn watch(
+    trust: TrustStore,
+    connection: Connection,
+    peer: SpiffeId,
+    mut changes: watch::Receiver<u64>,
+) {
+    let before = trust.vouching(&peer);
+    if before.is_err() || changes.has_changed().unwrap_or(true) {
+        // Which trust the handshake went by is not known: the caller shakes hands anew.
+        let why = before.err().map_or_else(
+            || "trust changed during the handshake".to_owned(),
+            |error| error.to_string(),
+        );
+        connection.close(CLOSE_IDENTITY.into(), why.as_bytes());
+        return;
+    }
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = connection.closed() => break,
+                changed = changes.changed() => {
+                    let now = trust.vouching(&peer);
+                    if changed.is_err() || now != before {
+                        let why = now.err().unwrap_or(IdentityError::OtherIssuer);
+                        connection.close(CLOSE_IDENTITY.into(), why.to_string().as_bytes());
+                        break;
                     }
                 }
             }
-        });
-    }
+        }
+    });
 }
 
 impl Members {

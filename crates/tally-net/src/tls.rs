@@ -45,7 +45,7 @@ pub struct Expect {
     pub name: Option<String>,
 }
 
-/// The configuration of a server.
+/// The configuration of a server. It presents what the identity is at each handshake.
 ///
 /// # Errors
 /// [`Error`] if certificate and key do not fit.
@@ -55,12 +55,13 @@ pub fn server_config(
     accept: Accept,
     alpn: &[&[u8]],
 ) -> Result<rustls::ServerConfig, Error> {
+    identity.certified()?;
     let provider = Arc::new(provider());
     let verifier = Arc::new(Verifier { trust, provider: Arc::clone(&provider), policy: accept });
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain, identity.key)?;
+        .with_cert_resolver(Arc::new(identity));
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
@@ -85,7 +86,10 @@ pub fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
-        Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key)?,
+        Some(identity) => {
+            identity.certified()?;
+            builder.with_client_cert_resolver(Arc::new(identity))
+        }
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -101,11 +105,48 @@ pub fn client_config(
 /// [`IdentityError`] with which its peers would refuse it.
 pub fn check(identity: &Identity, trust: &TrustStore) -> Result<SpiffeId, IdentityError> {
     let verifier = Verifier { trust: trust.clone(), provider: Arc::new(provider()), policy: () };
+    let chain = identity.chain();
     let (end_entity, intermediates) =
-        identity.chain.split_first().ok_or(IdentityError::CertificateMissing)?;
+        chain.split_first().ok_or(IdentityError::CertificateMissing)?;
     let usage = KeyUsage::server_auth();
     verifier.verify(end_entity, intermediates, UnixTime::now(), usage, |_| Ok(()))?;
-    identity.id()
+    SpiffeId::of(end_entity)
+}
+
+/// Whether this CA vouches for an identity today, whatever any register says.
+///
+/// # Errors
+/// [`IdentityError`] with which its peers would refuse it.
+pub fn check_by_ca(identity: &Identity, ca: &CertificateDer<'_>) -> Result<(), IdentityError> {
+    let chain = identity.chain();
+    let (end_entity, intermediates) =
+        chain.split_first().ok_or(IdentityError::CertificateMissing)?;
+    let usage = KeyUsage::server_auth();
+    verify_chain(&provider(), end_entity, intermediates, ca, UnixTime::now(), usage)
+}
+
+fn verify_chain(
+    provider: &CryptoProvider,
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    ca: &CertificateDer<'_>,
+    now: UnixTime,
+    usage: KeyUsage,
+) -> Result<(), IdentityError> {
+    let anchor = anchor_from_trusted_cert(ca).map_err(|_| IdentityError::OtherIssuer)?;
+    let algorithms = provider.signature_verification_algorithms.all;
+    EndEntityCert::try_from(end_entity)
+        .map_err(|_| IdentityError::CertificateMalformed)?
+        .verify_for_usage(algorithms, &[anchor], intermediates, now, usage, None, None)
+        .map(drop)
+        .map_err(|error| match error {
+            webpki::Error::CertExpired { .. } => IdentityError::Expired,
+            webpki::Error::CertNotValidYet { .. } => IdentityError::NotYetValid,
+            webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+                IdentityError::OtherIssuer
+            }
+            _ => IdentityError::ChainInvalid,
+        })
 }
 
 /// aws-lc-rs with X25519MLKEM768 first: what is recorded today must not be readable to tomorrow's
@@ -141,26 +182,7 @@ impl<P> Verifier<P> {
     ) -> Result<(), IdentityError> {
         let id = SpiffeId::of(end_entity)?;
         let ca = self.trust.ca(&id)?;
-        let anchor = anchor_from_trusted_cert(&ca).map_err(|_| IdentityError::OtherIssuer)?;
-        EndEntityCert::try_from(end_entity)
-            .map_err(|_| IdentityError::CertificateMalformed)?
-            .verify_for_usage(
-                self.provider.signature_verification_algorithms.all,
-                &[anchor],
-                intermediates,
-                now,
-                usage,
-                None,
-                None,
-            )
-            .map_err(|error| match error {
-                webpki::Error::CertExpired { .. } => IdentityError::Expired,
-                webpki::Error::CertNotValidYet { .. } => IdentityError::NotYetValid,
-                webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
-                    IdentityError::OtherIssuer
-                }
-                _ => IdentityError::ChainInvalid,
-            })?;
+        verify_chain(&self.provider, end_entity, intermediates, &ca, now, usage)?;
         fits(&id)
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::pki_types::CertificateDer;
 use tally_core::id::{MemberId, MeshName};
 use tally_core::register::{LedgerNode, MemberRecord, MemberStatus};
+use tally_log::VerifyingKey;
 use tokio::sync::watch;
 
 use crate::identity::{IdentityError, Role, SpiffeId};
@@ -28,6 +29,15 @@ struct Trusted {
     status: MemberStatus,
     nodes: Vec<LedgerNode>,
     audits: bool,
+    agent_key: VerifyingKey,
+}
+
+/// By what a workload's connection is let in: it lasts as long as this stays the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouching {
+    ca: CertificateDer<'static>,
+    /// An agent's: what it records is signed with it, so who has lost it is nobody to talk to.
+    agent_key: Option<VerifyingKey>,
 }
 
 impl TrustStore {
@@ -51,6 +61,7 @@ impl TrustStore {
             status: member.status,
             nodes: member.nodes.clone(),
             audits: member.audits(),
+            agent_key: member.agent_key,
         };
         let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
         let before = members.insert(member.id.clone(), trusted.clone());
@@ -98,6 +109,17 @@ impl TrustStore {
     pub fn is_auditor(&self, id: &SpiffeId) -> bool {
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
         id.role == Role::Auditor && members.get(&id.member).is_some_and(|trusted| trusted.audits)
+    }
+
+    /// By what a connection of this workload is let in today.
+    ///
+    /// # Errors
+    /// As [`ca`](Self::ca).
+    pub fn vouching(&self, id: &SpiffeId) -> Result<Vouching, IdentityError> {
+        let ca = self.ca(id)?;
+        let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
+        let trusted = members.get(&id.member).filter(|_| id.role == Role::Agent);
+        Ok(Vouching { ca, agent_key: trusted.map(|trusted| trusted.agent_key) })
     }
 
     /// The CA that may name this member's workloads.

@@ -158,6 +158,33 @@ async fn removing_a_member_ends_its_connections() {
 }
 
 #[tokio::test]
+async fn whoever_shakes_hands_meets_the_certificate_of_today_and_older_connections_go_on() {
+    let mut mesh = Mesh::start();
+    let [old, new] = [3600, 7200].map(|until_s| {
+        let validity = Validity { until_s: now_s() + until_s, ..always() };
+        mesh.lz9.issue(&id("LZ9/agent/a"), &[], validity).unwrap().identity()
+    });
+    let identity = Identity::new(old.chain(), old.key());
+    let mut held = Vec::new();
+    for presented in [&old, &new] {
+        let dial = dial_like(&mesh.trust, identity.clone(), mesh.address);
+        let listener = &mut mesh.listener;
+        let serve = async {
+            let accepted = listener.next().await.unwrap().unwrap();
+            answer_on(&accepted).await;
+            accepted
+        };
+        let (accepted, dialled) = tokio::join!(serve, dial);
+        let seen = accepted.connection.peer_identity().unwrap();
+        let seen = seen.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().unwrap();
+        assert_eq!(*seen, presented.chain());
+        held.push((accepted, dialled.unwrap()));
+        identity.replace(&new);
+    }
+    assert!(held.iter().all(|(_, connection)| connection.close_reason().is_none()));
+}
+
+#[tokio::test]
 async fn one_member_does_not_take_the_places_of_the_others() {
     let limits = ListenerLimits { member_connections_max: 1, ..ListenerLimits::default() };
     let mut mesh = Mesh::start_within(limits);

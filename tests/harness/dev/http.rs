@@ -107,9 +107,17 @@ impl Dev {
     /// # Errors
     /// [`Waited`] if there are none.
     pub async fn metrics(&self, name: &str) -> Result<String, Waited> {
-        let at = self.part(name)["metrics"].as_str().unwrap_or_default().to_owned();
-        let answer = ask(&at, "GET", "/metrics", &[]).await?.all().await?;
+        let answer = self.health(name, "/metrics").await?;
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    /// `GET path` where a part's health is seen.
+    ///
+    /// # Errors
+    /// [`Waited`] if no answer comes.
+    pub async fn health(&self, name: &str, path: &str) -> Result<Answer, Waited> {
+        let at = self.part(name)["metrics"].as_str().unwrap_or_default().to_owned();
+        ask(&at, "GET", path, &[]).await?.all().await
     }
 }
 

@@ -71,6 +71,20 @@ impl Dev {
         self.gone(name).await
     }
 
+    /// Tells a part something, and waits for nothing.
+    pub fn tell(&self, name: &str, what: Signal) {
+        signal(self.pid(name), what);
+    }
+
+    /// How a part ended last, as `tally dev` saw it; empty if it has not.
+    #[must_use]
+    pub fn ending(&self, name: &str) -> String {
+        let said = self.said();
+        let begin = format!("{name} (process ");
+        let last = said.lines().rev().find_map(|line| line.split_once(&begin));
+        last.map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+    }
+
     /// Lets a part's process do nothing until it is [thawed](Self::thaw).
     pub fn freeze(&self, name: &str) {
         signal(self.pid(name), Signal::STOP);
@@ -105,7 +119,10 @@ impl Dev {
     }
 
     /// Waits until `tally dev` has seen that a part has ended.
-    async fn gone(&self, name: &str) -> Result<(), Waited> {
+    ///
+    /// # Errors
+    /// [`Waited`] if it lives on.
+    pub async fn gone(&self, name: &str) -> Result<(), Waited> {
         until(&format!("the end of {name}"), GONE_WAIT_MAX, async || match self.pid(name) {
             None => Ok(()),
             Some(pid) => Err(format!("process {pid} runs")),

@@ -1,6 +1,7 @@
 //! `[ingress]` of an agent's configuration, and the part of it that a mesh file has too: how the user
 //! of a request is known.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -15,8 +16,10 @@ const NAME_LEN_MAX: usize = 256;
 /// Where the member's applications ask, and how they are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IngressSettings {
-    /// Over TCP, loopback only. Default port 7601.
-    pub listen: SocketAddr,
+    /// Where they reach it.
+    pub listen: IngressAddress,
+    /// Mutual TLS, without which only this machine may reach it.
+    pub tls: Option<IngressTls>,
     /// The purpose of requests that state none.
     pub purpose: Option<Purpose>,
     /// Where applications see the ingress, if not where it listens: links in answers begin with it. What
@@ -24,6 +27,40 @@ pub struct IngressSettings {
     pub base_url: Option<BaseUrl>,
     /// Who the user is.
     pub user: IngressUser,
+}
+
+/// Where an ingress listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IngressAddress {
+    /// Over TCP. Default 127.0.0.1:7601.
+    Tcp(SocketAddr),
+    /// On a Unix socket: who may open the file may ask.
+    Unix(PathBuf),
+}
+
+/// Mutual TLS at an ingress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngressTls {
+    /// The file with the ingress's certificate chain, in PEM.
+    pub cert: PathBuf,
+    /// The file with the certificate's key, in PEM.
+    pub key: PathBuf,
+    /// The file with the CAs that vouch for applications, in PEM.
+    pub client_ca: PathBuf,
+}
+
+/// What stands before the path of a Unix socket.
+const UNIX: &str = "unix:";
+/// Bytes of a socket's path at most: what Linux has room for.
+const SOCKET_PATH_LEN_MAX: usize = 107;
+
+impl fmt::Display for IngressAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
 }
 
 /// How the user of a request is known.
@@ -121,15 +158,10 @@ fn name(section: &mut Section<'_, '_>, table: &mut Keys<'_>, key: &str) -> Optio
 
 pub(super) fn read(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<IngressSettings> {
     let mut table = section.table(keys, "ingress");
-    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 7601));
-    let value_of = |it: Option<SocketAddr>| it.filter(|it| !it.ip().is_loopback());
-    let listen = section.listen_in(&mut table, default);
-    if let Some(open) = value_of(listen) {
-        let path = "ingress.listen".to_owned();
-        let what = format!(
-            "{open} is not on loopback: whoever reaches it would ask in this member's name"
-        );
-        section.reader.complain_at(Problem { path, line: None, what });
+    let listen = listen(section, &mut table);
+    let tls = tls(section, &mut table);
+    if let (Some(listen), Some(tls)) = (&listen, &tls) {
+        check(section, listen, tls.is_some());
     }
     let purpose = match section.reader.optional(&mut table, "purpose") {
         None => Some(None),
@@ -141,6 +173,60 @@ pub(super) fn read(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option
     };
     let user = IngressUser::read(section, &mut table);
     section.reader.close(table);
-    let (listen, purpose, base_url, user) = (listen?, purpose?, base_url?, user?);
-    Some(IngressSettings { listen, purpose, base_url, user })
+    let (listen, tls, purpose, base_url, user) = (listen?, tls?, purpose?, base_url?, user?);
+    Some(IngressSettings { listen, tls, purpose, base_url, user })
+}
+
+fn listen(section: &mut Section<'_, '_>, table: &mut Keys<'_>) -> Option<IngressAddress> {
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 7601));
+    let Some(value) = section.reader.optional(table, "listen") else {
+        return Some(IngressAddress::Tcp(default));
+    };
+    let text = section.reader.text(&value, NAME_LEN_MAX)?;
+    if let Some(path) = text.strip_prefix(UNIX).filter(|path| !path.is_empty()) {
+        let path = section.folder.join(path);
+        if path.as_os_str().len() > SOCKET_PATH_LEN_MAX {
+            let what = format!("the path of a socket has at most {SOCKET_PATH_LEN_MAX} bytes");
+            section.reader.complain(&value, what);
+            return None;
+        }
+        return Some(IngressAddress::Unix(path));
+    }
+    let address = text.parse().ok().map(IngressAddress::Tcp);
+    if address.is_none() {
+        let what = format!("expected IP:PORT, [IPv6]:PORT or unix:PATH, such as {default}");
+        section.reader.complain(&value, what);
+    }
+    address
+}
+
+fn tls(section: &mut Section<'_, '_>, table: &mut Keys<'_>) -> Option<Option<IngressTls>> {
+    let cert = section.optional_path(table, "cert");
+    let key = section.optional_path(table, "key");
+    let client_ca = section.optional_path(table, "client_ca");
+    match (cert?, key?, client_ca?) {
+        (None, None, None) => Some(None),
+        (Some(cert), Some(key), Some(client_ca)) => Some(Some(IngressTls { cert, key, client_ca })),
+        _ => {
+            let what = "mutual TLS takes all of cert, key and client_ca".to_owned();
+            section.reader.complain_at(Problem { path: "ingress".to_owned(), line: None, what });
+            None
+        }
+    }
+}
+
+/// Whoever reaches an ingress asks in the member's name: other machines only with a certificate.
+fn check(section: &mut Section<'_, '_>, listen: &IngressAddress, tls: bool) {
+    let what = match listen {
+        IngressAddress::Tcp(address) if !tls && !address.ip().is_loopback() => format!(
+            "{address} is not on loopback: whoever reaches it would ask in this member's name. \
+             Listen on 127.0.0.1 or unix:PATH, or have applications show certificates: cert, key \
+             and client_ca"
+        ),
+        IngressAddress::Unix(_) if tls => {
+            "a Unix socket takes no TLS: leave cert, key and client_ca out".to_owned()
+        }
+        _ => return,
+    };
+    section.reader.complain_at(Problem { path: "ingress.listen".to_owned(), line: None, what });
 }

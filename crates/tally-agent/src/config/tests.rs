@@ -26,7 +26,7 @@ fn read(more: &str, variables: &[(&str, &str)]) -> Result<AgentConfig, String> {
 fn what_is_not_said_is_the_default() {
     let config = read("", &[]).unwrap();
     assert_eq!(config.data_dir, Path::new("base/data"));
-    assert_eq!(config.ingress.listen, "127.0.0.1:7601".parse().unwrap());
+    assert_eq!(config.ingress.listen.to_string(), "127.0.0.1:7601");
     assert_eq!(config.limits, AgentLimits::default());
 }
 
@@ -49,6 +49,32 @@ fn an_ingress_that_others_reach_is_refused_wherever_it_is_said() {
 }
 
 #[test]
+fn an_ingress_listens_on_a_socket_of_this_machine_or_anywhere_with_mutual_tls() {
+    let unix = read("[ingress]\nlisten = \"unix:run/ingress.sock\"\n", &[]).unwrap().ingress;
+    assert_eq!(unix.listen, IngressAddress::Unix("base/run/ingress.sock".into()));
+    let tls = "cert = \"i.pem\"\nkey = \"i.key\"\nclient_ca = \"apps.pem\"\n";
+    let open = read(&format!("[ingress]\nlisten = \"0.0.0.0:7601\"\n{tls}"), &[]).unwrap().ingress;
+    let expected = IngressTls {
+        cert: "base/i.pem".into(),
+        key: "base/i.key".into(),
+        client_ca: "base/apps.pem".into(),
+    };
+    assert_eq!(open.tls, Some(expected));
+    for (text, why) in [
+        ("listen = \"unix:\"\n".to_owned(), "expected IP:PORT"),
+        (format!("listen = \"unix:{}\"\n", "x".repeat(120)), "at most 107 bytes"),
+        (format!("listen = \"unix:a.sock\"\n{tls}"), "takes no TLS"),
+        (
+            "listen = \"0.0.0.0:7601\"\ncert = \"i.pem\"\nkey = \"i.key\"\n".to_owned(),
+            "all of cert",
+        ),
+    ] {
+        let told = read(&format!("[ingress]\n{text}"), &[]).unwrap_err();
+        assert!(told.contains(why), "{why}: {told}");
+    }
+}
+
+#[test]
 fn a_limit_that_lets_nothing_through_is_refused() {
     for key in [
         "exchanges_max",
@@ -60,6 +86,7 @@ fn a_limit_that_lets_nothing_through_is_refused() {
         "break_glass_reason_chars_min",
         "review_wait_seconds",
         "offline_feed_age_seconds",
+        "drain_wait_seconds",
     ] {
         let none = read(&format!("[limits]\n{key} = 0\n"), &[]).unwrap_err();
         assert!(none.contains(key) && none.contains("from 1"), "{none}");
@@ -168,4 +195,40 @@ fn alerts_go_over_https_or_stay_on_this_machine() {
     assert!(nobody.contains("alerts.ca"), "{nobody}");
     let vouched = far.replace("http:", "https:") + "ca = \"ca.pem\"\n";
     assert!(read(&vouched, &[]).unwrap().alerts.is_some());
+}
+
+#[test]
+fn every_key_that_a_variable_may_set_stands_in_the_reference() {
+    for (key, _) in KEYS {
+        assert!(REFERENCE.iter().any(|row| row.key == *key), "{key}");
+    }
+    let keys: std::collections::BTreeSet<_> = REFERENCE.iter().map(|row| row.key).collect();
+    assert_eq!(keys.len(), REFERENCE.len());
+}
+
+#[test]
+fn every_key_of_the_reference_is_known_and_its_default_changes_nothing_when_it_is_written_out() {
+    use tally_core::file::Unsaid;
+    for row in REFERENCE.iter().filter(|row| !row.key.contains("[]")) {
+        let Some((table, key)) = row.key.rsplit_once('.') else { continue };
+        // The tables of the test's own file can't be opened twice.
+        if matches!(table, "mesh" | "identity" | "agent") {
+            continue;
+        }
+        let wrong = read(&format!("[{table}]\n{key} = {{ no = 1 }}\n"), &[]).unwrap_err();
+        assert!(!wrong.contains(&format!("{}: no such key", row.key)), "{wrong}");
+        let Unsaid::Is(default) = row.unsaid else { continue };
+        // What stands beside `user` only goes with it.
+        if row.key == "ingress.unsigned_tokens" {
+            continue;
+        }
+        let mut written = read(&format!("[{table}]\n{key} = {default}\n"), &[]).unwrap();
+        let unwritten = read("", &[]).unwrap();
+        if table == "limits" {
+            let limits = crate::agent::limits;
+            assert_eq!(limits(&written.limits), limits(&unwritten.limits), "{}", row.key);
+            written.limits = unwritten.limits;
+        }
+        assert_eq!(written, unwritten, "{}", row.key);
+    }
 }

@@ -17,6 +17,7 @@ use tally_core::Encoded;
 use tally_core::exchange::provider::{Decision, Event, View};
 use tally_core::exchange::{Promise, PromisedHalf, Question, RecordedHalf};
 use tally_core::id::{ExchangeId, MemberId};
+use tally_core::limits::Limits;
 use tally_core::receipt::Receipt;
 use tally_core::refusal::Refusal;
 use tally_core::register::{RegisterName, RegisterRef};
@@ -67,6 +68,8 @@ enum Input {
     Event(Event),
     /// Take nothing new, and say when the rest is done.
     Drain(oneshot::Sender<()>),
+    /// Other limits hold from here on.
+    Limits(Box<Limits>),
 }
 
 /// A request, and where its answer goes.
@@ -109,6 +112,11 @@ impl Handle {
         tokio::spawn(desk.run(inputs, filings));
         tokio::spawn(arriving::take(shared, incoming, mailbox.clone()));
         Self { mailbox }
+    }
+
+    pub(super) fn set_limits(&self, limits: Limits) {
+        // Where that much waits, it is a drain or a flood: the limits that there are do.
+        drop(self.mailbox.try_send(Input::Limits(Box::new(limits))));
     }
 
     pub(super) async fn drain(&self) {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tally_core::entry::{Action, AgreementRef, ProviderHalf, UserKnown};
 use tally_core::exchange::requester::Event;
 use tally_core::id::{AgreementId, ExchangeId, LeafIndex, MemberId, Purpose, SourceId};
+use tally_core::limits::Limits;
 use tally_core::refusal;
 use tally_wire::message::agent::Description;
 use tokio::sync::{mpsc, oneshot};
@@ -121,6 +122,8 @@ enum Input {
     /// Which exchanges are in flight?
     InFlight(oneshot::Sender<Vec<ExchangeId>>),
     Drain(oneshot::Sender<()>),
+    /// Other limits hold from here on.
+    Limits(Box<Limits>),
 }
 
 /// An answer, or why the ask never became an exchange.
@@ -167,8 +170,12 @@ impl Requester {
         let exchange = exchange.ok_or_else(|| turned_away(refusal::Refusal::StoreUnavailable))?;
         let (reply, answered) = oneshot::channel();
         let input = Input::Asked { exchange, ask: Box::new(ask), reply };
-        let busy = |_| turned_away(refusal::Refusal::TooBusy);
-        self.mailbox.try_send(input).map_err(busy)?;
+        self.mailbox.try_send(input).map_err(|refused| {
+            turned_away(match refused {
+                mpsc::error::TrySendError::Full(_) => refusal::Refusal::TooBusy,
+                mpsc::error::TrySendError::Closed(_) => refusal::Refusal::DrainInProgress,
+            })
+        })?;
         // The desk is gone only when the agent is.
         let answer = answered.await.unwrap_or(Err(refusal::Refusal::DrainInProgress));
         answer.map_err(turned_away)
@@ -180,6 +187,11 @@ impl Requester {
         // The desk is gone only when the agent is.
         drop(self.mailbox.send(Input::InFlight(reply)).await);
         answered.await.unwrap_or_default()
+    }
+
+    pub(super) fn set_limits(&self, limits: Limits) {
+        // Where that much waits, it is a drain or a flood: the limits that there are do.
+        drop(self.mailbox.try_send(Input::Limits(Box::new(limits))));
     }
 
     pub(super) async fn drain(&self) {

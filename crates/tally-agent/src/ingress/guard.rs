@@ -27,7 +27,7 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let from_here = from_here(request.uri(), request.headers());
+    let from_here = from_here(ingress.scheme(), request.uri(), request.headers());
     let ids = from_here.and_then(|()| RequestIds::read(request.headers()));
     let mut response = match ids {
         Ok(ids) => {
@@ -43,20 +43,38 @@ pub(super) async fn guard(
     response
 }
 
+/// How a request came. Under mutual TLS every caller has shown its certificate, and the host is what
+/// that says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Plain,
+    Tls,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "http",
+            Self::Tls => "https",
+        }
+    }
+}
+
 /// Whether a request was meant for this ingress, by an application of this machine.
 ///
 /// # Errors
 /// [`Unfit`] for another host's name, and for what a page of another origin asks.
-fn from_here(uri: &Uri, headers: &HeaderMap) -> Result<(), Unfit> {
+fn from_here(scheme: Scheme, uri: &Uri, headers: &HeaderMap) -> Result<(), Unfit> {
     let unfit = |what: &str| Unfit::new(Refusal::HeaderInvalid, what);
     let host = one(headers, "host")?;
     let named = uri.authority().map(axum::http::uri::Authority::as_str);
-    if !host.into_iter().chain(named).all(is_loopback) {
+    if scheme == Scheme::Plain && !host.into_iter().chain(named).all(is_loopback) {
         return Err(unfit("Host is not this machine's: ask for localhost or 127.0.0.1"));
     }
     let elsewhere = "a page of another origin may not ask";
     if let Some(origin) = one(headers, "origin")? {
-        let own = host.map(|host| format!("http://{host}"));
+        let own = host.map(|host| format!("{}://{host}", scheme.as_str()));
         if !own.is_some_and(|own| own.eq_ignore_ascii_case(origin)) {
             return Err(unfit(elsewhere));
         }
@@ -85,7 +103,7 @@ mod tests {
     fn asks(lines: &[(&'static str, &str)]) -> bool {
         let headers = lines.iter();
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        from_here(&Uri::from_static("/catalogue"), &headers.collect()).is_ok()
+        from_here(Scheme::Plain, &Uri::from_static("/catalogue"), &headers.collect()).is_ok()
     }
 
     #[test]
@@ -114,11 +132,26 @@ mod tests {
             assert!(!asks(&[("host", host)]), "{host}");
         }
         let absolute = Uri::from_static("http://evil.example/catalogue");
-        assert!(from_here(&absolute, &HeaderMap::new()).is_err());
+        assert!(from_here(Scheme::Plain, &absolute, &HeaderMap::new()).is_err());
         let mut two = HeaderMap::new();
         two.append("host", HeaderValue::from_static("localhost"));
         two.append("host", HeaderValue::from_static("evil.example"));
-        assert!(from_here(&Uri::from_static("/"), &two).is_err());
+        assert!(from_here(Scheme::Plain, &Uri::from_static("/"), &two).is_err());
+    }
+
+    #[test]
+    fn under_mutual_tls_any_host_may_be_meant_and_a_page_of_another_origin_still_may_not_ask() {
+        let under_tls = |lines: &[(&'static str, &str)]| {
+            let headers = lines.iter();
+            let headers =
+                headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            from_here(Scheme::Tls, &Uri::from_static("/"), &headers.collect()).is_ok()
+        };
+        let host = ("host", "tally.rz9.example");
+        assert!(under_tls(&[host]));
+        assert!(under_tls(&[host, ("origin", "https://tally.rz9.example")]));
+        assert!(!under_tls(&[host, ("origin", "https://evil.example")]));
+        assert!(!under_tls(&[host, ("sec-fetch-site", "cross-site")]));
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Where links in an answer lead: to this ingress, as its application sees it.
 //!
 //! Invariant: a link leads to what is configured, or to this very socket. A request can't make it lead
-//! anywhere else: `Host` counts only where it is another name of the socket, and what proxies add
-//! (`Forwarded`, `X-Forwarded-Host`, …) never does.
+//! anywhere else: `Host` counts only where it is another name of the socket, or under mutual TLS, where
+//! the application has found it in the certificate; what proxies add (`Forwarded`, `X-Forwarded-Host`,
+//! …) never does.
 
 use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, header};
 
-use super::guard::is_loopback;
+use super::guard::{Scheme, is_loopback};
 use crate::base_url::BaseUrl;
 
 /// The port of HTTP, where a host has none.
@@ -17,6 +18,7 @@ const HTTP: u16 = 80;
 pub(super) fn base_url(
     configured: Option<&BaseUrl>,
     listening: Option<SocketAddr>,
+    scheme: Scheme,
     headers: &HeaderMap,
 ) -> Option<BaseUrl> {
     if let Some(base_url) = configured {
@@ -24,10 +26,12 @@ pub(super) fn base_url(
     }
     let listening = listening?;
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.filter(|host| is_loopback(host) && port(host) == Some(listening.port()));
+    let is_own = |host: &&str| is_loopback(host) && port(host) == Some(listening.port());
+    let host = host.filter(|host| scheme == Scheme::Tls || is_own(host));
     // As its application spells it: some take a link of another spelling for one to another server.
-    let named = host.and_then(|host| format!("http://{host}").parse().ok());
-    named.or_else(|| format!("http://{listening}").parse().ok())
+    let scheme = scheme.as_str();
+    let named = host.and_then(|host| format!("{scheme}://{host}").parse().ok());
+    named.or_else(|| format!("{scheme}://{listening}").parse().ok())
 }
 
 /// The port of a host: what follows the last colon that is not in an address of IPv6.
@@ -47,7 +51,8 @@ mod tests {
         let lines = lines.iter();
         let headers = lines.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let listening = "127.0.0.1:7601".parse().unwrap();
-        let base = base_url(configured.as_ref(), Some(listening), &headers.collect());
+        let headers = headers.collect();
+        let base = base_url(configured.as_ref(), Some(listening), Scheme::Plain, &headers);
         base.unwrap().to_string()
     }
 
@@ -73,6 +78,15 @@ mod tests {
         ] {
             assert_eq!(base(None, &[line]), "http://127.0.0.1:7601", "{line:?}");
         }
+    }
+
+    #[test]
+    fn under_mutual_tls_links_lead_to_the_host_of_the_certificate() {
+        let headers = HeaderMap::from_iter([(header::HOST, "tally.rz9.example".parse().unwrap())]);
+        let listening = "10.0.0.1:7601".parse().ok();
+        let base = |headers| base_url(None, listening, Scheme::Tls, headers).unwrap().to_string();
+        assert_eq!(base(&headers), "https://tally.rz9.example");
+        assert_eq!(base(&HeaderMap::new()), "https://10.0.0.1:7601");
     }
 
     #[test]

@@ -258,9 +258,9 @@ mod tests {
     use crate::config::TokenSettings;
 
     fn ingress(purpose: Option<&str>, user: IngressUser) -> IngressSettings {
-        let listen = "127.0.0.1:0".parse().unwrap();
+        let listen = crate::config::IngressAddress::Tcp("127.0.0.1:0".parse().unwrap());
         let purpose = purpose.map(|it| it.parse().unwrap());
-        IngressSettings { listen, purpose, base_url: None, user }
+        IngressSettings { listen, tls: None, purpose, base_url: None, user }
     }
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {

@@ -8,6 +8,7 @@ use tally_core::id::MemberId;
 use tally_core::refusal::Refusal;
 use tally_core::register::{Address, MemberStatus};
 use tally_net::endpoint::{client_config, peer};
+use tally_net::listener::watch;
 use tally_net::quinn::{Connection, ConnectionError};
 use tally_net::{ConnectError, Expect, Role, alpn, connect, tls};
 use tally_wire::message::hello::NotWelcome;
@@ -120,7 +121,7 @@ impl Peers {
         let connection = connect(&self.0.endpoint, config, address, &settings.connection).await?;
         let peer = peer(&connection).map_err(ConnectError::Identity)?;
         self.greet(&connection).await?;
-        self.watch(connection.clone(), peer, changes);
+        watch(settings.trust.clone(), connection.clone(), peer, changes);
         Ok(connection)
     }
 

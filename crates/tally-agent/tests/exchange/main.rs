@@ -13,4 +13,5 @@ mod lying;
 mod mesh;
 mod permitted;
 mod refused;
+mod trust;
 mod witness;

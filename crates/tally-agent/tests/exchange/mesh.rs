@@ -1,6 +1,8 @@
 //! A mesh of three members, each with a ledger node and an agent, on real sockets and real disks, in
 //! one process. An agent has a runtime of its own, so that it can end in the middle of anything.
 
+mod registers;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -326,43 +328,9 @@ impl Mesh {
         }
     }
 
-    /// The members give one of them another standing: two of three are a majority.
-    pub(crate) async fn set_status(&self, place: usize, status: MemberStatus) {
-        let provider = self.agent(PROVIDES);
-        let known = provider.exchange.replica().known();
-        let id: MemberId = MEMBERS[place].parse().unwrap();
-        let name = RegisterName::Member(id.clone());
-        let state = known.registers.get(&name).unwrap();
-        let record = MemberRecord { status, ..known.registers.member(&id).unwrap().clone() };
-        let body = encode_checked(RegisterBody::Member(Box::new(record))).unwrap();
-        let (version, previous) = (state.version + 1, Some(state.leaf));
-        let preimage =
-            register_preimage(&self.mesh_id(), &name, version, previous, true, body.bytes());
-        let others = MEMBERS.iter().filter(|member| **member != MEMBERS[place]);
-        let approvals = others.map(|member| approval(member, &preimage)).collect();
-        let recorder = provider.exchange.recorder();
-        let written = recorder.write_register(&name, true, body, approvals);
-        let written = timeout(LONG, written).await.unwrap().unwrap();
-        for place in [ASKS, PROVIDES] {
-            let reached = self.agent(place).exchange.replica().reach(written.leaf.0 + 1);
-            timeout(LONG, reached).await.unwrap();
-        }
-    }
-
-    /// The provider suspends an agreement.
-    pub(crate) async fn suspend(&self, id: &str) {
-        let provider = self.agent(PROVIDES);
-        let known = provider.exchange.replica().known();
-        let (record, approvals) = known.registers.agreement(&id.parse().unwrap()).unwrap();
-        let record = AgreementRecord {
-            suspended_by: vec![MEMBERS[PROVIDES].parse().unwrap()],
-            ..record.clone()
-        };
-        let body = encode_checked(RegisterBody::Agreement(Box::new(record))).unwrap();
-        let name = format!("agreement/{id}").parse().unwrap();
-        let approvals = approvals.to_vec();
-        let written = provider.exchange.recorder().write_register(&name, true, body, approvals);
-        timeout(LONG, written).await.unwrap().unwrap();
+    /// For long enough.
+    pub(crate) fn validity(&self) -> Validity {
+        Validity { from_s: now_s() - 60, until_s: now_s() + 3600 }
     }
 
     /// All leaves of the ledger.

@@ -155,13 +155,26 @@ pub(crate) struct IdentityIssueArgs {
     pub(crate) to: PathBuf,
 }
 
-/// Say whose certificate it is, who issued it, and whether it holds now; exit code 1 if not.
+/// Say whose certificate it is, who issued it, for how long it holds, and whether key and CA fit.
+///
+/// Without FILE, that of --config: of an agent, a ledger node or an auditor, with the key and the CA
+/// that it names. Exit code 1 if it does not hold now, the key is another certificate's, or the CA does
+/// not vouch for it.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  tally identity show ledger-1/node.pem")]
+#[command(after_long_help = "Examples:\n  \
+tally identity show ledger-1/node.pem\n  \
+tally identity show --config RZ9/tally.toml --output json\n  \
+tally identity show new.pem --key new.key --ca RZ9/ca.pem")]
 pub(crate) struct IdentityShowArgs {
     /// A file with certificates in PEM.
     #[arg(value_name = "FILE")]
-    pub(crate) certificate: PathBuf,
+    pub(crate) certificate: Option<PathBuf>,
+    /// The file with the key that should be its own.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// The file with the member's CA, which should vouch for it.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 fn parse_agent(text: &str) -> Result<(String, String), String> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use tally_agent::config::IngressAddress;
 use tally_core::id::{MemberId, MeshId, NodeId};
 use tally_log::leaf_hash;
 
@@ -96,7 +97,10 @@ impl Directory {
             let config = crate::acting::load(&member_dir(dir, &member.id).join("tally.toml"))?;
             agents.push(plan_agent([
                 config.quic_listen.port(),
-                config.ingress.listen.port(),
+                match config.ingress.listen {
+                    IngressAddress::Tcp(address) => address.port(),
+                    IngressAddress::Unix(_) => 0,
+                },
                 config.health_listen.port(),
             ]));
         }

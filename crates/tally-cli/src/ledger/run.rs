@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use crate::args::LedgerArgs;
 use crate::config::load_ledger;
 use crate::failure::{Exit, Failure};
-use crate::process::{log, shutdown, write_events};
+use crate::process::{Hangups, log, shutdown, write_events};
 use crate::system::write_file;
 
 /// Where a node is reached, as it says in `bound.json` in its data directory once it serves.
@@ -41,14 +41,14 @@ pub(crate) fn run(args: &LedgerArgs, config: Option<&Path>) -> Result<Exit, Fail
         return Err(Failure::usage("nobody said which ledger node to run", remedy));
     };
     let config = load_ledger(path)?;
-    // Consensus says much when all is well.
-    write_events(tracing::Level::WARN);
+    drop(write_events(config.log));
     let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
     let runtime = runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
     let bound = bound_path(&config.data_dir);
     let ended = runtime.block_on(async {
         // What an earlier run said holds no more.
         drop(fs::remove_file(&bound));
+        let mut hangups = Hangups::listen();
         let service = Service::start(&config).await.map_err(start_failure)?;
         let reached = say(service.bound(), config.node_id.0);
         let text = serde_json::to_string(&reached);
@@ -69,7 +69,18 @@ pub(crate) fn run(args: &LedgerArgs, config: Option<&Path>) -> Result<Exit, Fail
         for said in service.said_at_start() {
             log("ledger", &said);
         }
-        let ended = service.run_until(shutdown(args.end_with_stdin)).await;
+        let again = service.again();
+        let running = service.run_until(shutdown(args.end_with_stdin));
+        let mut running = std::pin::pin!(running);
+        let ended = loop {
+            tokio::select! {
+                ended = running.as_mut() => break ended,
+                () = hangups.next() => {
+                    log("ledger", "SIGHUP: reads certificate and key again");
+                    again.notify_one();
+                }
+            }
+        };
         drop(fs::remove_file(&bound));
         log("ledger", "stopped");
         ended.map_err(|why| {

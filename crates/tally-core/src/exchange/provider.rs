@@ -152,6 +152,11 @@ impl Provider {
         }
     }
 
+    /// Other limits, from the next event on. What was let in, counted or timed before stays as it is.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Takes in what happened. A deadline that has passed comes first: an answer that is late is
     /// late even if nobody noticed the time.
     pub fn handle(&mut self, now: Timestamp, view: &impl View, event: Event) {

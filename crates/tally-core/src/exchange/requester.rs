@@ -113,6 +113,11 @@ impl Requester {
         }
     }
 
+    /// Other limits, from the next event on. What was let in, counted or timed before stays as it is.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Takes in what happened. A deadline that has passed comes first.
     pub fn handle(&mut self, now: Timestamp, view: &impl View, event: Event) {
         self.now = self.now.max(now);

@@ -134,3 +134,12 @@ fn a_file_is_named_in_front_of_each_of_its_faults() {
     fs::write(&good, GOOD).unwrap();
     assert_eq!(LedgerConfig::load(&good).unwrap().log_key, dir.path().join("log.key"));
 }
+
+#[test]
+fn every_key_that_a_variable_may_set_stands_in_the_reference() {
+    for (key, _) in KEYS {
+        assert!(REFERENCE.iter().any(|row| row.key == *key), "{key}");
+    }
+    let keys: std::collections::BTreeSet<_> = REFERENCE.iter().map(|row| row.key).collect();
+    assert_eq!(keys.len(), REFERENCE.len());
+}

@@ -181,6 +181,7 @@ impl Desk {
                 self.handle(Event::Promised { exchange, attempt, promise: half });
             }
             Input::Event(event) => self.handle(event),
+            Input::Limits(limits) => self.machine.set_limits(*limits),
             Input::Drain(done) => {
                 self.drained.push(done);
                 self.handle(Event::Drain);

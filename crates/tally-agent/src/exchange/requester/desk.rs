@@ -97,6 +97,7 @@ impl Desk {
             }
             Input::Event(event) => self.handle(event),
             Input::InFlight(reply) => drop(reply.send(self.asking.keys().copied().collect())),
+            Input::Limits(limits) => self.machine.set_limits(*limits),
             Input::Drain(done) => {
                 self.drained.push(done);
                 self.handle(Event::Drain);

@@ -52,7 +52,7 @@ mod tests {
             mesh_id: MeshId(Hash::from_bytes([3; 32])),
             epoch: 0,
             nodes: Vec::new(),
-            identity: Identity { chain: Vec::new(), key },
+            identity: Identity::new(Vec::new(), key),
             trust: TrustStore::new("dev.example".parse().unwrap()),
             log_keys: Vec::new(),
             limits: ClientLimits { queue_entries_max: 2, ..ClientLimits::default() },

@@ -1,0 +1,190 @@
+//! Every key of an agent's configuration: for `docs/configuration.md`, and for `tally config show`.
+
+use tally_core::file::{Setting, Unsaid};
+
+use Unsaid::{Is, Nothing, Required};
+
+/// All of them, in the order in which they are told.
+pub const REFERENCE: &[Setting] = &[
+    row("tally", Required, "The form of the file: 1."),
+    row(
+        "data_dir",
+        Required,
+        "The agent's directory: its store, its admin socket, what it says of itself. It is the agent's alone.",
+    ),
+    row(
+        "log_format",
+        Is("\"human\""),
+        "How it writes what happens to standard error: `human` or `json`, one object in each line.",
+    ),
+    row(
+        "log_level",
+        Is("\"info\""),
+        "What it writes, and all that is graver: `error`, `warn`, `info` or `debug`.",
+    ),
+    row("member", Required, "Whose agent it is."),
+    row("mesh.id", Required, "The mesh: 64 hexadecimal digits, the hash of its genesis."),
+    row("mesh.genesis", Required, "The file with the genesis."),
+    row(
+        "mesh.ledger",
+        Nothing,
+        "Where ledger nodes are reached, HOST:PORT each; where nothing is said, as the genesis says. Those that registers name beside them are found too.",
+    ),
+    row(
+        "identity.cert",
+        Required,
+        "The certificate chain, in PEM. Followed: another one is presented from the next handshake on.",
+    ),
+    row("identity.key", Required, "The certificate's key, in PEM. Followed with it."),
+    row(
+        "identity.ca",
+        Nothing,
+        "The member's own CA, in PEM: a certificate that it does not vouch for is told at the start.",
+    ),
+    row(
+        "agent.key",
+        Required,
+        "Signs sessions and batches; its public half is in the register of the member.",
+    ),
+    row(
+        "witness.key",
+        Nothing,
+        "Signs the cosignatures of the member's witness; without it the agent is none.",
+    ),
+    row("quic.listen", Is("\"0.0.0.0:7600\""), "Where other agents reach it, over UDP."),
+    row(
+        "ingress.listen",
+        Is("\"127.0.0.1:7601\""),
+        "Where applications reach it: TCP on loopback, `unix:PATH`, or any address with mutual TLS.",
+    ),
+    row(
+        "ingress.cert",
+        Nothing,
+        "Mutual TLS, with the next two: the certificate that applications check, in PEM. Followed.",
+    ),
+    row("ingress.key", Nothing, "Its key, in PEM. Followed with it."),
+    row("ingress.client_ca", Nothing, "The CAs that vouch for applications, in PEM."),
+    row("ingress.purpose", Nothing, "The purpose of requests that state none."),
+    row(
+        "ingress.user",
+        Is("\"header\""),
+        "How the user is known: `header`, `jwt` or `service:NAME`.",
+    ),
+    row(
+        "ingress.jwks",
+        Nothing,
+        "For `jwt`: the issuer's public keys. Read again when the file changes.",
+    ),
+    row("ingress.issuer", Nothing, "For `jwt`: the only `iss` that is taken."),
+    row("ingress.audience", Nothing, "For `jwt`: what `aud` has to name."),
+    row(
+        "ingress.unsigned_tokens",
+        Is("false"),
+        "For `jwt`: whether tokens without a signature are taken too; their users are asserted.",
+    ),
+    row(
+        "health.listen",
+        Is("\"0.0.0.0:7602\""),
+        "Where `/live`, `/ready` and `/metrics` are, over TCP.",
+    ),
+    row(
+        "source[].id",
+        Required,
+        "The id by which others ask for it: `fhir` for records, anything else for a dataset.",
+    ),
+    row("source[].kind", Required, "`fhir-directory` or `files`."),
+    row(
+        "source[].path",
+        Required,
+        "The directory with records, or the file or directory of the dataset.",
+    ),
+    row("source[].title", Nothing, "What it is called in the catalogue."),
+    row("source[].licence", Nothing, "Under which licence it is."),
+    row(
+        "source[].identifiers",
+        Is("\"checked\""),
+        "Whether NHS numbers must have a right check digit: `checked` or `synthetic`.",
+    ),
+    row(
+        "source[].opt_out",
+        Is("\"health\""),
+        "What the national data opt-out says of it: `health`, `social-care` or `not-care`.",
+    ),
+    row(
+        "source[].subjects",
+        Nothing,
+        "For `fhir-directory`: a file that says which NHS number each Patient has.",
+    ),
+    row(
+        "source[].person",
+        Required,
+        "For `files`: `\"none\"`, or the column that says whom a row is about: `{ column = \"…\", system = \"nhs-number\" }`.",
+    ),
+    row(
+        "alerts.webhook",
+        Nothing,
+        "Where privacy officers' alerts go beside `alerts.jsonl`; https, or http on this machine. Hidden by `tally config show`.",
+    ),
+    row("alerts.ca", Nothing, "Who vouches for it, in PEM."),
+    row(
+        "opt_out.nation",
+        Is("\"england\""),
+        "Whose opt-out reaches its records: `england`, `wales`, `scotland` or `northern-ireland`.",
+    ),
+    row("opt_out.mailbox", Nothing, "The MESH mailbox that requests are sent from."),
+    row(
+        "opt_out.answer_age_max_s",
+        Is("604800"),
+        "How old an answer may be, in seconds from its request.",
+    ),
+    row(
+        "policy.when",
+        Nothing,
+        "The member's own policy: a condition as in agreements, which can only forbid.",
+    ),
+    row("retention.years", Is("8"), "For how many years it can be told whom an entry is about."),
+    row(
+        "officer.role",
+        Nothing,
+        "With `officer.key`: in which office `tally agreement sign` signs; the agent ignores it.",
+    ),
+    row("officer.key", Nothing, "The officer's key."),
+    row("limits.exchanges_max", Is("1024"), "Exchanges in flight as provider; then `too-busy`."),
+    row(
+        "limits.exchanges_per_member_max",
+        Is("768"),
+        "Those of them that one requester may have, three quarters of all where nothing is said; then `quota-exceeded`.",
+    ),
+    row("limits.requests_max", Is("1024"), "Exchanges in flight as requester; then `too-busy`."),
+    row(
+        "limits.outbox_entries_max",
+        Is("65536"),
+        "Entries that may wait for the ledger before nothing new begins.",
+    ),
+    row(
+        "limits.refusals_max",
+        Is("20"),
+        "Refusals per requester, code and minute that become entries of their own; the rest is counted.",
+    ),
+    row("limits.break_glass_seconds", Is("3600"), "How long a break-glass episode lasts."),
+    row(
+        "limits.break_glass_reason_chars_min",
+        Is("10"),
+        "How long its reason must be, in characters.",
+    ),
+    row("limits.review_wait_seconds", Is("432000"), "When its review is overdue."),
+    row(
+        "limits.offline_feed_age_seconds",
+        Is("86400"),
+        "How old the registers may be for an emergency without the ledger.",
+    ),
+    row(
+        "limits.drain_wait_seconds",
+        Is("30"),
+        "How long what has begun may go on once the agent is told to end.",
+    ),
+];
+
+const fn row(key: &'static str, unsaid: Unsaid, what: &'static str) -> Setting {
+    Setting { key, unsaid, what }
+}
