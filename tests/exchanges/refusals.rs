@@ -48,12 +48,12 @@ async fn each_no_says_why_and_whom_to_ask_and_is_recorded_as_promised() {
 /// What the provider refuses, and what it can't decide.
 async fn decided_or_not(dev: &Dev, books: &mut Books) {
     let patient = format!("Patient/{}", PEOPLE[0].id);
-    let version = format!("{patient}/_history/1");
+    let (version, history) = (format!("{patient}/_history/1"), format!("{patient}/_history"));
     let nobody = "Patient?identifier=https%3A%2F%2Ffhir.nhs.uk%2FId%2Fnhs-number%7C9990000395";
     let purpose = |code: &'static str| [("tally-purpose", code), USER];
     let elsewhere = [TREAT[0], USER, ("tally-agreement", "DSA-FIGURES")];
     let blank = [purpose("ETREAT")[0], USER, ("tally-reason", "%20%C2%A0")];
-    let fhir: [Case<'_>; 19] = [
+    let fhir: [Case<'_>; 20] = [
         (&patient, &purpose("HRESCH"), 403, "purpose-not-in-agreement", ByBoth),
         (&patient, &purpose("HMARKT"), 403, "purpose-forbidden", ByBoth),
         (&patient, &purpose("DONAT"), 403, "purpose-unclassified", ByBoth),
@@ -67,7 +67,8 @@ async fn decided_or_not(dev: &Dev, books: &mut Books) {
         ("Patient/pat-nobody-99/$everything", TREAT, 404, "not-available", AboutPerson),
         (nobody, TREAT, 404, "not-available", AboutPerson),
         ("Patient?birthdate=1941", TREAT, 400, "unsupported-parameter", ByRequester),
-        (&version, TREAT, 400, "unsupported-parameter", ByRequester),
+        (&version, TREAT, 404, "not-available", AboutPerson),
+        (&history, TREAT, 400, "unsupported-parameter", ByRequester),
         ("Patient?_count=zero", TREAT, 400, "bad-query", ByRequester),
         ("Patient?_page=AAAA", TREAT, 400, "bad-query", ByRequester),
         ("Nonsense/1", TREAT, 404, "unknown-type", ByRequester),

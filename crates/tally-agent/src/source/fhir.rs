@@ -70,26 +70,34 @@ impl FhirDirectory {
         }
         let query = Query::of(&target, &ask.query)?;
         match &target {
-            Target::Record { kind, id } => self.record(kind, id),
+            Target::Record { kind, id } => self.record(kind, id, None),
+            Target::Version { kind, id, version } => self.record(kind, id, Some(version)),
             Target::Type { .. } | Target::Everything { .. } => self.page(ask, &target, query),
         }
     }
 
-    fn record(self: &Arc<Self>, kind: &'static str, id: &str) -> Result<Whole, Unread> {
-        let Some(found) = self.index.find(kind, id) else {
-            return Ok(self.whole(Content::Nothing, Vec::new(), kind, Vec::new()));
-        };
+    /// A record, if it is of that version. Of each record there is one: another version is as unknown as
+    /// another id.
+    fn record(
+        self: &Arc<Self>,
+        kind: &'static str,
+        id: &str,
+        version: Option<&str>,
+    ) -> Result<Whole, Unread> {
+        let nothing = || Ok(self.whole(Content::Nothing, Vec::new(), kind, Vec::new()));
+        let Some(found) = self.index.find(kind, id) else { return nothing() };
         let number = match found {
             // Whose it is nobody knows: as if it were not there.
-            Err(RecordError::BinaryOfNobody) => {
-                return Ok(self.whole(Content::Nothing, Vec::new(), kind, Vec::new()));
-            }
+            Err(RecordError::BinaryOfNobody) => return nothing(),
             found => found.map_err(malformed)?,
         };
         if self.index.len(number) > self.body_bytes_max {
             return Err(too_large());
         }
         let text = self.index.read(&[number])?.into_iter().next().unwrap_or_default();
+        if version.is_some_and(|version| !is_of_version(&text, version)) {
+            return nothing();
+        }
         let described = self.index.with_context(|context| {
             describe(text.as_bytes(), context).map(|described| described.items().to_vec())
         });
@@ -245,6 +253,12 @@ impl Rest {
     pub(super) fn room(&self) -> usize {
         usize::from(self.page.count)
     }
+}
+
+/// Whether a record says that it is this version of itself.
+fn is_of_version(text: &str, version: &str) -> bool {
+    let record = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    record.pointer("/meta/versionId").and_then(serde_json::Value::as_str) == Some(version)
 }
 
 /// A record of the source is not understood. Its code says why, and nothing of the record.

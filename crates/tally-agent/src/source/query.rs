@@ -25,6 +25,8 @@ const PARAMETERS_MAX: usize = 16;
 pub(super) enum Target {
     /// `Type/id`.
     Record { kind: &'static str, id: String },
+    /// `Type/id/_history/version`.
+    Version { kind: &'static str, id: String, version: String },
     /// `Type`.
     Type { kind: &'static str },
     /// `Patient/id/$everything`.
@@ -79,12 +81,16 @@ impl Target {
             ["Patient", id, "$everything"] if is_fhir_id(id) => {
                 Ok(Self::Everything { id: (*id).to_owned() })
             }
-            [_, _, "_history", ..] => {
-                let detail = "Versions of records are not read: ask for the record itself.";
+            [_, id, "_history", version] if is_fhir_id(id) && is_fhir_id(version) => {
+                Ok(Self::Version { kind, id: (*id).to_owned(), version: (*version).to_owned() })
+            }
+            [_, _, "_history"] => {
+                let detail = "Histories are not read: ask for the record itself, or for a version.";
                 Err(Unread::new(Refusal::UnsupportedParameter, detail))
             }
             _ => {
-                let detail = "Ask for Type/id, for Type?parameters, or for Patient/id/$everything.";
+                let detail = "Ask for Type/id, for Type/id/_history/version, for Type?parameters, \
+                              or for Patient/id/$everything.";
                 Err(Unread::new(Refusal::BadQuery, detail))
             }
         }
@@ -93,6 +99,7 @@ impl Target {
     pub(super) const fn action(&self) -> Action {
         match self {
             Self::Record { .. } => Action::Read,
+            Self::Version { .. } => Action::VersionRead,
             Self::Type { .. } => Action::Search,
             Self::Everything { .. } => Action::Everything,
         }
@@ -101,7 +108,7 @@ impl Target {
     /// The type that it names.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
-            Self::Record { kind, .. } | Self::Type { kind } => kind,
+            Self::Record { kind, .. } | Self::Version { kind, .. } | Self::Type { kind } => kind,
             Self::Everything { .. } => "Patient",
         }
     }
@@ -110,6 +117,7 @@ impl Target {
     pub(super) fn path(&self) -> String {
         match self {
             Self::Record { kind, id } => format!("{kind}/{id}"),
+            Self::Version { kind, id, version } => format!("{kind}/{id}/_history/{version}"),
             Self::Type { kind } => (*kind).to_owned(),
             Self::Everything { id } => format!("Patient/{id}/$everything"),
         }
@@ -140,7 +148,7 @@ impl Query {
     }
 
     fn take(&mut self, target: &Target, name: &str, value: &str) -> Result<(), Unread> {
-        let pages = !matches!(target, Target::Record { .. });
+        let pages = matches!(target, Target::Type { .. } | Target::Everything { .. });
         let searches = matches!(target, Target::Type { .. });
         let criteria = &mut self.criteria;
         match name {
@@ -280,11 +288,13 @@ mod tests {
             assert_eq!(target(unknown), Err(Refusal::UnknownType), "{unknown}");
         }
         for bad in
-            ["Patient/p_1", "Patient//x", "Patient/$everything", "Patient/1/x", "Patient/%ff"]
+            ["Patient/p_1", "Patient//x", "Patient/$everything", "Patient/1/_history/_", "Patient/%ff"]
         {
             assert_eq!(target(bad), Err(Refusal::BadQuery), "{bad}");
         }
-        assert_eq!(target("Patient/p1/_history/2"), Err(Refusal::UnsupportedParameter));
+        let version = read(Action::VersionRead, "Patient/p1/_history/2");
+        assert_eq!(target("Patient/p1/_history/2"), version);
+        assert_eq!(target("Patient/p1/_history"), Err(Refusal::UnsupportedParameter));
         assert_eq!(action_of("Patient/p1").unwrap(), Action::Read);
     }
 

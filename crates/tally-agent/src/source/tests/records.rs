@@ -40,6 +40,27 @@ fn an_id_that_is_not_there_is_read_as_nothing() {
 }
 
 #[test]
+fn a_version_is_read_where_it_is_the_one_that_is_there() {
+    let versioned = r#"{"resourceType":"Patient","id":"p1","meta":{"versionId":"7"}}"#;
+    let desk = Desk::new()
+        .with("records/a.json", versioned)
+        .with("records/b.json", &patient("p2", Some("9990000018")));
+    let source = desk.fhir().unwrap();
+    let cut = desk.cut(&source, "Patient/p1/_history/7");
+    assert_eq!(cut.body, desk.cut(&source, "Patient/p1").body);
+    // Another version is no more known than another id.
+    let reading = |path: &str| source.read(&ask(path)).unwrap();
+    for path in ["Patient/p1/_history/6", "Patient/p2/_history/1", "Patient/p3/_history/7"] {
+        let reading = reading(path);
+        assert!(!reading.known() && reading.items().is_empty(), "{path}");
+        assert_eq!(reading.kinds(), ["Patient"], "{path}");
+    }
+    assert_eq!(refusal(&source, "Patient/p1/_history"), Some(Refusal::UnsupportedParameter));
+    let count = refusal(&source, "Patient/p1/_history/7?_count=1");
+    assert_eq!(count, Some(Refusal::UnsupportedParameter));
+}
+
+#[test]
 fn only_what_the_agreement_names_leaves() {
     let mut desk = Desk::new().with("records/a.json", &patient("p1", Some("9990000018")));
     let these = Elements::These(vec!["birthDate".to_owned()]);
