@@ -19,8 +19,8 @@ mod tests;
 pub use bundle::{Links, Searchset};
 pub use lists::{missing_modifiers, unknown_paths};
 pub use minimise::{Allowed, Fate, Minimised, Verdict};
-pub use scan::{Scanned, scan};
-pub use types::type_names;
+pub use scan::{Scanned, next_page_of, scan};
+pub use types::{may_be_about_people, person_elements, type_names};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -15,6 +15,8 @@ use super::{SourceError, Unread};
 const DEPTH_MAX: usize = 32;
 /// Bytes of a subjects file, at most.
 const SUBJECTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of a file with a token or a secret, at most.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
 /// Rows of a subjects file, at most.
 const SUBJECTS_MAX: u64 = 4_000_000;
 
@@ -67,6 +69,17 @@ pub(super) fn read_at(file: &mut File, start: u64, len: usize) -> Result<Vec<u8>
     let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes));
     read.map_err(|_| changed())?;
     Ok(bytes)
+}
+
+/// A small text, such as a token that somebody else keeps fresh.
+pub(super) fn read_small(path: &Path) -> io::Result<String> {
+    let (place, file) = Place::open(path.to_owned())?;
+    if place.stamp.bytes > SMALL_BYTES_MAX {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let mut text = String::new();
+    file.take(SMALL_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The regular files below a directory whose names end with `.json`, in byte order of their paths.

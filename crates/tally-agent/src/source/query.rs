@@ -287,9 +287,13 @@ mod tests {
         for unknown in ["", "patient", "Martian/1", "Bundle/b", "OperationOutcome", "metadata"] {
             assert_eq!(target(unknown), Err(Refusal::UnknownType), "{unknown}");
         }
-        for bad in
-            ["Patient/p_1", "Patient//x", "Patient/$everything", "Patient/1/_history/_", "Patient/%ff"]
-        {
+        for bad in [
+            "Patient/p_1",
+            "Patient//x",
+            "Patient/$everything",
+            "Patient/1/_history/_",
+            "Patient/%ff",
+        ] {
             assert_eq!(target(bad), Err(Refusal::BadQuery), "{bad}");
         }
         let version = read(Action::VersionRead, "Patient/p1/_history/2");

@@ -362,4 +362,17 @@ refusals! {
     TokensTooMany = 127, "tokens-too-many", Environment, 503, "throttled", Ingress, OwnOperator;
         "So many tokens came within five minutes that this agent can't tell new ones from used ones."
         "Try again in some minutes; if it recurs, find out which application asks so much."
+    // servers that a source is read from
+    UpstreamUnreachable = 160, "upstream-unreachable", Environment, 502, "transient", Operation, ProviderOperator;
+        "The server that the provider's source is read from can't be reached, or did not answer in time."
+        "Try again; if it lasts, look at that server and at the agent's log."
+    UpstreamRefused = 161, "upstream-refused", Us, 502, "exception", Operation, ProviderOperator;
+        "The server that the provider's source is read from does not let the provider's agent read this."
+        "Mend the agent's credentials, or what they may read at that server."
+    UpstreamMalformed = 162, "upstream-malformed", Us, 502, "exception", Operation, ProviderOperator;
+        "The server that the provider's source is read from gave something that is no answer to what was asked."
+        "Mend that server; the agent's log says what was wrong with its answer."
+    QueryTooSlow = 163, "query-too-slow", Environment, 504, "timeout", Operation, ProviderOperator;
+        "The query behind the provider's dataset took longer than its database is given."
+        "Ask for less, if the dataset takes parameters; else have the query made faster, or given more time."
 }

@@ -45,6 +45,23 @@ pub fn type_names() -> impl Iterator<Item = &'static str> {
     TYPES.keys().copied().filter(move |name| !carriers.contains(name))
 }
 
+/// Which of the usual elements that say whom a record is about a type has.
+pub fn person_elements(kind: &str) -> impl Iterator<Item = &'static str> {
+    let kind = ResourceType::find(kind);
+    let of_type = kind.is_some_and(|kind| kind.name == "Provenance").then_some("target");
+    let usual = PERSON_ELEMENTS
+        .into_iter()
+        .filter(move |element| kind.is_some_and(|kind| kind.shape.kind_of_step(element).is_some()));
+    usual.chain(of_type)
+}
+
+/// Whether a record of a type can be about anybody, so that it matters what it refers to.
+#[must_use]
+pub fn may_be_about_people(kind: &str) -> bool {
+    let refers = ResourceType::find(kind).is_some_and(|kind| !kind.people.is_empty());
+    kind == "Patient" || refers || person_elements(kind).next().is_some()
+}
+
 /// After FHIR 4.0.1's CompartmentDefinition `patient`.
 const PEOPLE: &[(&str, &str)] = &[
     ("AllergyIntolerance", "recorder asserter"),
