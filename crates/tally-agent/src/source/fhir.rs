@@ -1,4 +1,4 @@
-//! `fhir-directory`: FHIR R4 JSON below a directory, read by id and searched as a FHIR server would.
+//! `fhir-directory`: FHIR R4 JSON and XML below a directory, read by id and searched as a FHIR server would.
 
 use std::path::Path;
 use std::sync::Arc;

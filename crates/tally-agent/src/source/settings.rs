@@ -49,7 +49,7 @@ pub enum OptOutScope {
 /// Where a source is and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
-    /// FHIR R4 JSON below a directory: Bundles and single resources.
+    /// FHIR R4 in JSON and XML below a directory: Bundles and single resources.
     FhirDirectory {
         /// The directory.
         path: PathBuf,

@@ -7,6 +7,7 @@ mod published;
 mod records;
 mod search;
 mod server;
+mod xml;
 
 use std::collections::BTreeMap;
 use std::fs;
