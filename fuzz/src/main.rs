@@ -9,6 +9,7 @@ mod consent;
 mod csv;
 mod opt_out;
 mod token;
+mod xml;
 
 use std::env;
 use std::sync::LazyLock;
@@ -24,6 +25,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("csv", csv::fuzz),
     ("opt-out", opt_out::fuzz),
     ("token", token::fuzz),
+    ("xml", xml::fuzz),
 ];
 
 /// The one that the environment names.

@@ -13,6 +13,7 @@
 
 mod exports;
 mod go;
+mod hapi;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -16,6 +16,13 @@ pub mod dev;
 )]
 pub mod mesh;
 
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a database that can't be made stops the test"
+)]
+pub mod postgres;
+
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};

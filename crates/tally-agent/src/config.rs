@@ -44,9 +44,9 @@
 //! webhook = "https://alerts.rz9.example/hook"   # http only on this machine
 //! ca = "alerts-ca.pem"             # who vouches for it
 //!
-//! [[source]]
+//! [[source]]                       # docs/sources.md has the keys of each kind
 //! id = "fhir"
-//! kind = "fhir-directory"
+//! kind = "fhir-directory"          # fhir | fhir-directory | files | postgres
 //! path = "records"
 //!
 //! [opt_out]                        # the national data opt-out; all of it is optional

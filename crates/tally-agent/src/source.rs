@@ -10,11 +10,14 @@
 
 mod capability;
 mod fhir;
+mod fhir_server;
 mod files;
 mod index;
 mod naming;
+mod origin;
 mod page;
 mod place;
+mod postgres;
 mod query;
 mod reading;
 mod settings;
@@ -22,7 +25,13 @@ mod settings;
 mod tests;
 
 pub use capability::{Endpoint, capability};
+pub use fhir_server::{
+    Address, Algorithm, Auth, BadAddress, ClientIdentity, FhirServerSettings, OAuthClient, Secret,
+};
 pub use index::{Report, Warning};
+pub use postgres::{
+    BadQuery, NamedQuery, ParameterType, PostgresServer, PostgresSettings, PostgresTls,
+};
 pub use query::action_of;
 pub use reading::{Chunks, Cut, Reading, Stream, Whole};
 pub use settings::{OptOutScope, PersonColumn, SourceKind, SourceSettings};
@@ -39,9 +48,13 @@ use tally_core::limits::Limits;
 use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_record::SubjectsError;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use fhir::FhirDirectory;
+use fhir_server::FhirServer;
 use files::Files;
+use postgres::Postgres;
 
 /// All sources of the member.
 #[derive(Debug)]
@@ -61,7 +74,9 @@ pub struct Source {
 #[derive(Debug)]
 enum Connector {
     Fhir(Arc<FhirDirectory>),
+    FhirServer(Arc<FhirServer>),
     Files(Files),
+    Postgres(Box<Postgres>),
 }
 
 /// What the catalogue says of a source.
@@ -147,6 +162,14 @@ pub enum SourceError {
         path: PathBuf,
         /// What is wrong.
         source: SubjectsError,
+    },
+    /// What its settings name is not right.
+    #[error("source {id}: {what}")]
+    Setup {
+        /// Which source.
+        id: SourceId,
+        /// What is wrong.
+        what: String,
     },
     /// It is larger than a limit.
     #[error("source {id}: more than {max} {what}")]
@@ -235,7 +258,8 @@ impl Sources {
     pub fn renamed(&self) -> impl Iterator<Item = (Person, Vec<Person>)> {
         self.sources.values().flat_map(|source| match &source.connector {
             Connector::Fhir(fhir) => fhir.index().renamed().collect(),
-            Connector::Files(_) => Vec::new(),
+            Connector::FhirServer(server) => server.renamed().collect::<Vec<_>>(),
+            Connector::Files(_) | Connector::Postgres(_) => Vec::new(),
         })
     }
 }
@@ -258,11 +282,19 @@ impl Source {
                 let opened = FhirDirectory::open(id.clone(), member, &path, subjects, limits)?;
                 (Connector::Fhir(Arc::new(opened)), DescriptorKind::Fhir)
             }
+            SourceKind::FhirServer(settings) => {
+                let subjects = settings.subjects.as_deref();
+                let subjects = place::read_subjects(&id, subjects, check_digit)?;
+                let opened = FhirServer::open(id.clone(), member, *settings, subjects, limits)?;
+                (Connector::FhirServer(Arc::new(opened)), DescriptorKind::Fhir)
+            }
+            SourceKind::Postgres(settings) => {
+                let opened = Postgres::open(id.clone(), *settings, limits)?;
+                let kind = dataset_kind(opened.person());
+                (Connector::Postgres(Box::new(opened)), kind)
+            }
             SourceKind::Files { path, person } => {
-                let kind = match person {
-                    None => DescriptorKind::Dataset,
-                    Some(_) => DescriptorKind::PeopleDataset,
-                };
+                let kind = dataset_kind(person.as_ref());
                 (Connector::Files(Files::open(&id, path, person, limits)?), kind)
             }
         };
@@ -295,7 +327,8 @@ impl Source {
     pub fn everybody(&self) -> Result<BTreeSet<Person>, Unread> {
         match &self.connector {
             Connector::Fhir(fhir) => Ok(fhir.index().everybody().cloned().collect()),
-            Connector::Files(files) => {
+            Connector::FhirServer(server) => wait_for(server.everybody()),
+            Connector::Files(_) | Connector::Postgres(_) => {
                 let whole = Ask {
                     action: Action::Dataset,
                     path: String::new(),
@@ -303,7 +336,7 @@ impl Source {
                     offset: 0,
                     base_url: String::new(),
                 };
-                let reading = files.read(&whole)?;
+                let reading = self.read(&whole)?;
                 Ok(reading.items().iter().flat_map(|item| item.people.iter().cloned()).collect())
             }
         }
@@ -314,21 +347,23 @@ impl Source {
     pub fn report(&self) -> Option<&Report> {
         match &self.connector {
             Connector::Fhir(fhir) => Some(fhir.report()),
-            Connector::Files(_) => None,
+            Connector::FhirServer(_) | Connector::Files(_) | Connector::Postgres(_) => None,
         }
     }
 
     fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
         match &self.connector {
             Connector::Fhir(fhir) => fhir.index().people_of_patient(patient_id),
-            Connector::Files(_) => Vec::new(),
+            Connector::FhirServer(server) => server.people_of_patient(patient_id),
+            Connector::Files(_) | Connector::Postgres(_) => Vec::new(),
         }
     }
 
     fn names_before(&self, person: &Person) -> Vec<Person> {
         match &self.connector {
             Connector::Fhir(fhir) => fhir.index().names_before(person),
-            Connector::Files(_) => Vec::new(),
+            Connector::FhirServer(server) => server.names_before(person),
+            Connector::Files(_) | Connector::Postgres(_) => Vec::new(),
         }
     }
 
@@ -340,32 +375,80 @@ impl Source {
     pub fn read(&self, ask: &Ask) -> Result<Reading, Unread> {
         match &self.connector {
             Connector::Fhir(fhir) => fhir.read(ask).map(Reading::Whole),
+            Connector::FhirServer(server) => wait_for(server.read(ask)).map(Reading::Whole),
             Connector::Files(files) => files.read(ask),
+            Connector::Postgres(postgres) => wait_for(postgres.read(ask)).map(Reading::Whole),
         }
     }
 
     /// Reads it too; and where the source itself is at fault there is still a request to decide about,
     /// with nothing found. That a record is broken or too large is news of the record: it is told once
-    /// the policy has nothing against who asks, and for what.
+    /// the policy has nothing against who asks, and for what. Blocks.
     ///
     /// # Errors
     /// [`Unread`] if what is asked can't be understood.
     pub fn read_to_decide(&self, ask: &Ask) -> Result<Reading, Unread> {
-        self.read(ask).or_else(|unread| match unread.refusal {
+        self.read(ask).or_else(|unread| self.or_decide(ask, unread))
+    }
+
+    /// The same, without blocking. Whoever drops it before its end has what a server still does for it
+    /// stopped there.
+    ///
+    /// # Errors
+    /// As [`read_to_decide`](Self::read_to_decide).
+    pub async fn describe(self: Arc<Self>, ask: Ask) -> Result<Reading, Unread> {
+        let read = match &self.connector {
+            Connector::FhirServer(server) => server.read(&ask).await.map(Reading::Whole),
+            Connector::Postgres(postgres) => postgres.read(&ask).await.map(Reading::Whole),
+            Connector::Fhir(_) | Connector::Files(_) => {
+                let reading = spawn_blocking(move || self.read_to_decide(&ask));
+                return reading.await.unwrap_or_else(|_| Err(failed()));
+            }
+        };
+        read.or_else(|unread| self.or_decide(&ask, unread))
+    }
+
+    fn or_decide(&self, ask: &Ask, unread: Unread) -> Result<Reading, Unread> {
+        match unread.refusal {
             Refusal::SourceMalformed
             | Refusal::SourceUnavailable
             | Refusal::SourceChanged
-            | Refusal::TooLarge => match &self.connector {
-                Connector::Fhir(fhir) => fhir.unread(ask, unread).map(Reading::Whole),
-                Connector::Files(_) => {
-                    let content = reading::Content::Unread(unread);
-                    let whole = Whole::new(None, content, Vec::new(), Vec::new(), Vec::new());
-                    Ok(Reading::Whole(whole))
-                }
-            },
-            _ => Err(unread),
-        })
+            | Refusal::UpstreamUnreachable
+            | Refusal::UpstreamRefused
+            | Refusal::UpstreamMalformed
+            | Refusal::QueryTooSlow
+            | Refusal::TooLarge => {}
+            _ => return Err(unread),
+        }
+        let whole = match &self.connector {
+            Connector::Fhir(fhir) => fhir.unread(ask, unread)?,
+            Connector::FhirServer(server) => server.undescribed(ask, unread)?,
+            Connector::Files(_) | Connector::Postgres(_) => {
+                let content = reading::Content::Unread(unread);
+                Whole::new(None, content, Vec::new(), Vec::new(), Vec::new())
+            }
+        };
+        Ok(Reading::Whole(whole))
     }
+}
+
+const fn dataset_kind(person: Option<&PersonColumn>) -> DescriptorKind {
+    match person {
+        None => DescriptorKind::Dataset,
+        Some(_) => DescriptorKind::PeopleDataset,
+    }
+}
+
+/// Waits for a server on a thread that may block, as the directories' readers do.
+fn wait_for<T>(reading: impl Future<Output = Result<T, Unread>>) -> Result<T, Unread> {
+    match Handle::try_current() {
+        Ok(runtime) => runtime.block_on(reading),
+        Err(_) => Err(failed()),
+    }
+}
+
+fn failed() -> Unread {
+    Unread::new(Refusal::SourceMalformed, "Reading the source came to no end.")
 }
 
 impl Unread {

@@ -27,6 +27,8 @@ record_errors! {
     TooLarge = "record-too-large"; "The body is larger than the limit."
     NotUtf8 = "record-not-utf8"; "The body is not UTF-8."
     NotJson = "record-not-json"; "The body is not JSON."
+    NotXml = "record-not-xml"; "The body is not XML, or has what FHIR's XML has not: a DTD, an entity of its own, a prefix, text between elements."
+    UnknownElement = "record-unknown-element"; "It has an element that FHIR R4 does not have there, so nobody knows how often it may stand."
     TooDeep = "record-too-deep"; "The JSON is nested deeper than the limit."
     DuplicateKey = "record-duplicate-key"; "A JSON object has the same name twice, so readers would disagree on what it says."
     // what it says that it is

@@ -1,4 +1,4 @@
-//! FHIR R4 JSON: whom and what a body is about, and how less of it is released.
+//! FHIR R4 JSON, and XML as JSON: whom and what a body is about, and how less of it is released.
 //!
 //! Invariant: of a resource, only what [`Described::items`] lists can leave, and only as a verdict
 //! says. A resource that cannot be described has no item, so no verdict, so it stays.
@@ -12,6 +12,7 @@ mod resource;
 mod scan;
 mod structure;
 mod types;
+mod xml;
 
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ mod tests;
 pub use bundle::{Links, Searchset};
 pub use lists::{missing_modifiers, unknown_paths};
 pub use minimise::{Allowed, Fate, Minimised, Verdict};
-pub use scan::{Scanned, scan};
-pub use types::{has_element, person_elements, type_names};
+pub use scan::{Scanned, next_page_of, scan};
+pub use types::{has_element, may_be_about_people, person_elements, type_names};
+pub use xml::json_of_xml;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -66,6 +66,11 @@ pub const REFERENCE: &[Setting] = &[
     row("ingress.client_ca", Nothing, "The CAs that vouch for applications, in PEM."),
     row("ingress.purpose", Nothing, "The purpose of requests that state none."),
     row(
+        "ingress.base_url",
+        Nothing,
+        "Where applications see the ingress, if not where it listens: links in answers begin with it. What a request says of proxies is never believed.",
+    ),
+    row(
         "ingress.user",
         Is("\"header\""),
         "How the user is known: `header`, `jwt` or `service:NAME`.",

@@ -1,4 +1,4 @@
-//! `fhir-directory`: FHIR R4 JSON below a directory, read by id and searched as a FHIR server would.
+//! `fhir-directory`: FHIR R4 JSON and XML below a directory, read by id and searched as a FHIR server would.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tally_record::fhir::{Searchset, describe};
 use tally_record::{RecordError, Subjects};
 
 use super::index::{self, Index, Report};
+use super::origin::{Origin, Rest as Left, leaves};
 use super::page::{Page, PageKey};
 use super::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target};
 use super::reading::{Content, Whole};
@@ -135,7 +136,8 @@ impl FhirDirectory {
         let items = described.map_err(malformed)?;
         let asked = if ask.query.is_empty() { String::new() } else { format!("?{}", ask.query) };
         let own = format!("{}/{path}{asked}", ask.base_url);
-        Ok(self.whole(Content::Page { body, own, rest }, items, kind, queried))
+        let content = Content::Page { body, own, rest: Box::new(Left::Directory(rest)) };
+        Ok(self.whole(content, items, kind, queried))
     }
 
     /// Which page is asked for.
@@ -182,12 +184,8 @@ impl FhirDirectory {
         fields: &AllowList,
         end: Option<usize>,
     ) -> Result<Option<String>, Refusal> {
-        let leaves = |kind: &str| match fields {
-            AllowList::Everything => true,
-            AllowList::Elements(types) => types.iter().any(|(name, _)| name == kind),
-            AllowList::Columns(_) => false,
-        };
-        let offset = rest.kinds.iter().filter(|(kind, _)| leaves(kind)).map(|(_, place)| *place);
+        let kinds = rest.kinds.iter().filter(|(kind, _)| leaves(fields, kind));
+        let offset = kinds.map(|(_, place)| *place);
         let end = end.and_then(|end| u32::try_from(end).ok());
         let within = end.map(|end| rest.page.offset.saturating_add(end));
         let Some(offset) = within.or_else(|| offset.min()) else { return Ok(None) };
@@ -234,7 +232,7 @@ impl FhirDirectory {
         kind: &str,
         queried: Vec<Queried>,
     ) -> Whole {
-        let source = Some(Arc::clone(self));
+        let source = Some(Origin::Directory(Arc::clone(self)));
         Whole::new(source, content, items, vec![kind.to_owned()], queried)
     }
 }

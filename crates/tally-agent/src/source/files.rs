@@ -80,7 +80,7 @@ impl Files {
             return Err(changed());
         }
         let items = rows(&body, &person.column)?;
-        let content = Content::Rows { body, column: person.column.clone() };
+        let content = Content::Rows { body, column: Some(person.column.clone()) };
         Ok(Reading::Whole(Whole::new(None, content, items, Vec::new(), Vec::new())))
     }
 
@@ -134,7 +134,7 @@ impl Files {
 }
 
 /// The rows about somebody who is known. The others are never released.
-fn rows(body: &[u8], column: &str) -> Result<Vec<Item>, Unread> {
+pub(super) fn rows(body: &[u8], column: &str) -> Result<Vec<Item>, Unread> {
     let mut items = Vec::new();
     let mut projection =
         Projection::new(Released::All, Some(column.to_owned()), CsvLimits::default());

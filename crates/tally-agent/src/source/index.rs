@@ -23,7 +23,7 @@ use tally_record::fhir::{Context, Neighbours, RecordLimits};
 use tally_record::{RecordError, Subjects};
 
 use super::Unread;
-use super::place::{Place, read_at};
+use super::place::{Opened, Place};
 use super::query::Criteria;
 
 pub(super) use build::build;
@@ -182,11 +182,11 @@ impl Index {
                 Some((known, file)) if known == record.file => file,
                 _ => {
                     let place = self.files.get(usize::try_from(record.file).unwrap_or(usize::MAX));
-                    place.ok_or_else(super::place::gone)?.reopen()?
+                    Opened::again(place.ok_or_else(super::place::gone)?, &self.limits)?
                 }
             };
             let len = usize::try_from(record.len).unwrap_or(usize::MAX);
-            let bytes = read_at(&mut file, record.start, len)?;
+            let bytes = file.read_at(record.start, len)?;
             texts.push(String::from_utf8(bytes).map_err(|_| super::place::changed())?);
             open = Some((record.file, file));
         }

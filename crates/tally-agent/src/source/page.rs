@@ -42,14 +42,23 @@ impl PageKey {
 
     /// A token for a page of what stands at `path`.
     pub(super) fn seal(&self, path: &str, page: &Page) -> Option<String> {
-        let mut bytes = page.encode();
+        self.seal_bytes(path, page.encode())
+    }
+
+    /// A token for a place of another form than a [`Page`].
+    pub(super) fn seal_bytes(&self, path: &str, mut bytes: Vec<u8>) -> Option<String> {
         let nonce = self.0.seal_in_place_append_tag(Aad::from(path.as_bytes()), &mut bytes).ok()?;
-        let token = [nonce.as_ref().as_slice(), &bytes].concat();
-        Some(URL_SAFE_NO_PAD.encode(token))
+        let token = URL_SAFE_NO_PAD.encode([nonce.as_ref().as_slice(), &bytes].concat());
+        (token.len() <= TOKEN_LEN_MAX).then_some(token)
     }
 
     /// The page of a token; `None` if it is altered, or from another index or path.
     pub(super) fn open(&self, path: &str, token: &str) -> Option<Page> {
+        Page::decode(&self.open_bytes(path, token)?)
+    }
+
+    /// What was sealed for a path; `None` if it is altered, or from another key or path.
+    pub(super) fn open_bytes(&self, path: &str, token: &str) -> Option<Vec<u8>> {
         if token.len() > TOKEN_LEN_MAX {
             return None;
         }
@@ -57,7 +66,7 @@ impl PageKey {
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.0.open_in_place(nonce, Aad::from(path.as_bytes()), sealed).ok()?;
-        Page::decode(opened)
+        Some(opened.to_vec())
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tally_core::id::{CheckDigit, SourceId};
 use tally_core::refusal::Refusal;
 use tally_record::Subjects;
+use tally_record::fhir::{RecordLimits, json_of_xml};
 
 use super::{SourceError, Unread};
 
@@ -15,6 +16,8 @@ use super::{SourceError, Unread};
 const DEPTH_MAX: usize = 32;
 /// Bytes of a subjects file, at most.
 const SUBJECTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of a file with a token or a secret, at most.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
 /// Rows of a subjects file, at most.
 const SUBJECTS_MAX: u64 = 4_000_000;
 
@@ -53,6 +56,11 @@ impl Place {
         Ok((Self { path, stamp }, file))
     }
 
+    /// Whether its records are written in XML.
+    pub(super) fn is_xml(&self) -> bool {
+        self.path.extension().is_some_and(|it| it == "xml")
+    }
+
     /// Opens the file again.
     pub(super) fn reopen(&self) -> Result<File, Unread> {
         let file = File::open(&self.path).map_err(|_| gone())?;
@@ -61,17 +69,60 @@ impl Place {
     }
 }
 
+/// An open file of records: JSON as it stands, XML as the JSON that it is written as.
+pub(super) enum Opened {
+    Json(File),
+    Xml(Vec<u8>),
+}
+
+impl Opened {
+    /// Opens the file again.
+    pub(super) fn again(place: &Place, limits: &RecordLimits) -> Result<Self, Unread> {
+        let mut file = place.reopen()?;
+        if !place.is_xml() {
+            return Ok(Self::Json(file));
+        }
+        let mut body = Vec::new();
+        let read = file.by_ref().take(limits.bytes_max as u64 + 1).read_to_end(&mut body);
+        read.map_err(|_| changed())?;
+        json_of_xml(&body, limits).map(Self::Xml).map_err(|_| changed())
+    }
+
+    /// Bytes of its JSON.
+    pub(super) fn read_at(&mut self, start: u64, len: usize) -> Result<Vec<u8>, Unread> {
+        match self {
+            Self::Json(file) => read_at(file, start, len),
+            Self::Xml(json) => {
+                let start = usize::try_from(start).unwrap_or(usize::MAX);
+                let bytes = start.checked_add(len).and_then(|end| json.get(start..end));
+                bytes.map(<[u8]>::to_vec).ok_or_else(changed)
+            }
+        }
+    }
+}
+
 /// Bytes of an open file.
-pub(super) fn read_at(file: &mut File, start: u64, len: usize) -> Result<Vec<u8>, Unread> {
+fn read_at(file: &mut File, start: u64, len: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = vec![0; len];
     let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes));
     read.map_err(|_| changed())?;
     Ok(bytes)
 }
 
-/// The regular files below a directory whose names end with `.json`, in byte order of their paths.
+/// A small text, such as a token that somebody else keeps fresh.
+pub(super) fn read_small(path: &Path) -> io::Result<String> {
+    let (place, file) = Place::open(path.to_owned())?;
+    if place.stamp.bytes > SMALL_BYTES_MAX {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let mut text = String::new();
+    file.take(SMALL_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The regular files below a directory whose names end with `.json` or `.xml`, in byte order of their paths.
 /// Links are not followed: each file is read once, and nothing outside is.
-pub(super) fn json_files(
+pub(super) fn record_files(
     id: &SourceId,
     root: &Path,
     files_max: usize,
@@ -92,7 +143,7 @@ pub(super) fn json_files(
             } else if kind.is_dir() {
                 let what = "directories below each other";
                 return Err(SourceError::TooMany { id: id.clone(), what, max: DEPTH_MAX });
-            } else if kind.is_file() && entry.path().extension().is_some_and(|it| it == "json") {
+            } else if kind.is_file() && is_of_records(&entry.path()) {
                 found.push(entry.path());
             }
             if found.len() > files_max {
@@ -102,6 +153,10 @@ pub(super) fn json_files(
     }
     found.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     Ok(found)
+}
+
+fn is_of_records(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "json" || it == "xml")
 }
 
 /// The subjects file; without one, nobody is known yet.

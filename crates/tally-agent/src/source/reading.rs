@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use tally_core::agreement::{AllowList, Elements};
 use tally_core::opening::CHUNK_LEN;
@@ -16,8 +15,8 @@ use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, Row
 use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
 use super::Unread;
-use super::fhir::{FhirDirectory, Rest};
 use super::naming::named_in;
+use super::origin::{Origin, Rest};
 use super::place::Stamp;
 
 /// What was read.
@@ -31,7 +30,7 @@ pub enum Reading {
 
 /// A body in memory. Its `Debug` shows none of it.
 pub struct Whole {
-    source: Option<Arc<FhirDirectory>>,
+    pub(super) source: Option<Origin>,
     content: Content,
     items: Vec<Item>,
     kinds: Vec<String>,
@@ -47,9 +46,9 @@ pub(super) enum Content {
     /// One FHIR resource.
     Record(Vec<u8>),
     /// A page of a search.
-    Page { body: Vec<u8>, own: String, rest: Rest },
-    /// A table whose rows are about people.
-    Rows { body: Vec<u8>, column: String },
+    Page { body: Vec<u8>, own: String, rest: Box<Rest> },
+    /// A table; the column says whom a row is about, if any is.
+    Rows { body: Vec<u8>, column: Option<String> },
 }
 
 /// What is left of a body.
@@ -177,7 +176,7 @@ impl Reading {
 
 impl Whole {
     pub(super) const fn new(
-        source: Option<Arc<FhirDirectory>>,
+        source: Option<Origin>,
         content: Content,
         items: Vec<Item>,
         kinds: Vec<String>,
@@ -211,20 +210,19 @@ impl Whole {
     /// meaning and may not leave; `unknown-record` where nothing was there; `too-large`; and
     /// `source-malformed` where what was read is not what it was described as.
     pub fn cut(&self, permit: &Permit) -> Result<Cut, Refusal> {
-        let cut = match &self.content {
-            Content::Nothing => return Err(Refusal::UnknownRecord),
-            Content::Unread(unread) => return Err(unread.refusal),
-            Content::Record(body) => self.cut_fhir(permit, body, &Links::default())?,
+        match &self.content {
+            Content::Nothing => Err(Refusal::UnknownRecord),
+            Content::Unread(unread) => Err(unread.refusal),
+            Content::Record(body) => self.cut_fhir(permit, body, &Links::default()),
             Content::Page { body, own, rest } => {
                 let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;
                 let decided = permit.verdicts().len();
                 let end = (decided < self.items.len()).then_some(decided);
                 let next = source.next_link(rest, permit.fields(), end)?;
-                self.cut_fhir(permit, body, &Links { own: Some(own), next: next.as_deref() })?
+                self.cut_fhir(permit, body, &Links { own: Some(own), next: next.as_deref() })
             }
-            Content::Rows { body, column } => self.cut_rows(permit, body, column)?,
-        };
-        Ok(cut)
+            Content::Rows { body, column } => self.cut_rows(permit, (body, column.as_ref())),
+        }
     }
 
     fn cut_fhir(&self, permit: &Permit, body: &[u8], links: &Links<'_>) -> Result<Cut, Refusal> {
@@ -266,14 +264,18 @@ impl Whole {
             Content::Page { rest, .. } if decided < found => rest.room() <= decided,
             _ => decided == found,
         };
-        source.index().with_context(|context| {
+        source.with_context(|context| {
             let described = describe(body, context).ok()?;
             let same = described.items() == self.items && fits;
             same.then(|| each(&described, &verdicts))
         })
     }
 
-    fn cut_rows(&self, permit: &Permit, body: &[u8], column: &str) -> Result<Cut, Refusal> {
+    fn cut_rows(
+        &self,
+        permit: &Permit,
+        (body, column): (&[u8], Option<&String>),
+    ) -> Result<Cut, Refusal> {
         let released = released(permit.fields())?;
         let left: Vec<_> =
             permit.verdicts().map(|it| !matches!(it, policy::Verdict::Drop(_))).collect();
@@ -282,12 +284,11 @@ impl Whole {
         }
         let mut places = left.iter();
         let mut out = Vec::new();
-        let mut projection =
-            Projection::new(released, Some(column.to_owned()), CsvLimits::default());
+        let mut projection = Projection::new(released, column.cloned(), CsvLimits::default());
         let mut each = |row: &tally_record::csv::Row<'_>| {
             let goes = match row.person() {
                 RowPerson::Known(_) => places.next().is_some_and(|left| *left),
-                RowPerson::Nobody => row.is_header(),
+                RowPerson::Nobody => row.is_header() || column.is_none(),
                 RowPerson::Unknown => false,
             };
             if goes {

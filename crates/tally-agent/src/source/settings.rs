@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use tally_core::file::{Keys, Reader, Value, Words};
 use tally_core::id::{CheckDigit, SourceId};
 
+use super::fhir_server::FhirServerSettings;
+use super::postgres::PostgresSettings;
+
 /// Sources of one member, at most.
 const SOURCES_MAX: usize = 256;
 
@@ -46,13 +49,17 @@ pub enum OptOutScope {
 /// Where a source is and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
-    /// FHIR R4 JSON below a directory: Bundles and single resources.
+    /// FHIR R4 in JSON and XML below a directory: Bundles and single resources.
     FhirDirectory {
         /// The directory.
         path: PathBuf,
         /// A CSV file with the header `patient_id,nhs_number`.
         subjects: Option<PathBuf>,
     },
+    /// A FHIR server.
+    FhirServer(Box<FhirServerSettings>),
+    /// A dataset: what a query of a PostgreSQL server finds.
+    Postgres(Box<PostgresSettings>),
     /// A dataset: a file or a directory of files.
     Files {
         /// The file or the directory.
@@ -73,9 +80,16 @@ pub struct PersonColumn {
 enum Kind {
     FhirDirectory,
     Files,
+    FhirServer,
+    Postgres,
 }
 
-const KINDS: Words<Kind> = &[("fhir-directory", Kind::FhirDirectory), ("files", Kind::Files)];
+const KINDS: Words<Kind> = &[
+    ("fhir-directory", Kind::FhirDirectory),
+    ("files", Kind::Files),
+    ("fhir", Kind::FhirServer),
+    ("postgres", Kind::Postgres),
+];
 const IDENTIFIERS: Words<CheckDigit> =
     &[("checked", CheckDigit::Checked), ("synthetic", CheckDigit::Skipped)];
 const OPT_OUT: Words<OptOutScope> = &[
@@ -111,8 +125,6 @@ impl SourceSettings {
         let id_value = reader.required(&mut keys, "id");
         let id: Option<SourceId> = id_value.as_ref().and_then(|it| reader.parsed(it));
         let kind = reader.required(&mut keys, "kind").and_then(|it| reader.word(&it, KINDS));
-        let path = reader.required(&mut keys, "path");
-        let path = path.and_then(|it| read_path(reader, folder, &it));
         let title = read_text(reader, &mut keys, "title");
         let licence = read_text(reader, &mut keys, "licence");
         let identifiers = match reader.optional(&mut keys, "identifiers") {
@@ -123,32 +135,17 @@ impl SourceSettings {
             None => Some(OptOutScope::Care),
             Some(value) => reader.word(&value, OPT_OUT),
         };
-        let read = match kind {
-            None => None,
-            Some(Kind::FhirDirectory) => {
-                let subjects = match reader.optional(&mut keys, "subjects") {
-                    None => Some(None),
-                    Some(value) => read_path(reader, folder, &value).map(Some),
-                };
-                path.zip(subjects)
-                    .map(|(path, subjects)| SourceKind::FhirDirectory { path, subjects })
-            }
-            Some(Kind::Files) => {
-                let person = reader.required(&mut keys, "person");
-                let person = person.and_then(|it| read_person(reader, &it));
-                path.zip(person).map(|(path, person)| SourceKind::Files { path, person })
-            }
-        };
+        let read = kind.and_then(|kind| kind.read(reader, folder, &mut keys));
         // Without its kind nobody knows which keys it may have.
         if kind.is_some() {
             reader.close(keys);
         }
         let (id, read) = id.zip(read)?;
-        let is_fhir = matches!(read, SourceKind::FhirDirectory { .. });
+        let is_fhir = matches!(read, SourceKind::FhirDirectory { .. } | SourceKind::FhirServer(_));
         if is_fhir != (id.as_str() == FHIR_ID)
             && let Some(value) = id_value
         {
-            let what = "a fhir-directory has the id fhir, and nothing else has: it is served at /fhir/MEMBER, datasets at /data/MEMBER/ID";
+            let what = "a fhir-directory or a fhir server has the id fhir, and nothing else has: it is served at /fhir/MEMBER, datasets at /data/MEMBER/ID";
             reader.complain(&value, what);
             return None;
         }
@@ -157,7 +154,55 @@ impl SourceSettings {
     }
 }
 
-fn read_path(reader: &mut Reader, folder: &Path, value: &Value<'_>) -> Option<PathBuf> {
+impl Kind {
+    /// Reads the keys that sources of this kind alone have.
+    fn read(self, reader: &mut Reader, folder: &Path, keys: &mut Keys<'_>) -> Option<SourceKind> {
+        match self {
+            Self::FhirDirectory => {
+                let path = read_required_path(reader, folder, keys, "path");
+                let subjects = read_optional_path(reader, folder, keys, "subjects");
+                let (path, subjects) = path.zip(subjects)?;
+                Some(SourceKind::FhirDirectory { path, subjects })
+            }
+            Self::Files => {
+                let path = read_required_path(reader, folder, keys, "path");
+                let person = reader.required(keys, "person");
+                let person = person.and_then(|it| read_person(reader, &it));
+                path.zip(person).map(|(path, person)| SourceKind::Files { path, person })
+            }
+            Self::FhirServer => FhirServerSettings::read(reader, folder, keys)
+                .map(|it| SourceKind::FhirServer(Box::new(it))),
+            Self::Postgres => PostgresSettings::read(reader, folder, keys)
+                .map(|it| SourceKind::Postgres(Box::new(it))),
+        }
+    }
+}
+
+fn read_required_path(
+    reader: &mut Reader,
+    folder: &Path,
+    keys: &mut Keys<'_>,
+    key: &str,
+) -> Option<PathBuf> {
+    let value = reader.required(keys, key)?;
+    read_path(reader, folder, &value)
+}
+
+/// The path of an optional key: `Some(None)` where it is absent, `None` where it is wrong.
+#[allow(clippy::option_option, reason = "absent and wrong are two things, and callers use `?`")]
+pub(super) fn read_optional_path(
+    reader: &mut Reader,
+    folder: &Path,
+    keys: &mut Keys<'_>,
+    key: &str,
+) -> Option<Option<PathBuf>> {
+    match reader.optional(keys, key) {
+        None => Some(None),
+        Some(value) => read_path(reader, folder, &value).map(Some),
+    }
+}
+
+pub(super) fn read_path(reader: &mut Reader, folder: &Path, value: &Value<'_>) -> Option<PathBuf> {
     let text = reader.text(value, PATH_LEN_MAX)?;
     if text.is_empty() || text.contains('\0') {
         reader.complain(value, "expected a path");
@@ -177,7 +222,7 @@ fn read_text(reader: &mut Reader, keys: &mut Keys<'_>, key: &str) -> Option<Opti
 
 /// `"none"`, or the column with its system.
 #[allow(clippy::option_option, reason = "nobody and wrong are two things, and callers use `?`")]
-fn read_person(reader: &mut Reader, value: &Value<'_>) -> Option<Option<PersonColumn>> {
+pub(super) fn read_person(reader: &mut Reader, value: &Value<'_>) -> Option<Option<PersonColumn>> {
     if !value.is_table() {
         return reader.word(value, NOBODY).map(|()| None);
     }
@@ -278,9 +323,8 @@ kind = "hl7"
             "line 6: source[0].person: expected one of none",
             "line 7: source[0].subjects: no such key",
             "line 12: source[1].person.system: expected one of nhs-number",
-            "line 14: source[2].id: a fhir-directory has the id fhir",
-            "line 17: source[3].path: is missing",
-            "line 19: source[3].kind: expected one of fhir-directory, files",
+            "line 14: source[2].id: a fhir-directory or a fhir server has the id fhir",
+            "line 19: source[3].kind: expected one of fhir-directory, files, fhir, postgres",
         ];
         assert_eq!(problems.len(), starts.len(), "{problems:#?}");
         for (problem, start) in problems.iter().zip(starts) {

@@ -1,14 +1,18 @@
 //! Facts about sources, on small made-up records; and on published ones, where they are at hand.
 
+mod database;
 mod datasets;
 mod people;
 mod published;
 mod records;
 mod search;
+mod server;
+mod xml;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use tally_core::agreement::{

@@ -384,4 +384,17 @@ refusals! {
     MediaTypeUnsupported = 140, "media-type-unsupported", Caller, 415, "not-supported", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "A search by POST has its parameters in a form, and this body is none."
         "Send Content-Type: application/x-www-form-urlencoded, in UTF-8 and without a Content-Encoding; or search by GET."
+    // servers that a source is read from
+    UpstreamUnreachable = 160, "upstream-unreachable", Environment, 502, "transient", Operation, ProviderOperator;
+        "The server that the provider's source is read from can't be reached, or did not answer in time."
+        "Try again; if it lasts, look at that server and at the agent's log."
+    UpstreamRefused = 161, "upstream-refused", Us, 502, "exception", Operation, ProviderOperator;
+        "The server that the provider's source is read from does not let the provider's agent read this."
+        "Mend the agent's credentials, or what they may read at that server."
+    UpstreamMalformed = 162, "upstream-malformed", Us, 502, "exception", Operation, ProviderOperator;
+        "The server that the provider's source is read from gave something that is no answer to what was asked."
+        "Mend that server; the agent's log says what was wrong with its answer."
+    QueryTooSlow = 163, "query-too-slow", Environment, 504, "timeout", Operation, ProviderOperator;
+        "The query behind the provider's dataset took longer than its database is given."
+        "Ask for less, if the dataset takes parameters; else have the query made faster, or given more time."
 }

@@ -78,6 +78,34 @@ pub fn scan<'a>(body: &'a [u8], limits: &RecordLimits) -> Result<Vec<Scanned<'a>
     Ok(found)
 }
 
+/// The address of the page after a page of a search, as the source says it: never to be released, as
+/// it may hold what was searched for.
+///
+/// # Errors
+///
+/// When the body is no Bundle of type `searchset`.
+pub fn next_page_of<'a>(
+    body: &'a [u8],
+    limits: &RecordLimits,
+) -> Result<Option<Cow<'a, str>>, RecordError> {
+    if body.len() > limits.bytes_max {
+        return Err(RecordError::TooLarge);
+    }
+    let members = parse(body, limits.depth_max)?.members().ok_or(RecordError::NoResourceType)?;
+    let says = |name: &str| text_of(&members, name).map(Option::unwrap_or_default);
+    if says("resourceType")? != "Bundle" || says("type")? != "searchset" {
+        return Err(RecordError::NoResourceType);
+    }
+    let Some(links) = get(&members, "link") else { return Ok(None) };
+    for link in links.elements().ok_or(RecordError::MalformedElement)? {
+        let link = link.members().ok_or(RecordError::MalformedElement)?;
+        if text_of(&link, "relation")?.as_deref() == Some("next") {
+            return text_of(&link, "url");
+        }
+    }
+    Ok(None)
+}
+
 fn scan_resource<'a>(
     body: &'a [u8],
     node: Node<'a>,
@@ -174,6 +202,21 @@ mod tests {
         assert_eq!(found[1].person_elements, ["subject"]);
         assert_eq!(scanned(two).unwrap(), [Scanned { range: 0..two.len(), ..found[1].clone() }]);
         assert!(!format!("{found:?}").contains("999"), "{found:?}");
+    }
+
+    #[test]
+    fn the_next_page_is_found_in_a_page_of_a_search_alone() {
+        let next = |body: &str| {
+            let found = next_page_of(body.as_bytes(), &RecordLimits::default());
+            found.map(|next| next.map(Cow::into_owned))
+        };
+        let page = |rest: &str| format!(r#"{{"resourceType":"Bundle","type":"searchset"{rest}}}"#);
+        let links = r#","link":[{"relation":"self","url":"a"},{"relation":"next","url":"b"}]"#;
+        assert_eq!(next(&page(links)), Ok(Some("b".to_owned())));
+        assert_eq!(next(&page("")), Ok(None));
+        assert_eq!(next(&page(r#","link":7"#)), Err(RecordError::MalformedElement));
+        assert!(next(r#"{"resourceType":"Bundle","type":"batch"}"#).is_err());
+        assert!(next(r#"{"resourceType":"Patient"}"#).is_err());
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) struct Shape {
 pub(crate) struct Element {
     is_modifier: bool,
     is_required: bool,
+    repeats: bool,
     /// Its type; none where it is a primitive, or a choice of types.
     kind: Option<&'static str>,
 }
@@ -71,6 +72,19 @@ pub(crate) fn names(element: &str, json_name: &str) -> bool {
     }
 }
 
+/// The types of a choice that JSON writes without quotes, as its names end with them.
+const BARE_CHOICES: [&str; 5] = ["Boolean", "Decimal", "Integer", "PositiveInt", "UnsignedInt"];
+
+/// The elements that JSON writes without quotes, by the types that have them.
+static BARE: LazyLock<BTreeMap<&'static str, BTreeSet<&'static str>>> = LazyLock::new(|| {
+    let lines = include_str!("bare.txt").lines().filter(|line| !line.starts_with('#'));
+    let rows = lines.filter_map(|line| {
+        let mut words = line.split(' ');
+        Some((words.next()?, words.collect()))
+    });
+    rows.collect()
+});
+
 /// What the JSON name of a choice ends with.
 fn choice(suffix: &str) -> Option<Kind> {
     let is_in = |all: &str| all.split_whitespace().any(|known| known == suffix);
@@ -103,6 +117,27 @@ impl Shape {
     /// Whether a valid record has the element of this JSON name, or one like it.
     pub(crate) fn is_required(&self, json_name: &str) -> bool {
         self.find(json_name).is_some_and(|(_, element)| element.is_required)
+    }
+
+    /// Whether the element of this JSON name stands in an array.
+    pub(crate) fn repeats(&self, json_name: &str) -> bool {
+        self.find(json_name).is_some_and(|(_, element)| element.repeats)
+    }
+
+    /// Whether it has an element of this JSON name at all.
+    pub(crate) fn has(&self, json_name: &str) -> bool {
+        !json_name.starts_with('_') && self.find(json_name).is_some()
+    }
+
+    /// Whether JSON writes the primitive of this name without quotes: a number or a truth value.
+    pub(crate) fn is_bare(&self, json_name: &str) -> bool {
+        let Some((name, _)) = self.find(json_name) else { return false };
+        match name.strip_suffix("[x]") {
+            Some(stem) => {
+                json_name.strip_prefix(stem).is_some_and(|kind| BARE_CHOICES.contains(&kind))
+            }
+            None => BARE.get(self.name).is_some_and(|elements| elements.contains(name)),
+        }
     }
 
     /// What the value of this JSON name is.
@@ -186,12 +221,12 @@ fn read_shape(line: &'static str, names: &BTreeSet<&'static str>) -> Option<Shap
     let (name, class) = (words.next()?, words.next()?);
     let common = match class {
         "D" => {
-            "id meta:Meta implicitRules! language text:Narrative contained:Resource \
-             extension:Extension modifierExtension!:Extension"
+            "id meta:Meta implicitRules! language text:Narrative contained*:Resource \
+             extension*:Extension modifierExtension!*:Extension"
         }
         "R" => "id meta:Meta implicitRules! language",
-        "B" => "id extension:Extension modifierExtension!:Extension",
-        _ => "id extension:Extension",
+        "B" => "id extension*:Extension modifierExtension!*:Extension",
+        _ => "id extension*:Extension",
     };
     let elements = common.split_whitespace().chain(words);
     let elements = elements.map(|word| {
@@ -217,7 +252,8 @@ fn read_element(
     let (name, marks) = word.split_at(end);
     let kind = if kind == Some(".") { nested(name) } else { kind };
     let is_modifier = marks.contains('!');
-    (name, Element { is_modifier, is_required: marks.contains('+'), kind })
+    let (is_required, repeats) = (marks.contains('+'), marks.contains('*'));
+    (name, Element { is_modifier, is_required, repeats, kind })
 }
 
 #[cfg(test)]
@@ -240,6 +276,26 @@ mod tests {
         }
         // As many as the snapshots have.
         assert_eq!((shapes().count(), elements), (668, 7_489));
+    }
+
+    #[test]
+    fn what_json_writes_without_quotes_is_an_element_of_its_type() {
+        let mut elements = 0;
+        for (name, bare) in BARE.iter() {
+            for element in bare {
+                elements += 1;
+                let shape = shape(name).unwrap();
+                assert!(shape.has(element) && shape.is_bare(element), "{name}.{element}");
+                assert!(matches!(shape.kind_of(element), Kind::Primitive), "{name}.{element}");
+            }
+        }
+        assert_eq!(elements, 350);
+        let bare = |name, element| shape(name).unwrap().is_bare(element);
+        assert!(bare("Patient", "active") && bare("Patient", "multipleBirthInteger"));
+        assert!(!bare("Patient", "birthDate") && !bare("Patient", "deceasedDateTime"));
+        let repeats = |name, element| shape(name).unwrap().repeats(element);
+        assert!(repeats("Patient", "name") && repeats("HumanName", "given"));
+        assert!(repeats("Extension", "extension") && !repeats("Patient", "birthDate"));
     }
 
     #[test]

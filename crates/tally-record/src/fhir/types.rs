@@ -53,7 +53,16 @@ pub fn has_element(kind: &str, element: &str) -> bool {
 
 /// The elements by which records of a type say whom they are about, where FHIR gives them any.
 pub fn person_elements(kind: &str) -> impl Iterator<Item = &'static str> {
-    PERSON_ELEMENTS.into_iter().filter(move |element| has_element(kind, element))
+    let known = ResourceType::find(kind);
+    let of_type = known.is_some_and(|known| known.name == "Provenance").then_some("target");
+    PERSON_ELEMENTS.into_iter().filter(move |element| has_element(kind, element)).chain(of_type)
+}
+
+/// Whether a record of a type can be about anybody, so that it matters what it refers to.
+#[must_use]
+pub fn may_be_about_people(kind: &str) -> bool {
+    let refers = ResourceType::find(kind).is_some_and(|kind| !kind.people.is_empty());
+    kind == "Patient" || refers || person_elements(kind).next().is_some()
 }
 
 /// After FHIR 4.0.1's CompartmentDefinition `patient`.

@@ -1,12 +1,51 @@
-//! What was asked, for the source, and a refusal of it in words.
+//! What was asked, for the source, what reads it there, and a refusal of it in words.
+
+use std::sync::Arc;
 
 use tally_core::entry::AgreementRef;
 use tally_core::id::{ExchangeId, MemberId};
 use tally_core::refusal::{Refusal, Said};
 use tally_wire::message::agent::Request;
 
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::Input;
 use crate::base_url::BaseUrl;
-use crate::source::{Ask, Unread};
+use crate::source::{Ask, Source, Unread};
+
+/// Reads for one exchange; dropped, it is broken off, and a server that is read from is told.
+pub(super) struct ReadTask(AbortHandle);
+
+impl ReadTask {
+    /// Reads, and tells the desk what there is.
+    pub(super) fn start(
+        source: Option<Arc<Source>>,
+        ask: Ask,
+        exchange: ExchangeId,
+        mailbox: mpsc::Sender<Input>,
+    ) -> Self {
+        let task = tokio::spawn(async move {
+            let read = match source {
+                Some(source) => source.describe(ask).await,
+                None => Err(unread(Refusal::UnknownSource)),
+            };
+            let input = match read {
+                Ok(reading) => Input::Described { exchange, reading: Arc::new(reading) },
+                Err(unread) => Input::NotDescribed { exchange, unread },
+            };
+            // The desk is gone only when the agent is.
+            drop(mailbox.send(input).await);
+        });
+        Self(task.abort_handle())
+    }
+}
+
+impl Drop for ReadTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 pub(super) fn ask_of(member: &MemberId, request: &Request) -> Ask {
     // Another agent says it, and it comes back to its application in links: whatever is more than a

@@ -80,7 +80,12 @@ pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
     let people: BTreeSet<_> = case.reading.items().iter().flat_map(|item| &item.people).collect();
     let named = people.into_iter().map(|person| KnownAs {
         person: person.clone(),
-        before: shared.sources.names_before(person).into_iter().collect(),
+        before: shared
+            .sources
+            .names_before(person)
+            .into_iter()
+            .chain(case.reading.names_before(person))
+            .collect(),
     });
     let asked = shared.store.people(named.collect(), shared.retention_year()).await;
     let mut people = match asked {

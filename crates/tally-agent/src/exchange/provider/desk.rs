@@ -18,7 +18,7 @@ use tally_wire::message::agent::Request;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep_until;
 
-use super::asked::{ask_of, said, unread};
+use super::asked::{ReadTask, ask_of, said};
 use super::deciding::{Case, Episode, Prepared, decide};
 use super::late::Owing;
 use super::owing::patiently;
@@ -52,6 +52,8 @@ pub(super) struct Serving {
     pub(super) says: mpsc::Sender<Say>,
     source: Option<Arc<Source>>,
     reading: Option<Arc<Reading>>,
+    /// What reads: it ends with this, so that nothing is read on for whom nobody waits any more.
+    _read: ReadTask,
     pub(super) prepared: Option<Prepared>,
     /// What the permit commits to that is with the ledger, or was.
     pub(super) submitted: Option<Hash>,
@@ -302,11 +304,14 @@ impl Desk {
     fn read(&mut self, exchange: ExchangeId) {
         let Some(Arrived { requester, request, says }) = self.incoming.take() else { return };
         let source = self.shared.sources.get(&request.source).cloned();
+        let ask = ask_of(&self.shared.member, &request);
+        let mailbox = self.mailbox.clone();
         let serving = Serving {
-            request: Arc::clone(&request),
+            request,
             requester,
             says,
-            source: source.clone(),
+            _read: ReadTask::start(source.clone(), ask, exchange, mailbox),
+            source,
             reading: None,
             prepared: None,
             submitted: None,
@@ -319,23 +324,6 @@ impl Desk {
             detail: None,
         };
         self.serving.insert(exchange, serving);
-        let ask = ask_of(&self.shared.member, &request);
-        let mailbox = self.mailbox.clone();
-        tokio::spawn(async move {
-            let read = match source {
-                Some(source) => {
-                    let read = tokio::task::spawn_blocking(move || source.read_to_decide(&ask));
-                    read.await.unwrap_or_else(|_| Err(unread(Refusal::SourceMalformed)))
-                }
-                None => Err(unread(Refusal::UnknownSource)),
-            };
-            let input = match read {
-                Ok(reading) => Input::Described { exchange, reading: Arc::new(reading) },
-                Err(unread) => Input::NotDescribed { exchange, unread },
-            };
-            // The desk is gone only when the agent is.
-            drop(mailbox.send(input).await);
-        });
     }
 
     fn decide(&mut self, exchange: ExchangeId, attempt: u32) {

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use tally_core::id::{MemberId, SourceId};
-use tally_record::Subjects;
-use tally_record::fhir::{RecordLimits, Scanned, scan, type_names};
+use tally_record::fhir::{RecordLimits, Scanned, json_of_xml, scan, type_names};
+use tally_record::{RecordError, Subjects};
 
 use super::people::find_people;
 use super::{IdentifierKey, Index, Record, Report, Warning, identifier_key};
 use crate::source::SourceError;
-use crate::source::place::{Place, json_files, read_at};
+use crate::source::place::{Opened, Place, record_files};
 
 /// Files of a source, at most.
 const FILES_MAX: usize = 1_000_000;
@@ -56,27 +56,26 @@ pub(crate) fn build(
         several: BTreeSet::new(),
         report: Report::default(),
     };
-    for path in json_files(id, root, FILES_MAX)? {
+    for path in record_files(id, root, FILES_MAX)? {
         building.add_file(path)?;
     }
     find_people(id, root, building.into_index(member))
 }
 
-/// A whole file that is still the one that it was.
+/// A whole file that is still the one that it was, as JSON; an inner error: it is XML and not FHIR's.
 pub(super) fn read_whole(
     id: &SourceId,
     root: &Path,
-    place: &Place,
-    file: &mut File,
-) -> Result<Vec<u8>, SourceError> {
+    (place, file): (&Place, &mut File),
+    limits: &RecordLimits,
+) -> Result<Result<Vec<u8>, RecordError>, SourceError> {
     let mut body = Vec::with_capacity(usize::try_from(place.stamp.bytes).unwrap_or_default());
     let read = file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut body);
     read.map_err(|source| SourceError::Io { id: id.clone(), path: root.to_owned(), source })?;
-    if body.len() as u64 == place.stamp.bytes {
-        Ok(body)
-    } else {
-        Err(SourceError::Changed { id: id.clone() })
+    if body.len() as u64 != place.stamp.bytes {
+        return Err(SourceError::Changed { id: id.clone() });
     }
+    Ok(if place.is_xml() { json_of_xml(&body, limits) } else { Ok(body) })
 }
 
 struct Building<'b> {
@@ -107,10 +106,16 @@ impl Building<'_> {
         let (place, mut file) = Place::open(path).map_err(|source| self.io(source))?;
         self.report.files += 1;
         if place.stamp.bytes > FILE_BYTES_MAX as u64 {
-            self.warn(Warning::File(tally_record::RecordError::TooLarge));
+            self.warn(Warning::File(RecordError::TooLarge));
             return Ok(());
         }
-        let body = read_whole(self.id, self.root, &place, &mut file)?;
+        let body = match read_whole(self.id, self.root, (&place, &mut file), &self.limits)? {
+            Ok(body) => body,
+            Err(error) => {
+                self.warn(Warning::File(error));
+                return Ok(());
+            }
+        };
         let scanned = match scan(&body, &self.limits) {
             Ok(scanned) => scanned,
             Err(error) => {
@@ -166,9 +171,10 @@ impl Building<'_> {
         let changed = || SourceError::Changed { id: self.id.clone() };
         let record = &draft.record;
         let place = usize::try_from(record.file).ok().and_then(|at| self.files.get(at));
-        let mut file = place.ok_or_else(changed)?.reopen().map_err(|_| changed())?;
+        let opened = Opened::again(place.ok_or_else(changed)?, &self.limits);
         let len = usize::try_from(record.len).unwrap_or(usize::MAX);
-        let bytes = read_at(&mut file, record.start, len).map_err(|_| changed())?;
+        let bytes = opened.and_then(|mut it| it.read_at(record.start, len));
+        let bytes = bytes.map_err(|_| changed())?;
         let value = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
         Ok(bytes == other || value(&bytes).is_some_and(|it| Some(it) == value(other)))
     }

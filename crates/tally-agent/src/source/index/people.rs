@@ -51,7 +51,8 @@ impl People<'_> {
             let place = usize::try_from(file).ok().and_then(|at| self.index.files.get(at));
             let place = place.ok_or_else(|| self.changed())?;
             let mut open = place.reopen().map_err(|_| self.changed())?;
-            let body = read_whole(self.id, self.root, place, &mut open)?;
+            let body = read_whole(self.id, self.root, (place, &mut open), &self.index.limits)?;
+            let body = body.map_err(|_| self.changed())?;
             for number in numbers {
                 let Some(record) = self.index.record(number) else { continue };
                 let start = usize::try_from(record.start).unwrap_or(usize::MAX);

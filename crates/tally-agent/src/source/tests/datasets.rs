@@ -67,6 +67,29 @@ fn a_resume_goes_on_in_what_leaves() {
 }
 
 #[test]
+fn files_that_come_change_and_go_are_seen_by_the_next_request() {
+    let desk = about_nobody(AllowList::Everything).with("set/a.csv", "n\n1\n");
+    let source = desk.dataset("set", None).unwrap();
+    assert_eq!(text(&desk, &source, "a.csv", 0).unwrap(), "n\n1\n");
+    assert_eq!(text(&desk, &source, "b/c.csv", 0), Err(Refusal::NotAvailable));
+    // One that comes, in a directory that was not there.
+    let desk = desk.with("set/b/c.csv", "n\n2\n");
+    assert_eq!(text(&desk, &source, "b/c.csv", 0).unwrap(), "n\n2\n");
+    // One that is written anew, and one that another takes the place of.
+    let desk = desk.with("set/a.csv", "n\n3\n4\n").with("set/d.csv", "n\n5\n");
+    assert_eq!(text(&desk, &source, "a.csv", 0).unwrap(), "n\n3\n4\n");
+    fs::rename(desk.path().join("set/d.csv"), desk.path().join("set/b/c.csv")).unwrap();
+    assert_eq!(text(&desk, &source, "b/c.csv", 0).unwrap(), "n\n5\n");
+    // One that goes, and all of them.
+    fs::remove_file(desk.path().join("set/a.csv")).unwrap();
+    assert_eq!(text(&desk, &source, "a.csv", 0), Err(Refusal::NotAvailable));
+    fs::rename(desk.path().join("set"), desk.path().join("elsewhere")).unwrap();
+    assert_eq!(text(&desk, &source, "b/c.csv", 0), Err(Refusal::SourceUnavailable));
+    fs::rename(desk.path().join("elsewhere"), desk.path().join("set")).unwrap();
+    assert_eq!(text(&desk, &source, "b/c.csv", 0).unwrap(), "n\n5\n");
+}
+
+#[test]
 fn what_is_no_table_leaves_whole_or_not_at_all() {
     let bytes = "\0\u{1}no table";
     let desk = about_nobody(AllowList::Everything).with("set/map.bin", bytes);

@@ -82,6 +82,27 @@ fn every_published_record_that_can_be_read_is_read_by_its_id() {
     }
 }
 
+/// UK Core publishes its examples in XML alone.
+#[test]
+fn every_example_of_uk_core_is_read_from_its_xml() {
+    let Some(root) = data() else { return };
+    let (_, source) = open(root.join("ukcore-fhir-r4/examples"));
+    let report = source.report().unwrap();
+    println!("{report:?}");
+    let Connector::Fhir(fhir) = &source.connector else { panic!("no records") };
+    for (kind, id) in fhir.index().readable() {
+        let number = fhir.index().find(kind, id).unwrap().unwrap();
+        let text = fhir.index().read(&[number]).unwrap().remove(0);
+        let record: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&record["resourceType"], &record["id"]), (&kind.into(), &id.into()));
+        if let Some(to) = std::env::var_os("TALLY_XML_OUT") {
+            fs::write(Path::new(&to).join(format!("{id}.json")), &text).unwrap();
+        }
+    }
+    assert!(!report.warnings.keys().any(|it| matches!(it, Warning::File(_))), "{report:?}");
+    assert!(report.records >= 180, "{report:?}");
+}
+
 #[test]
 fn every_published_table_arrives_as_it_is() {
     let Some(root) = data() else { return };

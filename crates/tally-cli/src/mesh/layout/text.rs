@@ -1,12 +1,12 @@
 //! The configurations that a mesh's directory holds, as texts.
 
+mod sources;
+
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 
 use tally_agent::config::IngressUser;
-use tally_agent::source::{OptOutScope, SourceKind, SourceSettings};
-use tally_core::id::{CheckDigit, MeshId};
+use tally_core::id::MeshId;
 
 use super::AgentPlan;
 use crate::mesh::file::MemberPlan;
@@ -33,7 +33,7 @@ pub(super) fn agent_config(member: &MemberPlan, agent: &AgentPlan, mesh_id: &Mes
     text.push_str(&user_lines(&member.ingress.user));
     let _ = write!(text, "\n[health]\nlisten = \"{}\"\n", listen(agent.health));
     for source in &member.sources {
-        text.push_str(&source_table(source));
+        text.push_str(&sources::table(source));
     }
     text.push_str("\n[officer]\nrole = \"ig-lead\"\nkey = \"officers/ig-lead.key\"\n");
     text
@@ -61,48 +61,6 @@ fn user_lines(user: &IngressUser) -> String {
             text
         }
     }
-}
-
-/// A `[[source]]` of an agent's configuration.
-fn source_table(source: &SourceSettings) -> String {
-    let mut lines = vec!["\n[[source]]".to_owned(), format!("id = {}", quoted(source.id.as_str()))];
-    let mut line = |key: &str, value: &str| lines.push(format!("{key} = {}", quoted(value)));
-    let path = |path: &Path| path.display().to_string();
-    match &source.kind {
-        SourceKind::FhirDirectory { path: directory, subjects } => {
-            line("kind", "fhir-directory");
-            line("path", &path(directory));
-            if let Some(subjects) = subjects {
-                line("subjects", &path(subjects));
-            }
-        }
-        SourceKind::Files { path: file, person } => {
-            line("kind", "files");
-            line("path", &path(file));
-            match person {
-                None => line("person", "none"),
-                Some(person) => {
-                    let column = quoted(&person.column);
-                    let person = format!("{{ column = {column}, system = \"nhs-number\" }}");
-                    lines.push(format!("person = {person}"));
-                }
-            }
-        }
-    }
-    let mut line = |key: &str, value: &str| lines.push(format!("{key} = {}", quoted(value)));
-    if let Some(title) = &source.title {
-        line("title", title);
-    }
-    if let Some(licence) = &source.licence {
-        line("licence", licence);
-    }
-    if source.identifiers == CheckDigit::Skipped {
-        line("identifiers", "synthetic");
-    }
-    if source.opt_out == OptOutScope::NotCare {
-        line("opt_out", "not-care");
-    }
-    lines.join("\n") + "\n"
 }
 
 /// A TOML basic string: those of JSON are among them, but for one sign that TOML wants escaped.
