@@ -21,8 +21,6 @@ use crate::source::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target};
 use crate::source::reading::{Content, Whole};
 use crate::source::{Ask, Unread};
 
-/// Records that are read for one page, at least, if there are so many.
-const READ_MIN: u16 = 20;
 /// Pages of the server that are gone through for one of ours, at most.
 const PAGES_MAX: usize = 16;
 /// Bytes that an entry of a page may have beside its record and its address.
@@ -130,7 +128,7 @@ impl FhirServer {
         let path = target.path();
         let Some(token) = query.page else {
             let count = query.count.unwrap_or(COUNT_DEFAULT);
-            let target = self.target(&format!("{path}?{}", search_of(&query.criteria, count)));
+            let target = self.target(&format!("{path}?{}", search_of(&query.criteria)));
             let place = Place { target, skip: 0 };
             return Ok(From { place, count, criteria: query.criteria, is_first: true });
         };
@@ -149,7 +147,8 @@ impl FhirServer {
         kind: Option<&'static str>,
         gathered: &mut Gathered,
     ) -> Result<bool, Unread> {
-        let wanted = usize::from(from.count.saturating_mul(2).clamp(READ_MIN, COUNT_MAX));
+        // As of a directory: a few who object at the start would otherwise hide all who follow.
+        let wanted = usize::from(COUNT_MAX);
         let mut place = from.place.clone();
         let mut seen = BTreeSet::new();
         for _ in 0..PAGES_MAX {
@@ -299,9 +298,8 @@ impl From {
 }
 
 /// A search as the server is asked for it.
-fn search_of(criteria: &Criteria, count: u16) -> String {
+fn search_of(criteria: &Criteria) -> String {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let count = count.saturating_mul(2).clamp(READ_MIN, COUNT_MAX);
     let names = ["_id", "identifier", "patient", "subject"];
     let mut parts: Vec<String> = names
         .iter()
@@ -314,7 +312,7 @@ fn search_of(criteria: &Criteria, count: u16) -> String {
             Some(format!("{name}={}", encoded(&value)))
         })
         .collect();
-    parts.push(format!("_count={count}"));
+    parts.push(format!("_count={COUNT_MAX}"));
     parts.join("&")
 }
 

@@ -182,7 +182,7 @@ async fn a_search_is_asked_as_it_was_and_of_nobody_by_hidden_elements() {
     let source = desk.server(settings(&fake.url("/r4")));
     let path = "Observation?patient=Patient/p1&identifier=x%7Cy%26z&_count=7";
     get(&desk, &source, path).await.unwrap();
-    let asked = "GET /r4/Observation?identifier=x%7Cy%26z&patient=p1&_count=20";
+    let asked = "GET /r4/Observation?identifier=x%7Cy%26z&patient=p1&_count=200";
     assert_eq!(fake.seen()[0].line(), asked);
     let reading = Arc::clone(&source).describe(ask(path)).await.unwrap();
     let queried: Vec<_> = reading.queried().iter().map(|it| it.element.as_str()).collect();
@@ -202,7 +202,7 @@ async fn a_link_that_leads_out_of_the_server_is_not_followed() {
         "/r4/../admin".to_owned(),
         format!("//{evil}/r4"),
         // To itself, for ever.
-        "/r4/Observation?_count=40".to_owned(),
+        "/r4/Observation?_count=200".to_owned(),
     ] {
         let evil_link = link.clone();
         let fake =
