@@ -128,7 +128,7 @@ pub(crate) struct RecoverArgs {
 /// A member's agent: runs until SIGTERM or Ctrl-C, then lets what is in flight end, and ends.
 ///
 /// Once it serves, bound.json in its data directory says where. Told to end, it takes nothing new and
-/// waits for what it has begun, at most as long as [limits] drain_wait_seconds says; exit code 0. A
+/// waits for what it has begun, at most as long as `[limits] drain_wait_seconds` says; exit code 0. A
 /// second signal ends it at once, exit code 1. SIGHUP has it read its configuration again, and its
 /// certificate, which it looks at once a second anyway.
 #[derive(Debug, clap::Args)]
