@@ -148,29 +148,14 @@ fn run(
         match job {
             Job::Append(mut leaves, mut head) => {
                 let until = Instant::now() + gather_wait_max;
-                let mut hurried = false;
-                while leaves.len() < GATHER_LEAVES_MAX {
-                    match work.try_recv() {
-                        Ok(Job::Append(more, further)) => {
+                while leaves.len() < GATHER_LEAVES_MAX && next.is_none() {
+                    match another(&mut work, until, hurry) {
+                        Some(Job::Append(more, further)) => {
                             leaves.extend(more);
                             head = further;
                         }
-                        Ok(other) => {
-                            next = Some(other);
-                            break;
-                        }
-                        Err(TryRecvError::Disconnected) => break,
-                        Err(TryRecvError::Empty) => {
-                            let left = until.saturating_duration_since(Instant::now());
-                            if hurried || left.is_zero() {
-                                break;
-                            }
-                            // Whatever is meant was given before: it is taken first.
-                            hurried = hurry.swap(false, Ordering::AcqRel);
-                            if !hurried {
-                                thread::park_timeout(left);
-                            }
-                        }
+                        Some(other) => next = Some(other),
+                        None => break,
                     }
                 }
                 store.append(&leaves, head)?;
@@ -186,4 +171,27 @@ fn run(
         }
     }
     store.sync().map(|_| ())
+}
+
+/// The next job, if it comes before `until` and nobody is in a hurry.
+fn another(work: &mut mpsc::Receiver<Job>, until: Instant, hurry: &AtomicBool) -> Option<Job> {
+    loop {
+        match work.try_recv() {
+            Ok(job) => return Some(job),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => {}
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        if hurry.swap(false, Ordering::AcqRel) {
+            // Whatever is meant was given before: all of it is taken first, and then nothing is waited
+            // for any more.
+            let job = work.try_recv().ok();
+            hurry.fetch_or(job.is_some(), Ordering::AcqRel);
+            return job;
+        }
+        thread::park_timeout(left);
+    }
 }
