@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use tally_net::keyfile::{self, KeyFileError, KeyUse};
 use tally_net::{
-    GenesisError, Identity, ListenerLimits, LoadIdentityError, Rotation, Turn, check_by_own_ca,
-    read_genesis,
+    Following, GenesisError, Identity, ListenerLimits, LoadIdentityError, Rotation, Turn,
+    check_by_own_ca, read_genesis,
 };
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use crate::config::{LedgerConfig, LedgerLimits};
 use crate::https::HttpLimits;
@@ -28,37 +27,20 @@ use crate::witnesses::WitnessCa;
 pub struct Service {
     node: Node,
     reads: ReadServers,
-    certificate: Certificate,
+    certificate: Following,
 }
 
-/// Follows the certificate's files until dropped.
-struct Certificate {
-    again: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Certificate {
-    fn follow(rotation: Rotation, metrics: Metrics) -> Self {
-        let again = Arc::new(Notify::new());
-        let told = move |identity: &Identity, turn: &Turn| {
-            metrics.certificate(identity);
-            match turn {
-                Turn::Same => {}
-                Turn::Replaced => tracing::info!("another certificate is presented from here on"),
-                Turn::Kept(why) => {
-                    tracing::warn!(%why, "the new certificate is not used: the old one goes on");
-                }
+fn follow(rotation: Rotation, metrics: Metrics) -> Following {
+    rotation.start(move |identity, turn| {
+        metrics.certificate(identity);
+        match turn {
+            Turn::Same => {}
+            Turn::Replaced => tracing::info!("another certificate is presented from here on"),
+            Turn::Kept(why) => {
+                tracing::warn!(%why, "the new certificate is not used: the old one goes on");
             }
-        };
-        let task = tokio::spawn(rotation.follow(Arc::clone(&again), told));
-        Self { again, task }
-    }
-}
-
-impl Drop for Certificate {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+        }
+    })
 }
 
 /// Where a node is reached.
@@ -147,7 +129,7 @@ impl Service {
         node.metrics().certificate(&identity);
         let (cert, key) = (&config.identity_cert, &config.identity_key);
         let rotation = Rotation::new(identity.clone(), cert, key, node.trust().clone());
-        let certificate = Certificate::follow(rotation, node.metrics().clone());
+        let certificate = follow(rotation, node.metrics().clone());
         let reads = ReadSettings {
             https_listen: config.https_listen,
             health_listen: config.health_listen,
@@ -180,7 +162,7 @@ impl Service {
     /// A way to have read again what may change while it runs: certificate and key.
     #[must_use]
     pub fn again(&self) -> Arc<Notify> {
-        Arc::clone(&self.certificate.again)
+        self.certificate.again()
     }
 
     /// What whoever runs the node should know of its directory, a line each.

@@ -25,7 +25,7 @@ pub use frame::{FrameError, read_frame, write_frame};
 pub use identity::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId};
 pub use keyfile::{KeyFileError, KeyUse};
 pub use listener::{Accepted, Listener, ListenerLimits};
-pub use rotation::{NotUsed, Rotation, Turn};
+pub use rotation::{Following, NotUsed, Rotation, Turn};
 pub use tls::{Accept, Expect};
 pub use trust::TrustStore;
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::identity::{Identity, IdentityError, LoadIdentityError};
@@ -94,6 +95,27 @@ struct Stamp {
     modified: (i64, i64),
 }
 
+/// A certificate whose files are followed, until this is dropped.
+#[derive(Debug)]
+pub struct Following {
+    again: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Following {
+    /// Where it is told to read the files now, whether they look new or not.
+    #[must_use]
+    pub fn again(&self) -> Arc<Notify> {
+        Arc::clone(&self.again)
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 impl Rotation {
     /// Of an identity that was read from these files just now.
     #[must_use]
@@ -160,9 +182,18 @@ impl Rotation {
         }
     }
 
+    /// Follows the files from here on, in a task of the present runtime; tells what it has found, if it
+    /// is something.
+    #[must_use]
+    pub fn start(self, told: impl Fn(&Identity, &Turn) + Send + Sync + 'static) -> Following {
+        let again = Arc::new(Notify::new());
+        let task = tokio::spawn(self.follow(Arc::clone(&again), told));
+        Following { again, task }
+    }
+
     /// Looks now and then, and whenever it is told to; tells what it has found, if it is something. Until
     /// dropped.
-    pub async fn follow(mut self, again: Arc<Notify>, told: impl Fn(&Identity, &Turn)) {
+    async fn follow(mut self, again: Arc<Notify>, told: impl Fn(&Identity, &Turn)) {
         let mut beats = interval(LOOK_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -1,11 +1,7 @@
 //! The agent's certificate, followed while it runs: what of that is told, and where.
 
-use std::sync::Arc;
-
 use tally_core::time::Timestamp;
-use tally_net::{Identity, Rotation, TrustStore, Turn};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tally_net::{Following, Identity, Rotation, TrustStore, Turn};
 
 use crate::config::AgentConfig;
 use crate::ingress::IngressListener;
@@ -13,9 +9,9 @@ use crate::metrics::Metrics;
 
 /// All that the agent presents, followed until dropped.
 pub(super) struct Certificates {
-    own: Certificate,
+    own: Following,
     /// The ingress's, if it has one.
-    of_ingress: Option<Certificate>,
+    of_ingress: Option<Following>,
 }
 
 impl Certificates {
@@ -29,53 +25,32 @@ impl Certificates {
         let own = Rotation::new(identity, cert, key, trust);
         let of_ingress = ingress.rotation(&config.ingress);
         Self {
-            own: Certificate::follow(own, metrics.clone()),
-            of_ingress: of_ingress.map(|it| Certificate::follow(it, metrics.clone())),
+            own: follow(own, metrics.clone()),
+            of_ingress: of_ingress.map(|it| follow(it, metrics.clone())),
         }
     }
 
     /// Reads the files now, whether they look new or not.
     pub(super) fn read_again(&self) {
-        self.own.read_again();
-        self.of_ingress.iter().for_each(Certificate::read_again);
+        let all = std::iter::once(&self.own).chain(&self.of_ingress);
+        all.for_each(|certificate| certificate.again().notify_one());
     }
 }
 
-/// Follows a certificate's files until dropped.
-struct Certificate {
-    again: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Certificate {
-    fn follow(rotation: Rotation, metrics: Metrics) -> Self {
-        let again = Arc::new(Notify::new());
-        let told = move |identity: &Identity, turn: &Turn| {
-            metrics.certificate_turned(turn);
-            match turn {
-                Turn::Same => {}
-                Turn::Replaced => {
-                    let until = until(identity).map(Timestamp::rfc3339).unwrap_or_default();
-                    tracing::info!(%until, "another certificate is presented from here on");
-                }
-                Turn::Kept(why) => {
-                    tracing::warn!(%why, "the new certificate is not used: the old one goes on");
-                }
+fn follow(rotation: Rotation, metrics: Metrics) -> Following {
+    rotation.start(move |identity, turn| {
+        metrics.certificate_turned(turn);
+        match turn {
+            Turn::Same => {}
+            Turn::Replaced => {
+                let until = until(identity).map(Timestamp::rfc3339).unwrap_or_default();
+                tracing::info!(%until, "another certificate is presented from here on");
             }
-        };
-        let task = tokio::spawn(rotation.follow(Arc::clone(&again), told));
-        Self { again, task }
-    }
-
-    fn read_again(&self) {
-        self.again.notify_one();
-    }
-}
-
-impl Drop for Certificate {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+            Turn::Kept(why) => {
+                tracing::warn!(%why, "the new certificate is not used: the old one goes on");
+            }
+        }
+    })
 }
 
 /// When the certificate ends; none if it does not say.
