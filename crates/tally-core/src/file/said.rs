@@ -40,6 +40,14 @@ pub struct Setting {
     pub what: &'static str,
 }
 
+impl Setting {
+    /// A row of the table of them.
+    #[must_use]
+    pub const fn row(key: &'static str, unsaid: Unsaid, what: &'static str) -> Self {
+        Self { key, unsaid, what }
+    }
+}
+
 /// What holds where a key is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsaid {
