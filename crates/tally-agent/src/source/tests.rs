@@ -12,6 +12,7 @@ mod xml;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -217,6 +218,21 @@ impl Desk {
         let permit = self.permit(source, &reading);
         let Reading::Whole(whole) = reading else { panic!("a stream") };
         whole.cut(&permit).unwrap()
+    }
+
+    /// What leaves of a source that is read from a server, and what of that is no error.
+    async fn asked(&self, source: &Arc<Source>, ask: Ask) -> Result<Cut, Refusal> {
+        let reading = Arc::clone(source).describe(ask).await.map_err(|it| it.refusal)?;
+        if let Some(unread) = reading.unread() {
+            assert!(!format!("{unread:?}").contains("SECRET"), "{unread:?}");
+            return Err(unread.refusal);
+        }
+        let permit = match self.decide(source, &reading) {
+            Decision::Permit(permit) => permit,
+            Decision::Refuse(refused) => return Err(refused.refusal()),
+        };
+        let Reading::Whole(whole) = reading else { panic!("a stream") };
+        whole.cut(&permit)
     }
 
     /// The entries of all pages.

@@ -5,7 +5,6 @@
 mod server;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use tally_net::authority::Validity;
 use tally_net::{Authority, Role, SpiffeId};
@@ -60,19 +59,9 @@ fn source(desk: &Desk, settings: PostgresSettings) -> Arc<Source> {
     Arc::new(desk.open("beds", SourceKind::Postgres(Box::new(settings))).unwrap())
 }
 
-/// What leaves of a query, and what of it is no error.
+/// What leaves of a query.
 async fn cut(desk: &Desk, source: &Arc<Source>, query: &str) -> Result<Cut, Refusal> {
-    let ask = Ask { query: query.to_owned(), ..ask_dataset("", 0) };
-    let reading = Arc::clone(source).describe(ask).await.map_err(|it| it.refusal)?;
-    if let Some(unread) = reading.unread() {
-        return Err(unread.refusal);
-    }
-    let permit = match desk.decide(source, &reading) {
-        Decision::Permit(permit) => permit,
-        Decision::Refuse(refused) => return Err(refused.refusal()),
-    };
-    let Reading::Whole(whole) = reading else { panic!("a stream") };
-    whole.cut(&permit)
+    desk.asked(source, Ask { query: query.to_owned(), ..ask_dataset("", 0) }).await
 }
 
 async fn text(desk: &Desk, source: &Arc<Source>, query: &str) -> Result<String, Refusal> {

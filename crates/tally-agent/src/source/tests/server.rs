@@ -5,8 +5,6 @@ mod fake;
 mod faults;
 mod tokens;
 
-use std::sync::Arc;
-
 use fake::{Fake, Reply};
 use serde_json::json;
 
@@ -35,23 +33,8 @@ impl Desk {
     }
 }
 
-/// Reads and decides, and what is left.
-async fn cut(desk: &Desk, source: &Arc<Source>, path: &str) -> Result<Cut, Refusal> {
-    let reading = Arc::clone(source).describe(ask(path)).await.map_err(|it| it.refusal)?;
-    if let Some(unread) = reading.unread() {
-        assert!(!format!("{unread:?}").contains("SECRET"), "{unread:?}");
-        return Err(unread.refusal);
-    }
-    let permit = match desk.decide(source, &reading) {
-        Decision::Permit(permit) => permit,
-        Decision::Refuse(refused) => return Err(refused.refusal()),
-    };
-    let Reading::Whole(whole) = reading else { panic!("a stream") };
-    whole.cut(&permit)
-}
-
 async fn get(desk: &Desk, source: &Arc<Source>, path: &str) -> Result<Value, Refusal> {
-    let cut = cut(desk, source, path).await?;
+    let cut = desk.asked(source, ask(path)).await?;
     Ok(serde_json::from_slice(&cut.body).unwrap())
 }
 
@@ -117,7 +100,7 @@ async fn whom_a_record_is_about_is_asked_of_the_server() {
         ("Provenance/v1", "nhs-number|9990000018", "GET /r4/Observation/o1"),
         ("Observation/absolute", "nhs-number|9990000026", "GET /r4/Patient/p2"),
     ] {
-        let found = cut(&desk, &source, path).await.unwrap();
+        let found = desk.asked(&source, ask(path)).await.unwrap();
         let people: Vec<_> = found.people.keys().map(|it| it.reveal().to_owned()).collect();
         assert_eq!(people, [person], "{path}");
         assert!(fake.seen().iter().any(|seen| seen.line() == request), "{path}");
