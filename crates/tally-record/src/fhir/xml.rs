@@ -226,7 +226,12 @@ fn check_attributes(tag: &BytesStart<'_>) -> Result<(), RecordError> {
     Ok(())
 }
 
+/// What an attribute says. The sign that begins a tag may not stand in it as it is (XML 1.0 §3.1),
+/// although the reader lets it pass.
 fn value_of(attribute: &Attribute<'_>) -> Result<String, RecordError> {
+    if attribute.value.contains(&b'<') {
+        return Err(RecordError::NotXml);
+    }
     let value = attribute.normalized_value(XmlVersion::Implicit1_0);
     value.map(std::borrow::Cow::into_owned).map_err(|_| RecordError::NotXml)
 }

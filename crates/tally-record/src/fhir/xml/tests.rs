@@ -99,6 +99,7 @@ fn nothing_that_expands_or_leads_elsewhere_is_xml_of_ours() {
         "<![CDATA[x]]>",
         "<gender value=\"male\" value=\"female\"/>",
         "<gender value=\"male\" other=\"x\"/>",
+        "<gender value=\"<!DOCTYPE x>\"/>",
         "<f:gender xmlns:f=\"http://hl7.org/fhir\" value=\"male\"/>",
         "<gender xmlns=\"https://other.example\" value=\"male\"/>",
         "<gender value=\"male\">",
