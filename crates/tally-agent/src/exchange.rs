@@ -8,6 +8,7 @@
 mod provider;
 mod requester;
 mod settle;
+mod verified;
 
 pub use requester::{Answer, Ask, Body, Head, Refusal as RefusalHead, Requester};
 pub use settle::SettleError;
@@ -40,6 +41,7 @@ use crate::recorder::Recorder;
 use crate::replica::{Known, Replica};
 use crate::source::Sources;
 use crate::store::Store;
+use verified::Verified;
 
 /// What an agent's exchanges are made of.
 pub struct AgentParts {
@@ -136,6 +138,8 @@ struct Shared {
     opt_out: OptOutSettings,
     own_policy: Condition,
     outcomes: Arc<dyn Outcomes>,
+    /// Signatures of receipts.
+    verified: Verified,
     /// Which decision goes on.
     turns: provider::Turns,
     standing: Standing,
@@ -211,6 +215,7 @@ impl Exchange {
             opt_out: parts.opt_out,
             own_policy: parts.own_policy,
             outcomes: parts.outcomes,
+            verified: Verified::default(),
             turns: provider::Turns::default(),
             standing: Standing::default(),
             over: watch::Sender::new(false),

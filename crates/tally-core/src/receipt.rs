@@ -5,8 +5,10 @@
 //! signed. It needs no TLS certificate, no clock and no further question to anybody.
 
 mod answer;
+mod memory;
 
 pub use answer::{BadAnswer, BatchAnswer, Expanded, hashes_after};
+pub use memory::{Known, Memory};
 
 use tally_log::proof::{root_of_inclusion, verify_inclusion};
 use tally_log::{
@@ -115,6 +117,19 @@ impl Receipt {
     /// # Errors
     /// [`ReceiptError`] for the first thing that is wrong.
     pub fn check(&self, trust: &Trust<'_>) -> Result<Checked, ReceiptError> {
+        self.check_with(trust, &())
+    }
+
+    /// Checks everything as [`check`](Self::check) does, but no signature that was found good before:
+    /// all entries of a batch have two in common.
+    ///
+    /// # Errors
+    /// [`ReceiptError`] for the first thing that is wrong.
+    pub fn check_with(
+        &self,
+        trust: &Trust<'_>,
+        memory: &impl Memory,
+    ) -> Result<Checked, ReceiptError> {
         let seal = self.seal.value();
         let position = self.position().ok_or(ReceiptError::SealMisplaced)?;
         if lane_of(self.entry.value()) != Some(seal.lane) {
@@ -123,10 +138,14 @@ impl Receipt {
         if author(self.entry.value()).is_some_and(|author| author != trust.member) {
             return Err(ReceiptError::OtherMember);
         }
-        self.check_batch(position, seal, trust)?;
+        self.check_batch(position, seal, trust, memory)?;
         let signed = SignedCheckpoint::parse(&self.checkpoint)?;
         self.check_inclusion(signed.checkpoint())?;
-        signed.verify_log(trust.log_keys)?;
+        let known = Known::checkpoint(trust.log_keys, &self.checkpoint);
+        if !memory.has(&known) {
+            signed.verify_log(trust.log_keys)?;
+            memory.keep(known);
+        }
         Ok(Checked {
             leaf: self.leaf,
             lane: seal.lane,
@@ -152,6 +171,7 @@ impl Receipt {
         position: u16,
         seal: &Seal,
         trust: &Trust<'_>,
+        memory: &impl Memory,
     ) -> Result<(), ReceiptError> {
         let Seal { session, number, lane, count, root, signature, .. } = seal;
         let (place, size) = (u64::from(position), u64::from(*count));
@@ -161,8 +181,13 @@ impl Receipt {
         }
         let Trust { mesh_id, epoch, .. } = trust;
         let preimage = batch_preimage(mesh_id, *epoch, *session, *number, *lane, *count, root);
+        let known = Known::batch(trust.agent_keys, &preimage, signature);
+        if memory.has(&known) {
+            return Ok(());
+        }
         let mut keys = trust.agent_keys.iter();
         if keys.any(|key| key.verify(&preimage, signature).is_ok()) {
+            memory.keep(known);
             Ok(())
         } else {
             Err(ReceiptError::BatchSignature)

@@ -5,7 +5,7 @@
 
 use crate::entry::{Entry, ProviderHalf};
 use crate::id::LeafIndex;
-use crate::receipt::{Receipt, ReceiptError, Trust};
+use crate::receipt::{Memory, Receipt, ReceiptError, Trust};
 
 /// What is left of a receipt once it is checked. The receipt itself stays with whoever passes it
 /// on.
@@ -32,7 +32,19 @@ impl RecordedHalf {
     /// # Errors
     /// [`NotAHalf`] if the receipt does not verify, or is of another entry.
     pub fn check(receipt: &Receipt, trust: &Trust<'_>) -> Result<Self, NotAHalf> {
-        let checked = receipt.check(trust)?;
+        Self::check_with(receipt, trust, &())
+    }
+
+    /// As [`check`](Self::check), with what was verified before.
+    ///
+    /// # Errors
+    /// [`NotAHalf`] if the receipt does not verify, or is of another entry.
+    pub fn check_with(
+        receipt: &Receipt,
+        trust: &Trust<'_>,
+        memory: &impl Memory,
+    ) -> Result<Self, NotAHalf> {
+        let checked = receipt.check_with(trust, memory)?;
         match receipt.entry.value() {
             Entry::ProviderHalf(half) => Ok(Self::answered(checked.leaf, (**half).clone())),
             _ => Err(NotAHalf::OtherKind),

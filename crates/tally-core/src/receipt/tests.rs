@@ -203,6 +203,48 @@ fn a_receipt_is_believed_for_known_keys_only() {
     assert!(receipt.check(&keys.trust()).is_ok());
 }
 
+/// Remembers all.
+#[derive(Default)]
+struct All(std::cell::RefCell<Vec<Known>>);
+
+impl Memory for All {
+    fn has(&self, known: &Known) -> bool {
+        self.0.borrow().contains(known)
+    }
+
+    fn keep(&self, known: Known) {
+        self.0.borrow_mut().push(known);
+    }
+}
+
+#[test]
+fn what_was_verified_before_counts_for_the_same_keys_and_bytes_alone() {
+    let (world, receipt) = receipt();
+    let known = Keys::new(&world, "LZ9");
+    let memory = All::default();
+    assert_eq!(receipt.check_with(&known.trust(), &memory), receipt.check(&known.trust()));
+    assert_eq!(memory.0.borrow().len(), 2);
+    assert_eq!(receipt.check_with(&known.trust(), &memory), receipt.check(&known.trust()));
+    assert_eq!(memory.0.borrow().len(), 2, "verified again");
+
+    let error = |keys: &Keys| receipt.check_with(&keys.trust(), &memory).unwrap_err();
+    let keys = Keys { agent: Keys::new(&world, "RZ9").agent, ..Keys::new(&world, "LZ9") };
+    assert_eq!(error(&keys), ReceiptError::BatchSignature);
+    let keys = Keys { mesh_id: MeshId(Hash::default()), ..Keys::new(&world, "LZ9") };
+    assert_eq!(error(&keys), ReceiptError::BatchSignature);
+    let stranger = log_signer("log 2", ORIGIN);
+    let keys = Keys { log: vec![stranger.key().clone()], ..Keys::new(&world, "LZ9") };
+    assert!(matches!(error(&keys), ReceiptError::Checkpoint(_)));
+
+    // The same text under a signature that is not the log's.
+    let mut bent = receipt.clone();
+    bent.checkpoint = checkpoint(&world, &stranger);
+    let refused = bent.check_with(&known.trust(), &memory);
+    assert!(matches!(refused, Err(ReceiptError::Checkpoint(_))), "{refused:?}");
+    // Nothing that was refused is remembered as good.
+    assert_eq!(memory.0.borrow().len(), 2);
+}
+
 #[test]
 fn an_answer_fits_its_batch_alone() {
     let mut world = World::new();

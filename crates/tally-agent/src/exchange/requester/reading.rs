@@ -149,7 +149,7 @@ impl Arriving {
     }
 
     fn check(&self, shared: &Shared, receipt: &Receipt) -> Result<RecordedHalf, Refusal> {
-        self.trusting(shared, |trust| RecordedHalf::check(receipt, trust))
+        self.trusting(shared, |trust| RecordedHalf::check_with(receipt, trust, &shared.verified))
     }
 
     fn check_promise(&self, shared: &Shared, promise: &Promise) -> Result<PromisedHalf, Refusal> {
