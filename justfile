@@ -42,6 +42,11 @@ exchanges:
     cargo build --release --package tally-cli
     cargo bench --package tally-benches --bench exchanges
 
+# A dataset from one member to the other, beside QUIC alone and beside Debian's nginx-light: on a machine that does nothing else.
+streams:
+    cargo build --release --package tally-cli
+    cargo bench --package tally-benches --bench streams
+
 # Verifies a ledger of ten million entries that it makes: 2.3 GB below the target directory, some minutes.
 verifying:
     cargo build --release --package tally-cli

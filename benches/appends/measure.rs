@@ -129,7 +129,10 @@ fn cpu_of_all<const KINDS: usize>(servers: [&[u32]; KINDS]) -> Result<[f64; KIND
 
 /// Seconds of processor time that a process has used, its threads together: `utime` and `stime` of
 /// proc(5), in clock ticks.
-fn cpu_s(pid: u32) -> Result<f64, Trouble> {
+///
+/// # Errors
+/// [`Trouble`] if it does not run.
+pub(crate) fn cpu_s(pid: u32) -> Result<f64, Trouble> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the command in brackets, and may hold anything.
     let (_, fields) = text.rsplit_once(')').ok_or("a process's stat can't be read")?;

@@ -33,7 +33,8 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A mesh that runs.
 pub(crate) struct Mesh {
     _dev: Process,
-    dir: PathBuf,
+    /// Where it is laid out.
+    pub(crate) dir: PathBuf,
     /// What dev.json says.
     pub(crate) document: Value,
 }

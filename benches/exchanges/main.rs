@@ -1,5 +1,6 @@
 //! Exchanges: records that cross from one member to another, with both halves on the ledger, as an
-//! application gets them; beside a lone append and beside the disk.
+//! application gets them; beside a lone append, beside the disk, and beside nginx, which records
+//! nothing.
 //!
 //! Invariant: what is compared is measured in one run on one machine, one after the other: first a
 //! ledger alone with one caller, then a mesh of two members and three nodes, whose callers each wait
@@ -14,11 +15,16 @@ mod machine;
 mod measure;
 #[path = "../appends/members.rs"]
 mod members;
+#[path = "../appends/memory.rs"]
+mod memory;
 mod mesh;
 mod options;
 mod people;
+mod plain;
 #[path = "../appends/process.rs"]
 mod process;
+#[path = "../streams/proxy.rs"]
+mod proxy;
 mod standing;
 mod table;
 #[path = "../appends/tally.rs"]
@@ -27,12 +33,15 @@ mod tally;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::runtime::Builder;
 
 use measure::{Point, closed_loop};
 use mesh::Members;
 use options::Options;
+use plain::Plain;
+use proxy::Proxy;
 use table::Row;
 
 /// Why nothing was measured.
@@ -78,6 +87,13 @@ async fn run(options: &Options) -> Result<(), Trouble> {
         rows.push(Row { what: "exchange", callers: *callers, point });
     }
     println!("{}", standing::memory(&members, options.idle, "after the load").await?);
+    let records = second.path().join("files/rz9");
+    let proxy = Arc::new(Proxy::start(members.dir(), &records, second.path()).await?);
+    for callers in &options.callers {
+        let readers = Plain::callers(&proxy, *callers).await?;
+        let point = closed_loop(readers, options.times, [&proxy.pids()?, &[]]).await?;
+        rows.push(Row { what: "nginx", callers: *callers, point });
+    }
     println!("{}", machine::disk(&options.dir, "after")?);
     println!("{}", machine::load()?);
     println!("{}", table::table(&rows));

@@ -18,8 +18,6 @@ use crate::tally::{Mesh, pids};
 use crate::{Trouble, people};
 
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Less of a body is no record.
-const BODY_LEN_MIN: usize = 3500;
 /// So far apart begin the callers in the list of people, which each reads again and again.
 const STRIDE: usize = 37;
 
@@ -34,6 +32,11 @@ impl Members {
     pub(crate) fn start(binary: &Path, dir: &Path) -> Result<Self, Trouble> {
         let files = people::write(&dir.join("files"))?;
         Ok(Self(Mesh::start(binary, dir, ["--mesh".as_ref(), files.as_os_str()])?))
+    }
+
+    /// Where it is laid out.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0.dir
     }
 
     /// The processes of the agents.
@@ -98,7 +101,7 @@ async fn read(
     let answer = sender.send_request(request).await?;
     let (status, receipt) = (answer.status(), answer.headers().contains_key("tally-receipt"));
     let body = answer.into_body().collect().await?.to_bytes();
-    if status != StatusCode::OK || !receipt || body.len() < BODY_LEN_MIN {
+    if status != StatusCode::OK || !receipt || u64::try_from(body.len())? < people::RECORD_LEN_MIN {
         let said = String::from_utf8_lossy(&body);
         return Err(format!("no record with its receipt, but {status}: {said}").into());
     }

@@ -12,6 +12,8 @@ use crate::Trouble;
 pub(crate) const PEOPLE: usize = 200;
 /// Bytes of each, about.
 const RECORD_LEN: usize = 4096;
+/// Less of a body is no record.
+pub(crate) const RECORD_LEN_MIN: u64 = 3500;
 /// As many more or fewer.
 const RECORD_LEN_LEEWAY: usize = 256;
 

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Trouble;
+use crate::measure::cpu_s;
+use crate::memory::{mb, resident_mb};
 use crate::mesh::Members;
 
 /// The resident memory of agents and nodes, after they have had nothing to do for so long, in a line.
@@ -18,10 +20,17 @@ pub(crate) async fn memory(
     idle: Duration,
     when: &str,
 ) -> Result<String, Trouble> {
+    let used = || members.agents().into_iter().map(cpu_s).collect::<Result<Vec<_>, _>>();
+    let before = used()?;
     tokio::time::sleep(idle).await;
+    let shares = before
+        .into_iter()
+        .zip(used()?)
+        .map(|(before, after)| format!("{:.2} %", (after - before) / idle.as_secs_f64() * 100.0));
+    let shares = shares.collect::<Vec<_>>().join(", ");
     let of = |pids: Vec<u32>| {
         let each = pids.into_iter().map(|pid| {
-            let [all, own] = [memory_mb(pid, "VmRSS:")?, memory_mb(pid, "RssAnon:")?];
+            let [all, own] = [resident_mb(pid, "VmRSS:")?, resident_mb(pid, "RssAnon:")?];
             Ok(format!("{all:.1} ({own:.1})"))
         });
         each.collect::<Result<Vec<_>, Trouble>>().map(|each| each.join(", "))
@@ -29,7 +38,7 @@ pub(crate) async fn memory(
     let (agents, nodes) = (of(members.agents())?, of(members.nodes())?);
     Ok(format!(
         "resident MB (without the pages of files), idle {idle:?} {when}: agents {agents}; ledger \
-         nodes {nodes}"
+         nodes {nodes}; agents' share of a core meanwhile {shares}"
     ))
 }
 
@@ -48,18 +57,4 @@ pub(crate) fn binary(path: &Path, dir: &Path) -> Result<String, Trouble> {
         _ => "unknown, as there is no strip(1)".to_owned(),
     };
     Ok(format!("binary: {whole:.1} MB; stripped: {stripped}"))
-}
-
-/// A line of proc(5)'s `status`, which is in KiB: all that is resident, or what is not a file's.
-fn memory_mb(pid: u32, name: &str) -> Result<f64, Trouble> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("a process has ended")?;
-    Ok(mb(kib.parse::<u64>()? * 1024))
-}
-
-/// Sizes here stay far below 2^52.
-#[allow(clippy::cast_precision_loss, reason = "a size in memory or of a file has no 53 bits")]
-fn mb(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

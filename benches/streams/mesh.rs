@@ -1,0 +1,169 @@
+//! A trust that shares a file about nobody, and a council whose application reads it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::Trouble;
+use crate::proxy::{Connection, connection, read};
+use crate::tally::{Mesh, pids};
+
+const MESH: &str = r#"
+tally = 1
+mesh = "dev.example"
+environment = "test"
+ledger_nodes = 3
+agreements = ["share.toml"]
+
+[[member]]
+id = "RZ9"
+name = "Anytown Hospitals NHS Trust (fictional)"
+codes = { ods = "RZ9" }
+
+[[member.source]]
+id = "dataset"
+kind = "files"
+path = "dataset"
+person = "none"
+
+[[member]]
+id = "LZ9"
+name = "Anytown City Council (fictional)"
+codes = { ods = "LZ9" }
+
+[[member.ingress]]
+purpose = "local:PLANNING"
+user = "header"
+"#;
+
+const AGREEMENT: &str = r#"
+tally = 1
+id = "DSA-1"
+version = 1
+title = "Measurements"
+start = 2025-01-01
+review = 2099-06-30
+end = 2099-12-31
+parties = ["RZ9", "LZ9"]
+
+[[share]]
+provider = "RZ9"
+requesters = ["LZ9"]
+source = "dataset"
+purposes = ["local:PLANNING"]
+data = "none"
+"#;
+
+/// A configuration is read within this time.
+const WIDE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The mesh.
+pub(crate) struct Members(Mesh);
+
+impl Members {
+    /// Brings it up below a directory, with a file of so many bytes that takes no room on the disk.
+    ///
+    /// # Errors
+    /// [`Trouble`] if it does not come up.
+    pub(crate) fn start(binary: &Path, dir: &Path, bytes: u64) -> Result<Self, Trouble> {
+        let files = dir.join("files");
+        fs::create_dir_all(&files)?;
+        File::create(files.join("dataset"))?.set_len(bytes)?;
+        fs::write(files.join("share.toml"), AGREEMENT)?;
+        let mesh = files.join("mesh.toml");
+        fs::write(&mesh, MESH)?;
+        let args = ["--mesh".as_ref(), mesh.as_os_str()];
+        let mesh = Mesh::start(binary, dir, args)?;
+        Ok(Self(mesh))
+    }
+
+    /// Lets one requester have so many exchanges open at the trust, from its next reading of its
+    /// configuration on, which it is told to do.
+    ///
+    /// # Errors
+    /// [`Trouble`] of the file, or if the agent does not run.
+    pub(crate) fn widen(&self, exchanges_max: usize) -> Result<(), Trouble> {
+        let path = self.dir().join("RZ9/tally.toml");
+        let text = fs::read_to_string(&path)?;
+        let limits = format!(
+            "{text}\n[limits]\nexchanges_max = {exchanges_max}\n\
+             exchanges_per_member_max = {exchanges_max}\n"
+        );
+        fs::write(&path, limits)?;
+        let trust = self.members().find(|member| member.get("id") == Some(&Value::from("RZ9")));
+        let pid = pids(trust.into_iter()).first().and_then(|pid| i32::try_from(*pid).ok());
+        let pid = pid.and_then(Pid::from_raw).ok_or("dev.json lacks a process")?;
+        Ok(kill_process(pid, Signal::HUP)?)
+    }
+
+    /// Where it is laid out.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.0.dir.clone()
+    }
+
+    /// The processes of the agents.
+    pub(crate) fn agents(&self) -> Vec<u32> {
+        pids(self.members())
+    }
+
+    /// Reads all of the dataset at the council's ingress.
+    ///
+    /// # Errors
+    /// [`Trouble`] if it is refused, or not whole.
+    pub(crate) async fn read(&self, bytes: u64) -> Result<(), Trouble> {
+        let (mut sender, request) = self.request().await?;
+        whole(read(&mut sender, request).await?, bytes)
+    }
+
+    /// Reads the first bytes of the dataset, and leaves the rest for later. The connection is to be
+    /// kept beside the body.
+    ///
+    /// # Errors
+    /// [`Trouble`] if it is refused.
+    pub(crate) async fn begin(&self) -> Result<(Connection, Incoming), Trouble> {
+        let until = Instant::now() + WIDE_WAIT_MAX;
+        let (sender, answer) = loop {
+            let (mut sender, request) = self.request().await?;
+            let answer = sender.send_request(request).await?;
+            match answer.status() {
+                StatusCode::OK => break (sender, answer),
+                // The configuration that lets so many be open may not have been read yet.
+                StatusCode::TOO_MANY_REQUESTS if Instant::now() < until => {}
+                status => return Err(format!("no dataset, but {status}").into()),
+            }
+        };
+        let mut body = answer.into_body();
+        body.frame().await.ok_or("a dataset without a byte")??;
+        Ok((sender, body))
+    }
+
+    /// A connection to the council's ingress, and what is asked for there.
+    async fn request(&self) -> Result<(Connection, Request<Empty<Bytes>>), Trouble> {
+        let council = self.members().find(|member| member.get("id") == Some(&Value::from("LZ9")));
+        let url = council.and_then(|council| council.get("http")?.as_str());
+        let host = url.ok_or("dev.json lacks an ingress")?.trim_start_matches("http://");
+        let sender = connection(TcpStream::connect(host).await?).await?;
+        let request = Request::get("/data/RZ9/dataset").header(HOST, host).body(Empty::new())?;
+        Ok((sender, request))
+    }
+
+    fn members(&self) -> impl Iterator<Item = &Value> {
+        self.0.document.get("members").and_then(Value::as_array).into_iter().flatten()
+    }
+}
+
+/// Whether all came that there is.
+///
+/// # Errors
+/// [`Trouble`] if not.
+pub(crate) fn whole(read: u64, bytes: u64) -> Result<(), Trouble> {
+    if read == bytes { Ok(()) } else { Err(format!("{read} of {bytes} bytes came").into()) }
+}
