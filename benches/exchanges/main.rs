@@ -9,6 +9,7 @@
 
 #[path = "../appends/arguments.rs"]
 mod arguments;
+mod far;
 #[path = "../appends/machine.rs"]
 mod machine;
 #[path = "../appends/measure.rs"]
@@ -93,6 +94,12 @@ async fn run(options: &Options) -> Result<(), Trouble> {
         let readers = Plain::callers(&proxy, *callers).await?;
         let point = closed_loop(readers, options.times, [&proxy.pids()?, &[]]).await?;
         rows.push(Row { what: "nginx", callers: *callers, point });
+    }
+    if !options.delay.is_zero() {
+        far::move_away(&members, &options.tally, options.delay).await?;
+        // The agent is another process now, and its time is not counted.
+        let point = closed_loop(members.readers(1).await?, options.times, [&[], &[]]).await?;
+        rows.push(Row { what: "exchange, far", callers: 1, point });
     }
     println!("{}", machine::disk(&options.dir, "after")?);
     println!("{}", machine::load()?);

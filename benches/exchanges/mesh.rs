@@ -39,6 +39,11 @@ impl Members {
         &self.0.dir
     }
 
+    /// What dev.json says of a member.
+    pub(crate) fn member(&self, id: &str) -> Option<&Value> {
+        self.members().find(|member| member.get("id") == Some(&Value::from(id)))
+    }
+
     /// The processes of the agents.
     pub(crate) fn agents(&self) -> Vec<u32> {
         pids(self.members())
@@ -54,8 +59,7 @@ impl Members {
     /// # Errors
     /// [`Trouble`] if they don't get one.
     pub(crate) async fn readers(&self, count: usize) -> Result<Vec<Reader>, Trouble> {
-        let council = self.members().find(|member| member.get("id") == Some(&Value::from("LZ9")));
-        let url = council.and_then(|council| council.get("http")?.as_str());
+        let url = self.member("LZ9").and_then(|council| council.get("http")?.as_str());
         let host = url.ok_or("dev.json lacks an ingress")?.trim_start_matches("http://");
         let mut readers = Vec::new();
         for caller in 0..count {

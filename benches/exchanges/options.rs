@@ -14,6 +14,8 @@ usage: cargo bench --package tally-benches --bench exchanges -- [OPTIONS]
   --warm-up N        seconds before that (2)
   --idle N           seconds of idleness before memory is read (10)
   --callers N,N,…    the points (1,64)
+  --delay N          at the end one caller with the provider so many milliseconds away, each way; 0 for
+                     not at all (10)
   --tally PATH       the binary, as `cargo build --release --package tally-cli` makes it
   --dir PATH         where all write; say so if the target directory is not on the disk in question";
 
@@ -23,6 +25,7 @@ pub(crate) struct Options {
     pub(crate) times: Times,
     pub(crate) idle: Duration,
     pub(crate) callers: Vec<usize>,
+    pub(crate) delay: Duration,
     pub(crate) tally: PathBuf,
     pub(crate) dir: PathBuf,
 }
@@ -37,6 +40,7 @@ impl Options {
             times: Times { warm_up: Duration::from_secs(2), span: Duration::from_secs(20) },
             idle: Duration::from_secs(10),
             callers: vec![1, 64],
+            delay: Duration::from_millis(10),
             tally: binary()?,
             dir: env!("CARGO_TARGET_TMPDIR").into(),
         };
@@ -50,6 +54,7 @@ impl Options {
                 "--warm-up" => options.times.warm_up = seconds(&value)?,
                 "--idle" => options.idle = seconds(&value)?,
                 "--callers" => options.callers = numbers(&value)?,
+                "--delay" => options.delay = Duration::from_millis(value.parse()?),
                 "--tally" => options.tally = value.into(),
                 "--dir" => options.dir = value.into(),
                 other => return Err(format!("there is no option {other:?}").into()),
