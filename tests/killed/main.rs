@@ -13,6 +13,7 @@ mod leader;
 mod load;
 mod reload;
 mod rounds;
+mod starting;
 mod steps;
 mod story;
 mod world;

@@ -32,13 +32,13 @@ pub(super) fn page() -> String {
         "An agent",
         tally_agent::config::PREFIX,
         tally_agent::config::KEYS,
-        (tally_agent::config::REFERENCE, tally_agent::config::RELOADS),
+        (tally_agent::config::REFERENCE, tally_agent::config::reloads),
     );
     let ledger = part(
         "A ledger node",
         tally_ledger::config::PREFIX,
         tally_ledger::config::KEYS,
-        (tally_ledger::config::REFERENCE, &[]),
+        (tally_ledger::config::REFERENCE, |_| false),
     );
     format!("{TOP}{agent}\n{ledger}")
 }
@@ -47,7 +47,7 @@ fn part(
     title: &str,
     prefix: &str,
     keys: &[(&str, OverrideKind)],
-    (reference, reloads): (&[Setting], &[&str]),
+    (reference, reloads): (&[Setting], fn(&str) -> bool),
 ) -> String {
     let columns = ["key", "variable", "default", "SIGHUP", "what it is"];
     let mut part = format!("## {title}\n\n") + &head(&columns);
@@ -62,7 +62,7 @@ fn part(
             Unsaid::Nothing => "–".to_owned(),
             Unsaid::Is(text) => format!("`{text}`"),
         };
-        let changes = if reloads.contains(key) { "yes" } else { "" };
+        let changes = if reloads(key) { "yes" } else { "" };
         part += &row(&[&format!("`{key}`"), &variable, &unsaid, changes, what]);
     }
     part

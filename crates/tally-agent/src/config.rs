@@ -69,6 +69,7 @@
 //! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
 
 mod ingress;
+mod limits;
 mod reference;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -88,6 +89,7 @@ use crate::opt_out::{NATIONS, OptOutSettings};
 use crate::source::SourceSettings;
 
 pub use ingress::{IngressAddress, IngressSettings, IngressTls, IngressUser, TokenSettings};
+pub use limits::AgentLimits;
 pub use reference::REFERENCE;
 pub use tally_net::config_file::ConfigError;
 
@@ -139,6 +141,9 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.exchanges_max", OverrideKind::Number),
     ("limits.exchanges_per_member_max", OverrideKind::Number),
     ("limits.requests_max", OverrideKind::Number),
+    ("limits.requests_per_user_max", OverrideKind::Number),
+    ("limits.care_reserve_percent", OverrideKind::Number),
+    ("limits.ingress_connections_max", OverrideKind::Number),
     ("limits.outbox_entries_max", OverrideKind::Number),
     ("limits.refusals_max", OverrideKind::Number),
     ("limits.break_glass_seconds", OverrideKind::Number),
@@ -153,14 +158,25 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
 
 /// Keys whose change is taken over while the agent runs, on SIGHUP. Another way to know users by tokens
 /// is not: it takes files that are read at the start.
-pub const RELOADS: &[&str] = &[
+const RELOADS: &[&str] = &[
     "log_level",
     "ingress.purpose",
     "ingress.user",
     "limits.exchanges_max",
     "limits.exchanges_per_member_max",
     "limits.requests_max",
+    "limits.requests_per_user_max",
+    "limits.care_reserve_percent",
 ];
+
+/// Whether a change of a key is taken over while the agent runs: of these, and of all sources.
+#[must_use]
+pub fn reloads(key: &str) -> bool {
+    RELOADS.contains(&key) || key.starts_with(SOURCE_KEYS)
+}
+
+/// How keys of sources begin.
+pub const SOURCE_KEYS: &str = "source[";
 
 /// An agent's configuration. Paths are absolute, or relative to where the process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,33 +234,6 @@ pub struct OfficerSettings {
     pub role: OfficerRole,
     /// The key file.
     pub key: PathBuf,
-}
-
-/// What a person who runs an agent may limit; defaults and meanings as in
-/// [`Limits`](tally_core::limits::Limits).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AgentLimits {
-    /// Exchanges in flight as provider.
-    pub exchanges_max: Option<u64>,
-    /// Those of them that one requester may have. Default 768, or three quarters of the others.
-    pub exchanges_per_member_max: Option<u64>,
-    /// Exchanges in flight as requester.
-    pub requests_max: Option<u64>,
-    /// Entries that wait in the outbox.
-    pub outbox_entries_max: Option<u64>,
-    /// Refusals per requester and code in a window that become entries of their own.
-    pub refusals_max: Option<u64>,
-    /// How long a break-glass episode lasts, in seconds. Default 3,600.
-    pub break_glass_seconds: Option<u64>,
-    /// Characters of the reason for breaking the glass. Default 10.
-    pub break_glass_reason_chars_min: Option<u64>,
-    /// When the review of a break-glass access is overdue, in seconds. Default 432,000: five days.
-    pub review_wait_seconds: Option<u64>,
-    /// How long ago the registers may have been heard for an emergency without the ledger, in seconds.
-    /// Default 86,400: a day.
-    pub offline_feed_age_seconds: Option<u64>,
-    /// How long the agent lets what it has begun go on once it is told to end, in seconds. Default 30.
-    pub drain_wait_seconds: Option<u64>,
 }
 
 impl AgentConfig {
@@ -308,7 +297,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let health_listen = section.listen_in(&mut health, (Ipv4Addr::UNSPECIFIED, 7602).into());
     section.reader.close(health);
     let sources = sources(section, &mut keys);
-    let limits = limits(section, &mut keys);
+    let limits = limits::read(section, &mut keys);
     let opt_out = opt_out(section, &mut keys);
     let own_policy = own_policy(section, &mut keys);
     let alerts = alerts(section, &mut keys);
@@ -350,37 +339,6 @@ fn addresses(section: &mut Section<'_, '_>, mesh: &mut Keys<'_>) -> Option<Vec<A
 fn sources(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Vec<SourceSettings>> {
     let Some(value) = section.reader.optional(keys, "source") else { return Some(Vec::new()) };
     SourceSettings::read_all(section.reader, section.folder, &value)
-}
-
-fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLimits> {
-    let mut table = section.table(keys, "limits");
-    let mut limit = |key| match section.reader.optional(&mut table, key) {
-        None => Some(None),
-        Some(value) => section.reader.number(&value).map(Some),
-    };
-    let exchanges = limit("exchanges_max");
-    let of_member = limit("exchanges_per_member_max");
-    let requests = limit("requests_max");
-    let outbox = limit("outbox_entries_max");
-    let refusals = limit("refusals_max");
-    let break_glass = limit("break_glass_seconds");
-    let reason = limit("break_glass_reason_chars_min");
-    let review = limit("review_wait_seconds");
-    let offline = limit("offline_feed_age_seconds");
-    let drain = limit("drain_wait_seconds");
-    section.reader.close(table);
-    Some(AgentLimits {
-        exchanges_max: exchanges?,
-        exchanges_per_member_max: of_member?,
-        requests_max: requests?,
-        outbox_entries_max: outbox?,
-        refusals_max: refusals?,
-        break_glass_seconds: break_glass?,
-        break_glass_reason_chars_min: reason?,
-        review_wait_seconds: review?,
-        offline_feed_age_seconds: offline?,
-        drain_wait_seconds: drain?,
-    })
 }
 
 fn opt_out(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<OptOutSettings> {

@@ -2,33 +2,47 @@
 //!
 //! Invariant: a caller that is slow, silent or greedy costs the others nothing.
 
+mod places;
+mod shed;
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tally_net::rustls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use places::{Place, Places};
+use shed::Answering;
+pub use shed::{Shed, Shedding};
+
 /// Limits of an HTTP server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// Connections at once. Default 1,024; then callers wait to be accepted.
+    /// Connections at once. Default 1,024; then whoever has asked nothing for longest gives way, and if
+    /// all are being answered, who comes is turned away.
     pub connections_max: usize,
     /// Headers that take longer to come end the connection. Default 10 s.
     pub header_wait_max: Duration,
-    /// Bytes in the headers of a request at most. Default 32 KiB.
+    /// Bytes of a request before its body that are read at most. Default 32 KiB.
     pub header_bytes_max: usize,
-    /// Headers of a request at most. Default 64.
+    /// Headers of a request that are read at most. Default 128.
     pub headers_max: usize,
     /// How long a stop waits for answers in flight. Default 2 s.
     pub stop_wait_max: Duration,
@@ -40,7 +54,7 @@ impl Default for HttpLimits {
             connections_max: 1024,
             header_wait_max: Duration::from_secs(10),
             header_bytes_max: 32 * 1024,
-            headers_max: 64,
+            headers_max: 128,
             stop_wait_max: Duration::from_secs(2),
         }
     }
@@ -70,9 +84,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 impl HttpServer {
     /// Serves on TCP.
     #[must_use]
-    pub fn tcp(listener: TcpListener, router: Router, limits: HttpLimits) -> Self {
+    pub fn tcp(
+        listener: TcpListener,
+        router: Router,
+        limits: HttpLimits,
+        shedding: Shedding,
+    ) -> Self {
         let address = listener.local_addr().ok();
-        Self::start(Listening::Tcp(listener), address, router, limits, None)
+        Self::start(Listening::Tcp(listener), address, Parts { router, limits, shedding }, None)
     }
 
     /// Serves on TCP under TLS.
@@ -82,28 +101,33 @@ impl HttpServer {
         config: Arc<rustls::ServerConfig>,
         router: Router,
         limits: HttpLimits,
+        shedding: Shedding,
     ) -> Self {
         let (address, tls) = (listener.local_addr().ok(), Some(TlsAcceptor::from(config)));
-        Self::start(Listening::Tcp(listener), address, router, limits, tls)
+        Self::start(Listening::Tcp(listener), address, Parts { router, limits, shedding }, tls)
     }
 
     /// Serves on a Unix socket.
     #[must_use]
-    pub fn unix(listener: UnixListener, router: Router, limits: HttpLimits) -> Self {
-        Self::start(Listening::Unix(listener), None, router, limits, None)
+    pub fn unix(
+        listener: UnixListener,
+        router: Router,
+        limits: HttpLimits,
+        shedding: Shedding,
+    ) -> Self {
+        Self::start(Listening::Unix(listener), None, Parts { router, limits, shedding }, None)
     }
 
     fn start(
         listening: Listening,
         address: Option<SocketAddr>,
-        router: Router,
-        limits: HttpLimits,
+        parts: Parts,
         tls: Option<TlsAcceptor>,
     ) -> Self {
         let (stop, stopping) = watch::channel(None);
-        let places = Arc::new(Semaphore::new(limits.connections_max));
-        let stop_wait_max = limits.stop_wait_max;
-        let server = Server { router, limits, tls, stopping };
+        let places = Places::new(parts.limits.connections_max);
+        let stop_wait_max = parts.limits.stop_wait_max;
+        let server = Server { parts, tls, stopping };
         Self { address, stop, stop_wait_max, task: tokio::spawn(server.run(listening, places)) }
     }
 
@@ -133,71 +157,89 @@ impl Drop for HttpServer {
     }
 }
 
+/// What a server answers with.
 #[derive(Clone)]
-struct Server {
+struct Parts {
     router: Router,
     limits: HttpLimits,
+    shedding: Shedding,
+}
+
+#[derive(Clone)]
+struct Server {
+    parts: Parts,
     tls: Option<TlsAcceptor>,
     stopping: watch::Receiver<Option<Duration>>,
 }
 
 impl Server {
-    async fn run(self, listening: Listening, places: Arc<Semaphore>) {
+    async fn run(self, listening: Listening, places: Places) {
         let mut stopping = self.stopping.clone();
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 _ = stopping.wait_for(Option::is_some) => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = accept(&listening, &places) => accepted,
+                accepted = accept(&listening) => accepted,
             };
-            let Some((stream, place)) = accepted else { break };
-            connections.spawn(self.clone().speak(stream, place));
+            let shedding = &self.parts.shedding;
+            match places.enter().await {
+                Some((place, gave_way)) => {
+                    if gave_way {
+                        shedding.count(Shed::Silent);
+                    }
+                    connections.spawn(self.clone().speak(accepted, place));
+                }
+                None => shedding.turn_away(accepted, self.tls.is_some()),
+            }
         }
         drop(listening);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         // What still runs then is ended by dropping it.
-        let wait_max = stopping.borrow().unwrap_or(self.limits.stop_wait_max);
+        let wait_max = stopping.borrow().unwrap_or(self.parts.limits.stop_wait_max);
         drop(timeout(wait_max, all_ended).await);
     }
 
-    /// Answers requests until the caller has gone, is too slow, or the server stops.
-    async fn speak(self, stream: Box<dyn Stream>, place: OwnedSemaphorePermit) {
-        let limits = self.limits;
+    /// Answers requests until the caller has gone, is too slow, has to give way, or the server stops.
+    async fn speak(self, stream: Box<dyn Stream>, place: Place) {
+        let Parts { router, limits, shedding } = self.parts;
         let stream = match &self.tls {
             None => stream,
             // Who shakes no hands, or not in time, is not heard.
-            Some(tls) => match timeout(limits.header_wait_max, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Box::new(stream) as Box<dyn Stream>,
-                Ok(Err(_)) | Err(_) => return,
+            Some(tls) => tokio::select! {
+                shaken = timeout(limits.header_wait_max, tls.accept(stream)) => match shaken {
+                    Ok(Ok(stream)) => Box::new(stream) as Box<dyn Stream>,
+                    Ok(Err(_)) | Err(_) => return shedding.count(Shed::Handshake),
+                },
+                () = place.gives_way() => return,
             },
         };
+        let answers = TowerToHyperService::new(router);
+        let service = service_fn(|request: Request<Incoming>| {
+            let (busy, answer) = (place.answering(), answers.call(request));
+            async move { answer.await.map(|it| it.map(|body: Body| Answering::new(body, busy))) }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_wait_max)
             .max_buf_size(limits.header_bytes_max)
             .max_headers(limits.headers_max)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let mut stopping = self.stopping;
         tokio::select! {
-            // How a connection ended is the caller's business.
-            _ = connection.as_mut() => return,
+            ended = connection.as_mut() => return shedding.count_end(ended),
+            () = place.gives_way() => return,
             _ = stopping.wait_for(Option::is_some) => {}
         }
         let wait_max = stopping.borrow().unwrap_or(limits.stop_wait_max);
         connection.as_mut().graceful_shutdown();
         drop(timeout(wait_max, connection).await);
-        drop(place);
     }
 }
 
-/// The next caller, once there is room for it.
-async fn accept(
-    listening: &Listening,
-    places: &Arc<Semaphore>,
-) -> Option<(Box<dyn Stream>, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+/// The next caller.
+async fn accept(listening: &Listening) -> Box<dyn Stream> {
     loop {
         let stream: std::io::Result<Box<dyn Stream>> = match listening {
             Listening::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
@@ -210,7 +252,7 @@ async fn accept(
             }
         };
         match stream {
-            Ok(stream) => return Some((stream, place)),
+            Ok(stream) => return stream,
             // The caller has gone already, or we have no more descriptors: that may pass.
             Err(_) => sleep(Duration::from_millis(50)).await,
         }

@@ -12,6 +12,7 @@ mod fhir;
 mod form;
 mod format;
 mod guard;
+mod head;
 mod http_date;
 mod links;
 mod listen;
@@ -19,6 +20,7 @@ mod receipt;
 mod request;
 mod request_ids;
 mod token;
+mod users;
 mod validators;
 
 use std::net::SocketAddr;
@@ -41,7 +43,7 @@ use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::config::{IngressAddress, IngressSettings};
 use crate::exchange::{Ask, Head, Outcomes, Requester, Side};
-use crate::http::{HttpLimits, HttpServer};
+use crate::http::{HttpLimits, HttpServer, Shedding};
 use crate::recorder::Recorder;
 use crate::replica::Replica;
 use crate::source::Sources;
@@ -52,6 +54,7 @@ use request::{Said, Unfit, Wanted, is_self_claimed};
 
 pub use listen::{IngressListenError, IngressListener};
 pub use token::{KeyFileError, Tokens};
+pub use users::Users;
 
 /// What the ingress works with.
 pub struct IngressParts {
@@ -75,6 +78,8 @@ pub struct IngressParts {
     pub sources: Arc<Sources>,
     /// Counts what is refused here.
     pub outcomes: Arc<dyn Outcomes>,
+    /// How many requests each user may have in flight.
+    pub users: Users,
 }
 
 /// Cheap to clone. With the socket's own address.
@@ -83,7 +88,11 @@ struct Ingress(Arc<IngressParts>, Option<SocketAddr>);
 
 /// Serves applications.
 #[must_use]
-pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
+pub fn serve(
+    listener: IngressListener,
+    parts: IngressParts,
+    (limits, shedding): (HttpLimits, Shedding),
+) -> HttpServer {
     let address = match listener.address() {
         Ok(IngressAddress::Tcp(address)) => Some(address),
         Ok(IngressAddress::Unix(_)) | Err(_) => None,
@@ -99,7 +108,7 @@ pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
         .fallback(nothing)
         .layer(from_fn_with_state(ingress.clone(), guard::guard))
         .with_state(ingress);
-    listener.serve(router, HttpLimits::default())
+    listener.serve(router, limits, shedding.saying(answer::full()))
 }
 
 async fn dataset(
@@ -182,6 +191,7 @@ impl Ingress {
             resumes: None,
             request_ids: said.request_ids,
             base_url: self.base_url(headers),
+            trace: request::trace(headers),
         })
     }
 
@@ -232,7 +242,11 @@ impl Ingress {
         };
         let (provider, purpose, offset) = (ask.provider.clone(), ask.purpose.clone(), ask.offset);
         let head_only = *method == Method::HEAD;
-        let asked = Asked { provider, purpose, offset, head_only, form };
+        let place = match self.0.users.enter(ask.user_known, ask.user.as_deref()) {
+            Ok(place) => place.map(Arc::new),
+            Err(unfit) => return self.refuse(&unfit),
+        };
+        let asked = Asked { provider, purpose, offset, head_only, form, place };
         let self_claimed = ask.relationship.as_deref().is_some_and(is_self_claimed);
         match self.0.requester.ask(ask).await {
             Ok(given) => {

@@ -19,6 +19,8 @@ pub mod random;
 pub mod readiness;
 pub mod recorder;
 pub mod replica;
+pub mod seldom;
 pub mod source;
 pub mod store;
+pub mod trace;
 pub mod witness;

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod epoch;
+mod load;
 mod witness;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::store::GlassCounts;
 
 use certificate::CertificateMetrics;
 use epoch::EpochMetrics;
+use load::LoadMetrics;
 use witness::WitnessMetrics;
 pub use witness::WitnessObserved;
 
@@ -57,6 +59,7 @@ struct All {
     witness: WitnessMetrics,
     epoch: EpochMetrics,
     certificate: CertificateMetrics,
+    load: LoadMetrics,
 }
 
 /// Break-glass: what waits for privacy officers.
@@ -86,6 +89,8 @@ pub struct Observed {
     pub witness: Option<WitnessObserved>,
     /// When the certificate ends.
     pub certificate_until: Option<Timestamp>,
+    /// Who dialled, and what became of it.
+    pub admissions: Vec<(&'static str, u64)>,
 }
 
 impl Metrics {
@@ -133,6 +138,7 @@ impl Metrics {
         let witness = WitnessMetrics::new(&registry)?;
         let epoch = EpochMetrics::new(&registry)?;
         let certificate = CertificateMetrics::new(&registry)?;
+        let load = LoadMetrics::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(past_review.clone()))?;
         registry.register(Box::new(released.clone()))?;
@@ -160,6 +166,7 @@ impl Metrics {
             witness,
             epoch,
             certificate,
+            load,
         };
         Ok(Self(Arc::new(all)))
     }
@@ -184,6 +191,7 @@ impl Metrics {
         self.0.glass.show(observed.break_glass);
         self.0.witness.show(observed.witness.as_ref());
         self.0.certificate.show(observed.certificate_until);
+        self.0.load.show(&observed.admissions);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
 }
@@ -389,6 +397,7 @@ mod tests {
             break_glass,
             witness,
             certificate_until: Some(Timestamp(1_800_000_000_000)),
+            admissions: vec![("let-in", 3)],
         };
         metrics.certificate_turned(&tally_net::Turn::Replaced);
         // What was counted before is not counted again.

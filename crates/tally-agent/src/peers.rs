@@ -6,6 +6,7 @@
 
 mod dial;
 mod greet;
+mod room;
 
 pub use dial::Unreached;
 
@@ -21,12 +22,16 @@ use tally_net::endpoint::{ConnectionLimits, returning_endpoint, server_config};
 use tally_net::frame::FrameLimits;
 use tally_net::identity::Identity;
 use tally_net::quinn::{Connection, Endpoint, RecvStream, SendStream};
-use tally_net::{Accept, Accepted, Listener, ListenerLimits, Role, TrustStore, alpn, tls};
+use tally_net::{
+    Accept, Accepted, Admissions, Listener, ListenerLimits, Role, TrustStore, alpn, tls,
+};
 use tally_wire::message::AGENT_FRAME_LEN_MAX;
 use tokio::sync::mpsc;
 
 use crate::replica::Replica;
+use crate::seldom::Seldom;
 use dial::Dialling;
+use room::{Opened, Roomy};
 
 /// Frames between agents.
 pub const FRAMES: FrameLimits =
@@ -34,6 +39,8 @@ pub const FRAMES: FrameLimits =
 
 /// Connections to one member that are kept at once: each side may have dialled.
 const CONNECTIONS_MAX: usize = 4;
+/// Connections of one member at once, before all have said hello: those that are kept are fewer.
+const MEMBER_CONNECTIONS_MAX: usize = 32;
 /// Streams that others have opened and nobody has taken yet.
 const INCOMING_MAX: usize = 256;
 /// Close code: done.
@@ -50,6 +57,9 @@ struct Inner {
     replica: Replica,
     slots: Mutex<BTreeMap<MemberId, Arc<Slot>>>,
     incoming: mpsc::Sender<Incoming>,
+    admissions: Admissions,
+    /// Whom it did not let in: in the log, one in a while.
+    not_let_in: Seldom,
     draining: AtomicBool,
 }
 
@@ -94,11 +104,13 @@ pub struct Stream {
     pub receive: RecvStream,
     /// What carries it.
     pub connection: Connection,
+    /// There is room for it on the connection as long as this lives.
+    _room: Opened,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<Roomy>>,
     dialling: tokio::sync::Mutex<Dialling>,
 }
 
@@ -136,8 +148,11 @@ impl Peers {
         let address = settings.listen;
         let endpoint = returning_endpoint(address, Some(config), &settings.seed)
             .map_err(|source| ListenError::Bind { address, source })?;
-        let limits =
-            ListenerLimits { connection: settings.connection, ..ListenerLimits::default() };
+        let limits = ListenerLimits {
+            connection: settings.connection,
+            member_connections_max: MEMBER_CONNECTIONS_MAX,
+            ..ListenerLimits::default()
+        };
         let listener = Listener::start(endpoint.clone(), trust, limits);
         let (incoming, streams) = mpsc::channel(INCOMING_MAX);
         let peers = Self(Arc::new(Inner {
@@ -146,6 +161,8 @@ impl Peers {
             replica,
             slots: Mutex::default(),
             incoming,
+            admissions: listener.admissions(),
+            not_let_in: Seldom::default(),
             draining: AtomicBool::new(false),
         }));
         tokio::spawn(peers.clone().accept(listener));
@@ -173,20 +190,27 @@ impl Peers {
     /// [`Unreached`] says why there is none.
     pub async fn open(&self, member: &MemberId) -> Result<Stream, Unreached> {
         let slot = self.slot(member);
-        let mut connection = match slot.live() {
-            Some(connection) => connection,
+        let mut roomy = match slot.live() {
+            Some(roomy) => roomy,
             None => self.dial(member, &slot).await?,
         };
-        let opened = match connection.open_bi().await {
+        let opened = match roomy.connection.open_bi().await {
             Ok(opened) => opened,
             Err(_) => {
                 // It went away just now: one new attempt.
-                connection = self.dial(member, &slot).await?;
-                connection.open_bi().await.map_err(Unreached::lost)?
+                roomy = self.dial(member, &slot).await?;
+                roomy.connection.open_bi().await.map_err(Unreached::lost)?
             }
         };
         let (send, receive) = opened;
-        Ok(Stream { send, receive, connection })
+        let room = roomy.open();
+        Ok(Stream { send, receive, connection: roomy.connection, _room: room })
+    }
+
+    /// What became of those who dialled this agent.
+    #[must_use]
+    pub fn admissions(&self) -> Admissions {
+        self.0.admissions.clone()
     }
 
     /// Lets nobody new in from now on.
@@ -209,7 +233,11 @@ impl Peers {
         while let Some(accepted) = listener.next().await {
             match accepted {
                 Ok(accepted) => drop(tokio::spawn(self.clone().attend(accepted))),
-                Err(why) => tracing::warn!(%why, "an agent was not let in"),
+                Err(why) => {
+                    if let Some(left_out) = self.0.not_let_in.now() {
+                        tracing::warn!(%why, left_out, "an agent was not let in");
+                    }
+                }
             }
         }
     }
@@ -227,7 +255,7 @@ impl Peers {
     /// Takes the streams that the peer opens, until the connection ends.
     async fn serve(&self, connection: Connection, member: MemberId) {
         let slot = self.slot(&member);
-        slot.add(connection.clone());
+        slot.add(&connection, self.0.settings.connection);
         while let Ok((send, receive)) = connection.accept_bi().await {
             let incoming = Incoming { member: member.clone(), send, receive };
             if self.0.incoming.send(incoming).await.is_err() {
@@ -244,18 +272,25 @@ impl Peers {
 
 impl Slot {
     /// A connection that lives, as far as is known.
-    fn live(&self) -> Option<Connection> {
+    fn live(&self) -> Option<Roomy> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.retain(|connection| connection.close_reason().is_none());
+        connections.retain(|it| it.connection.close_reason().is_none());
         connections.last().cloned()
     }
 
-    fn add(&self, connection: Connection) {
+    /// Takes a connection in, if it is not there yet.
+    fn add(&self, connection: &Connection, limits: ConnectionLimits) -> Roomy {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.retain(|connection| connection.close_reason().is_none());
-        if connections.len() >= CONNECTIONS_MAX {
-            connections.remove(0).close(CLOSE_DONE.into(), b"another one is used");
+        connections.retain(|it| it.connection.close_reason().is_none());
+        let same = |it: &&Roomy| it.connection.stable_id() == connection.stable_id();
+        if let Some(known) = connections.iter().find(same) {
+            return known.clone();
         }
-        connections.push(connection);
+        if connections.len() >= CONNECTIONS_MAX {
+            connections.remove(0).connection.close(CLOSE_DONE.into(), b"another one is used");
+        }
+        let roomy = Roomy::new(connection.clone(), limits);
+        connections.push(roomy.clone());
+        roomy
     }
 }

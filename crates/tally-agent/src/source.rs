@@ -8,6 +8,7 @@
 //! the start, which indexes; then [`Source::read`] for each exchange, the policy over
 //! [`Reading::items`], and the cut.
 
+mod all;
 mod capability;
 mod fhir;
 mod fhir_server;
@@ -24,6 +25,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use all::Sources;
 pub use capability::{Endpoint, capability};
 pub use fhir_server::{
     Address, Algorithm, Auth, BadAddress, ClientIdentity, FhirServerSettings, OAuthClient, Secret,
@@ -55,12 +57,6 @@ use fhir::FhirDirectory;
 use fhir_server::FhirServer;
 use files::Files;
 use postgres::Postgres;
-
-/// All sources of the member.
-#[derive(Debug)]
-pub struct Sources {
-    sources: BTreeMap<SourceId, Arc<Source>>,
-}
 
 /// One source.
 #[derive(Debug)]
@@ -205,63 +201,6 @@ pub enum SourceError {
         /// Which source.
         id: SourceId,
     },
-}
-
-impl Sources {
-    /// Opens all sources, and indexes those that have an index. Blocks for as long as that takes.
-    ///
-    /// # Errors
-    /// The first source that can't be opened.
-    pub fn open(
-        all: Vec<SourceSettings>,
-        member: &MemberId,
-        environment: Environment,
-        limits: &Limits,
-    ) -> Result<Self, SourceError> {
-        let mut sources = BTreeMap::new();
-        for settings in all {
-            let id = settings.id.clone();
-            let source = Source::open(settings, member, environment, limits)?;
-            if sources.insert(id.clone(), Arc::new(source)).is_some() {
-                return Err(SourceError::Twice { id });
-            }
-        }
-        Ok(Self { sources })
-    }
-
-    /// One of them.
-    #[must_use]
-    pub fn get(&self, id: &SourceId) -> Option<&Arc<Source>> {
-        self.sources.get(id)
-    }
-
-    /// All of them, ascending by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Source>> {
-        self.sources.values()
-    }
-
-    /// Whom a Patient of this member stands for, as decisions name them: an NHS number where one is
-    /// known. Nobody if no source has records of people, or the Patient can't be read.
-    #[must_use]
-    pub fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
-        self.sources.values().flat_map(|source| source.people_of_patient(patient_id)).collect()
-    }
-
-    /// The names that a person had here before the NHS number was known: what they said then was kept
-    /// under these.
-    #[must_use]
-    pub fn names_before(&self, person: &Person) -> BTreeSet<Person> {
-        self.sources.values().flat_map(|source| source.names_before(person)).collect()
-    }
-
-    /// Everybody who had such names, each with those of one source.
-    pub fn renamed(&self) -> impl Iterator<Item = (Person, Vec<Person>)> {
-        self.sources.values().flat_map(|source| match &source.connector {
-            Connector::Fhir(fhir) => fhir.index().renamed().collect(),
-            Connector::FhirServer(server) => server.renamed().collect::<Vec<_>>(),
-            Connector::Files(_) | Connector::Postgres(_) => Vec::new(),
-        })
-    }
 }
 
 impl Source {

@@ -164,7 +164,7 @@ async fn live(
             recovered = agent.recovered() => return Ok(Some(recovered)),
             () = ending.as_mut() => return Ok(None),
             () = hangups.next() => {
-                configured.read_again(agent);
+                configured.read_again(agent).await;
                 agent.read_again();
             }
         }

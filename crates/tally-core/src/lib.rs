@@ -16,6 +16,7 @@ pub mod limits;
 pub mod opening;
 pub mod policy;
 pub mod purpose;
+pub mod readiness;
 pub mod receipt;
 pub mod record;
 pub mod refusal;

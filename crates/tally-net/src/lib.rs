@@ -24,7 +24,7 @@ pub use founding::{GenesisError, check_by_own_ca, read_genesis};
 pub use frame::{FrameError, read_frame, write_frame};
 pub use identity::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId};
 pub use keyfile::{KeyFileError, KeyUse};
-pub use listener::{Accepted, Listener, ListenerLimits};
+pub use listener::{Accepted, Admissions, Listener, ListenerLimits};
 pub use rotation::{Following, NotUsed, Rotation, Turn};
 pub use tls::{Accept, Expect};
 pub use trust::TrustStore;

@@ -104,6 +104,7 @@ fn observe(
 ) -> Observe {
     let glass = alerts.watch();
     let replica = exchange.replica().clone();
+    let admissions = exchange.peers().admissions();
     Arc::new(move || {
         let known = replica.known();
         Observed {
@@ -114,6 +115,7 @@ fn observe(
             break_glass: glass.counts(),
             witness: witness.as_ref().map(WitnessView::observed),
             certificate_until: until(&identity),
+            admissions: admissions.counts(),
         }
     })
 }

@@ -268,6 +268,21 @@ pub const REFERENCE: &[Setting] = &[
         "Exchanges in flight as requester; then `too-busy`.",
     ),
     Setting::row(
+        "limits.requests_per_user_max",
+        Is("256"),
+        "Those of them that one user may have, a quarter of all where nothing is said; then `user-quota-exceeded`. Applications that ask for themselves are not counted.",
+    ),
+    Setting::row(
+        "limits.care_reserve_percent",
+        Is("25"),
+        "Of a hundred places, as provider and as requester, those that direct care, safeguarding and emergencies alone may take; then `kept-for-care`.",
+    ),
+    Setting::row(
+        "limits.ingress_connections_max",
+        Is("1024"),
+        "Connections of applications. Beyond them, whoever has asked nothing for longest gives way; if all are being answered, who comes is told `too-busy`.",
+    ),
+    Setting::row(
         "limits.outbox_entries_max",
         Is("65536"),
         "Entries that may wait for the ledger before nothing new begins.",

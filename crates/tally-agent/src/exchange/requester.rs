@@ -24,6 +24,7 @@ use super::{Shared, Side};
 use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::random;
+use crate::trace::Trace;
 use desk::Desk;
 
 /// Asks other members. Cheap to clone.
@@ -68,6 +69,8 @@ pub struct Ask {
     pub request_ids: Vec<String>,
     /// Where the application sees this member's ingress: links begin with it. None: they are paths.
     pub base_url: Option<BaseUrl>,
+    /// The trace that the request is part of.
+    pub trace: Option<Trace>,
 }
 
 /// What came of it. Dropping it, or its body, tells the provider that nothing more is wanted.

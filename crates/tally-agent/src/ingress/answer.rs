@@ -1,6 +1,7 @@
 //! What came of an exchange, as HTTP: a record, a dataset, or an OperationOutcome that says why not.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body as HttpBody, Bytes};
@@ -14,6 +15,7 @@ use tally_wire::message::agent::Description;
 
 use super::request::Unfit;
 use super::status;
+use super::users::UserPlace;
 use super::validators::{Known, TagKey, VALIDATED_BYTES_MAX, Validators};
 use crate::exchange::{Answer, Body, Head, RefusalHead};
 
@@ -40,6 +42,8 @@ pub(super) struct Asked {
     pub(super) offset: u64,
     pub(super) head_only: bool,
     pub(super) form: Form,
+    /// The user's, until all has been handed on.
+    pub(super) place: Option<Arc<UserPlace>>,
 }
 
 /// The answer of a provider.
@@ -110,7 +114,8 @@ async fn released(
         used_up(body).await?;
         return Ok((status, headers, HttpBody::empty()).into_response());
     }
-    Ok((status, headers, HttpBody::from_stream(Pieces::of(body))).into_response())
+    Ok((status, headers, HttpBody::from_stream(Pieces::of(body, asked.place.clone())))
+        .into_response())
 }
 
 /// A record with its validators, which need all of it; or, if the client has it, that it is the same.
@@ -140,8 +145,22 @@ const fn is_validated(bytes: u64) -> bool {
     bytes <= VALIDATED_BYTES_MAX
 }
 
+/// All that is said to a caller for whom there is no connection.
+pub(super) fn full() -> Bytes {
+    let outcome = outcome_here(&Unfit::new(Refusal::TooBusy, ""), None);
+    let len = outcome.len();
+    Bytes::from(format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {FHIR}\r\ncontent-length: {len}\r\n\
+         retry-after: {RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{outcome}"
+    ))
+}
+
 /// A no that no provider has said.
 pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) -> Response {
+    outcome_response(unfit.refusal, outcome_here(unfit, about), HeaderMap::new())
+}
+
+fn outcome_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) -> String {
     let Unfit { refusal, detail } = unfit;
     let text = if detail.is_empty() { refusal.meaning().to_owned() } else { detail.clone() };
     let mut remedy = refusal.remedy().to_owned();
@@ -162,7 +181,7 @@ pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) 
             "diagnostics": diagnostics,
         }],
     });
-    outcome_response(*refusal, outcome.to_string(), HeaderMap::new())
+    outcome.to_string()
 }
 
 fn refused(no: &RefusalHead, exchange: ExchangeId, asked: &Asked, headers: HeaderMap) -> Response {
@@ -223,11 +242,12 @@ async fn used_up(mut body: Body) -> Result<(), Refusal> {
 struct Pieces {
     body: Body,
     held: Option<Bytes>,
+    _place: Option<Arc<UserPlace>>,
 }
 
 impl Pieces {
-    const fn of(body: Body) -> Self {
-        Self { body, held: None }
+    const fn of(body: Body, place: Option<Arc<UserPlace>>) -> Self {
+        Self { body, held: None, _place: place }
     }
 }
 

@@ -13,6 +13,7 @@ use axum::response::Response;
 use tally_core::refusal::Refusal;
 
 use super::Ingress;
+use super::head;
 use super::request::{Unfit, header as one};
 use super::request_ids::RequestIds;
 
@@ -27,7 +28,9 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let from_here = from_here(ingress.scheme(), request.uri(), request.headers());
+    let fits = head::fits(request.uri(), request.headers());
+    let from_here =
+        fits.and_then(|()| from_here(ingress.scheme(), request.uri(), request.headers()));
     let ids = from_here.and_then(|()| RequestIds::read(request.headers()));
     let mut response = match ids {
         Ok(ids) => {

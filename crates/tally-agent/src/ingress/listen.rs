@@ -19,7 +19,7 @@ use tally_net::{Identity, LoadIdentityError, Rotation, tls};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{IngressAddress, IngressSettings, IngressTls};
-use crate::http::{HttpLimits, HttpServer};
+use crate::http::{HttpLimits, HttpServer, Shedding};
 
 /// A socket that listens for applications.
 pub struct IngressListener {
@@ -101,13 +101,18 @@ impl IngressListener {
         Some(Rotation::of_any(identity.clone(), &files.cert, &files.key))
     }
 
-    pub(super) fn serve(self, router: Router, limits: HttpLimits) -> HttpServer {
+    pub(super) fn serve(
+        self,
+        router: Router,
+        limits: HttpLimits,
+        shedding: Shedding,
+    ) -> HttpServer {
         match (self.socket, self.tls) {
             (Socket::Tcp(listener), Some((config, _))) => {
-                HttpServer::tls(listener, config, router, limits)
+                HttpServer::tls(listener, config, router, limits, shedding)
             }
-            (Socket::Tcp(listener), None) => HttpServer::tcp(listener, router, limits),
-            (Socket::Unix(listener, _), _) => HttpServer::unix(listener, router, limits),
+            (Socket::Tcp(listener), None) => HttpServer::tcp(listener, router, limits, shedding),
+            (Socket::Unix(listener, _), _) => HttpServer::unix(listener, router, limits, shedding),
         }
     }
 }

@@ -11,6 +11,7 @@ use tally_core::refusal::Refusal;
 
 use super::request_ids::RequestIds;
 use crate::config::{IngressSettings, IngressUser};
+use crate::trace::Trace;
 
 /// Bytes of a reason at most.
 const REASON_LEN_MAX: usize = 1024;
@@ -184,6 +185,13 @@ pub(super) fn offset(headers: &HeaderMap) -> Result<u64, Unfit> {
     from.ok_or_else(|| {
         Unfit::new(Refusal::RangeInvalid, "a range is bytes=N-: from a byte on to the end")
     })
+}
+
+/// The trace that the request is part of. What is none is dropped, as W3C's Trace Context asks.
+pub(super) fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let parent = header(headers, "traceparent").ok().flatten()?;
+    let states = headers.get_all("tracestate").iter().map(|value| value.to_str().unwrap_or("?"));
+    Trace::read(parent, states)
 }
 
 /// The one value of a header; several are as bad as one that is no text.

@@ -29,6 +29,7 @@ pub(crate) fn patient() -> Ask {
         resumes: None,
         request_ids: vec!["r-1".to_owned()],
         base_url: None,
+        trace: None,
     }
 }
 

@@ -397,4 +397,17 @@ refusals! {
     QueryTooSlow = 163, "query-too-slow", Environment, 504, "timeout", Operation, ProviderOperator;
         "The query behind the provider's dataset took longer than its database is given."
         "Ask for less, if the dataset takes parameters; else have the query made faster, or given more time."
+    // load
+    UserQuotaExceeded = 175, "user-quota-exceeded", Caller, 429, "throttled", Ingress, OwnOperator;
+        "This user has more requests in flight than one user may have."
+        "Ask for less at once, or have requests_per_user_max raised."
+    KeptForCare = 176, "kept-for-care", Environment, 503, "throttled", Operation, ProviderOperator;
+        "The agent is busy, and the places that are left are kept for care."
+        "Try again later; bulk work is best done when nobody is treated."
+    HeadTooLarge = 177, "head-too-large", Caller, 431, "too-long", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
+        "The headers of the request are too many or too long."
+        "Send fewer and shorter headers: 64 at most, and 16 KiB together."
+    AddressTooLong = 178, "address-too-long", Caller, 414, "too-long", Ingress, ApplicationVendor, "INVALID_SEARCH_DATA";
+        "The path and query of the request are too long."
+        "Search by POST, or ask for less at once: 12 KiB at most, and 8 KiB of query."
 }

@@ -18,7 +18,7 @@ use tally_core::refusal::Refusal;
 use tally_log::Hash;
 
 use super::{AGENT_FRAME_LEN_MAX, PART_LEN_MAX};
-use crate::codec::{Blob, Optional, Text, choice, object};
+use crate::codec::{Blob, List, Optional, Text, choice, object};
 use crate::opening::{Reason, RequestIds, Who};
 
 /// What a requester asks for. Who asks is known from the connection.
@@ -57,6 +57,9 @@ pub struct Request {
     /// Where the application sees the requester's ingress, 1 to 256 bytes: links that a provider writes
     /// begin with it.
     pub base_url: Option<String>,
+    /// The trace that the request is part of, as W3C's Trace Context has it: `traceparent` and, if there
+    /// is one, `tracestate`, 1 to 512 bytes each. What is no such thing is as if it were not there.
+    pub trace: Vec<String>,
 }
 
 /// A frame of a provider's answer.
@@ -154,6 +157,7 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
     resumes,
     request_ids: RequestIds,
     base_url: Optional<Text<1, 256>>,
+    trace: List<0, 2, Text<1, 512>>,
 } }
 object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted } }
 object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }

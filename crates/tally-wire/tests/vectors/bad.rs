@@ -290,6 +290,12 @@ fn messages() -> Vec<Vector> {
             replaced(&request, &[11, 0], text(0)),
             "wrong-length",
         ),
+        bad::<Request>(
+            "request-with-long-trace",
+            ("agents", "request"),
+            replaced(&request, &[18, 1], text(513)),
+            "too-large",
+        ),
         bad::<Answer>(
             "empty-data",
             ("agents", "answer"),

@@ -118,6 +118,10 @@ pub(crate) fn request() -> Request {
         resumes: Some(ExchangeId(*b"the one before !")),
         request_ids: vec!["req-1".to_owned()],
         base_url: Some("http://127.0.0.1:7601".to_owned()),
+        trace: vec![
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+            "rojo=00f067aa0ba902b7".to_owned(),
+        ],
     }
 }
 
@@ -137,6 +141,7 @@ fn plain_request() -> Request {
         resumes: None,
         request_ids: vec![],
         base_url: None,
+        trace: vec![],
         ..request()
     }
 }

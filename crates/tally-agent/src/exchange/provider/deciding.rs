@@ -33,6 +33,7 @@ use crate::random;
 use crate::replica::Known;
 use crate::source::{Reading, Source};
 use crate::store::{KnownAs, Reader, StoreError};
+use crate::trace::Trace;
 
 /// More people than this make a permit a bulk one: it travels alone.
 const PEOPLE_TOGETHER_MAX: u64 = 64;
@@ -370,12 +371,20 @@ impl Opener<'_> {
             role: request.role.clone(),
             relationship: request.relationship.clone(),
             reason: request.reason.clone(),
-            request_ids: request.request_ids.clone(),
+            request_ids: request_ids(request),
         };
         let encoded = encode_checked(opening).map_err(|_| Refusal::TooLarge)?;
         let commitment = commitment(mesh_id, encoded.bytes());
         Ok(Written { encoded, known, commitment, salt })
     }
+}
+
+/// The application's own ids, and where the request stands in a trace: an auditor finds it by either.
+fn request_ids(request: &Request) -> Vec<String> {
+    /// An opening holds no more.
+    const REQUEST_IDS_MAX: usize = 16;
+    let trace = Trace::of_message(&request.trace).map(|trace| trace.parent().to_owned());
+    request.request_ids.iter().cloned().chain(trace).take(REQUEST_IDS_MAX).collect()
 }
 
 /// Nothing is decided, and nothing recorded: the machine keeps no opening of it.

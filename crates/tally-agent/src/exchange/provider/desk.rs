@@ -28,6 +28,7 @@ use crate::exchange::{Shared, Side};
 use crate::recorder::{Filed, PermitOutcome};
 use crate::source::{Reading, Source};
 use crate::store::{StoreError, StoreOpening};
+use crate::trace::Trace;
 
 /// Owns the machine.
 pub(super) struct Desk {
@@ -303,14 +304,14 @@ impl Desk {
 
     fn read(&mut self, exchange: ExchangeId) {
         let Some(Arrived { requester, request, says }) = self.incoming.take() else { return };
-        let source = self.shared.sources.get(&request.source).cloned();
+        let source = self.shared.sources.get(&request.source);
         let ask = ask_of(&self.shared.member, &request);
-        let mailbox = self.mailbox.clone();
+        let (mailbox, trace) = (self.mailbox.clone(), Trace::of_message(&request.trace));
         let serving = Serving {
             request,
             requester,
             says,
-            _read: ReadTask::start(source.clone(), ask, exchange, mailbox),
+            _read: ReadTask::start(source.clone(), ask, trace, exchange, mailbox),
             source,
             reading: None,
             prepared: None,
@@ -463,8 +464,10 @@ impl Desk {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        self.shared.count(Side::Provider, ended);
-        let Some(serving) = self.serving.remove(&ended.exchange) else { return };
+        let serving = self.serving.remove(&ended.exchange);
+        let trace = serving.as_ref().and_then(|it| Trace::of_message(&it.request.trace));
+        self.shared.count(Side::Provider, ended, trace.map(|trace| trace.id()).as_ref());
+        let Some(serving) = serving else { return };
         let open = !serving.answered && !self.late.contains_key(&ended.exchange);
         if let Some(commitment) = serving.submitted.filter(|_| open) {
             self.unanswered.insert(ended.exchange, commitment);

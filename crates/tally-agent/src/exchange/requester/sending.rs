@@ -85,7 +85,7 @@ impl Sending {
         first: bool,
     ) -> Result<bool, Unreached> {
         let stream = self.shared.peers.open(provider).await?;
-        let Stream { mut send, mut receive, connection } = stream;
+        let Stream { mut send, mut receive, connection, .. } = stream;
         let asked = Instant::now();
         // If it does not go out, the answer does not come either, and says why.
         if write_frame(&mut send, request.bytes(), FRAMES).await.is_ok() {
@@ -148,5 +148,6 @@ fn request_of(exchange: ExchangeId, ask: Ask) -> Request {
         resumes: ask.resumes,
         request_ids: ask.request_ids,
         base_url: ask.base_url.map(|base_url| base_url.to_string()),
+        trace: ask.trace.map(|trace| trace.to_message()).unwrap_or_default(),
     }
 }
