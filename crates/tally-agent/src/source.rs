@@ -38,7 +38,7 @@ pub use query::action_of;
 pub use reading::{Chunks, Cut, Reading, Stream, Whole};
 pub use settings::{OptOutScope, PersonColumn, SourceKind, SourceSettings};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tally_core::exchange::provider::Event;
-use tally_core::refusal::Refusal;
 use tally_net::FrameError;
 use tally_net::frame::{FrameLimits, read_frame, write_frame};
 use tally_net::quinn::{RecvStream, SendStream};

@@ -19,6 +19,7 @@ use super::{Ask, Input, Reply};
 use crate::exchange::{Shared, Side};
 use crate::replica::Known;
 use crate::store::Store;
+use crate::trace::TraceId;
 
 /// How often the store is asked again to keep what is owed; then the next start settles it.
 const OWE_ATTEMPTS_MAX: u32 = 10;
