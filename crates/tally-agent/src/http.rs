@@ -4,8 +4,6 @@
 
 mod places;
 mod shed;
-#[cfg(test)]
-mod tests;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -258,3 +256,6 @@ async fn accept(listening: &Listening) -> Box<dyn Stream> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
