@@ -29,7 +29,7 @@ pub struct ListenerLimits {
     /// Handshakes at once; while half of them are in flight, callers must prove their address first.
     /// Default 128.
     pub handshakes_max: usize,
-    /// Handshakes at once that one address may have while half of all are in flight. Default 32.
+    /// Handshakes at once that one proven address may have while half of all are in flight. Default 32.
     pub address_handshakes_max: usize,
     /// Limits of each connection.
     pub connection: ConnectionLimits,
@@ -148,14 +148,13 @@ impl Gate {
             drop(incoming.retry());
             return;
         }
-        // Whoever can answer a retry can still dial and then say nothing.
-        let each_max = if half_free { usize::MAX } else { self.limits.address_handshakes_max };
-        let address =
-            Counts::enter(&self.addresses, network(incoming.remote_address().ip()), each_max);
-        let Some(address) = address else {
-            self.admissions.count(Admission::AddressFull);
-            incoming.refuse();
-            return;
+        let address = match self.of_address(&incoming, half_free) {
+            Ok(address) => address,
+            Err(full) => {
+                self.admissions.count(full);
+                incoming.refuse();
+                return;
+            }
         };
         let places = (
             Arc::clone(&self.connections).try_acquire_owned(),
@@ -180,6 +179,22 @@ impl Gate {
             // Nobody listens any more: dropping the connection closes it.
             drop(gate.accepted.send(outcome).await);
         });
+    }
+
+    /// Whoever can answer a retry can still dial and then say nothing: of those handshakes an address has
+    /// its share. An address that is not proven is nobody's: whoever is meant by it must not be kept out.
+    fn of_address(
+        &self,
+        incoming: &Incoming,
+        half_free: bool,
+    ) -> Result<Option<Counted<IpAddr>>, Admission> {
+        if !incoming.remote_address_validated() {
+            return Ok(None);
+        }
+        let each_max = if half_free { usize::MAX } else { self.limits.address_handshakes_max };
+        let counted =
+            Counts::enter(&self.addresses, network(incoming.remote_address().ip()), each_max);
+        counted.map(Some).ok_or(Admission::AddressFull)
     }
 
     async fn shake_hands(

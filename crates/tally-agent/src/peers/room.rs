@@ -11,6 +11,9 @@ use tally_net::quinn::{Connection, VarInt};
 
 /// Streams for which room is made at once: each time the peer has to be told.
 const STEP: u64 = 16;
+/// Streams for which there is room of their own. It is memory: what is held of a stream that nobody reads
+/// takes several times its bytes, as each datagram is kept whole. Those beyond share what there is.
+const STREAMS_MAX: u64 = 128;
 
 /// A connection with its room. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -58,10 +61,11 @@ impl Roomy {
 impl State {
     /// How many bytes may be on the way from now on, if that is more than before.
     fn grows(&mut self, limits: &ConnectionLimits) -> Option<VarInt> {
-        if self.open <= self.made_for {
+        let wanted = self.open.next_multiple_of(STEP).min(STREAMS_MAX);
+        if wanted <= self.made_for {
             return None;
         }
-        self.made_for = self.open.next_multiple_of(STEP);
+        self.made_for = wanted;
         let streams = self.made_for.saturating_mul(limits.stream_window_bytes.into());
         let bytes = streams.saturating_add(limits.window_bytes.into());
         Some(VarInt::from_u64(bytes).unwrap_or(VarInt::MAX))
@@ -88,10 +92,10 @@ mod tests {
         };
         let mut state = State::default();
         let mut told = Vec::new();
-        for open in [1, 2, 16, 17, 3, 30, 33] {
+        for open in [1, 2, 16, 17, 3, 30, 33, 1000, 2000] {
             state.open = open;
             told.extend(state.grows(&limits).map(VarInt::into_inner));
         }
-        assert_eq!(told, [16_005, 32_005, 48_005]);
+        assert_eq!(told, [16_005, 32_005, 48_005, 128_005]);
     }
 }
