@@ -16,6 +16,8 @@ const READS: usize = 100;
 const FLOOR: Duration = Duration::from_millis(400);
 /// How long a release may stand still before it is broken off.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// And at the provider, which has sent what its stream had room for. Measured: 1 MiB.
+const SENT_KIB_MAX: u64 = 2 * 1024;
 /// What each stalled stream may hold at the requester: a MiB on its stream, whose datagrams are kept whole
 /// though most of what was in them is gone, and some pieces on their way. Measured: 7 MiB.
 const STALLED_KIB_MAX: u64 = 12 * 1024;
@@ -43,7 +45,8 @@ async fn a_hundred_streams_that_nobody_reads_delay_nobody_else() {
     assert!(beside.1 <= (2 * alone.1).max(FLOOR), "p99 {:?}, alone {:?}", beside.1, alone.1);
     let stalled_max = STALLED_KIB_MAX * STALLED as u64;
     assert!(after[0] < before[0] + stalled_max, "{before:?} to {after:?} KiB");
-    assert!(after[1] < before[1] + 64 * 1024, "{before:?} to {after:?} KiB");
+    let sent_max = SENT_KIB_MAX * STALLED as u64;
+    assert!(after[1] < before[1] + sent_max, "{before:?} to {after:?} KiB");
     // They were stalled to the end: each still has most of its figures ahead.
     for mut arriving in held {
         let next = arriving.next().await;
