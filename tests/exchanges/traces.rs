@@ -45,9 +45,13 @@ async fn a_trace_goes_from_the_application_to_the_source_and_into_the_log_of_bot
     // The custodian finds the exchange by it, and nobody else does.
     dev.published().await.unwrap();
     let subject = ["audit", "subject", "--output", "json", "--subject", "nhs-number|9990000018"];
-    let rows = dev.tally(PROVIDER, &subject).await.unwrap().done().unwrap().json();
-    let row = rows["rows"].as_array().unwrap().iter().find(|row| row["exchange"] == exchange);
-    assert_eq!(row.unwrap()["request_ids"], json!([PARENT]), "{rows}");
+    let row = until("the exchange in the custodian's books", LINE_WAIT_MAX, async || {
+        let told = dev.tally(PROVIDER, &subject).await.map_err(|why| why.to_string())?;
+        let rows = told.done().map_err(|why| why.to_string())?.json();
+        let mut all = rows["rows"].as_array().into_iter().flatten();
+        all.find(|row| row["exchange"] == exchange).cloned().ok_or_else(|| rows.to_string())
+    });
+    assert_eq!(row.await.unwrap()["request_ids"], json!([PARENT]));
 
     let nonsense = [TREAT, &[("traceparent", NO_TRACE), ("tracestate", STATE)]].concat();
     let exchange = asks(&dev, &nonsense).await;

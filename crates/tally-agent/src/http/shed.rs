@@ -103,10 +103,12 @@ impl Shedding {
         let full = self.full.clone();
         tokio::spawn(async move {
             let said = async {
+                // Some clients take for nonsense what is answered before they have asked.
+                let mut unread = [0; 1024];
+                stream.read(&mut unread).await?;
                 stream.write_all(&full).await?;
                 stream.shutdown().await?;
                 // What was sent and not read would have the system take back what we said.
-                let mut unread = [0; 1024];
                 while stream.read(&mut unread).await? > 0 {}
                 Ok::<_, std::io::Error>(())
             };
