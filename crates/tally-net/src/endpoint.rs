@@ -163,8 +163,9 @@ pub fn server_config(
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport(limits)));
-    // A member's address may change in mid-stream only by a new handshake.
-    config.migration(false);
+    // A NAT on the way may give a peer another address in mid-stream. The connection is still its own: the
+    // new way is used once it has answered there under the keys of the handshake (RFC 9000 §9.3).
+    config.migration(true);
     Ok(config)
 }
 
