@@ -1,4 +1,4 @@
-//! `docs/configuration.md`: every key of an agent's and a ledger node's configuration, from the tables that
+//! `docs/configuration.md`: every key of an agent's, a sidecar's and a ledger node's configuration, from the tables that
 //! `tally config show` goes by.
 
 use tally_core::file::{OverrideKind, Setting, Unsaid};
@@ -20,7 +20,7 @@ relative to the file.
 [FILE]` tells what holds and why: file and line, variable, or default; what may be a secret is hidden.
 `TALLY_CONFIG`, or `--config`, is the file where none is named.
 
-SIGHUP has an agent read its file again: keys that say so are taken over, others are named in the log and
+SIGHUP has an agent or a sidecar read its file again: keys that say so are taken over, others are named in the log and
 left as they were until the next start, and a file with errors changes nothing. What is *followed* is
 read again by itself when it changes.
 
@@ -34,13 +34,19 @@ pub(super) fn page() -> String {
         tally_agent::config::KEYS,
         (tally_agent::config::REFERENCE, tally_agent::config::RELOADS),
     );
+    let sidecar = part(
+        "A sidecar",
+        tally_agent::config::sidecar::PREFIX,
+        tally_agent::config::sidecar::KEYS,
+        (tally_agent::config::sidecar::REFERENCE, tally_agent::config::sidecar::RELOADS),
+    );
     let ledger = part(
         "A ledger node",
         tally_ledger::config::PREFIX,
         tally_ledger::config::KEYS,
         (tally_ledger::config::REFERENCE, &[]),
     );
-    format!("{TOP}{agent}\n{ledger}")
+    format!("{TOP}{agent}\n{sidecar}\n{ledger}")
 }
 
 fn part(

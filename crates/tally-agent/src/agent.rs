@@ -34,7 +34,7 @@ use crate::config::{AgentConfig, AgentLimits, IngressAddress, IngressSettings, I
 use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
-use crate::ingress::{self, IngressListener, IngressParts, Tokens};
+use crate::ingress::{self, IngressListener, IngressParts, IngressServer, Tokens};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::source::Sources;
@@ -50,7 +50,7 @@ pub use error::StartError;
 pub struct Agent {
     exchange: Exchange,
     store: Store,
-    ingress: HttpServer,
+    ingress: IngressServer,
     health: HttpServer,
     admin: AdminServer,
     /// How its applications are known; some of it may change.
@@ -129,7 +129,7 @@ impl Agent {
         };
         let exchange = Exchange::start(AgentParts {
             member: config.member.clone(),
-            operator: None,
+            operator: config.operator.clone(),
             mesh_id: config.mesh_id,
             epoch,
             genesis: genesis.value().clone(),
@@ -198,7 +198,7 @@ impl Agent {
         let reached = ingress.address().map_err(|_| no_address())?;
         let settings = watch::Sender::new(config.ingress.clone());
         let ingress = ingress::serve(
-            ingress,
+            (ingress, exchange.peers().sidecars()),
             IngressParts {
                 member: config.member.clone(),
                 genesis,
@@ -281,9 +281,11 @@ impl Agent {
             self;
         let began = Instant::now();
         readiness.begin_drain();
-        tokio::join!(admin.stop(), exchange.drain());
+        let IngressServer { own, of_sidecars } = ingress;
+        let last = of_sidecars.stop_within(LAST_BYTES_WAIT_MAX);
+        tokio::join!(admin.stop(), exchange.drain(last));
         let left = drain_wait_max.saturating_sub(began.elapsed());
-        ingress.stop_within(left.max(LAST_BYTES_WAIT_MAX)).await;
+        own.stop_within(left.max(LAST_BYTES_WAIT_MAX)).await;
         health.stop().await;
         drop(looking);
     }
@@ -327,6 +329,10 @@ fn load_identity(config: &AgentConfig, genesis: &Genesis) -> Result<Identity, St
     if id.member != config.member || id.role != Role::Agent {
         let member = config.member.to_string();
         return Err(StartError::OtherIdentity { found: Box::new(id), member });
+    }
+    if identity.operator() != config.operator {
+        let [found, wanted] = [identity.operator(), config.operator.clone()];
+        return Err(StartError::OtherOperator { found, wanted });
     }
     if let Some(ca) = &config.identity_ca {
         check_by_own_ca(&identity, cert, ca, genesis)?;

@@ -7,6 +7,7 @@
 //! log_format = "human"             # human | json; this and the next are the defaults
 //! log_level = "info"               # error | warn | info | debug
 //! member = "RZ9"
+//! # operator = "QX1"               # the member's processor, if one runs its agent
 //!
 //! [mesh]
 //! id = "…"                         # 64 hexadecimal digits: the hash of the genesis
@@ -70,6 +71,7 @@
 
 mod ingress;
 mod reference;
+pub mod sidecar;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -114,6 +116,7 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("log_format", OverrideKind::Text),
     ("log_level", OverrideKind::Text),
     ("member", OverrideKind::Text),
+    ("operator", OverrideKind::Text),
     ("mesh.id", OverrideKind::Text),
     ("mesh.genesis", OverrideKind::Text),
     ("identity.cert", OverrideKind::Text),
@@ -171,6 +174,8 @@ pub struct AgentConfig {
     pub log: LogSettings,
     /// Whose agent it is.
     pub member: MemberId,
+    /// The member's processor, if one runs its agent.
+    pub operator: Option<MemberId>,
     /// The mesh.
     pub mesh_id: MeshId,
     /// The file with the genesis.
@@ -280,6 +285,11 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let member = section.reader.required(&mut keys, "member");
     let member = member.and_then(|it| section.reader.parsed(&it));
 
+    let operator = match section.reader.optional(&mut keys, "operator") {
+        None => Some(None),
+        Some(it) => section.reader.parsed(&it).map(Some),
+    };
+
     let mut mesh = section.table(&mut keys, "mesh");
     let mesh_id = section.reader.required(&mut mesh, "id");
     let mesh_id = mesh_id.and_then(|it| section.reader.parsed(&it));
@@ -320,6 +330,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
         data_dir: data_dir?,
         log: log?,
         member: member?,
+        operator: operator?,
         mesh_id: mesh_id?,
         genesis: genesis?,
         ledger: ledger?,

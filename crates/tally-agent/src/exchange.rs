@@ -300,11 +300,13 @@ impl Exchange {
     }
 
     /// Takes nothing new, lets what is under way finish within its limit, and files what is owed as
-    /// far as the ledger answers.
-    pub async fn drain(self) {
+    /// far as the ledger answers. `last` is what has to be done before connections end: applications of
+    /// sidecars are answered over these.
+    pub async fn drain(self, last: impl Future<Output = ()>) {
         self.shared.peers.drain();
         tokio::join!(self.provider.drain(), self.requester.drain());
         self.shared.recorder.flush(FLUSH_WAIT_MAX).await;
+        last.await;
         self.shared.peers.close().await;
     }
 }

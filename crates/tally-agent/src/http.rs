@@ -1,9 +1,11 @@
-//! HTTP/1.1 on loopback, on a Unix socket and under mutual TLS, within limits: connections, headers, time.
+//! HTTP/1.1 on loopback, on a Unix socket, under mutual TLS and on what a sidecar carries, within limits:
+//! connections, headers, time.
 //!
 //! Invariant: a caller that is slow, silent or greedy costs the others nothing.
 
+use std::future::{Future, pending};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tally_net::rustls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -60,50 +62,94 @@ pub struct HttpServer {
 enum Listening {
     Tcp(TcpListener),
     Unix(UnixListener),
+    Brought(mpsc::Receiver<Brought>),
 }
 
 /// What a connection is.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+/// A connection that somebody else has accepted, and who answers on it.
+pub struct Brought {
+    /// The connection.
+    pub stream: Box<dyn Stream>,
+    /// Who answers.
+    pub router: Router,
+    /// Once it is to end before the server does: idle, or after the answer in flight.
+    pub stopping: Stopping,
+}
+
+/// Whether something is to stop, and how long answers in flight may take.
+pub type Stopping = watch::Receiver<Option<Duration>>;
+
+/// Carries connections to where somebody answers, instead of answering here.
+pub trait Carrier: Send + Sync + 'static {
+    /// Until the connection has ended.
+    fn carry(
+        &self,
+        stream: Box<dyn Stream>,
+        stopping: Stopping,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// What is done with a connection.
+#[derive(Clone)]
+pub(crate) enum Speaks {
+    /// It is answered.
+    Router(Router),
+    /// It is carried to somebody else.
+    Carrier(Arc<dyn Carrier>),
+}
+
 impl HttpServer {
+    /// Serves connections that somebody else accepts.
+    #[must_use]
+    pub fn brought(connections: mpsc::Receiver<Brought>, limits: HttpLimits) -> Self {
+        let speaks = Speaks::Router(Router::new());
+        Self::start(Listening::Brought(connections), None, speaks, limits, None)
+    }
+
     /// Serves on TCP.
     #[must_use]
     pub fn tcp(listener: TcpListener, router: Router, limits: HttpLimits) -> Self {
         let address = listener.local_addr().ok();
-        Self::start(Listening::Tcp(listener), address, router, limits, None)
+        Self::start(Listening::Tcp(listener), address, Speaks::Router(router), limits, None)
     }
 
-    /// Serves on TCP under TLS.
-    #[must_use]
-    pub fn tls(
+    /// Speaks on TCP, under TLS if it is given a server's configuration.
+    pub(crate) fn on_tcp(
         listener: TcpListener,
-        config: Arc<rustls::ServerConfig>,
-        router: Router,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        speaks: Speaks,
         limits: HttpLimits,
     ) -> Self {
-        let (address, tls) = (listener.local_addr().ok(), Some(TlsAcceptor::from(config)));
-        Self::start(Listening::Tcp(listener), address, router, limits, tls)
+        let (address, tls) = (listener.local_addr().ok(), tls.map(TlsAcceptor::from));
+        Self::start(Listening::Tcp(listener), address, speaks, limits, tls)
     }
 
     /// Serves on a Unix socket.
     #[must_use]
     pub fn unix(listener: UnixListener, router: Router, limits: HttpLimits) -> Self {
-        Self::start(Listening::Unix(listener), None, router, limits, None)
+        Self::on_unix(listener, Speaks::Router(router), limits)
+    }
+
+    /// Speaks on a Unix socket.
+    pub(crate) fn on_unix(listener: UnixListener, speaks: Speaks, limits: HttpLimits) -> Self {
+        Self::start(Listening::Unix(listener), None, speaks, limits, None)
     }
 
     fn start(
         listening: Listening,
         address: Option<SocketAddr>,
-        router: Router,
+        speaks: Speaks,
         limits: HttpLimits,
         tls: Option<TlsAcceptor>,
     ) -> Self {
         let (stop, stopping) = watch::channel(None);
         let places = Arc::new(Semaphore::new(limits.connections_max));
         let stop_wait_max = limits.stop_wait_max;
-        let server = Server { router, limits, tls, stopping };
+        let server = Server { speaks, limits, tls, stopping };
         Self { address, stop, stop_wait_max, task: tokio::spawn(server.run(listening, places)) }
     }
 
@@ -135,24 +181,32 @@ impl Drop for HttpServer {
 
 #[derive(Clone)]
 struct Server {
-    router: Router,
+    speaks: Speaks,
     limits: HttpLimits,
     tls: Option<TlsAcceptor>,
-    stopping: watch::Receiver<Option<Duration>>,
+    stopping: Stopping,
+}
+
+/// A connection that was accepted, and its place among all of them.
+struct Accepted {
+    stream: Box<dyn Stream>,
+    place: OwnedSemaphorePermit,
+    /// Of one that was brought.
+    answers: Option<(Router, Stopping)>,
 }
 
 impl Server {
-    async fn run(self, listening: Listening, places: Arc<Semaphore>) {
+    async fn run(self, mut listening: Listening, places: Arc<Semaphore>) {
         let mut stopping = self.stopping.clone();
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 _ = stopping.wait_for(Option::is_some) => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = accept(&listening, &places) => accepted,
+                accepted = accept(&mut listening, &places) => accepted,
             };
-            let Some((stream, place)) = accepted else { break };
-            connections.spawn(self.clone().speak(stream, place));
+            let Some(accepted) = accepted else { break };
+            connections.spawn(self.clone().speak(accepted));
         }
         drop(listening);
         let all_ended = async { while connections.join_next().await.is_some() {} };
@@ -162,7 +216,8 @@ impl Server {
     }
 
     /// Answers requests until the caller has gone, is too slow, or the server stops.
-    async fn speak(self, stream: Box<dyn Stream>, place: OwnedSemaphorePermit) {
+    async fn speak(self, accepted: Accepted) {
+        let Accepted { stream, place, answers } = accepted;
         let limits = self.limits;
         let stream = match &self.tls {
             None => stream,
@@ -172,31 +227,55 @@ impl Server {
                 Ok(Err(_)) | Err(_) => return,
             },
         };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_wait_max)
-            .max_buf_size(limits.header_bytes_max)
-            .max_headers(limits.headers_max)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
-        let mut connection = pin!(connection);
-        let mut stopping = self.stopping;
-        tokio::select! {
-            // How a connection ended is the caller's business.
-            _ = connection.as_mut() => return,
-            _ = stopping.wait_for(Option::is_some) => {}
+        match (answers, self.speaks) {
+            (Some((router, own)), _) => {
+                answer(stream, router, limits, (self.stopping, Some(own))).await;
+            }
+            (None, Speaks::Router(router)) => {
+                answer(stream, router, limits, (self.stopping, None)).await;
+            }
+            (None, Speaks::Carrier(carrier)) => carrier.carry(stream, self.stopping).await,
         }
-        let wait_max = stopping.borrow().unwrap_or(limits.stop_wait_max);
-        connection.as_mut().graceful_shutdown();
-        drop(timeout(wait_max, connection).await);
         drop(place);
     }
 }
 
+/// Answers requests on a connection until the caller has gone, is too slow, or one of two says stop.
+async fn answer(
+    stream: Box<dyn Stream>,
+    router: Router,
+    limits: HttpLimits,
+    (mut all, mut own): (Stopping, Option<Stopping>),
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_wait_max)
+        .max_buf_size(limits.header_bytes_max)
+        .max_headers(limits.headers_max)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let wait_max = tokio::select! {
+        // How a connection ended is the caller's business.
+        _ = connection.as_mut() => return,
+        wait_max = told(Some(&mut all)) => wait_max,
+        wait_max = told(own.as_mut()) => wait_max,
+    };
+    connection.as_mut().graceful_shutdown();
+    drop(timeout(wait_max.unwrap_or(limits.stop_wait_max), connection).await);
+}
+
+/// Waits until somebody says stop. Who has gone without a word has not.
+async fn told(stopping: Option<&mut Stopping>) -> Option<Duration> {
+    let Some(stopping) = stopping else { return pending().await };
+    let told = stopping.wait_for(Option::is_some).await.ok().map(|wait_max| *wait_max);
+    match told {
+        Some(wait_max) => wait_max,
+        None => pending().await,
+    }
+}
+
 /// The next caller, once there is room for it.
-async fn accept(
-    listening: &Listening,
-    places: &Arc<Semaphore>,
-) -> Option<(Box<dyn Stream>, OwnedSemaphorePermit)> {
+async fn accept(listening: &mut Listening, places: &Arc<Semaphore>) -> Option<Accepted> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     loop {
         let stream: std::io::Result<Box<dyn Stream>> = match listening {
@@ -208,9 +287,13 @@ async fn accept(
             Listening::Unix(listener) => {
                 listener.accept().await.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>)
             }
+            Listening::Brought(connections) => {
+                let Brought { stream, router, stopping } = connections.recv().await?;
+                return Some(Accepted { stream, place, answers: Some((router, stopping)) });
+            }
         };
         match stream {
-            Ok(stream) => return Some((stream, place)),
+            Ok(stream) => return Some(Accepted { stream, place, answers: None }),
             // The caller has gone already, or we have no more descriptors: that may pass.
             Err(_) => sleep(Duration::from_millis(50)).await,
         }

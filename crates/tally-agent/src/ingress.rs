@@ -7,6 +7,7 @@
 //! a person.
 
 mod answer;
+mod beside;
 mod catalogue;
 mod fhir;
 mod form;
@@ -19,9 +20,9 @@ mod receipt;
 mod request;
 mod request_ids;
 mod token;
+mod unserved;
 mod validators;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -35,7 +36,8 @@ use tally_core::claims::User;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, OdsCode, Purpose, SourceId};
 use tally_core::refusal::Refusal;
-use tokio::sync::watch;
+use tally_net::Accepted;
+use tokio::sync::{mpsc, watch};
 
 use crate::base_url::BaseUrl;
 use crate::clock::wall;
@@ -47,11 +49,13 @@ use crate::replica::Replica;
 use crate::source::Sources;
 use crate::store::Store;
 use answer::{Asked, Form, answer, refused_here};
+use beside::Door;
 use guard::Scheme;
 use request::{Said, Unfit, Wanted, is_self_claimed};
 
 pub use listen::{IngressListenError, IngressListener};
 pub use token::{KeyFileError, Tokens};
+pub(crate) use unserved::unserved;
 
 /// What the ingress works with.
 pub struct IngressParts {
@@ -77,19 +81,36 @@ pub struct IngressParts {
     pub outcomes: Arc<dyn Outcomes>,
 }
 
-/// Cheap to clone. With the socket's own address.
+/// Cheap to clone. With the door through which its application came.
 #[derive(Clone)]
-struct Ingress(Arc<IngressParts>, Option<SocketAddr>);
+struct Ingress(Arc<IngressParts>, Door);
 
-/// Serves applications.
+/// An ingress that serves until it is stopped or dropped.
+pub struct IngressServer {
+    /// Applications that reach the agent itself.
+    pub own: HttpServer,
+    /// Applications that reach it through a sidecar.
+    pub of_sidecars: HttpServer,
+}
+
+/// Serves applications: those that reach the agent's own socket, and those of its sidecars.
 #[must_use]
-pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
+pub fn serve(
+    (listener, sidecars): (IngressListener, Option<mpsc::Receiver<Accepted>>),
+    parts: IngressParts,
+) -> IngressServer {
     let address = match listener.address() {
         Ok(IngressAddress::Tcp(address)) => Some(address),
         Ok(IngressAddress::Unix(_)) | Err(_) => None,
     };
-    let ingress = Ingress(Arc::new(parts), address);
-    let router = Router::new()
+    let parts = Arc::new(parts);
+    let of_sidecars = beside::serve(sidecars, &parts);
+    let own = listener.serve(router(Ingress(parts, Door::Own(address))), HttpLimits::default());
+    IngressServer { own, of_sidecars }
+}
+
+fn router(ingress: Ingress) -> Router {
+    Router::new()
         .route("/fhir/{member}/metadata", any(fhir::metadata))
         .route("/fhir/{member}/{*path}", any(fhir::fhir))
         .route("/data/{member}/{dataset}", any(dataset))
@@ -98,8 +119,7 @@ pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
         .route("/receipts/{exchange}", any(receipt::receipt))
         .fallback(nothing)
         .layer(from_fn_with_state(ingress.clone(), guard::guard))
-        .with_state(ingress);
-    listener.serve(router, HttpLimits::default())
+        .with_state(ingress)
 }
 
 async fn dataset(
@@ -147,7 +167,20 @@ async fn nothing(State(ingress): State<Ingress>, _: Uri) -> Response {
 
 impl Ingress {
     fn scheme(&self) -> Scheme {
-        if self.0.settings.borrow().tls.is_some() { Scheme::Tls } else { Scheme::Plain }
+        let tls = match &self.1 {
+            Door::Own(_) => self.0.settings.borrow().tls.is_some(),
+            Door::Sidecar(beside) => beside.tls,
+        };
+        if tls { Scheme::Tls } else { Scheme::Plain }
+    }
+
+    /// How its application is known: as configured here, or as the sidecar says through which it came.
+    fn settings(&self) -> IngressSettings {
+        let settings = self.0.settings.borrow().clone();
+        match &self.1 {
+            Door::Own(_) => settings,
+            Door::Sidecar(beside) => beside.settings(settings),
+        }
     }
 
     /// What is asked, with all that an entry or an opening says of it.
@@ -164,7 +197,7 @@ impl Ingress {
         let provider = self.member(member)?;
         self.known_source(&provider, &source)?;
         let token = |text: &str, purpose: &Purpose| self.user_of(text, purpose);
-        let said = Said::read(headers, &self.0.settings.borrow(), token)?;
+        let said = Said::read(headers, &self.settings(), token)?;
         Ok(Ask {
             provider,
             source,
@@ -187,7 +220,8 @@ impl Ingress {
 
     /// Where the application sees this ingress.
     fn base_url(&self, headers: &HeaderMap) -> Option<BaseUrl> {
-        links::base_url(self.0.settings.borrow().base_url.as_ref(), self.1, self.scheme(), headers)
+        let (settings, listening) = (self.settings(), self.1.listening());
+        links::base_url(settings.base_url.as_ref(), listening, self.scheme(), headers)
     }
 
     /// Whose a token is. It has to be of this member, by a code that the member has today.

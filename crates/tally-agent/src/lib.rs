@@ -19,6 +19,7 @@ pub mod random;
 pub mod readiness;
 pub mod recorder;
 pub mod replica;
+pub mod sidecar;
 pub mod source;
 pub mod store;
 pub mod witness;

@@ -20,8 +20,11 @@ use tally_log::Hash;
 use tally_net::endpoint::{ConnectionLimits, returning_endpoint, server_config};
 use tally_net::frame::FrameLimits;
 use tally_net::identity::Identity;
+use tally_net::listener::{CLOSE_IDENTITY, CLOSE_TOO_MANY};
 use tally_net::quinn::{Connection, Endpoint, RecvStream, SendStream};
-use tally_net::{Accept, Accepted, Listener, ListenerLimits, Role, TrustStore, alpn, tls};
+use tally_net::{
+    Accept, Accepted, IdentityError, Listener, ListenerLimits, Role, TrustStore, alpn, tls,
+};
 use tally_wire::message::AGENT_FRAME_LEN_MAX;
 use tokio::sync::mpsc;
 
@@ -36,6 +39,8 @@ pub const FRAMES: FrameLimits =
 const CONNECTIONS_MAX: usize = 4;
 /// Streams that others have opened and nobody has taken yet.
 const INCOMING_MAX: usize = 256;
+/// Connections of sidecars that nobody has taken yet.
+const SIDECARS_MAX: usize = 64;
 /// Close code: done.
 const CLOSE_DONE: u32 = 0;
 
@@ -50,6 +55,9 @@ struct Inner {
     replica: Replica,
     slots: Mutex<BTreeMap<MemberId, Arc<Slot>>>,
     incoming: mpsc::Sender<Incoming>,
+    sidecars: mpsc::Sender<Accepted>,
+    /// For whoever serves sidecars.
+    beside: Mutex<Option<mpsc::Receiver<Accepted>>>,
     draining: AtomicBool,
 }
 
@@ -127,9 +135,10 @@ impl Peers {
         settings: PeerSettings,
         replica: Replica,
     ) -> Result<(Self, mpsc::Receiver<Incoming>), ListenError> {
-        let accept = Accept { roles: &[Role::Agent], anonymous: false };
+        let accept = Accept { roles: &[Role::Agent, Role::Sidecar], anonymous: false };
         let (identity, trust) = (settings.identity.clone(), settings.trust.clone());
-        let config = tls::server_config(identity, trust.clone(), accept, &[alpn::AGENT])
+        let protocols = [alpn::AGENT, alpn::SIDECAR];
+        let config = tls::server_config(identity, trust.clone(), accept, &protocols)
             .map_err(|error| ListenError::Identity(error.to_string()))?;
         let config = server_config(config, &settings.connection)
             .map_err(|error| ListenError::Identity(error.to_string()))?;
@@ -140,12 +149,15 @@ impl Peers {
             ListenerLimits { connection: settings.connection, ..ListenerLimits::default() };
         let listener = Listener::start(endpoint.clone(), trust, limits);
         let (incoming, streams) = mpsc::channel(INCOMING_MAX);
+        let (sidecars, beside) = mpsc::channel(SIDECARS_MAX);
         let peers = Self(Arc::new(Inner {
             endpoint,
             settings,
             replica,
             slots: Mutex::default(),
             incoming,
+            sidecars,
+            beside: Mutex::new(Some(beside)),
             draining: AtomicBool::new(false),
         }));
         tokio::spawn(peers.clone().accept(listener));
@@ -205,13 +217,37 @@ impl Peers {
         self.0.endpoint.close(CLOSE_DONE.into(), b"done");
     }
 
+    /// Connections of this member's own sidecars, for whoever serves them; nothing the second time.
+    pub fn sidecars(&self) -> Option<mpsc::Receiver<Accepted>> {
+        self.0.beside.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     async fn accept(self, mut listener: Listener) {
         while let Some(accepted) = listener.next().await {
             match accepted {
-                Ok(accepted) => drop(tokio::spawn(self.clone().attend(accepted))),
+                Ok(accepted) => self.let_in(accepted),
                 Err(why) => tracing::warn!(%why, "an agent was not let in"),
             }
         }
+    }
+
+    /// An agent speaks to agents, and a sidecar to its own member's: any other is sent away.
+    fn let_in(&self, accepted: Accepted) {
+        let own = accepted.peer.member == self.0.settings.member;
+        let why = match (accepted.peer.role, accepted.alpn.as_slice()) {
+            (Role::Agent, alpn::AGENT) => return drop(tokio::spawn(self.clone().attend(accepted))),
+            (Role::Sidecar, alpn::SIDECAR) if own => {
+                if let Err(refused) = self.0.sidecars.try_send(accepted) {
+                    let connection = refused.into_inner().connection;
+                    connection.close(CLOSE_TOO_MANY.into(), b"too many sidecars come at once");
+                }
+                return;
+            }
+            (Role::Sidecar, alpn::SIDECAR) => IdentityError::OtherMember,
+            _ => IdentityError::RoleRefused,
+        };
+        tracing::warn!(peer = %accepted.peer, %why, "a workload was not let in");
+        accepted.connection.close(CLOSE_IDENTITY.into(), why.to_string().as_bytes());
     }
 
     async fn attend(self, accepted: Accepted) {

@@ -1,7 +1,7 @@
 //! `tally agent`: a member's agent as a process: starts it, says where it is reached, and ends it in
 //! good order.
 
-mod reload;
+pub(crate) mod reload;
 
 use std::fs;
 use std::path::{Path, PathBuf};

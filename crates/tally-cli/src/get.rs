@@ -125,13 +125,15 @@ async fn witnessed(ingress: &mut Ingress, path: &str) -> Result<Response<Incomin
 }
 
 /// A connection to an ingress.
-struct Ingress {
+pub(crate) struct Ingress {
     host: String,
     sender: SendRequest<Empty<Bytes>>,
 }
 
 impl Ingress {
-    async fn connect(config: &AgentConfig) -> Result<Self, Failure> {
+    /// # Errors
+    /// [`Failure`] if it is not there, or takes no connection of this command.
+    pub(crate) async fn connect(config: &AgentConfig) -> Result<Self, Failure> {
         if config.ingress.tls.is_some() {
             let what =
                 "the ingress wants a certificate of an application, which this command has not";
@@ -156,7 +158,9 @@ impl Ingress {
         Ok(Self { host, sender })
     }
 
-    async fn get(
+    /// # Errors
+    /// [`Failure`] if no answer comes.
+    pub(crate) async fn get(
         &mut self,
         path: &str,
         headers: &[(&'static str, String)],
@@ -179,7 +183,10 @@ impl Ingress {
 }
 
 /// Connects over TCP, or to a Unix socket.
-async fn reach(host: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
+///
+/// # Errors
+/// [`std::io::Error`] if nobody is there.
+pub(crate) async fn reach(host: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
     match host.strip_prefix("unix:") {
         Some(path) => shake(UnixStream::connect(path).await?).await,
         None => shake(TcpStream::connect(host).await?).await,
@@ -238,7 +245,11 @@ async fn hand_on(mut body: Incoming) -> Result<(), Failure> {
     })
 }
 
-async fn small(body: Incoming) -> Result<Bytes, Failure> {
+/// A short answer.
+///
+/// # Errors
+/// [`Failure`] if it breaks off, or is long.
+pub(crate) async fn small(body: Incoming) -> Result<Bytes, Failure> {
     let collected = Limited::new(body, SMALL_LEN_MAX).collect().await;
     let collected = collected
         .map_err(|why| Failure::refused(format!("the answer broke off: {why}"), "ask again"))?;
@@ -246,7 +257,10 @@ async fn small(body: Incoming) -> Result<Bytes, Failure> {
 }
 
 /// Says what an OperationOutcome says.
-fn refused(status: StatusCode, body: &[u8], output: Output) -> Result<Exit, Failure> {
+///
+/// # Errors
+/// [`Failure`] with it, unless JSON is asked for.
+pub(crate) fn refused(status: StatusCode, body: &[u8], output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
         crate::output::write(&String::from_utf8_lossy(body))?;
         return Ok(exit(status));

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keyfile;
 pub mod ledger;
 pub mod listener;
+pub mod probe;
 pub mod rotation;
 pub mod rules;
 pub mod tls;
@@ -36,6 +37,8 @@ pub use rustls;
 pub mod alpn {
     /// Between agents.
     pub const AGENT: &[u8] = b"tally/agent/1";
+    /// From a sidecar to its own member's agent.
+    pub const SIDECAR: &[u8] = b"tally/sidecar/1";
     /// Between an agent and a ledger node.
     pub const LEDGER: &[u8] = b"tally/ledger/1";
     /// Between ledger nodes: replication.

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod hello;
 pub mod ledger;
+pub mod sidecar;
 pub mod witness;
 
 /// Bytes in a frame between agents at most: one chunk of a stream, and room for the rest.

@@ -23,6 +23,11 @@ pub const REFERENCE: &[Setting] = &[
         "What it writes, and all that is graver: `error`, `warn`, `info` or `debug`.",
     ),
     Setting::row("member", Required, "Whose agent it is."),
+    Setting::row(
+        "operator",
+        Nothing,
+        "The member's processor, if one runs its agent: its id stands in the entries, and the certificate has to name it.",
+    ),
     Setting::row("mesh.id", Required, "The mesh: 64 hexadecimal digits, the hash of its genesis."),
     Setting::row("mesh.genesis", Required, "The file with the genesis."),
     Setting::row(

@@ -33,7 +33,7 @@ pub(super) async fn metadata(
     if let Err(unfit) = fits {
         return ingress.refuse(&unfit);
     }
-    let purpose = request::purpose(&headers, &ingress.0.settings.borrow());
+    let purpose = request::purpose(&headers, &ingress.settings());
     let looked =
         purpose.and_then(|purpose| Ok((ingress.member(&member)?, fhir_source()?, purpose)));
     let (provider, source, purpose) = match looked {

@@ -17,7 +17,7 @@ use super::request::{Unfit, header as one};
 use super::request_ids::RequestIds;
 
 /// A browser neither guesses at what an answer is, nor runs any of it.
-const HARMLESS: [(header::HeaderName, &str); 2] = [
+pub(super) const HARMLESS: [(header::HeaderName, &str); 2] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
 ];

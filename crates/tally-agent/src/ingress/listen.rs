@@ -19,7 +19,7 @@ use tally_net::{Identity, LoadIdentityError, Rotation, tls};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{IngressAddress, IngressSettings, IngressTls};
-use crate::http::{HttpLimits, HttpServer};
+use crate::http::{Carrier, HttpLimits, HttpServer, Speaks};
 
 /// A socket that listens for applications.
 pub struct IngressListener {
@@ -102,12 +102,21 @@ impl IngressListener {
     }
 
     pub(super) fn serve(self, router: Router, limits: HttpLimits) -> HttpServer {
-        match (self.socket, self.tls) {
-            (Socket::Tcp(listener), Some((config, _))) => {
-                HttpServer::tls(listener, config, router, limits)
+        self.speak(Speaks::Router(router), limits)
+    }
+
+    /// Carries what applications say to somebody else.
+    pub(crate) fn carry(self, carrier: Arc<dyn Carrier>, limits: HttpLimits) -> HttpServer {
+        self.speak(Speaks::Carrier(carrier), limits)
+    }
+
+    fn speak(self, speaks: Speaks, limits: HttpLimits) -> HttpServer {
+        match self.socket {
+            Socket::Tcp(listener) => {
+                let tls = self.tls.map(|(config, _)| config);
+                HttpServer::on_tcp(listener, tls, speaks, limits)
             }
-            (Socket::Tcp(listener), None) => HttpServer::tcp(listener, router, limits),
-            (Socket::Unix(listener, _), _) => HttpServer::unix(listener, router, limits),
+            Socket::Unix(listener, _) => HttpServer::on_unix(listener, speaks, limits),
         }
     }
 }

@@ -270,7 +270,7 @@ impl Mesh {
 
     pub(crate) async fn drain_agent(&mut self, place: usize) {
         let Agent { runtime, exchange, store } = self.agents[place].take().unwrap();
-        runtime.spawn(exchange.drain()).await.unwrap();
+        runtime.spawn(exchange.drain(async {})).await.unwrap();
         tokio::task::block_in_place(|| {
             runtime.shutdown_timeout(LONG);
             store.close();

@@ -101,7 +101,8 @@ impl Running {
     }
 }
 
-fn told(taken: &BTreeSet<String>, left: &BTreeSet<String>) -> String {
+/// What SIGHUP has changed, in words.
+pub(crate) fn told(taken: &BTreeSet<String>, left: &BTreeSet<String>) -> String {
     let list = |keys: &BTreeSet<String>| keys.iter().cloned().collect::<Vec<_>>().join(", ");
     let mut told = match taken.is_empty() {
         true => "SIGHUP: nothing to take over".to_owned(),

@@ -397,4 +397,14 @@ refusals! {
     QueryTooSlow = 163, "query-too-slow", Environment, 504, "timeout", Operation, ProviderOperator;
         "The query behind the provider's dataset took longer than its database is given."
         "Ask for less, if the dataset takes parameters; else have the query made faster, or given more time."
+    // between a sidecar and its agent
+    AgentUnreachable = 170, "agent-unreachable", Environment, 503, "transient", Ingress, OwnOperator;
+        "The sidecar does not reach its member's agent, so nothing was asked."
+        "Try again; if it lasts, see that the agent runs: the sidecar's /ready says what is in the way."
+    AgentLost = 171, "agent-lost", Environment, 503, "transient", Ingress, OwnOperator;
+        "The sidecar lost its member's agent before an answer came. What was asked may be on the ledger."
+        "Ask again: that is another exchange."
+    SidecarRefused = 172, "sidecar-refused", Us, 503, "security", Ingress, OwnOperator;
+        "The member's agent does not let the sidecar in, or is not who the sidecar's CA says."
+        "Issue the sidecar a certificate from the member's CA: tally identity issue --role sidecar; its log says what is wrong."
 }

@@ -8,6 +8,7 @@ use tally_wire::encode_entry;
 use tally_wire::message::agent::{Answer, Request};
 use tally_wire::message::hello::HelloAnswer;
 use tally_wire::message::ledger::{QueryAnswer, SubmitAnswer};
+use tally_wire::message::sidecar::{SidecarAnswer, SidecarHello};
 use tally_wire::message::witness::{ToWitness, WitnessAnswer, WitnessStart};
 use tally_wire::registers::RegisterLeaves;
 
@@ -28,6 +29,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         messages(),
         submissions(),
         witnesses(),
+        sidecars(),
     ]
     .into_iter()
     .flatten()
@@ -313,6 +315,38 @@ fn messages() -> Vec<Vector> {
             ("openings", "opening"),
             replaced(&opening, &[4, 0, 0], text(0)),
             "bad-text",
+        ),
+    ]
+}
+
+fn sidecars() -> Vec<Vector> {
+    let hello = tally_wire::encode(&messages::sidecar_hello());
+    let from = ("agents", "sidecar-hello");
+    let text = |len| Cbor::Text("x".repeat(len));
+    vec![
+        bad::<SidecarHello>(
+            "sidecar-listening-nowhere",
+            from,
+            replaced(&hello, &[5, 0], text(0)),
+            "wrong-length",
+        ),
+        bad::<SidecarHello>(
+            "sidecar-service-too-long",
+            from,
+            replaced(&hello, &[8, 0], text(129)),
+            "too-large",
+        ),
+        bad::<SidecarHello>(
+            "sidecar-tls-by-number",
+            from,
+            replaced(&hello, &[4], Cbor::Number(1)),
+            "wrong-type",
+        ),
+        bad::<SidecarAnswer>(
+            "sidecar-welcomed-as-an-agent",
+            ("agents", "sidecar-answer"),
+            replaced(&hello, &[0], Cbor::Number(61)),
+            "unknown-kind",
         ),
     ]
 }

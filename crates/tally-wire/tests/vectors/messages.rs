@@ -12,6 +12,7 @@ use tally_wire::message::agent::{
     Answer, Data, Description, OpeningPart, PromiseFrame, ReceiptFrame, Refused, Request, Trailer,
 };
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome, Unwelcome, Welcome};
+use tally_wire::message::sidecar::{SidecarAnswer, SidecarHello, SidecarWelcome};
 use tally_wire::message::{AGENT_FRAME_LEN_MAX, LEDGER_FRAME_LEN_MAX};
 
 use super::samples::{hash, mesh_id, provider_half};
@@ -22,6 +23,13 @@ pub(crate) fn vectors() -> Vec<Vector> {
         good("opening", ("openings", "opening"), opening()),
         good("opening-of-nobody", ("openings", "opening"), opening_of_nobody()),
         good("hello", ("agents", "hello"), hello()),
+        good("sidecar-hello", ("agents", "sidecar-hello"), sidecar_hello()),
+        good("sidecar-hello-plain", ("agents", "sidecar-hello"), plain_sidecar_hello()),
+        good(
+            "sidecar-welcome",
+            ("agents", "sidecar-answer"),
+            SidecarAnswer::Welcome(SidecarWelcome { version: 1, mesh_id: mesh_id() }),
+        ),
         good("request", ("agents", "request"), request()),
         good("request-plain", ("agents", "request"), plain_request()),
     ];
@@ -97,6 +105,30 @@ fn hello_answers() -> impl Iterator<Item = (&'static str, HelloAnswer)> {
         ("unwelcome", HelloAnswer::Unwelcome(Unwelcome { why: NotWelcome::WrongMesh })),
     ]
     .into_iter()
+}
+
+/// Everything that a sidecar may say.
+pub(crate) fn sidecar_hello() -> SidecarHello {
+    SidecarHello {
+        version_min: 1,
+        version_max: 1,
+        tls: true,
+        listening: Some("10.0.0.7:7601".to_owned()),
+        base_url: Some("https://records.lz9.example/tally".to_owned()),
+        purpose: Some("TREAT".parse().unwrap()),
+        service: Some("pas".to_owned()),
+    }
+}
+
+fn plain_sidecar_hello() -> SidecarHello {
+    SidecarHello {
+        tls: false,
+        listening: None,
+        base_url: None,
+        purpose: None,
+        service: None,
+        ..sidecar_hello()
+    }
 }
 
 /// Everything that a request may hold.
