@@ -212,7 +212,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Side
     let mut limits = section.table(&mut keys, "limits");
     let connections =
         number(section, &mut limits, "connections_max", CONNECTIONS_MAX, 1..=CONNECTIONS_LARGEST);
-    let drain = number(section, &mut limits, "drain_wait_seconds", DRAIN_WAIT_S, 0..=3600);
+    let drain = number(section, &mut limits, "drain_wait_seconds", DRAIN_WAIT_S, 1..=3600);
     section.reader.close(limits);
     section.reader.close(keys);
     Some(SidecarConfig {
@@ -275,7 +275,7 @@ mod tests {
                      [limits]\nconnections_max = 0\nexchanges_max = 1\n";
         let wrong = read(wrong).unwrap_err();
         assert_eq!(wrong.len(), 4, "{wrong:?}");
-        assert!(wrong[0].contains("expected service:NAME"), "{wrong:?}");
+        assert!(wrong[1].contains("expected service:NAME"), "{wrong:?}");
         assert!(wrong.iter().any(|it| it.contains("not on loopback")), "{wrong:?}");
         let nothing = SidecarConfig::read("tally = 1\n", Path::new("d"), []).unwrap_err();
         assert_eq!(nothing.len(), 4);
