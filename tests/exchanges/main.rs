@@ -26,6 +26,7 @@ mod recovered;
 mod refusals;
 mod registers;
 mod silence;
+mod spooled;
 mod upstream;
 mod withdrawal;
 mod world;

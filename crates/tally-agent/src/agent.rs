@@ -38,6 +38,7 @@ use crate::ingress::{self, IngressListener, IngressParts, Tokens};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::source::Sources;
+use crate::spool::Spool;
 use crate::store::{Store, StoreSettings};
 use crate::witness::{self, Witness, WitnessParts};
 
@@ -124,6 +125,7 @@ impl Agent {
             identity: identity.clone(),
             trust: trust.clone(),
             store: store.clone(),
+            sources: Arc::clone(&sources),
             limits: limits.clone(),
             clock,
         };
@@ -402,9 +404,12 @@ async fn open(
     std::fs::create_dir_all(&path).map_err(|source| StartError::Io { path, source })?;
     let (member, environment) = (config.member.clone(), genesis.environment);
     let (sources, limits) = (config.sources.clone(), limits.clone());
+    let spool = config.data_dir.join("spool");
     let opened = spawn_blocking(move || {
         let store = Store::open(settings)?;
-        let sources = Sources::open(sources, &member, environment, &limits)?;
+        let spool = Spool::open(&spool, &limits)
+            .map_err(|source| StartError::Io { path: spool, source })?;
+        let sources = Sources::open(sources, &member, environment, (&limits, spool))?;
         Ok::<_, StartError>((store, Arc::new(sources)))
     });
     let (store, sources) = opened.await.map_err(|why| StartError::Own(why.to_string()))??;
@@ -438,6 +443,10 @@ pub(crate) fn limits(configured: &AgentLimits) -> Limits {
             default.offline_feed_age_max,
         ),
         drain_wait_max: seconds(configured.drain_wait_seconds, default.drain_wait_max),
+        spool_bytes_max: configured.spool_bytes_max.unwrap_or(default.spool_bytes_max),
+        spool_total_bytes_max: configured
+            .spool_total_bytes_max
+            .unwrap_or(default.spool_total_bytes_max),
         ..default
     }
 }

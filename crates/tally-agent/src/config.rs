@@ -146,6 +146,8 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.review_wait_seconds", OverrideKind::Number),
     ("limits.offline_feed_age_seconds", OverrideKind::Number),
     ("limits.drain_wait_seconds", OverrideKind::Number),
+    ("limits.spool_bytes_max", OverrideKind::Number),
+    ("limits.spool_total_bytes_max", OverrideKind::Number),
     ("alerts.webhook", OverrideKind::Text),
     ("alerts.ca", OverrideKind::Text),
     ("retention.years", OverrideKind::Number),
@@ -245,6 +247,10 @@ pub struct AgentLimits {
     pub offline_feed_age_seconds: Option<u64>,
     /// How long the agent lets what it has begun go on once it is told to end, in seconds. Default 30.
     pub drain_wait_seconds: Option<u64>,
+    /// Bytes of a body about people that is spooled. Default 256 MiB.
+    pub spool_bytes_max: Option<u64>,
+    /// Bytes of all of them together. Default 1 GiB.
+    pub spool_total_bytes_max: Option<u64>,
 }
 
 impl AgentConfig {
@@ -368,6 +374,7 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
     let review = limit("review_wait_seconds");
     let offline = limit("offline_feed_age_seconds");
     let drain = limit("drain_wait_seconds");
+    let (spool, spools) = (limit("spool_bytes_max"), limit("spool_total_bytes_max"));
     section.reader.close(table);
     Some(AgentLimits {
         exchanges_max: exchanges?,
@@ -380,6 +387,8 @@ fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLim
         review_wait_seconds: review?,
         offline_feed_age_seconds: offline?,
         drain_wait_seconds: drain?,
+        spool_bytes_max: spool?,
+        spool_total_bytes_max: spools?,
     })
 }
 

@@ -20,5 +20,6 @@ pub mod readiness;
 pub mod recorder;
 pub mod replica;
 pub mod source;
+pub mod spool;
 pub mod store;
 pub mod witness;

@@ -50,6 +50,7 @@ struct All {
     seconds: Histogram,
     outbox: IntGauge,
     ledger_size: IntGauge,
+    spool: IntGauge,
     ready: IntGauge,
     not_ready: IntGaugeVec,
     assurance: IntGaugeVec,
@@ -76,6 +77,8 @@ pub struct Observed {
     pub outbox_entries: usize,
     /// Leaves on the ledger, as far as the feed has told.
     pub ledger_size: u64,
+    /// Bytes of bodies that are spooled.
+    pub spool_bytes: u64,
     /// Why the agent does not do its work; nothing if it does.
     pub not_ready: Vec<NotReady>,
     /// Members, and how the data security of each was assessed, if anybody has said.
@@ -126,6 +129,7 @@ impl Metrics {
         )?;
         let ledger_size =
             IntGauge::new("tally_agent_ledger_size", "Leaves on the ledger, as far as is known.")?;
+        let spool = spool(&registry)?;
         let ready = IntGauge::new("tally_agent_ready", "1 if the agent serves.")?;
         let not_ready = not_ready(&registry)?;
         let glass = Glass::new(&registry)?;
@@ -153,6 +157,7 @@ impl Metrics {
             seconds,
             outbox,
             ledger_size,
+            spool,
             ready,
             not_ready,
             assurance,
@@ -171,6 +176,7 @@ impl Metrics {
     pub fn to_text(&self, observed: &Observed) -> Result<String, prometheus::Error> {
         self.0.outbox.set(i64::try_from(observed.outbox_entries).unwrap_or(i64::MAX));
         self.0.ledger_size.set(i64::try_from(observed.ledger_size).unwrap_or(i64::MAX));
+        self.0.spool.set(i64::try_from(observed.spool_bytes).unwrap_or(i64::MAX));
         self.0.ready.set(i64::from(observed.not_ready.is_empty()));
         for reason in NotReady::ALL {
             let seen = observed.not_ready.contains(reason);
@@ -186,6 +192,15 @@ impl Metrics {
         self.0.certificate.show(observed.certificate_until);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
+}
+
+fn spool(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let spool = IntGauge::new(
+        "tally_agent_spool_bytes",
+        "Bytes of bodies about people that wait on disk, encrypted.",
+    )?;
+    registry.register(Box::new(spool.clone()))?;
+    Ok(spool)
 }
 
 fn turned_away(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
@@ -384,6 +399,7 @@ mod tests {
         let observed = Observed {
             outbox_entries: 2,
             ledger_size: 9,
+            spool_bytes: 5,
             not_ready: Vec::new(),
             assurance,
             break_glass,
@@ -402,6 +418,7 @@ mod tests {
             "tally_agreement_past_review_total{agreement=\"DSA-1\",requester=\"LZ9\"} 1",
             "tally_agent_released_bytes_total 7",
             "tally_agent_outbox_entries 2",
+            "tally_agent_spool_bytes 5",
             "tally_agent_ready 1",
             "tally_agent_certificate_expiry_timestamp_seconds 1800000000",
             "tally_agent_certificate_reloads_total{outcome=\"replaced\"} 1",

@@ -21,6 +21,7 @@ mod postgres;
 mod query;
 mod reading;
 mod settings;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,7 @@ use tally_record::SubjectsError;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
+use crate::spool::Spool;
 use fhir::FhirDirectory;
 use fhir_server::FhirServer;
 use files::Files;
@@ -60,6 +62,7 @@ use postgres::Postgres;
 #[derive(Debug)]
 pub struct Sources {
     sources: BTreeMap<SourceId, Arc<Source>>,
+    spool: Spool,
 }
 
 /// One source.
@@ -208,7 +211,8 @@ pub enum SourceError {
 }
 
 impl Sources {
-    /// Opens all sources, and indexes those that have an index. Blocks for as long as that takes.
+    /// Opens all sources, and indexes those that have an index. Bodies that are too large for memory go
+    /// into the spool. Blocks for as long as that takes.
     ///
     /// # Errors
     /// The first source that can't be opened.
@@ -216,17 +220,23 @@ impl Sources {
         all: Vec<SourceSettings>,
         member: &MemberId,
         environment: Environment,
-        limits: &Limits,
+        (limits, spool): (&Limits, Spool),
     ) -> Result<Self, SourceError> {
         let mut sources = BTreeMap::new();
         for settings in all {
             let id = settings.id.clone();
-            let source = Source::open(settings, member, environment, limits)?;
+            let source = Source::open(settings, member, environment, (limits, &spool))?;
             if sources.insert(id.clone(), Arc::new(source)).is_some() {
                 return Err(SourceError::Twice { id });
             }
         }
-        Ok(Self { sources })
+        Ok(Self { sources, spool })
+    }
+
+    /// Bytes of bodies that are spooled now.
+    #[must_use]
+    pub fn spooled_bytes(&self) -> u64 {
+        self.spool.bytes()
     }
 
     /// One of them.
@@ -269,7 +279,7 @@ impl Source {
         settings: SourceSettings,
         member: &MemberId,
         environment: Environment,
-        limits: &Limits,
+        (limits, spool): (&Limits, &Spool),
     ) -> Result<Self, SourceError> {
         let SourceSettings { id, kind, title, licence, identifiers, opt_out } = settings;
         let check_digit = match environment {
@@ -279,23 +289,25 @@ impl Source {
         let (connector, kind) = match kind {
             SourceKind::FhirDirectory { path, subjects } => {
                 let subjects = place::read_subjects(&id, subjects.as_deref(), check_digit)?;
-                let opened = FhirDirectory::open(id.clone(), member, &path, subjects, limits)?;
+                let opened =
+                    FhirDirectory::open(id.clone(), member, &path, subjects, (limits, spool))?;
                 (Connector::Fhir(Arc::new(opened)), DescriptorKind::Fhir)
             }
             SourceKind::FhirServer(settings) => {
                 let subjects = settings.subjects.as_deref();
                 let subjects = place::read_subjects(&id, subjects, check_digit)?;
-                let opened = FhirServer::open(id.clone(), member, *settings, subjects, limits)?;
+                let spooled = (limits, spool);
+                let opened = FhirServer::open(id.clone(), member, *settings, subjects, spooled)?;
                 (Connector::FhirServer(Arc::new(opened)), DescriptorKind::Fhir)
             }
             SourceKind::Postgres(settings) => {
-                let opened = Postgres::open(id.clone(), *settings, limits)?;
+                let opened = Postgres::open(id.clone(), *settings, (limits, spool))?;
                 let kind = dataset_kind(opened.person());
                 (Connector::Postgres(Box::new(opened)), kind)
             }
             SourceKind::Files { path, person } => {
                 let kind = dataset_kind(person.as_ref());
-                (Connector::Files(Files::open(&id, path, person, limits)?), kind)
+                (Connector::Files(Files::open(&id, path, person, spool)?), kind)
             }
         };
         let descriptor = Descriptor { id, kind, title, licence };
@@ -417,6 +429,9 @@ impl Source {
             | Refusal::UpstreamRefused
             | Refusal::UpstreamMalformed
             | Refusal::QueryTooSlow
+            | Refusal::SpoolFull
+            | Refusal::DiskFull
+            | Refusal::StoreUnavailable
             | Refusal::TooLarge => {}
             _ => return Err(unread),
         }

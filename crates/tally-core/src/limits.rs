@@ -74,8 +74,15 @@ pub struct Limits {
     /// Bytes of a body that is read into memory before the decision. Default 1 MiB; larger ones are
     /// spooled.
     pub body_bytes_max: u64,
-    /// Bytes of spooled bodies in all. Default 10 GiB. Then `too-large`.
+    /// Bytes of a body about people that is spooled before the decision. Default 256 MiB. Then
+    /// `too-large`.
     pub spool_bytes_max: u64,
+    /// Bytes of all spooled bodies together, before and after minimisation. Default 1 GiB. Then
+    /// `spool-full`.
+    pub spool_total_bytes_max: u64,
+    /// Bytes of a document that can only be described and minimised as a whole, in memory, such as a
+    /// FHIR resource. Default 16 MiB. Then `too-large`.
+    pub document_bytes_max: u64,
     /// How long a drain lets exchanges go on before it breaks them off. Default 30 s. New ones get
     /// `drain-in-progress`.
     pub drain_wait_max: Duration,
@@ -106,7 +113,9 @@ impl Default for Limits {
             break_glass_reason_chars_min: 10,
             review_wait_max: Duration::from_secs(5 * 24 * 60 * 60),
             body_bytes_max: 1024 * 1024,
-            spool_bytes_max: 10 * 1024 * 1024 * 1024,
+            spool_bytes_max: 256 * 1024 * 1024,
+            spool_total_bytes_max: 1024 * 1024 * 1024,
+            document_bytes_max: 16 * 1024 * 1024,
             drain_wait_max: Duration::from_secs(30),
         }
     }
@@ -128,6 +137,9 @@ mod tests {
         assert!(limits.answer_wait_max > limits.source_wait_max + limits.decide_wait_max + ledger);
         assert!(limits.half_wait_max > limits.stall_max);
         assert!(limits.offline_feed_age_max > limits.feed_age_max);
+        // One body as it was read and as it leaves, and others beside it.
+        assert!(limits.spool_total_bytes_max > 2 * limits.spool_bytes_max);
+        assert!(limits.spool_bytes_max > limits.document_bytes_max);
         // However much one member asks, others are served.
         assert!(limits.exchanges_per_member_max < limits.exchanges_max);
     }

@@ -294,4 +294,14 @@ pub const REFERENCE: &[Setting] = &[
         Is("30"),
         "How long what has begun may go on once the agent is told to end.",
     ),
+    Setting::row(
+        "limits.spool_bytes_max",
+        Is("268435456"),
+        "Bytes of one body about people that is read before the decision and does not fit into memory (1 MiB): it lies encrypted in `data_dir/spool`; then `too-large`.",
+    ),
+    Setting::row(
+        "limits.spool_total_bytes_max",
+        Is("1073741824"),
+        "Bytes of all such bodies together, each as it was read and as it leaves; then `spool-full`.",
+    ),
 ];

@@ -25,17 +25,22 @@ use tally_core::limits::Limits;
 use tally_core::record::{Facets, Item};
 use tally_core::refusal::Refusal;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, Error};
 
 use super::fhir_server::Tls;
-use super::files::rows;
 use super::reading::{Content, Whole};
 use super::settings::PersonColumn;
-use super::{Ask, SourceError, Unread};
+use super::table::Table;
+use super::{Ask, SourceError, Unread, failed};
+use crate::spool::{Held, Spool};
 use copying::Copying;
+
+/// Bytes of a result about people that are taken at once.
+const BATCH_LEN: usize = 256 * 1024;
 
 /// A dataset that is asked of a PostgreSQL server. Its `Debug` says which source it is.
 pub(super) struct Postgres {
@@ -45,6 +50,7 @@ pub(super) struct Postgres {
     copy: String,
     places: Arc<Semaphore>,
     body_bytes_max: u64,
+    spool: Spool,
 }
 
 impl Postgres {
@@ -52,7 +58,7 @@ impl Postgres {
     pub(super) fn open(
         id: SourceId,
         settings: PostgresSettings,
-        limits: &Limits,
+        (limits, spool): (&Limits, &Spool),
     ) -> Result<Self, SourceError> {
         let setup =
             |what: &dyn fmt::Display| SourceError::Setup { id: id.clone(), what: what.to_string() };
@@ -70,7 +76,8 @@ impl Postgres {
         }
         let copy = settings.query.copy();
         let places = Arc::new(Semaphore::new(settings.connections_max));
-        Ok(Self { id, settings, tls, copy, places, body_bytes_max: limits.body_bytes_max })
+        let (body_bytes_max, spool) = (limits.body_bytes_max, spool.clone());
+        Ok(Self { id, settings, tls, copy, places, body_bytes_max, spool })
     }
 
     pub(super) const fn person(&self) -> Option<&PersonColumn> {
@@ -91,7 +98,15 @@ impl Postgres {
             return Err(Unread::new(Refusal::RangeInvalid, detail));
         }
         let parameters = self.settings.query.bind(&ask.query)?;
-        let mut pieces = self.start(parameters).await?;
+        let pieces = self.start(parameters).await?;
+        match self.person() {
+            Some(person) => self.table(pieces, person).await,
+            None => self.body(pieces).await,
+        }
+    }
+
+    /// A result about nobody.
+    async fn body(&self, mut pieces: Copying) -> Result<Whole, Unread> {
         let mut body = Vec::new();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|why| self.unread(&why))?;
@@ -101,12 +116,30 @@ impl Postgres {
             }
             body.extend_from_slice(&piece);
         }
-        let items = match self.person() {
-            Some(person) => rows(&body, &person.column)?,
-            None => vec![self.item(body.len() as u64)],
-        };
-        let column = self.person().map(|person| person.column.clone());
-        Ok(Whole::new(None, Content::Rows { body, column }, items, Vec::new(), Vec::new()))
+        let items = vec![self.item(body.len() as u64)];
+        let content = Content::Rows { body: Held::Memory(body), column: None };
+        Ok(Whole::new(None, content, items, Vec::new(), Vec::new()))
+    }
+
+    /// A result about people, which is read to its end. Disks are waited for on threads that may; the
+    /// server meanwhile.
+    async fn table(&self, mut pieces: Copying, person: &PersonColumn) -> Result<Whole, Unread> {
+        let mut table = Table::new(&person.column, &self.spool);
+        loop {
+            let mut batch = Vec::with_capacity(BATCH_LEN);
+            while batch.len() < BATCH_LEN
+                && let Some(piece) = pieces.next().await
+            {
+                batch.extend_from_slice(&piece.map_err(|why| self.unread(&why))?);
+            }
+            let is_last = batch.len() < BATCH_LEN;
+            let taken = spawn_blocking(move || table.push(&batch).map(|()| table)).await;
+            table = taken.map_err(|_| failed())??;
+            if is_last {
+                let read = spawn_blocking(move || table.finish()).await;
+                return read.map_err(|_| failed())?;
+            }
+        }
     }
 
     /// The result in pieces, as the server gives them.

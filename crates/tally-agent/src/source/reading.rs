@@ -11,24 +11,26 @@ use tally_core::policy::{self, Permit, Queried};
 use tally_core::record::{Item, Person};
 use tally_core::refusal::Refusal;
 use tally_log::sha256;
-use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, RowPerson};
+use tally_record::csv::{CsvLimits, Projection};
 use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
 use super::Unread;
-use super::naming::named_in;
+use super::naming::Naming;
 use super::origin::{Origin, Rest};
 use super::place::Stamp;
+use super::table::{refusal_of, released};
+use crate::spool::Held;
 
 /// What was read.
 #[derive(Debug)]
 pub enum Reading {
-    /// A body in memory: records about people, or about nobody.
+    /// A body that is held: records about people, or about nobody.
     Whole(Whole),
     /// A dataset about nobody, read while it leaves.
     Stream(Stream),
 }
 
-/// A body in memory. Its `Debug` shows none of it.
+/// A body that is held. Its `Debug` shows none of it.
 pub struct Whole {
     pub(super) source: Option<Origin>,
     content: Content,
@@ -37,25 +39,25 @@ pub struct Whole {
     queried: Vec<Queried>,
 }
 
-/// What is in memory.
+/// What is held.
 pub(super) enum Content {
     /// No such record.
     Nothing,
     /// It can't be read: for who may not ask at all this is no different from nothing.
     Unread(Unread),
     /// One FHIR resource.
-    Record(Vec<u8>),
+    Record(Held),
     /// A page of a search.
-    Page { body: Vec<u8>, own: String, rest: Box<Rest> },
+    Page { body: Held, own: String, rest: Box<Rest> },
     /// A table; the column says whom a row is about, if any is.
-    Rows { body: Vec<u8>, column: Option<String> },
+    Rows { body: Held, column: Option<String> },
 }
 
 /// What is left of a body.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Cut {
     /// The bytes that leave.
-    pub body: Vec<u8>,
+    pub body: Held,
     /// Their media type.
     pub media_type: &'static str,
     /// Records that leave.
@@ -66,6 +68,16 @@ pub struct Cut {
     pub named: BTreeSet<Person>,
     /// People about whom something was found and nothing leaves.
     pub people_withheld: u64,
+}
+
+/// What of the items leaves.
+pub(super) struct Leaving {
+    /// Of each item, whether it does.
+    pub(super) left: Vec<bool>,
+    /// Whom it is about, each with the records about them.
+    pub(super) people: BTreeMap<Person, Vec<String>>,
+    records: u64,
+    people_withheld: u64,
 }
 
 /// A dataset about nobody that is there.
@@ -196,6 +208,8 @@ impl Whole {
         if self.items.len() <= rest.room() {
             return None;
         }
+        let _turn = body.turn().ok()?;
+        let body = &body.whole().ok()?;
         let fates = self.with_verdicts(permit, body, |it, verdicts| it.fates(verdicts))?;
         let left = |(_, fate): &(usize, Fate)| matches!(fate, Fate::Whole | Fate::Cut);
         let mut leaving = fates.into_iter().enumerate().filter(left);
@@ -225,18 +239,26 @@ impl Whole {
         }
     }
 
-    fn cut_fhir(&self, permit: &Permit, body: &[u8], links: &Links<'_>) -> Result<Cut, Refusal> {
+    /// A document is minimised as a whole: in memory, whatever it is held in.
+    fn cut_fhir(&self, permit: &Permit, body: &Held, links: &Links<'_>) -> Result<Cut, Refusal> {
         let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;
+        let _turn = body.turn().map_err(|error| error.refusal())?;
+        let body = &body.whole().map_err(|error| error.refusal())?;
         let minimised =
             self.with_verdicts(permit, body, |it, verdicts| it.minimise(verdicts, links));
         let minimised = minimised.ok_or(Refusal::SourceMalformed)?;
         let left = minimised.fates.iter().map(|fate| matches!(fate, Fate::Whole | Fate::Cut));
-        let left: Vec<_> = left.take(permit.verdicts().len()).collect();
+        let leaving = self.leaving(left.take(permit.verdicts().len()).collect());
         let body = minimised.body.ok_or(Refusal::WithheldWhole)?;
-        if body.len() as u64 > source.body_bytes_max() {
+        if body.len() as u64 > source.document_bytes_max() {
             return Err(Refusal::TooLarge);
         }
-        self.cut_to(body, "application/fhir+json", &left)
+        let leaving = leaving?;
+        let mut naming = Naming::new(&leaving.people);
+        naming.see(&body);
+        let named = naming.named();
+        let body = source.spool().hold(body).map_err(|error| error.refusal())?;
+        Ok(leaving.cut(body, "application/fhir+json", named))
     }
 
     /// The body as it was described, with what was decided about its items, as far as anything was.
@@ -271,43 +293,9 @@ impl Whole {
         })
     }
 
-    fn cut_rows(
-        &self,
-        permit: &Permit,
-        (body, column): (&[u8], Option<&String>),
-    ) -> Result<Cut, Refusal> {
-        let released = released(permit.fields())?;
-        let left: Vec<_> =
-            permit.verdicts().map(|it| !matches!(it, policy::Verdict::Drop(_))).collect();
-        if left.len() != self.items.len() {
-            return Err(Refusal::SourceMalformed);
-        }
-        let mut places = left.iter();
-        let mut out = Vec::new();
-        let mut projection = Projection::new(released, column.cloned(), CsvLimits::default());
-        let mut each = |row: &tally_record::csv::Row<'_>| {
-            let goes = match row.person() {
-                RowPerson::Known(_) => places.next().is_some_and(|left| *left),
-                RowPerson::Nobody => row.is_header() || column.is_none(),
-                RowPerson::Unknown => false,
-            };
-            if goes {
-                row.write(&mut out);
-            }
-        };
-        let read = projection.push(body, &mut each).and_then(|()| projection.finish(&mut each));
-        read.map_err(|error| refusal_of(&error))?;
-        self.cut_to(out, "text/csv", &left)
-    }
-
-    /// `left`: whether each item leaves.
-    fn cut_to(
-        &self,
-        body: Vec<u8>,
-        media_type: &'static str,
-        left: &[bool],
-    ) -> Result<Cut, Refusal> {
-        let leaving = self.items.iter().zip(left).filter(|(_, left)| **left).map(|(item, _)| item);
+    /// What leaves, where `left` says of each item whether it does.
+    pub(super) fn leaving(&self, left: Vec<bool>) -> Result<Leaving, Refusal> {
+        let leaving = self.items.iter().zip(&left).filter(|(_, left)| **left).map(|(item, _)| item);
         let leaving: Vec<&Item> = leaving.collect();
         if leaving.is_empty() && !self.items.is_empty() {
             return Err(Refusal::WithheldWhole);
@@ -316,9 +304,15 @@ impl Whole {
         let decided = self.items.iter().take(left.len());
         let all: BTreeSet<&Person> = decided.flat_map(|item| &item.people).collect();
         let people_withheld = all.len().saturating_sub(people.len()) as u64;
-        let named = named_in(&body, &people);
         let records = leaving.len() as u64;
-        Ok(Cut { body, media_type, records, people, named, people_withheld })
+        Ok(Leaving { left, people, records, people_withheld })
+    }
+}
+
+impl Leaving {
+    pub(super) fn cut(self, body: Held, media_type: &'static str, named: BTreeSet<Person>) -> Cut {
+        let Self { people, records, people_withheld, .. } = self;
+        Cut { body, media_type, records, people, named, people_withheld }
     }
 }
 
@@ -446,22 +440,6 @@ impl Iterator for Chunks {
         let rest = self.out.split_off(self.out.len().min(CHUNK_LEN));
         let chunk = std::mem::replace(&mut self.out, rest);
         (!chunk.is_empty()).then_some(Ok(chunk))
-    }
-}
-
-/// The columns that may leave.
-fn released(fields: &AllowList) -> Result<Released, Refusal> {
-    match fields {
-        AllowList::Columns(columns) => Ok(Released::These(columns.clone())),
-        AllowList::Everything => Ok(Released::All),
-        AllowList::Elements(_) => Err(Refusal::TypeNotInAgreement),
-    }
-}
-
-fn refusal_of(error: &CsvError) -> Refusal {
-    match error.fault {
-        CsvFault::NoReleasedColumn => Refusal::TypeNotInAgreement,
-        _ => Refusal::SourceMalformed,
     }
 }
 

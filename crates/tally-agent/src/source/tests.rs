@@ -7,6 +7,7 @@ mod published;
 mod records;
 mod search;
 mod server;
+mod spooled;
 mod xml;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,10 @@ impl Desk {
         self
     }
 
+    fn spool(&self) -> Spool {
+        Spool::open(&self.path().join("spool"), &self.limits).unwrap()
+    }
+
     fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -93,7 +98,9 @@ impl Desk {
             identifiers: CheckDigit::Checked,
             opt_out: OptOutScope::Care,
         };
-        Source::open(settings, &"RZ9".parse().unwrap(), Environment::Test, &self.limits)
+        let spool = self.spool();
+        let limits = (&self.limits, &spool);
+        Source::open(settings, &"RZ9".parse().unwrap(), Environment::Test, limits)
     }
 
     /// What is decided about it.
@@ -209,7 +216,7 @@ impl Desk {
     /// What arrives of a FHIR path, as a FHIR client sees it.
     #[track_caller]
     fn get(&self, source: &Source, path: &str) -> Value {
-        serde_json::from_slice(&self.cut(source, path).body).unwrap()
+        serde_json::from_slice(&self.cut(source, path).bytes()).unwrap()
     }
 
     #[track_caller]
@@ -247,6 +254,17 @@ impl Desk {
             next = next_of(&page);
         }
         found
+    }
+}
+
+impl Cut {
+    /// All that leaves.
+    fn bytes(&self) -> Vec<u8> {
+        self.body.whole().unwrap().into_owned()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes()).unwrap()
     }
 }
 

@@ -194,6 +194,7 @@ mod tests {
             "timeout",
             "incomplete",
             "login",
+            "no-store",
         ];
         for refusal in Refusal::ALL {
             let outcome = outcome(*refusal, None);

@@ -397,4 +397,11 @@ refusals! {
     QueryTooSlow = 163, "query-too-slow", Environment, 504, "timeout", Operation, ProviderOperator;
         "The query behind the provider's dataset took longer than its database is given."
         "Ask for less, if the dataset takes parameters; else have the query made faster, or given more time."
+    // where large bodies are kept until they leave
+    SpoolFull = 185, "spool-full", Environment, 503, "throttled", Operation, ProviderOperator;
+        "The provider's agent holds as many large answers as it may."
+        "Try again later; if it recurs, have spool_total_bytes_max raised."
+    DiskFull = 186, "disk-full", Us, 503, "no-store", Operation, ProviderOperator;
+        "The disk of the provider's agent has no room for the answer."
+        "Make room on the disk with the agent's data directory; then ask again."
 }

@@ -11,7 +11,7 @@ use tally_core::Encoded;
 use tally_core::exchange::Question;
 use tally_core::exchange::provider::{Body, Decision, Permitted, Refused};
 use tally_core::id::{BadId, ExchangeId};
-use tally_core::opening::{Opened, Opening, Salt32, TagKey, commitment, digest};
+use tally_core::opening::{BodyDigest, Opened, Opening, Salt32, TagKey, commitment};
 use tally_core::policy::{
     self, Deciding, Facts, OptOutAnswers, Permit, PersonFact, Progress, Registers, Warning,
 };
@@ -32,6 +32,7 @@ use crate::exchange::Shared;
 use crate::random;
 use crate::replica::Known;
 use crate::source::{Reading, Source};
+use crate::spool::SpoolError;
 use crate::store::{KnownAs, Reader, StoreError};
 
 /// More people than this make a permit a bulk one: it travels alone.
@@ -227,9 +228,16 @@ impl Case {
         };
         let body = match &outgoing {
             Outgoing::Whole(body) => {
-                let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-                description.bytes = Some(bytes);
-                Body::Whole { bytes, digest: digest(&opening.salt, &[body]) }
+                description.bytes = Some(body.len());
+                let mut digest = BodyDigest::new(&opening.salt);
+                let digested = body.each::<SpoolError>(|piece| {
+                    digest.push(piece);
+                    Ok(())
+                });
+                if let Err(error) = digested {
+                    return undecided(self.exchange, error.refusal());
+                }
+                Body::Whole { bytes: body.len(), digest: digest.digest() }
             }
             Outgoing::Stream(_) => Body::Stream,
         };

@@ -51,7 +51,7 @@ pub(super) struct Serving {
     pub(super) requester: MemberId,
     pub(super) says: mpsc::Sender<Say>,
     source: Option<Arc<Source>>,
-    reading: Option<Arc<Reading>>,
+    pub(super) reading: Option<Arc<Reading>>,
     /// What reads: it ends with this, so that nothing is read on for whom nobody waits any more.
     _read: ReadTask,
     pub(super) prepared: Option<Prepared>,
@@ -406,6 +406,8 @@ impl Desk {
             let receipt = serving.receipt.take().filter(|receipt| receipt.leaf == half.leaf())?;
             let prepared = serving.prepared.take();
             let prepared = prepared.filter(|it| it.commitment == half.half().commitment)?;
+            // What leaves is prepared: what was read has done its service, and may be large.
+            serving.reading = None;
             Some((serving.says.clone(), receipt, prepared))
         });
         let Some((says, receipt, prepared)) = parts else {

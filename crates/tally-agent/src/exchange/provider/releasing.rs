@@ -28,6 +28,7 @@ use super::{Input, Say};
 use crate::exchange::Shared;
 use crate::peers::FRAMES;
 use crate::source::Chunks;
+use crate::spool::Held;
 
 /// Chunks of a stream that are read ahead.
 const READ_AHEAD: usize = 4;
@@ -55,8 +56,8 @@ pub(super) enum Proof {
 
 /// The body, minimised.
 pub(super) enum Outgoing {
-    /// In memory.
-    Whole(Vec<u8>),
+    /// Read before the decision.
+    Whole(Held),
     /// Read while it leaves.
     Stream(Box<Chunks>),
 }
@@ -86,7 +87,7 @@ pub(super) async fn release(
     mailbox: &mpsc::Sender<Input>,
 ) -> Event {
     let streamed = matches!(it.body, Outgoing::Stream(_));
-    if streamed {
+    if streamed || matches!(it.body, Outgoing::Whole(Held::Spooled(_))) {
         // Care goes first: a dataset takes what records leave of the connection. A stream that is
         // gone has no use for it.
         drop(send.set_priority(BULK_PRIORITY));
@@ -125,9 +126,17 @@ impl Out<'_> {
         }
         self.write(&Answer::Description(it.description)).await?;
         match it.body {
-            Outgoing::Whole(body) => {
+            Outgoing::Whole(Held::Memory(body)) => {
                 for piece in body.chunks(CHUNK_LEN) {
                     self.data(piece.to_vec(), left, it.commitment).await?;
+                }
+            }
+            Outgoing::Whole(Held::Spooled(body)) => {
+                let chunks = body.chunks().map(|it| it.map_err(|error| error.refusal()));
+                drop(body);
+                let mut chunks = read_ahead(chunks);
+                while let Some(chunk) = chunks.recv().await {
+                    self.data(chunk.map_err(Cut::Stopped)?, left, it.commitment).await?;
                 }
             }
             Outgoing::Stream(chunks) => {

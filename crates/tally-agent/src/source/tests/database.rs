@@ -67,7 +67,7 @@ async fn cut(desk: &Desk, source: &Arc<Source>, query: &str) -> Result<Cut, Refu
 async fn text(desk: &Desk, source: &Arc<Source>, query: &str) -> Result<String, Refusal> {
     let cut = cut(desk, source, query).await?;
     assert_eq!(cut.media_type, "text/csv");
-    Ok(String::from_utf8(cut.body).unwrap())
+    Ok(cut.text())
 }
 
 fn about_nobody(fields: AllowList) -> Desk {
@@ -132,7 +132,7 @@ async fn rows_about_people_are_decided_one_by_one() {
     assert_eq!(text(&desk, &visits, "").await.unwrap(), all);
     desk.denied = vec!["nhs-number|9990000018"];
     let cut = cut(&desk, &visits, "").await.unwrap();
-    assert_eq!(String::from_utf8(cut.body).unwrap(), "nhs_number,clinic\n9990000026,ear\n");
+    assert_eq!(cut.text(), "nhs_number,clinic\n9990000026,ear\n");
     assert_eq!((cut.records, cut.people.len(), cut.people_withheld), (1, 1, 1));
     let everybody = spawn_blocking(move || visits.everybody()).await.unwrap();
     assert_eq!(everybody.unwrap().len(), 2);

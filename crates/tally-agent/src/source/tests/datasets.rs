@@ -202,7 +202,7 @@ fn rows_of_people_who_object_stay() {
     let permit = desk.permit(&source, &reading);
     let Reading::Whole(whole) = reading else { panic!("a stream") };
     let cut = whole.cut(&permit).unwrap();
-    assert_eq!(String::from_utf8(cut.body).unwrap(), "visit,cost\n3,7\n");
+    assert_eq!(cut.text(), "visit,cost\n3,7\n");
     assert_eq!((cut.records, cut.people.len(), cut.people_withheld), (1, 1, 1));
     assert_eq!(cut.people.values().next().unwrap(), &["row/4"]);
 }
@@ -214,11 +214,11 @@ fn a_table_about_people_is_read_as_a_whole_or_not_at_all() {
         let source = desk.dataset("v.csv", Some(column)).unwrap();
         source.read(&ask_dataset("", offset)).err().map(|unread| unread.refusal)
     };
-    desk.limits.body_bytes_max = VISITS.len() as u64;
+    desk.limits.spool_bytes_max = VISITS.len() as u64;
     assert_eq!(refused(&desk, "nhs_number", 0), None);
     assert_eq!(refused(&desk, "nhs_number", 1), Some(Refusal::RangeInvalid));
     assert_eq!(refused(&desk, "chi", 0), Some(Refusal::SourceMalformed));
-    desk.limits.body_bytes_max -= 1;
+    desk.limits.spool_bytes_max -= 1;
     assert_eq!(refused(&desk, "nhs_number", 0), Some(Refusal::TooLarge));
     let desk = desk.with("v.csv", "nhs_number,visit\n9990000018\n");
     assert_eq!(refused(&desk, "nhs_number", 0), Some(Refusal::SourceMalformed));

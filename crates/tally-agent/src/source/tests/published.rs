@@ -74,7 +74,7 @@ fn every_published_record_that_can_be_read_is_read_by_its_id() {
                 continue;
             };
             let Reading::Whole(whole) = reading else { panic!("a stream") };
-            let left: Value = serde_json::from_slice(&whole.cut(&permit).unwrap().body).unwrap();
+            let left: Value = serde_json::from_slice(&whole.cut(&permit).unwrap().bytes()).unwrap();
             assert_eq!((&left["resourceType"], &left["id"]), (&kind.into(), &id.into()));
         }
         println!("{folder}: {report:?}, {refused} refused");
