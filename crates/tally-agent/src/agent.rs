@@ -416,6 +416,10 @@ async fn open(
     Ok((store, sources))
 }
 
+/// How long a decision may take: a body of many megabytes is cut in it. Less than answers are waited for,
+/// with what source and ledger may take.
+const DECIDE_WAIT_MAX: Duration = Duration::from_secs(12);
+
 pub(crate) fn limits(configured: &AgentLimits) -> Limits {
     let default = Limits::default();
     let or = |value: Option<u64>, default: usize| {
@@ -443,6 +447,7 @@ pub(crate) fn limits(configured: &AgentLimits) -> Limits {
             default.offline_feed_age_max,
         ),
         drain_wait_max: seconds(configured.drain_wait_seconds, default.drain_wait_max),
+        decide_wait_max: DECIDE_WAIT_MAX,
         spool_bytes_max: configured.spool_bytes_max.unwrap_or(default.spool_bytes_max),
         spool_total_bytes_max: configured
             .spool_total_bytes_max
