@@ -22,6 +22,7 @@ mod officers;
 mod opt_out;
 mod outcome;
 mod privacy;
+mod queries;
 mod recovered;
 mod refusals;
 mod registers;

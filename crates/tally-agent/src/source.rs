@@ -32,6 +32,7 @@ pub use fhir_server::{
 pub use index::{Report, Warning};
 pub use postgres::{
     BadQuery, NamedQuery, ParameterType, PostgresServer, PostgresSettings, PostgresTls,
+    QueryResult, ResultChunks,
 };
 pub use query::action_of;
 pub use reading::{Chunks, Cut, Reading, Stream, Whole};
@@ -389,7 +390,7 @@ impl Source {
             Connector::Fhir(fhir) => fhir.read(ask).map(Reading::Whole),
             Connector::FhirServer(server) => wait_for(server.read(ask)).map(Reading::Whole),
             Connector::Files(files) => files.read(ask),
-            Connector::Postgres(postgres) => wait_for(postgres.read(ask)).map(Reading::Whole),
+            Connector::Postgres(postgres) => wait_for(postgres.read(ask)),
         }
     }
 
@@ -411,7 +412,7 @@ impl Source {
     pub async fn describe(self: Arc<Self>, ask: Ask) -> Result<Reading, Unread> {
         let read = match &self.connector {
             Connector::FhirServer(server) => server.read(&ask).await.map(Reading::Whole),
-            Connector::Postgres(postgres) => postgres.read(&ask).await.map(Reading::Whole),
+            Connector::Postgres(postgres) => postgres.read(&ask).await,
             Connector::Fhir(_) | Connector::Files(_) => {
                 let reading = spawn_blocking(move || self.read_to_decide(&ask));
                 return reading.await.unwrap_or_else(|_| Err(failed()));

@@ -18,6 +18,7 @@ use super::Unread;
 use super::naming::Naming;
 use super::origin::{Origin, Rest};
 use super::place::Stamp;
+use super::postgres::QueryResult;
 use super::table::{refusal_of, released};
 use crate::spool::Held;
 
@@ -28,6 +29,8 @@ pub enum Reading {
     Whole(Whole),
     /// A dataset about nobody, read while it leaves.
     Stream(Stream),
+    /// The result of a query about nobody, read while it leaves.
+    Result(QueryResult),
 }
 
 /// A body that is held. Its `Debug` shows none of it.
@@ -121,6 +124,7 @@ impl Reading {
         match self {
             Self::Whole(whole) => whole.items(),
             Self::Stream(stream) => &stream.items,
+            Self::Result(result) => result.items(),
         }
     }
 
@@ -135,7 +139,7 @@ impl Reading {
     pub const fn unread(&self) -> Option<&Unread> {
         match self {
             Self::Whole(Whole { content: Content::Unread(unread), .. }) => Some(unread),
-            Self::Whole(_) | Self::Stream(_) => None,
+            Self::Whole(_) | Self::Stream(_) | Self::Result(_) => None,
         }
     }
 
@@ -144,7 +148,7 @@ impl Reading {
     pub fn kinds(&self) -> &[String] {
         match self {
             Self::Whole(whole) => &whole.kinds,
-            Self::Stream(_) => &[],
+            Self::Stream(_) | Self::Result(_) => &[],
         }
     }
 
@@ -153,7 +157,7 @@ impl Reading {
     pub fn queried(&self) -> &[Queried] {
         match self {
             Self::Whole(whole) => &whole.queried,
-            Self::Stream(_) => &[],
+            Self::Stream(_) | Self::Result(_) => &[],
         }
     }
 
@@ -181,7 +185,7 @@ impl Reading {
     fn page_end(&self, permit: &Permit) -> Option<usize> {
         match self {
             Self::Whole(whole) => whole.page_end(permit),
-            Self::Stream(_) => None,
+            Self::Stream(_) | Self::Result(_) => None,
         }
     }
 }

@@ -238,8 +238,11 @@ impl Desk {
             Decision::Permit(permit) => permit,
             Decision::Refuse(refused) => return Err(refused.refusal()),
         };
-        let Reading::Whole(whole) = reading else { panic!("a stream") };
-        whole.cut(&permit)
+        match reading {
+            Reading::Whole(whole) => whole.cut(&permit),
+            Reading::Result(result) => Err(result.open(&permit).unwrap_err()),
+            Reading::Stream(_) => panic!("a stream"),
+        }
     }
 
     /// The entries of all pages.

@@ -212,6 +212,13 @@ impl Case {
                 let chunks = Outgoing::Stream(Box::new(chunks));
                 (Leaving::default(), permit.records(), description, chunks)
             }),
+            Reading::Result(result) => result.open(&permit).map(|chunks| {
+                let media_type = result.media_type().to_owned();
+                // The same query may find something else a moment later: there is nothing to name it by.
+                let description = Description { media_type, etag: None, bytes: None };
+                let chunks = Outgoing::Result(Box::new(chunks));
+                (Leaving::default(), permit.records(), description, chunks)
+            }),
         };
         let (people, records, mut description, outgoing) = match prepared {
             Ok(prepared) => prepared,
@@ -239,7 +246,7 @@ impl Case {
                 }
                 Body::Whole { bytes: body.len(), digest: digest.digest() }
             }
-            Outgoing::Stream(_) => Body::Stream,
+            Outgoing::Stream(_) | Outgoing::Result(_) => Body::Stream,
         };
         let prepared = Prepared {
             opening: opening.encoded.clone(),

@@ -27,7 +27,7 @@ use super::arriving::tell;
 use super::{Input, Say};
 use crate::exchange::Shared;
 use crate::peers::FRAMES;
-use crate::source::Chunks;
+use crate::source::{Chunks, ResultChunks};
 use crate::spool::Held;
 
 /// Chunks of a stream that are read ahead.
@@ -60,6 +60,8 @@ pub(super) enum Outgoing {
     Whole(Held),
     /// Read while it leaves.
     Stream(Box<Chunks>),
+    /// The result of a query, read while it leaves.
+    Result(Box<ResultChunks>),
 }
 
 /// Why a release ended early.
@@ -86,7 +88,7 @@ pub(super) async fn release(
     it: Release,
     mailbox: &mpsc::Sender<Input>,
 ) -> Event {
-    let streamed = matches!(it.body, Outgoing::Stream(_));
+    let streamed = matches!(it.body, Outgoing::Stream(_) | Outgoing::Result(_));
     if streamed || matches!(it.body, Outgoing::Whole(Held::Spooled(_))) {
         // Care goes first: a dataset takes what records leave of the connection. A stream that is
         // gone has no use for it.
@@ -145,6 +147,11 @@ impl Out<'_> {
                     self.data(chunk.map_err(Cut::Stopped)?, left, it.commitment).await?;
                 }
             }
+            Outgoing::Result(mut chunks) => {
+                while let Some(chunk) = self.next_of(&mut chunks).await? {
+                    self.data(chunk, left, it.commitment).await?;
+                }
+            }
         }
         let trailer = Trailer { how: How::Sent, bytes: left.bytes, root: left.root() };
         self.write(&Answer::Trailer(trailer)).await?;
@@ -166,6 +173,16 @@ impl Out<'_> {
         }
         tell(self.mailbox, Event::Progress { exchange: self.exchange, bytes: left.bytes }).await;
         Ok(())
+    }
+
+    /// What a server gives next: it works on for nobody who is gone.
+    async fn next_of(&mut self, chunks: &mut ResultChunks) -> Result<Option<Vec<u8>>, Cut> {
+        tokio::select! {
+            biased;
+            say = self.heard.recv() => Err(cut_of(say)),
+            _ = self.send.stopped() => Err(Cut::Gone),
+            chunk = chunks.next() => chunk.transpose().map_err(Cut::Stopped),
+        }
     }
 
     async fn write(&mut self, frame: &Answer) -> Result<(), Cut> {
