@@ -256,7 +256,8 @@ async fn a_result_that_breaks_off_is_an_error_and_never_an_end() {
     let (refusal, pieces) = streamed(&desk, &broken).await.unwrap_err();
     assert_eq!(refusal, Refusal::UpstreamMalformed);
     assert!((200..320).contains(&pieces), "{pieces}");
-    let slow = "SELECT CASE WHEN n > 5000 THEN pg_sleep(1)::text END AS s, repeat('x', 1000) AS x \
+    let slow = "SELECT CASE WHEN n > 5000 THEN (SELECT count(*) \
+        FROM generate_series(1, 1000000000)) END AS s, repeat('x', 1000) AS x \
         FROM generate_series(1, 9000) n";
     let slow = PostgresSettings {
         statement_wait_max: Duration::from_millis(1500),
