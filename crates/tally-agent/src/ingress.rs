@@ -8,6 +8,7 @@
 
 mod answer;
 mod catalogue;
+mod conditions;
 mod fhir;
 mod form;
 mod format;
@@ -134,8 +135,10 @@ async fn data(
         let wanted = Wanted::of_dataset(&path, query.as_deref().unwrap_or_default())?;
         let source = dataset.parse::<SourceId>();
         let source = source.map_err(|_| Unfit::new(Refusal::UnknownSource, ""))?;
-        let offset = request::offset(&headers)?;
-        ingress.ask(&member, source, wanted, offset, &headers)
+        let wanted_bytes = conditions::wanted(&method, &headers)?;
+        let resumes = conditions::resumes(&headers)?;
+        let ask = ingress.ask(&member, source, wanted, &headers)?;
+        Ok::<_, Unfit>(Ask { wanted: wanted_bytes, resumes, ..ask })
     })();
     ingress.carry(asked, &method, Form::Dataset).await
 }
@@ -156,7 +159,6 @@ impl Ingress {
         member: &str,
         source: SourceId,
         wanted: Wanted,
-        offset: u64,
         headers: &HeaderMap,
     ) -> Result<Ask, Unfit> {
         // Before the headers: a token is used up by being looked at, and whoever wrote the path wrong is
@@ -171,7 +173,7 @@ impl Ingress {
             action: wanted.action,
             path: wanted.path,
             query: wanted.query,
-            offset,
+            wanted: tally_core::dataset::Wanted::default(),
             purpose: said.purpose,
             agreement: said.agreement,
             user_known: said.user_known,
@@ -230,9 +232,9 @@ impl Ingress {
             Ok(ask) => ask,
             Err(unfit) => return self.refuse(&unfit),
         };
-        let (provider, purpose, offset) = (ask.provider.clone(), ask.purpose.clone(), ask.offset);
+        let (provider, purpose) = (ask.provider.clone(), ask.purpose.clone());
         let head_only = *method == Method::HEAD;
-        let asked = Asked { provider, purpose, offset, head_only, form };
+        let asked = Asked { provider, purpose, head_only, form };
         let self_claimed = ask.relationship.as_deref().is_some_and(is_self_claimed);
         match self.0.requester.ask(ask).await {
             Ok(given) => {

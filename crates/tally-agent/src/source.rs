@@ -21,6 +21,7 @@ mod postgres;
 mod query;
 mod reading;
 mod settings;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +34,9 @@ pub use postgres::{
     BadQuery, NamedQuery, ParameterType, PostgresServer, PostgresSettings, PostgresTls,
 };
 pub use query::action_of;
-pub use reading::{Chunks, Cut, Reading, Stream, Whole};
+pub use reading::{Cut, Reading, Whole};
 pub use settings::{OptOutScope, PersonColumn, SourceKind, SourceSettings};
+pub use stream::{Chunks, Opened, Piece, Stream};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -42,6 +44,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tally_core::dataset::Wanted;
 use tally_core::entry::{Action, Environment};
 use tally_core::id::{CheckDigit, MemberId, SourceId};
 use tally_core::limits::Limits;
@@ -112,8 +115,8 @@ pub struct Ask {
     pub path: String,
     /// The query, without its question mark.
     pub query: String,
-    /// Bytes of a dataset to leave out at its start.
-    pub offset: u64,
+    /// Which bytes of a dataset, and on what condition.
+    pub wanted: Wanted,
     /// Where the requester's application sees the source: `http://127.0.0.1:7601/fhir/RZ9`, or the path
     /// alone where it does not say. Links begin with it.
     pub base_url: String,
@@ -333,7 +336,7 @@ impl Source {
                     action: Action::Dataset,
                     path: String::new(),
                     query: String::new(),
-                    offset: 0,
+                    wanted: Wanted::default(),
                     base_url: String::new(),
                 };
                 let reading = self.read(&whole)?;
@@ -461,7 +464,7 @@ impl fmt::Debug for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ask")
             .field("action", &self.action)
-            .field("offset", &self.offset)
+            .field("wanted", &self.wanted)
             .finish_non_exhaustive()
     }
 }

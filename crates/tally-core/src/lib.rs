@@ -5,6 +5,7 @@
 pub mod agreement;
 pub mod claims;
 pub mod consent;
+pub mod dataset;
 pub mod encoded;
 pub mod entry;
 pub mod exchange;

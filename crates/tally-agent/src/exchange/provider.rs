@@ -9,6 +9,7 @@ mod late;
 mod opt_out;
 mod owing;
 mod releasing;
+mod streaming;
 mod turns;
 
 use std::sync::Arc;

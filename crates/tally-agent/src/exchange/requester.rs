@@ -12,6 +12,7 @@ pub use body::Body;
 use std::fmt;
 use std::sync::Arc;
 
+use tally_core::dataset::Wanted;
 use tally_core::entry::{Action, AgreementRef, ProviderHalf, UserKnown};
 use tally_core::exchange::requester::Event;
 use tally_core::id::{AgreementId, ExchangeId, LeafIndex, MemberId, Purpose, SourceId};
@@ -46,8 +47,8 @@ pub struct Ask {
     pub path: String,
     /// The query without its question mark, 0 to 8,192 bytes.
     pub query: String,
-    /// Bytes of a dataset to leave out at its start.
-    pub offset: u64,
+    /// Which bytes of a dataset, and on what condition.
+    pub wanted: Wanted,
     /// Why.
     pub purpose: Purpose,
     /// Under which agreement, if the application insists on one.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tally_core::agreement::{Agreement, Party, Share};
+use tally_core::agreement::{Agreement, DataKind, Party, Share};
 use tally_core::id::MemberId;
 use tally_core::ledger::RegisterValue;
 use tally_core::register::MemberStatus;
@@ -83,6 +83,7 @@ fn shared_with(
             shared.push(json!({
                 "source": share.source.to_string(),
                 "path": path,
+                "people": share.data != DataKind::None,
                 "agreement": document.id.to_string(),
                 "version": document.version,
                 "purposes": share.purposes.iter().map(ToString::to_string).collect::<Vec<_>>(),

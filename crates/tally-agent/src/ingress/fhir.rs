@@ -91,8 +91,7 @@ pub(super) async fn fhir(
         }
         _ => Form::Page,
     };
-    let ask =
-        fhir_source().and_then(|source| ingress.ask(&member, source, wanted, 0, &parts.headers));
+    let ask = fhir_source().and_then(|source| ingress.ask(&member, source, wanted, &parts.headers));
     ingress.carry(ask, &parts.method, form).await
 }
 

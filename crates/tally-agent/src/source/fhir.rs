@@ -14,7 +14,7 @@ use tally_record::{RecordError, Subjects};
 use super::index::{self, Index, Report};
 use super::origin::{Origin, Rest as Left, leaves};
 use super::page::{Page, PageKey};
-use super::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target};
+use super::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target, asked};
 use super::reading::{Content, Whole};
 use super::{Ask, SourceError, Unread};
 
@@ -61,15 +61,7 @@ impl FhirDirectory {
     }
 
     pub(super) fn read(self: &Arc<Self>, ask: &Ask) -> Result<Whole, Unread> {
-        let target = Target::of(&ask.path)?;
-        if target.action() != ask.action {
-            let detail = "The action is not the one that the path names.";
-            return Err(Unread::new(Refusal::BadQuery, detail));
-        }
-        if ask.offset > 0 {
-            return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
-        }
-        let query = Query::of(&target, &ask.query)?;
+        let (target, query) = asked(ask)?;
         match &target {
             Target::Record { kind, id } => self.record(kind, id, None),
             Target::Version { kind, id, version } => self.record(kind, id, Some(version)),

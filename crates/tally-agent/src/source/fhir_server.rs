@@ -40,7 +40,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::origin::Origin;
 use super::page::PageKey;
-use super::query::{Query, Target};
+use super::query::{Query, Target, asked};
 use super::reading::{Content, Whole};
 use super::{Ask, SourceError, Unread};
 use auth::Credentials;
@@ -108,15 +108,7 @@ impl FhirServer {
 
     /// Reads what is asked for, with all that is needed to decide about it.
     pub(super) async fn read(self: &Arc<Self>, ask: &Ask) -> Result<Whole, Unread> {
-        let target = Target::of(&ask.path)?;
-        if target.action() != ask.action {
-            let detail = "The action is not the one that the path names.";
-            return Err(Unread::new(Refusal::BadQuery, detail));
-        }
-        if ask.offset > 0 {
-            return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
-        }
-        let query = Query::of(&target, &ask.query)?;
+        let (target, query) = asked(ask)?;
         let reading = async {
             match &target {
                 Target::Record { kind, id } => self.record(kind, id, None).await,

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use percent_encoding::percent_decode;
 
@@ -17,8 +18,9 @@ use tally_log::sha256;
 use tally_record::csv::{CsvLimits, Projection, Released, Row, RowPerson};
 
 use super::place::{Place, changed, gone};
-use super::reading::{Content, Reading, Stream, Whole};
+use super::reading::{Content, Reading, Whole};
 use super::settings::PersonColumn;
+use super::stream::{Lengths, Stream};
 use super::{Ask, SourceError, Unread};
 
 /// A dataset.
@@ -28,6 +30,7 @@ pub(super) struct Files {
     path: PathBuf,
     person: Option<PersonColumn>,
     body_bytes_max: u64,
+    lengths: Arc<Lengths>,
 }
 
 impl Files {
@@ -45,7 +48,8 @@ impl Files {
             let expected = "a file or a directory";
             return Err(SourceError::Shape { id: id.clone(), path, expected });
         }
-        Ok(Self { id: id.clone(), path, person, body_bytes_max: limits.body_bytes_max })
+        let (body_bytes_max, lengths) = (limits.body_bytes_max, Arc::default());
+        Ok(Self { id: id.clone(), path, person, body_bytes_max, lengths })
     }
 
     pub(super) fn read(&self, ask: &Ask) -> Result<Reading, Unread> {
@@ -63,7 +67,7 @@ impl Files {
         let Some(person) = &self.person else {
             return Ok(Reading::Stream(self.stream(ask, place, file, is_csv)));
         };
-        if ask.offset > 0 {
+        if ask.wanted.insists_on_a_part() {
             return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
         }
         if !is_csv {
@@ -101,13 +105,15 @@ impl Files {
         };
         let name = sha256(&[self.id.as_str().as_bytes(), b"/", ask.path.as_bytes()]);
         Stream {
+            path: place.path,
             file,
             stamp: place.stamp,
             is_csv,
             media_type,
             items: [item],
             name: *name.as_bytes(),
-            offset: ask.offset,
+            wanted: ask.wanted.clone(),
+            lengths: Arc::clone(&self.lengths),
         }
     }
 

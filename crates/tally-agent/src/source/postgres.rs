@@ -85,7 +85,7 @@ impl Postgres {
         if !ask.path.is_empty() {
             return Err(Unread::new(Refusal::NotAvailable, "The dataset has no such file."));
         }
-        if ask.offset > 0 {
+        if ask.wanted.insists_on_a_part() {
             // The same query may have another result a moment later.
             let detail = "The result of a query is read from its start.";
             return Err(Unread::new(Refusal::RangeInvalid, detail));

@@ -2,22 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use tally_core::agreement::{AllowList, Elements};
-use tally_core::opening::CHUNK_LEN;
 use tally_core::policy::{self, Permit, Queried};
 use tally_core::record::{Item, Person};
 use tally_core::refusal::Refusal;
-use tally_log::sha256;
-use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, RowPerson};
+use tally_record::csv::{CsvLimits, Projection, Released, RowPerson};
 use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
 use super::Unread;
 use super::naming::named_in;
 use super::origin::{Origin, Rest};
-use super::place::Stamp;
+use super::stream::{Stream, refusal_of};
 
 /// What was read.
 #[derive(Debug)]
@@ -66,40 +62,6 @@ pub struct Cut {
     pub named: BTreeSet<Person>,
     /// People about whom something was found and nothing leaves.
     pub people_withheld: u64,
-}
-
-/// A dataset about nobody that is there.
-#[derive(Debug)]
-pub struct Stream {
-    pub(super) file: File,
-    pub(super) stamp: Stamp,
-    pub(super) is_csv: bool,
-    pub(super) media_type: &'static str,
-    pub(super) items: [Item; 1],
-    /// Hash of what the source is called and of the path below it.
-    pub(super) name: [u8; 32],
-    pub(super) offset: u64,
-}
-
-/// The bytes of a dataset that leave, in pieces of [`CHUNK_LEN`]; the last one may be shorter. After
-/// an error there is nothing more. Constant memory: two pieces and one row.
-pub struct Chunks {
-    file: File,
-    /// Where the file is read next. The file's own place is shared by all who have it open.
-    at: u64,
-    stamp: Stamp,
-    projection: Option<Projection>,
-    out: Vec<u8>,
-    piece: Vec<u8>,
-    skip: u64,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Reading,
-    Read,
-    Failed,
 }
 
 impl Reading {
@@ -322,146 +284,12 @@ impl Whole {
     }
 }
 
-impl Stream {
-    /// The media type of what leaves.
-    #[must_use]
-    pub const fn media_type(&self) -> &'static str {
-        self.media_type
-    }
-
-    /// Bytes that will leave from the offset on, where that is known before they are read.
-    #[must_use]
-    pub fn bytes(&self, permit: &Permit) -> Option<u64> {
-        let whole = matches!(permit.fields(), AllowList::Everything);
-        whole.then(|| self.stamp.bytes.saturating_sub(self.offset))
-    }
-
-    /// A strong validator (RFC 9110 §8.8.1), with its quotes: over what the system says of the file
-    /// and over what of it may leave, never over its content.
-    #[must_use]
-    pub fn etag(&self, permit: &Permit) -> String {
-        let mut parts: Vec<Vec<u8>> = vec![
-            b"tally/etag/v1\0".to_vec(),
-            self.name.to_vec(),
-            self.stamp.bytes.to_be_bytes().to_vec(),
-            self.stamp.modified.0.to_be_bytes().to_vec(),
-            self.stamp.modified.1.to_be_bytes().to_vec(),
-            self.stamp.inode.to_be_bytes().to_vec(),
-        ];
-        if let AllowList::Columns(columns) = permit.fields() {
-            parts.extend(columns.iter().map(|column| [column.as_bytes(), b"\0"].concat()));
-        }
-        let hash = sha256(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let digits: String =
-            hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("\"{digits}\"")
-    }
-
-    /// Opens what a permit lets go, from the offset that was asked for on; the offset counts bytes
-    /// that leave, not those of the file. Reads the first piece, so that a table whose header is
-    /// wrong is refused before anything is recorded.
-    ///
-    /// # Errors
-    /// `type-not-in-agreement` where no column may leave, or the file has none; `range-invalid`;
-    /// `source-malformed`, `source-changed`, `source-unavailable`.
-    pub fn open(&self, permit: &Permit) -> Result<Chunks, Refusal> {
-        let file = self.file.try_clone().map_err(|_| Refusal::SourceUnavailable)?;
-        let mut chunks = Chunks {
-            file,
-            at: 0,
-            stamp: self.stamp,
-            projection: None,
-            out: Vec::new(),
-            piece: vec![0; CHUNK_LEN],
-            skip: 0,
-            state: State::Reading,
-        };
-        match permit.fields() {
-            AllowList::Everything => chunks.at = self.offset,
-            columns if self.is_csv => {
-                let released = released(columns)?;
-                chunks.projection = Some(Projection::new(released, None, CsvLimits::default()));
-                chunks.skip = self.offset;
-            }
-            _ => return Err(Refusal::TypeNotInAgreement),
-        }
-        if chunks.at > self.stamp.bytes {
-            return Err(Refusal::RangeInvalid);
-        }
-        chunks.fill()?;
-        Ok(chunks)
-    }
-}
-
-impl Chunks {
-    /// Reads until a piece is full, or the file at its end.
-    fn fill(&mut self) -> Result<(), Refusal> {
-        while self.state == State::Reading && self.out.len() < CHUNK_LEN {
-            let read = self.file.read_at(&mut self.piece, self.at);
-            let read = read.map_err(|_| Refusal::SourceUnavailable)?;
-            self.at += read as u64;
-            let now = self.file.metadata().map_err(|_| Refusal::SourceUnavailable)?;
-            if Stamp::of(&now) != self.stamp {
-                return Err(Refusal::SourceChanged);
-            }
-            let piece = self.piece.get(..read).unwrap_or_default();
-            let out = &mut self.out;
-            match &mut self.projection {
-                None => out.extend_from_slice(piece),
-                Some(projection) => {
-                    let mut each = |row: &tally_record::csv::Row<'_>| row.write(out);
-                    let done = if read == 0 {
-                        projection.finish(&mut each)
-                    } else {
-                        projection.push(piece, &mut each)
-                    };
-                    done.map_err(|error| refusal_of(&error))?;
-                }
-            }
-            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(self.out.len());
-            self.out.drain(..skipped);
-            self.skip -= skipped as u64;
-            if read == 0 {
-                self.state = State::Read;
-                if self.skip > 0 {
-                    return Err(Refusal::RangeInvalid);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Iterator for Chunks {
-    type Item = Result<Vec<u8>, Refusal>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.state == State::Failed {
-            return None;
-        }
-        if let Err(refusal) = self.fill() {
-            self.state = State::Failed;
-            return Some(Err(refusal));
-        }
-        let rest = self.out.split_off(self.out.len().min(CHUNK_LEN));
-        let chunk = std::mem::replace(&mut self.out, rest);
-        (!chunk.is_empty()).then_some(Ok(chunk))
-    }
-}
-
 /// The columns that may leave.
 fn released(fields: &AllowList) -> Result<Released, Refusal> {
     match fields {
         AllowList::Columns(columns) => Ok(Released::These(columns.clone())),
         AllowList::Everything => Ok(Released::All),
         AllowList::Elements(_) => Err(Refusal::TypeNotInAgreement),
-    }
-}
-
-fn refusal_of(error: &CsvError) -> Refusal {
-    match error.fault {
-        CsvFault::NoReleasedColumn => Refusal::TypeNotInAgreement,
-        _ => Refusal::SourceMalformed,
     }
 }
 
@@ -490,11 +318,5 @@ impl fmt::Debug for Cut {
             .field("people", &self.people.len())
             .field("people_withheld", &self.people_withheld)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Chunks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chunks").field("bytes", &self.stamp.bytes).finish_non_exhaustive()
     }
 }

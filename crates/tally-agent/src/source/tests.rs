@@ -21,6 +21,7 @@ use tally_core::agreement::{
     Party, Share,
 };
 use tally_core::consent::{Actors, Directives, Effect, Simple};
+use tally_core::dataset::ByteRange;
 use tally_core::policy::{
     Decision, Facts, MemberFact, OptOutAnswers, Permit, PersonFact, Request, Snapshot,
     SnapshotAgreement, decide,
@@ -263,12 +264,20 @@ fn ask(path: &str) -> Ask {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let action = action_of(path).unwrap_or(Action::Read);
     let base_url = "/fhir/RZ9".to_owned();
-    Ask { action, path: path.to_owned(), query: query.to_owned(), offset: 0, base_url }
+    Ask {
+        action,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        wanted: Wanted::default(),
+        base_url,
+    }
 }
 
 /// A request for a dataset.
 fn ask_dataset(path: &str, offset: u64) -> Ask {
-    Ask { action: Action::Dataset, offset, ..ask(path) }
+    let range = (offset > 0).then_some(ByteRange::From { first: offset, last: None });
+    let wanted = Wanted { range, ..Wanted::default() };
+    Ask { action: Action::Dataset, wanted, ..ask(path) }
 }
 
 fn refusal(source: &Source, path: &str) -> Option<Refusal> {

@@ -384,6 +384,16 @@ refusals! {
     MediaTypeUnsupported = 140, "media-type-unsupported", Caller, 415, "not-supported", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "A search by POST has its parameters in a form, and this body is none."
         "Send Content-Type: application/x-www-form-urlencoded, in UTF-8 and without a Content-Encoding; or search by GET."
+    // streams
+    RootUnsigned = 150, "root-unsigned", Peer, 502, "security", Operation, ProviderOperator;
+        "The end of the stream is not signed by the provider's agent, or is not about what arrived."
+        "Ask again; if it recurs, tell the provider."
+    DatasetChanged = 151, "dataset-changed", Caller, 412, "conflict", Ingress, ApplicationVendor;
+        "The dataset is not the version that the request names, or goes on with."
+        "Ask for all of it again."
+    ResumeUnknown = 152, "resume-unknown", Caller, 409, "conflict", Ingress, ApplicationVendor;
+        "The provider knows of no exchange of this requester about this dataset that could be resumed under this name."
+        "Leave out Tally-Resumes, and ask for all of it, or for a range with If-Range."
     // servers that a source is read from
     UpstreamUnreachable = 160, "upstream-unreachable", Environment, 502, "transient", Operation, ProviderOperator;
         "The server that the provider's source is read from can't be reached, or did not answer in time."

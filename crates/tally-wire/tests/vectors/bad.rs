@@ -272,10 +272,14 @@ fn nested() -> Vec<Vector> {
     ]
 }
 
+/// The place of what is wanted of a dataset in a request.
+const WANTED: usize = 9;
+
 fn messages() -> Vec<Vector> {
     let request = tally_wire::encode(&messages::request());
     let opening = tally_wire::encode(&messages::opening());
     let data = tally_wire::encode(&messages::data());
+    let end = tally_wire::encode(&messages::stream_end(None));
     let text = |len| Cbor::Text("x".repeat(len));
     vec![
         bad::<Request>(
@@ -290,11 +294,41 @@ fn messages() -> Vec<Vector> {
             replaced(&request, &[11, 0], text(0)),
             "wrong-length",
         ),
+        bad::<Request>(
+            "range-of-nothing",
+            ("agents", "request"),
+            replaced(&request, &[WANTED, 0, 0], Cbor::Array(vec![Cbor::Array(Vec::new()); 2])),
+            "wrong-length",
+        ),
+        bad::<Request>(
+            "range-backwards",
+            ("agents", "request"),
+            replaced(&request, &[WANTED, 0, 0, 0, 0], Cbor::Number(131_072)),
+            "not-ascending",
+        ),
         bad::<Answer>(
             "empty-data",
             ("agents", "answer"),
             replaced(&data, &[2], Cbor::Bytes(Vec::new())),
             "wrong-length",
+        ),
+        bad::<Answer>(
+            "stream-end-how",
+            ("agents", "answer"),
+            replaced(&end, &[2, 1], Cbor::Number(6)),
+            "unknown-number",
+        ),
+        bad::<Answer>(
+            "stream-end-without-a-root",
+            ("agents", "answer"),
+            replaced(&end, &[2, 3], Cbor::Bytes(Vec::new())),
+            "wrong-length",
+        ),
+        bad::<Answer>(
+            "stream-end-of-another-algorithm",
+            ("agents", "answer"),
+            replaced(&end, &[3], Cbor::Negative(18)),
+            "unknown-number",
         ),
         bad::<Answer>(
             "reserved-frame",

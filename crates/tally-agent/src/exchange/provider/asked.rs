@@ -61,7 +61,7 @@ pub(super) fn ask_of(member: &MemberId, request: &Request) -> Ask {
         action: request.action,
         path: request.path.clone(),
         query: request.query.clone(),
-        offset: request.offset,
+        wanted: request.wanted.clone(),
         base_url,
     }
 }

@@ -26,6 +26,7 @@ use tally_wire::message::agent::{Description, Request};
 use super::Decided;
 use super::opt_out;
 use super::releasing::Outgoing;
+use super::streaming::{self, Before};
 use super::turns::SLICE;
 use crate::clock::wall;
 use crate::exchange::Shared;
@@ -72,10 +73,20 @@ pub(super) struct Case {
     pub(super) request: Arc<Request>,
     pub(super) source: Arc<Source>,
     pub(super) reading: Arc<Reading>,
+    /// What is known of the exchange that this one resumes.
+    pub(super) before: Before,
 }
 
 /// Decides on what is known now.
-pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
+pub(super) async fn decide(shared: &Arc<Shared>, mut case: Case) -> Decided {
+    let before = Before::of(shared, &case.question).await;
+    case.before = match before {
+        Ok(before) => before,
+        Err(error) => {
+            tracing::error!(%error, "what was streamed before can't be read");
+            return undecided(case.exchange, Refusal::StoreUnavailable);
+        }
+    };
     let known = shared.replica.known();
     let people: BTreeSet<_> = case.reading.items().iter().flat_map(|item| &item.people).collect();
     let named = people.into_iter().map(|person| KnownAs {
@@ -196,20 +207,16 @@ impl Case {
     fn permit(&self, opener: &Opener<'_>, permit: Permit, episode: Option<Episode>) -> Decided {
         let episode = episode.filter(|_| permit.breaks_glass());
         let prepared = match &*self.reading {
+            // What was read as a whole comes as a whole: nothing of it is resumed.
+            Reading::Whole(_) if self.question.resumes.is_some() => Err(Refusal::ResumeUnknown),
             Reading::Whole(whole) => whole.cut(&permit).map(|cut| {
-                let description =
-                    Description { media_type: cut.media_type.to_owned(), etag: None, bytes: None };
+                let description = streaming::whole(cut.media_type);
                 let people = Leaving { people: cut.people, named: cut.named };
                 (people, cut.records, description, Outgoing::Whole(cut.body))
             }),
-            Reading::Stream(stream) => stream.open(&permit).map(|chunks| {
-                let description = Description {
-                    media_type: stream.media_type().to_owned(),
-                    etag: Some(stream.etag(&permit)),
-                    bytes: stream.bytes(&permit),
-                };
-                let chunks = Outgoing::Stream(Box::new(chunks));
-                (Leaving::default(), permit.records(), description, chunks)
+            Reading::Stream(stream) => self.stream(stream, &permit).map(|(description, stream)| {
+                let stream = Outgoing::Stream(Box::new(stream));
+                (Leaving::default(), permit.records(), description, stream)
             }),
         };
         let (people, records, mut description, outgoing) = match prepared {
@@ -228,7 +235,7 @@ impl Case {
         let body = match &outgoing {
             Outgoing::Whole(body) => {
                 let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-                description.bytes = Some(bytes);
+                (description.bytes, description.selected.length) = (Some(bytes), Some(bytes));
                 Body::Whole { bytes, digest: digest(&opening.salt, &[body]) }
             }
             Outgoing::Stream(_) => Body::Stream,

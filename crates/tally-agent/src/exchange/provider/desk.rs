@@ -23,6 +23,7 @@ use super::deciding::{Case, Episode, Prepared, decide};
 use super::late::Owing;
 use super::owing::patiently;
 use super::releasing::{Proof, Release};
+use super::streaming::Before;
 use super::{Arrived, Decided, Facts, Input, Say, apart, question_of};
 use crate::exchange::{Shared, Side};
 use crate::recorder::{Filed, PermitOutcome};
@@ -337,6 +338,7 @@ impl Desk {
             request: Arc::clone(request),
             source: Arc::clone(source),
             reading: Arc::clone(reading),
+            before: Before::Nothing,
         };
         let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox.clone());
         tokio::spawn(async move {

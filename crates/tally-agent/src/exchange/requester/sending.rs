@@ -102,7 +102,9 @@ impl Sending {
         }
         loop {
             let last = match &next {
-                Read::Frame(frame) => matches!(**frame, Frame::Trailer(_) | Frame::Refused(_)),
+                Read::Frame(frame) => {
+                    matches!(**frame, Frame::Trailer(_) | Frame::End(_) | Frame::Refused(_))
+                }
                 Read::Malformed | Read::Ended(_) => true,
             };
             if read.send(next).await.is_err() {
@@ -139,7 +141,7 @@ fn request_of(exchange: ExchangeId, ask: Ask) -> Request {
         action: ask.action,
         path: ask.path,
         query: ask.query,
-        offset: ask.offset,
+        wanted: ask.wanted,
         user_known: ask.user_known,
         user: ask.user,
         role: ask.role,

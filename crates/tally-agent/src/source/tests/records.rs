@@ -35,7 +35,9 @@ fn an_id_that_is_not_there_is_read_as_nothing() {
     assert_eq!(refusal(&source, "Martian/p1"), Some(Refusal::UnknownType));
     let wrong = Ask { action: Action::Search, ..ask("Patient/p1") };
     assert_eq!(source.read(&wrong).err().unwrap().refusal, Refusal::BadQuery);
-    let part = Ask { offset: 1, ..ask("Patient/p1") };
+    let range = Some(ByteRange::Last(1));
+    let wanted = Wanted { range, ..Wanted::default() };
+    let part = Ask { wanted, ..ask("Patient/p1") };
     assert_eq!(source.read(&part).err().unwrap().refusal, Refusal::RangeInvalid);
 }
 
