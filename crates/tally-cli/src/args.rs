@@ -2,6 +2,7 @@
 
 mod audit;
 mod breakglass;
+mod data;
 mod erase;
 mod member;
 mod mesh;
@@ -20,6 +21,7 @@ pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
     BreakglassShowArgs, ReviewStep,
 };
+pub(crate) use data::{DataArgs, DataAskingArgs, DataCommand, DataGetArgs, DataListArgs};
 pub(crate) use erase::{
     Authority, EraseArgs, EraseCommand, EraseHoldArgs, ErasePlanArgs, EraseReleaseArgs,
     EraseRunArgs, EraseSubjectArgs,
@@ -87,6 +89,7 @@ pub(crate) enum Command {
     /// Who saw what, when, why and under which agreement; and whether that is the whole truth.
     Audit(AuditArgs),
     Get(GetArgs),
+    Data(DataArgs),
     /// What people have said about the use of their records, kept by their custodian.
     Consent(ConsentArgs),
     /// The national data opt-out: files to the check service and back.

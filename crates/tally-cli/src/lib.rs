@@ -13,6 +13,7 @@ mod audit;
 mod breakglass;
 mod config;
 mod consent;
+mod data;
 mod demo;
 mod dev;
 mod erase;
@@ -107,6 +108,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         },
         Command::Demo(demo) => demo::demo(demo, args.output),
         Command::Get(get) => get::get(get, config, args.output),
+        Command::Data(it) => data::data(it, config, args.output),
         Command::Consent(consent) => match &consent.command {
             ConsentCommand::Record(record) => consent::record(record, config, args.output),
             ConsentCommand::Withdraw(withdraw) => consent::withdraw(withdraw, config, args.output),

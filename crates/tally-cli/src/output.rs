@@ -15,6 +15,8 @@ pub(crate) enum Output {
     Table,
     /// One JSON document.
     Json,
+    /// Lines for a spreadsheet, where the answer is a list.
+    Csv,
 }
 
 /// Prints an answer.
@@ -30,6 +32,10 @@ pub(crate) fn print(
         Output::Table => table(),
         Output::Json => serde_json::to_string(document)
             .map_err(|why| Failure::environment(why, "report this: an answer has no JSON form"))?,
+        Output::Csv => {
+            let remedy = "leave out --output, or ask for json";
+            return Err(Failure::usage("this answer has no form as CSV", remedy));
+        }
     };
     write(&text)
 }
@@ -83,6 +89,24 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// Rows as RFC 4180 has them. A cell that a spreadsheet would take for a formula has an apostrophe before
+/// it: others wrote these texts.
+pub(crate) fn csv(rows: &[Vec<String>]) -> String {
+    let cell = |text: &String| {
+        let text = match text.starts_with(['=', '+', '@', '\t']) {
+            true => format!("'{text}"),
+            false => text.clone(),
+        };
+        match text.contains(['"', ',', '\r', '\n']) {
+            true => format!("\"{}\"", text.replace('"', "\"\"")),
+            false => text,
+        }
+    };
+    let line =
+        |row: &Vec<String>| format!("{}\r\n", row.iter().map(cell).collect::<Vec<_>>().join(","));
+    rows.iter().map(line).collect()
+}
+
 /// A text that somebody else wrote, as a terminal may have it: what would move its cursor, colour it, end
 /// a line or turn the direction of writing stands there by its number. A reason must not be able to look
 /// like the line below it.
@@ -116,6 +140,14 @@ mod tests {
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(columns(&rows), "id  role\n1   leader  x\n22  é\n");
         assert_eq!(columns(&[]), "");
+    }
+
+    #[test]
+    fn a_cell_of_csv_stays_one_cell_and_a_text() {
+        let rows = [["a", "b,\"c\"", "=1+1"], ["-", "d\ne", "@x"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        let expected = "a,\"b,\"\"c\"\"\",'=1+1\r\n-,\"d\ne\",'@x\r\n";
+        assert_eq!(csv(&rows), expected);
     }
 
     #[test]
