@@ -12,10 +12,11 @@ use super::safety;
 const TABLE: &str = include_str!("reached.txt");
 
 /// Where tests run processes of their own, or agents with sockets, stores and a ledger.
-const END_TO_END: [&str; 5] = [
+const END_TO_END: [&str; 6] = [
     "tests/exchanges/",
     "tests/killed/",
     "tests/main_job/",
+    "tests/streams/",
     "tests/cluster/",
     "crates/tally-agent/tests/exchange/",
 ];
