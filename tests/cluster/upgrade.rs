@@ -81,7 +81,7 @@ async fn the_rules_are_raised_once_most_nodes_know_them_and_the_others_stop_unti
 async fn is_halted(mesh: &Mesh, node: usize, times: usize) {
     let halted = until("a node that has halted", RAISE_WAIT_MAX, async || {
         let ready = mesh.health(node, "/ready").await?;
-        if ready != (503, "halted\n".to_owned()) {
+        if ready.0 != 503 || !ready.1.contains("\"reason\":\"halted\"") {
             return Err(format!("{ready:?}"));
         }
         let said = mesh.said(node);

@@ -1,12 +1,18 @@
 //! The FHIR endpoint, as any client of FHIR R4 may use it: what it asks in, and what it is answered in.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tally_tests::dev::{Answer, Dev};
+use tally_tests::mesh::until;
 
 use super::TALLY;
 use super::books::{Books, WHOLE};
 use super::outcome::told;
 use super::world::{COUNCIL, PEOPLE, PLANNING, PROVIDER, TREAT, TRUST, files, verifies};
+
+/// An agent's books follow the ledger within this time.
+const BOOKS_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A made-up person whose record says which version of itself it is, and since when.
 const VERSIONED: &str = "pat-ulric-75";
@@ -244,10 +250,14 @@ async fn by_its_own_ids(dev: &Dev, books: &mut Books) {
     // The custodian, who keeps the opening.
     let subject = ["audit", "subject", "--output", "json", "--subject", "nhs-number|9990000050"];
     dev.published().await.unwrap();
-    let rows = dev.tally(PROVIDER, &subject).await.unwrap().done().unwrap().json();
     let exchange = read.header("tally-exchange");
-    let row = rows["rows"].as_array().unwrap().iter().find(|row| row["exchange"] == exchange);
-    assert_eq!(row.unwrap()["request_ids"], ids, "{rows}");
+    let row = until("the exchange in the custodian's books", BOOKS_WAIT_MAX, async || {
+        let told = dev.tally(PROVIDER, &subject).await.map_err(|why| why.to_string())?;
+        let rows = told.done().map_err(|why| why.to_string())?.json();
+        let mut all = rows["rows"].as_array().into_iter().flatten();
+        all.find(|row| row["exchange"] == exchange).cloned().ok_or_else(|| rows.to_string())
+    });
+    assert_eq!(row.await.unwrap()["request_ids"], ids);
     // And who asked, to whom it came with the receipt.
     let receipt = get(dev, read.header("tally-receipt"), &[]).await;
     let (file, body) = (dev.dir().join("receipt.json"), dev.dir().join("body.json"));

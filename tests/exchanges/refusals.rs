@@ -122,7 +122,7 @@ async fn at_the_own_ingress(dev: &Dev, books: &mut Books) {
     let none = format!("/data/{PROVIDER}/nothing");
     let nobody = [TREAT[0], ("tally-user", "nobody")];
     let xml = [TREAT[0], USER, ("accept", "application/fhir+xml")];
-    let part = [PLANNING[0], ("range", "bytes=1-2")];
+    let part = [PLANNING[0], ("range", "bytes=2-1")];
     let friend = [TREAT[0], USER, ("tally-relationship", "friend|x")];
     let cases: [Case<'_>; 11] = [
         (&stranger, TREAT, 404, "unknown-member", Nowhere),

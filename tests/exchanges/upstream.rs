@@ -15,7 +15,7 @@ use super::world::{COUNCIL, PLANNING, PROVIDER, TREAT, care_share, record_consen
 const WORDS: &str = "zinc-8105 said by a server";
 
 /// The mesh file; the tables of databases come last.
-fn mesh(fhir_port: u16, databases: &str) -> String {
+pub(super) fn mesh(fhir_port: u16, databases: &str) -> String {
     format!(
         r#"
 tally = 1
@@ -53,7 +53,7 @@ fn database(id: &str, postgres: &Postgres, rest: &str) -> String {
     )
 }
 
-fn agreement(datasets: &[&str]) -> String {
+pub(super) fn agreement(datasets: &[&str]) -> String {
     let mut text = r#"
 tally = 1
 id = "DSA-CARE"
@@ -148,7 +148,7 @@ async fn too_slow(dev: &Dev) {
     told(&answer, 504, "query-too-slow");
 }
 
-fn ottilie() -> Value {
+pub(super) fn ottilie() -> Value {
     json!({
         "resourceType": "Patient",
         "id": "pat-ottilie-71",

@@ -242,7 +242,7 @@ pub(super) fn files() -> Files {
         .with("flow.csv", flow())
         .with("clinic.csv", clinic(&PEOPLE, 1))
         .with("broken.csv", format!("nhs_number,clinic\n{},\"eye\n", PEOPLE[0].nhs_number))
-        .with("large.csv", clinic(&PEOPLE, 20_000));
+        .with("large.csv", clinic(&PEOPLE, 40_000));
     patient_files(files)
 }
 

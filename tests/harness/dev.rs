@@ -4,6 +4,7 @@
 //! Nothing here waits for time to pass: it waits for facts, each with a limit, and says which one did
 //! not come true. What the processes said is printed when a test fails.
 
+mod beside;
 pub(crate) mod http;
 mod ledger;
 mod parts;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 use super::mesh::Waited;
 
+pub use beside::Beside;
 pub use http::{Answer, Arriving};
 pub use ledger::{Row, rows_of};
 pub use run::Ran;

@@ -23,6 +23,8 @@ pub mod mesh;
 )]
 pub mod postgres;
 
+pub mod relay;
+
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};

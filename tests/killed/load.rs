@@ -6,7 +6,7 @@ use std::time::Instant;
 use tally_tests::dev::{Answer, Arriving, Dev};
 use tokio::task::JoinSet;
 
-use super::world::{COUNCIL, FLOW_LEN, PLANNING, PROVIDER, TREAT, dataset, record};
+use super::world::{COUNCIL, FLOW_LEN, PLANNING, PROVIDER, TREAT, Thing, dataset, record};
 
 /// Bytes of a stream that an application has read when it stops: more than an agent lets go by
 /// before it notes how much.
@@ -82,7 +82,12 @@ pub(super) async fn all_told(asking: JoinSet<Vec<Told>>) -> Vec<Told> {
 
 /// The application has some of a long dataset, and reads no further.
 pub(super) async fn begun_to_read(dev: &Dev) -> (usize, Arriving) {
-    let mut arriving = dev.open("GET", COUNCIL, &dataset("flow"), PLANNING).await.unwrap();
+    begun_to_read_of(dev, Thing::Stream).await
+}
+
+/// The same of anything that is as long.
+pub(super) async fn begun_to_read_of(dev: &Dev, thing: Thing) -> (usize, Arriving) {
+    let mut arriving = dev.open("GET", COUNCIL, &thing.path(), thing.headers()).await.unwrap();
     assert_eq!(arriving.status, 200);
     let mut len = 0;
     while len < READ_LEN {

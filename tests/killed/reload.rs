@@ -9,20 +9,24 @@ use tally_tests::dev::Dev;
 use tally_tests::mesh::until;
 
 use super::load::{begun_to_read, rest};
-use super::world::{COUNCIL, record, running};
+use super::world::{COUNCIL, PLANNING, PROVIDER, dataset, record, running};
 
 /// What is told is told within this time, on a machine that is busy.
 const TOLD_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Changes the council's configuration, has it read again, and waits until its log says this.
 async fn reload(dev: &Dev, change: impl FnOnce(String) -> String, says: &str) {
-    let path = dev.dir_of(COUNCIL).join("tally.toml");
+    reload_of(dev, COUNCIL, change, says).await;
+}
+
+async fn reload_of(dev: &Dev, member: &str, change: impl FnOnce(String) -> String, says: &str) {
+    let path = dev.dir_of(member).join("tally.toml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, change(text)).unwrap();
-    let before = dev.log(COUNCIL).len();
-    dev.tell(COUNCIL, Signal::HUP);
+    let before = dev.log(member).len();
+    dev.tell(member, Signal::HUP);
     let told = until(says, TOLD_WAIT_MAX, async || {
-        let log = dev.log(COUNCIL);
+        let log = dev.log(member);
         let new = log.get(before..).unwrap_or_default();
         if new.contains(says) { Ok(()) } else { Err(new.to_owned()) }
     });
@@ -68,6 +72,35 @@ async fn a_configuration_is_read_again_and_what_can_not_change_is_named() {
         (status, code) => Err(format!("{status} {code}")),
     });
     free.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_are_other_ones_without_a_start_and_what_began_goes_on() {
+    let dev = running().await;
+    let beds = async || {
+        let answer = dev.get(COUNCIL, &dataset("beds"), PLANNING).await.unwrap();
+        (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
+    };
+    assert!(beds().await.1.contains("A1,24,19"));
+    let (len, arriving) = begun_to_read(&dev).await;
+    // Another file for one, and another that is gone; the one that is being read is as it was.
+    let other = dev.files().join("other.csv");
+    fs::write(&other, "ward,beds,taken\nZ9,1,1\n").unwrap();
+    let kept = dev.files().join("beds.csv").display().to_string();
+    let moved = |text: String| {
+        assert!(text.contains(&kept), "{text}");
+        text.replace(&kept, &other.display().to_string())
+    };
+    reload_of(&dev, PROVIDER, moved, "SIGHUP: taken over: source[1].path").await;
+    assert!(beds().await.1.contains("Z9,1,1"));
+    // One that can't be opened changes nothing.
+    let nowhere = dev.files().join("nowhere.csv").display().to_string();
+    let lost = |text: String| text.replace(&other.display().to_string(), &nowhere);
+    reload_of(&dev, PROVIDER, lost, "the sources stay as they were").await;
+    assert!(beds().await.1.contains("Z9,1,1"));
+    assert_eq!(dev.get(COUNCIL, &record(0), super::world::TREAT).await.unwrap().status, 200);
+    let long = rest(len, arriving).await;
+    assert!(long.is_served(), "{long:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

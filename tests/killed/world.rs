@@ -54,6 +54,12 @@ path = "beds.csv"
 person = "none"
 
 [[member.source]]
+id = "visits"
+kind = "files"
+path = "visits.csv"
+person = { column = "nhs_number", system = "nhs-number" }
+
+[[member.source]]
 id = "flow"
 kind = "files"
 path = "flow.csv"
@@ -86,6 +92,17 @@ confidential = true
 basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "implied-consent", power = "HSCA2012-s251B" }
 fields = { Patient = ["*"] }
 user_known = "asserted"
+
+[[share]]
+provider = "RZ9"
+requesters = ["LZ9"]
+source = "visits"
+purposes = ["TREAT"]
+data = "special"
+confidential = true
+basis = { art6 = "6(1)(e)", art9 = "9(2)(h)", common_law = "implied-consent", power = "HSCA2012-s251B" }
+columns = ["nhs_number", "note"]
+user_known = "asserted"
 "#;
 
 const FIGURES: &str = r#"
@@ -113,12 +130,43 @@ purposes = ["local:PLANNING"]
 data = "none"
 "#;
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thing {
+    /// A small record about a person: read before the decision.
+    Record,
+    /// A table about people that is too long for any buffer on the way: read before the decision, too.
+    Table,
+    /// A dataset about nobody that is as long: read while it leaves.
+    Stream,
+}
+
+impl Thing {
+    /// Where the council asks for it.
+    pub(super) fn path(self) -> String {
+        match self {
+            Self::Record => record(0),
+            Self::Table => dataset("visits"),
+            Self::Stream => dataset("flow"),
+        }
+    }
+
+    /// How it says why.
+    pub(super) const fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Record | Self::Table => TREAT,
+            Self::Stream => PLANNING,
+        }
+    }
+}
+
 /// This world, running.
 pub(super) async fn running() -> Dev {
     let mut files = Files::new(MESH)
         .with("care.toml", CARE)
         .with("figures.toml", FIGURES)
         .with("beds.csv", "ward,beds,taken\nA1,24,19\nA2,28,28\n")
+        .with("visits.csv", visits())
         .with("flow.csv", flow());
     for (id, nhs_number) in PEOPLE {
         files = files.with(&format!("rz9/{id}.json"), patient(id, nhs_number).to_string());
@@ -146,6 +194,18 @@ fn flow() -> Vec<u8> {
         hour += 1;
     }
     text.into_bytes()
+}
+
+/// What was noted of people again and again.
+fn visits() -> String {
+    let note = "seen and sent home again ".repeat(150);
+    let mut text = String::from("nhs_number,note\n");
+    while text.len() < FLOW_LEN {
+        for (_, nhs_number) in PEOPLE {
+            text.push_str(&format!("{nhs_number},{note}\n"));
+        }
+    }
+    text
 }
 
 fn patient(id: &str, nhs_number: &str) -> Value {

@@ -1,4 +1,4 @@
-//! `docs/configuration.md`: every key of an agent's and a ledger node's configuration, from the tables that
+//! `docs/configuration.md`: every key of an agent's, a sidecar's and a ledger node's configuration, from the tables that
 //! `tally config show` goes by.
 
 use tally_core::file::{OverrideKind, Setting, Unsaid};
@@ -20,7 +20,7 @@ relative to the file.
 [FILE]` tells what holds and why: file and line, variable, or default; what may be a secret is hidden.
 `TALLY_CONFIG`, or `--config`, is the file where none is named.
 
-SIGHUP has an agent read its file again: keys that say so are taken over, others are named in the log and
+SIGHUP has an agent or a sidecar read its file again: keys that say so are taken over, others are named in the log and
 left as they were until the next start, and a file with errors changes nothing. What is *followed* is
 read again by itself when it changes.
 
@@ -32,22 +32,30 @@ pub(super) fn page() -> String {
         "An agent",
         tally_agent::config::PREFIX,
         tally_agent::config::KEYS,
-        (tally_agent::config::REFERENCE, tally_agent::config::RELOADS),
+        (tally_agent::config::REFERENCE, tally_agent::config::reloads),
+    );
+    let sidecar = part(
+        "A sidecar",
+        tally_agent::config::sidecar::PREFIX,
+        tally_agent::config::sidecar::KEYS,
+        (tally_agent::config::sidecar::REFERENCE, |key| {
+            tally_agent::config::sidecar::RELOADS.contains(&key)
+        }),
     );
     let ledger = part(
         "A ledger node",
         tally_ledger::config::PREFIX,
         tally_ledger::config::KEYS,
-        (tally_ledger::config::REFERENCE, &[]),
+        (tally_ledger::config::REFERENCE, |_| false),
     );
-    format!("{TOP}{agent}\n{ledger}")
+    format!("{TOP}{agent}\n{sidecar}\n{ledger}")
 }
 
 fn part(
     title: &str,
     prefix: &str,
     keys: &[(&str, OverrideKind)],
-    (reference, reloads): (&[Setting], &[&str]),
+    (reference, reloads): (&[Setting], fn(&str) -> bool),
 ) -> String {
     let columns = ["key", "variable", "default", "SIGHUP", "what it is"];
     let mut part = format!("## {title}\n\n") + &head(&columns);
@@ -62,7 +70,7 @@ fn part(
             Unsaid::Nothing => "–".to_owned(),
             Unsaid::Is(text) => format!("`{text}`"),
         };
-        let changes = if reloads.contains(key) { "yes" } else { "" };
+        let changes = if reloads(key) { "yes" } else { "" };
         part += &row(&[&format!("`{key}`"), &variable, &unsaid, changes, what]);
     }
     part

@@ -11,8 +11,10 @@ Generated from the table of metrics; `just gen` makes it anew.
 A ledger node answers at `/metrics` on its health port, in Prometheus' text format. No label names a
 member, a person, an agreement or a register: each is a word of a closed list, or a node's number.
 Beside them stand `/live`, which is 200 as long as the process runs, and `/ready`, which is 200 while
-the node can do its work, and else 503 with a word: `no-leader`, `catching-up`, `halted` (the rules
-were raised beyond what it knows: upgrade it) or `stopped`.
+the node can do its work, and else 503; always JSON, as an agent's:
+`{\"ready\":…,\"since\":…,\"reasons\":[{\"reason\",\"since\",\"meaning\",\"remedy\"}]}`. A reason is `no-leader`,
+`catching-up`, `removed`, `halted` (the rules were raised beyond what it knows: upgrade it) or
+`stopped`; `since` is when it was first seen by somebody who asked.
 
 What to watch:
 

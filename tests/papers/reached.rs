@@ -12,10 +12,13 @@ use super::safety;
 const TABLE: &str = include_str!("reached.txt");
 
 /// Where tests run processes of their own, or agents with sockets, stores and a ledger.
-const END_TO_END: [&str; 5] = [
+const END_TO_END: [&str; 8] = [
     "tests/exchanges/",
     "tests/killed/",
+    "tests/overload/",
     "tests/main_job/",
+    "tests/reach/",
+    "tests/streams/",
     "tests/cluster/",
     "crates/tally-agent/tests/exchange/",
 ];

@@ -37,7 +37,7 @@ use tally_core::id::{MemberId, MeshId};
 use tally_core::record::Person;
 use tokio::net::UnixListener;
 
-use crate::http::{HttpLimits, HttpServer};
+use crate::http::{HttpLimits, HttpServer, Shedding};
 use crate::opt_out::OptOutSettings;
 use crate::random;
 use crate::recorder::Recorder;
@@ -169,7 +169,8 @@ impl AdminSocket {
             .route("/erase/release", post(erase::release))
             .route("/erase/holds", post(erase::holds))
             .with_state(Admin(Arc::new(parts)));
-        let server = HttpServer::unix(self.listener, router, HttpLimits::default());
+        let server =
+            HttpServer::unix(self.listener, router, HttpLimits::default(), Shedding::default());
         AdminServer { server, _names: self.names }
     }
 }

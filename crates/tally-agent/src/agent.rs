@@ -4,8 +4,10 @@
 //! before what an earlier life has left is settled.
 
 mod certificate;
+mod changing;
 mod epoch;
 mod error;
+mod limits;
 mod standing;
 
 use std::net::SocketAddr;
@@ -30,18 +32,21 @@ use tokio::time::Instant;
 use crate::admin::{AdminParts, AdminServer, AdminSocket};
 use crate::alerts::{AlertSettings, Alerts};
 use crate::clock::Clock;
-use crate::config::{AgentConfig, AgentLimits, IngressAddress, IngressSettings, IngressUser};
+use crate::config::{AgentConfig, IngressAddress, IngressSettings, IngressUser};
 use crate::exchange::{AgentParts, Exchange};
 use crate::health::{self, Health};
 use crate::http::HttpServer;
-use crate::ingress::{self, IngressListener, IngressParts, Tokens};
+use crate::ingress::{self, IngressListener, IngressParts, IngressServer, Tokens, Users};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::source::Sources;
+use crate::spool::Spool;
 use crate::store::{Store, StoreSettings};
 use crate::witness::{self, Witness, WitnessParts};
 
 use certificate::Certificates;
+pub(crate) use limits::limits;
+use limits::taken_on;
 use standing::{Looking, Stands};
 
 pub use error::StartError;
@@ -50,11 +55,15 @@ pub use error::StartError;
 pub struct Agent {
     exchange: Exchange,
     store: Store,
-    ingress: HttpServer,
+    ingress: IngressServer,
     health: HttpServer,
     admin: AdminServer,
     /// How its applications are known; some of it may change.
     settings: watch::Sender<IngressSettings>,
+    /// How many requests each user may have; that may change, too.
+    users: Users,
+    /// And these.
+    sources: Arc<Sources>,
     readiness: Readiness,
     drain_wait_max: Duration,
     /// Looks whether it is ready; ends with the agent.
@@ -124,12 +133,13 @@ impl Agent {
             identity: identity.clone(),
             trust: trust.clone(),
             store: store.clone(),
+            sources: Arc::clone(&sources),
             limits: limits.clone(),
             clock,
         };
         let exchange = Exchange::start(AgentParts {
             member: config.member.clone(),
-            operator: None,
+            operator: config.operator.clone(),
             mesh_id: config.mesh_id,
             epoch,
             genesis: genesis.value().clone(),
@@ -197,8 +207,10 @@ impl Agent {
         let no_address = || StartError::Own("a socket has no address".to_owned());
         let reached = ingress.address().map_err(|_| no_address())?;
         let settings = watch::Sender::new(config.ingress.clone());
+        let users = Users::new(limits.requests_per_user_max);
+        let taken_on = taken_on(config, &metrics);
         let ingress = ingress::serve(
-            ingress,
+            (ingress, exchange.peers().sidecars()),
             IngressParts {
                 member: config.member.clone(),
                 genesis,
@@ -208,9 +220,11 @@ impl Agent {
                 replica: exchange.replica().clone(),
                 recorder: exchange.recorder().clone(),
                 store: store.clone(),
-                sources,
+                sources: Arc::clone(&sources),
                 outcomes: Arc::new(metrics),
+                users: users.clone(),
             },
+            taken_on,
         );
         let bound = AgentBound {
             quic: exchange.address(),
@@ -224,6 +238,8 @@ impl Agent {
             health,
             admin,
             settings,
+            users,
+            sources,
             readiness: told.readiness,
             drain_wait_max: limits.drain_wait_max,
             looking,
@@ -248,24 +264,6 @@ impl Agent {
         drop(settled.wait_for(|settled| *settled).await);
     }
 
-    /// Reads again what may change while it runs: certificate and key.
-    pub fn read_again(&self) {
-        self.certificates.read_again();
-    }
-
-    /// Takes over what may change while it runs, of [`RELOADS`](crate::config::RELOADS): what requests
-    /// that state nothing mean, and quotas. What is in flight goes on.
-    pub fn reconfigure(&self, new: &AgentConfig) {
-        self.settings.send_modify(|settings| {
-            settings.purpose.clone_from(&new.ingress.purpose);
-            let by_token = |user: &IngressUser| matches!(user, IngressUser::Token(_));
-            if !by_token(&settings.user) && !by_token(&new.ingress.user) {
-                settings.user.clone_from(&new.ingress.user);
-            }
-        });
-        self.exchange.set_quotas(&limits(&new.limits));
-    }
-
     /// Takes nothing new, lets what is in flight end within its limit, and ends.
     pub async fn stop(self) {
         let store = self.store.clone();
@@ -281,9 +279,11 @@ impl Agent {
             self;
         let began = Instant::now();
         readiness.begin_drain();
-        tokio::join!(admin.stop(), exchange.drain());
+        let IngressServer { own, of_sidecars } = ingress;
+        let last = of_sidecars.stop_within(LAST_BYTES_WAIT_MAX);
+        tokio::join!(admin.stop(), exchange.drain(last));
         let left = drain_wait_max.saturating_sub(began.elapsed());
-        ingress.stop_within(left.max(LAST_BYTES_WAIT_MAX)).await;
+        own.stop_within(left.max(LAST_BYTES_WAIT_MAX)).await;
         health.stop().await;
         drop(looking);
     }
@@ -327,6 +327,10 @@ fn load_identity(config: &AgentConfig, genesis: &Genesis) -> Result<Identity, St
     if id.member != config.member || id.role != Role::Agent {
         let member = config.member.to_string();
         return Err(StartError::OtherIdentity { found: Box::new(id), member });
+    }
+    if identity.operator() != config.operator {
+        let [found, wanted] = [identity.operator(), config.operator.clone()];
+        return Err(StartError::OtherOperator { found, wanted });
     }
     if let Some(ca) = &config.identity_ca {
         check_by_own_ca(&identity, cert, ca, genesis)?;
@@ -402,46 +406,14 @@ async fn open(
     std::fs::create_dir_all(&path).map_err(|source| StartError::Io { path, source })?;
     let (member, environment) = (config.member.clone(), genesis.environment);
     let (sources, limits) = (config.sources.clone(), limits.clone());
+    let spool = config.data_dir.join("spool");
     let opened = spawn_blocking(move || {
         let store = Store::open(settings)?;
-        let sources = Sources::open(sources, &member, environment, &limits)?;
+        let spool = Spool::open(&spool, &limits)
+            .map_err(|source| StartError::Io { path: spool, source })?;
+        let sources = Sources::open(sources, &member, environment, (&limits, spool))?;
         Ok::<_, StartError>((store, Arc::new(sources)))
     });
     let (store, sources) = opened.await.map_err(|why| StartError::Own(why.to_string()))??;
     Ok((store, sources))
-}
-
-pub(crate) fn limits(configured: &AgentLimits) -> Limits {
-    let default = Limits::default();
-    let or = |value: Option<u64>, default: usize| {
-        value.map_or(default, |value| usize::try_from(value).unwrap_or(usize::MAX))
-    };
-    let exchanges_max = or(configured.exchanges_max, default.exchanges_max);
-    // Of one place nobody can be kept out.
-    let of_member = (exchanges_max - exchanges_max / 4).max(1);
-    Limits {
-        exchanges_max,
-        exchanges_per_member_max: or(configured.exchanges_per_member_max, of_member),
-        requests_max: or(configured.requests_max, default.requests_max),
-        outbox_entries_max: or(configured.outbox_entries_max, default.outbox_entries_max),
-        refusals_max: configured
-            .refusals_max
-            .map_or(default.refusals_max, |value| u32::try_from(value).unwrap_or(u32::MAX)),
-        break_glass_max: seconds(configured.break_glass_seconds, default.break_glass_max),
-        break_glass_reason_chars_min: or(
-            configured.break_glass_reason_chars_min,
-            default.break_glass_reason_chars_min,
-        ),
-        review_wait_max: seconds(configured.review_wait_seconds, default.review_wait_max),
-        offline_feed_age_max: seconds(
-            configured.offline_feed_age_seconds,
-            default.offline_feed_age_max,
-        ),
-        drain_wait_max: seconds(configured.drain_wait_seconds, default.drain_wait_max),
-        ..default
-    }
-}
-
-fn seconds(configured: Option<u64>, default: Duration) -> Duration {
-    configured.map_or(default, Duration::from_secs)
 }

@@ -7,6 +7,7 @@
 //! log_format = "human"             # human | json; this and the next are the defaults
 //! log_level = "info"               # error | warn | info | debug
 //! member = "RZ9"
+//! # operator = "QX1"               # the member's processor, if one runs its agent
 //!
 //! [mesh]
 //! id = "…"                         # 64 hexadecimal digits: the hash of the genesis
@@ -69,7 +70,9 @@
 //! `TALLY_AGENT_QUIC_LISTEN` is `quic.listen`. Unknown keys and variables are errors.
 
 mod ingress;
+mod limits;
 mod reference;
+pub mod sidecar;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -88,6 +91,7 @@ use crate::opt_out::{NATIONS, OptOutSettings};
 use crate::source::SourceSettings;
 
 pub use ingress::{IngressAddress, IngressSettings, IngressTls, IngressUser, TokenSettings};
+pub use limits::AgentLimits;
 pub use reference::REFERENCE;
 pub use tally_net::config_file::ConfigError;
 
@@ -114,6 +118,7 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("log_format", OverrideKind::Text),
     ("log_level", OverrideKind::Text),
     ("member", OverrideKind::Text),
+    ("operator", OverrideKind::Text),
     ("mesh.id", OverrideKind::Text),
     ("mesh.genesis", OverrideKind::Text),
     ("identity.cert", OverrideKind::Text),
@@ -139,6 +144,9 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.exchanges_max", OverrideKind::Number),
     ("limits.exchanges_per_member_max", OverrideKind::Number),
     ("limits.requests_max", OverrideKind::Number),
+    ("limits.requests_per_user_max", OverrideKind::Number),
+    ("limits.care_reserve_percent", OverrideKind::Number),
+    ("limits.ingress_connections_max", OverrideKind::Number),
     ("limits.outbox_entries_max", OverrideKind::Number),
     ("limits.refusals_max", OverrideKind::Number),
     ("limits.break_glass_seconds", OverrideKind::Number),
@@ -146,6 +154,8 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("limits.review_wait_seconds", OverrideKind::Number),
     ("limits.offline_feed_age_seconds", OverrideKind::Number),
     ("limits.drain_wait_seconds", OverrideKind::Number),
+    ("limits.spool_bytes_max", OverrideKind::Number),
+    ("limits.spool_total_bytes_max", OverrideKind::Number),
     ("alerts.webhook", OverrideKind::Text),
     ("alerts.ca", OverrideKind::Text),
     ("retention.years", OverrideKind::Number),
@@ -153,14 +163,25 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
 
 /// Keys whose change is taken over while the agent runs, on SIGHUP. Another way to know users by tokens
 /// is not: it takes files that are read at the start.
-pub const RELOADS: &[&str] = &[
+const RELOADS: &[&str] = &[
     "log_level",
     "ingress.purpose",
     "ingress.user",
     "limits.exchanges_max",
     "limits.exchanges_per_member_max",
     "limits.requests_max",
+    "limits.requests_per_user_max",
+    "limits.care_reserve_percent",
 ];
+
+/// Whether a change of a key is taken over while the agent runs: of these, and of all sources.
+#[must_use]
+pub fn reloads(key: &str) -> bool {
+    RELOADS.contains(&key) || key.starts_with(SOURCE_KEYS)
+}
+
+/// How keys of sources begin.
+pub const SOURCE_KEYS: &str = "source[";
 
 /// An agent's configuration. Paths are absolute, or relative to where the process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +192,8 @@ pub struct AgentConfig {
     pub log: LogSettings,
     /// Whose agent it is.
     pub member: MemberId,
+    /// The member's processor, if one runs its agent.
+    pub operator: Option<MemberId>,
     /// The mesh.
     pub mesh_id: MeshId,
     /// The file with the genesis.
@@ -220,33 +243,6 @@ pub struct OfficerSettings {
     pub key: PathBuf,
 }
 
-/// What a person who runs an agent may limit; defaults and meanings as in
-/// [`Limits`](tally_core::limits::Limits).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AgentLimits {
-    /// Exchanges in flight as provider.
-    pub exchanges_max: Option<u64>,
-    /// Those of them that one requester may have. Default 768, or three quarters of the others.
-    pub exchanges_per_member_max: Option<u64>,
-    /// Exchanges in flight as requester.
-    pub requests_max: Option<u64>,
-    /// Entries that wait in the outbox.
-    pub outbox_entries_max: Option<u64>,
-    /// Refusals per requester and code in a window that become entries of their own.
-    pub refusals_max: Option<u64>,
-    /// How long a break-glass episode lasts, in seconds. Default 3,600.
-    pub break_glass_seconds: Option<u64>,
-    /// Characters of the reason for breaking the glass. Default 10.
-    pub break_glass_reason_chars_min: Option<u64>,
-    /// When the review of a break-glass access is overdue, in seconds. Default 432,000: five days.
-    pub review_wait_seconds: Option<u64>,
-    /// How long ago the registers may have been heard for an emergency without the ledger, in seconds.
-    /// Default 86,400: a day.
-    pub offline_feed_age_seconds: Option<u64>,
-    /// How long the agent lets what it has begun go on once it is told to end, in seconds. Default 30.
-    pub drain_wait_seconds: Option<u64>,
-}
-
 impl AgentConfig {
     /// Reads a configuration file, and this process's variables.
     ///
@@ -280,6 +276,11 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let member = section.reader.required(&mut keys, "member");
     let member = member.and_then(|it| section.reader.parsed(&it));
 
+    let operator = match section.reader.optional(&mut keys, "operator") {
+        None => Some(None),
+        Some(it) => section.reader.parsed(&it).map(Some),
+    };
+
     let mut mesh = section.table(&mut keys, "mesh");
     let mesh_id = section.reader.required(&mut mesh, "id");
     let mesh_id = mesh_id.and_then(|it| section.reader.parsed(&it));
@@ -308,7 +309,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
     let health_listen = section.listen_in(&mut health, (Ipv4Addr::UNSPECIFIED, 7602).into());
     section.reader.close(health);
     let sources = sources(section, &mut keys);
-    let limits = limits(section, &mut keys);
+    let limits = limits::read(section, &mut keys);
     let opt_out = opt_out(section, &mut keys);
     let own_policy = own_policy(section, &mut keys);
     let alerts = alerts(section, &mut keys);
@@ -320,6 +321,7 @@ fn read_config(section: &mut Section<'_, '_>, mut keys: Keys<'_>) -> Option<Agen
         data_dir: data_dir?,
         log: log?,
         member: member?,
+        operator: operator?,
         mesh_id: mesh_id?,
         genesis: genesis?,
         ledger: ledger?,
@@ -350,37 +352,6 @@ fn addresses(section: &mut Section<'_, '_>, mesh: &mut Keys<'_>) -> Option<Vec<A
 fn sources(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<Vec<SourceSettings>> {
     let Some(value) = section.reader.optional(keys, "source") else { return Some(Vec::new()) };
     SourceSettings::read_all(section.reader, section.folder, &value)
-}
-
-fn limits(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<AgentLimits> {
-    let mut table = section.table(keys, "limits");
-    let mut limit = |key| match section.reader.optional(&mut table, key) {
-        None => Some(None),
-        Some(value) => section.reader.number(&value).map(Some),
-    };
-    let exchanges = limit("exchanges_max");
-    let of_member = limit("exchanges_per_member_max");
-    let requests = limit("requests_max");
-    let outbox = limit("outbox_entries_max");
-    let refusals = limit("refusals_max");
-    let break_glass = limit("break_glass_seconds");
-    let reason = limit("break_glass_reason_chars_min");
-    let review = limit("review_wait_seconds");
-    let offline = limit("offline_feed_age_seconds");
-    let drain = limit("drain_wait_seconds");
-    section.reader.close(table);
-    Some(AgentLimits {
-        exchanges_max: exchanges?,
-        exchanges_per_member_max: of_member?,
-        requests_max: requests?,
-        outbox_entries_max: outbox?,
-        refusals_max: refusals?,
-        break_glass_seconds: break_glass?,
-        break_glass_reason_chars_min: reason?,
-        review_wait_seconds: review?,
-        offline_feed_age_seconds: offline?,
-        drain_wait_seconds: drain?,
-    })
 }
 
 fn opt_out(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<OptOutSettings> {

@@ -39,8 +39,10 @@ use crate::opt_out::{OptOutSettings, forget_for_ever};
 use crate::peers::{ListenError, PeerSettings, Peers};
 use crate::recorder::Recorder;
 use crate::replica::{Known, Replica};
+use crate::seldom::Seldom;
 use crate::source::Sources;
 use crate::store::Store;
+use crate::trace::TraceId;
 use verified::Verified;
 
 /// What an agent's exchanges are made of.
@@ -143,6 +145,8 @@ struct Shared {
     /// Which decision goes on.
     turns: provider::Turns,
     standing: Standing,
+    /// What is turned away: in the log, one of each side in a while.
+    turned_away: [Seldom; 2],
     /// Becomes true when the agent's tasks are to end.
     over: watch::Sender<bool>,
 }
@@ -218,6 +222,7 @@ impl Exchange {
             verified: Verified::default(),
             turns: provider::Turns::default(),
             standing: Standing::default(),
+            turned_away: [Seldom::default(), Seldom::default()],
             over: watch::Sender::new(false),
         });
         let provider =
@@ -298,6 +303,7 @@ impl Exchange {
             exchanges_max: quotas.exchanges_max,
             exchanges_per_member_max: quotas.exchanges_per_member_max,
             requests_max: quotas.requests_max,
+            care_reserve_percent: quotas.care_reserve_percent,
             ..self.shared.limits.clone()
         };
         self.provider.set_limits(limits.clone());
@@ -305,11 +311,13 @@ impl Exchange {
     }
 
     /// Takes nothing new, lets what is under way finish within its limit, and files what is owed as
-    /// far as the ledger answers.
-    pub async fn drain(self) {
+    /// far as the ledger answers. `last` is what has to be done before connections end: applications of
+    /// sidecars are answered over these.
+    pub async fn drain(self, last: impl Future<Output = ()>) {
         self.shared.peers.drain();
         tokio::join!(self.provider.drain(), self.requester.drain());
         self.shared.recorder.flush(FLUSH_WAIT_MAX).await;
+        last.await;
         self.shared.peers.close().await;
     }
 }
@@ -323,13 +331,12 @@ const FLUSH_WAIT_MAX: Duration = Duration::from_secs(2);
 /// instead of waiting until they take the agent for gone.
 const BUSY_STREAMS: usize = 256;
 
-/// Room for more streams than there may be exchanges, and for many slow applications at once: their
-/// streams fill up, and those of others on the same connection go on.
+/// Room for more streams than there may be exchanges. For what this agent asks, room is made as it asks.
 fn connection_limits(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits {
         streams_max: u32::try_from(limits.exchanges_max.saturating_add(BUSY_STREAMS))
             .unwrap_or(u32::MAX),
-        window_bytes: 64 * 1024 * 1024,
+        window_bytes: 16 * 1024 * 1024,
         ..ConnectionLimits::default()
     }
 }
@@ -381,7 +388,7 @@ impl Shared {
         year.saturating_add(self.retention_years)
     }
 
-    fn count(&self, side: Side, ended: &Ended) {
+    fn count(&self, side: Side, ended: &Ended, trace: Option<&TraceId>) {
         let Ended { exchange, peer, conclusion, .. } = ended;
         let wait_ms = u64::try_from(self.clock.now().since(ended.began).as_millis());
         let wait_ms = wait_ms.unwrap_or(u64::MAX);
@@ -391,13 +398,20 @@ impl Shared {
             Conclusion::Refused(refusal) => ("refused", refusal.on_ledger().code(), 0),
             Conclusion::Gone => ("gone", "", 0),
         };
-        let side_name = side.name();
-        tracing::info!(%exchange, side = side_name, %peer, outcome, code, bytes, wait_ms, "exchange");
+        let (side_name, trace) = (side.name(), trace.map(tracing::field::display));
+        tracing::info!(
+            %exchange, side = side_name, %peer, outcome, code, bytes, wait_ms, trace, "exchange"
+        );
         self.outcomes.ended(side, ended);
     }
 
     fn turned_away(&self, side: Side, refusal: Refusal) {
-        tracing::info!(side = side.name(), code = refusal.code(), "turned away");
+        let [provider, requester] = &self.turned_away;
+        let seldom = if side == Side::Provider { provider } else { requester };
+        // Whoever floods must not fill the log; how many there were, the metric says.
+        if let Some(left_out) = seldom.now() {
+            tracing::info!(side = side.name(), code = refusal.code(), left_out, "turned away");
+        }
         self.outcomes.turned_away(side, refusal);
     }
 }

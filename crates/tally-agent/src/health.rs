@@ -4,16 +4,16 @@
 //! indexed, and whoever watches must be able to tell an agent that starts from one that is dead.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::http::{HttpLimits, HttpServer};
+use crate::http::{HttpLimits, HttpServer, Shedding};
 use crate::metrics::{Metrics, Observed};
 use crate::readiness::Readiness;
 
@@ -34,18 +34,30 @@ pub struct Health {
 /// Serves `/live`, `/ready` and `/metrics`.
 #[must_use]
 pub fn serve(listener: TcpListener, health: Health) -> HttpServer {
+    let metrics_of = health.metrics.clone();
+    let count = Arc::new(move |shed| metrics_of.connection_shed("health", shed));
+    let shedding = Shedding::new(count);
     let router = Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
-    HttpServer::tcp(listener, router, HttpLimits::default())
+    HttpServer::tcp(listener, router, LIMITS, shedding)
 }
+
+/// Whoever watches needs few connections, and asks short questions.
+const LIMITS: HttpLimits = HttpLimits {
+    connections_max: 128,
+    header_wait_max: Duration::from_secs(10),
+    header_bytes_max: 16 * 1024,
+    headers_max: 64,
+    stop_wait_max: Duration::from_secs(2),
+};
 
 /// As long as the process answers, it lives. What it lacks from outside is no reason to end it: a start
 /// would lack the same.
 async fn live() -> Response {
-    answer(StatusCode::OK, &json!({ "live": true }))
+    answer(StatusCode::OK, "{\"live\":true}")
 }
 
 async fn ready(State(health): State<Health>) -> Response {
@@ -54,7 +66,7 @@ async fn ready(State(health): State<Health>) -> Response {
     answer(status, &told)
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+fn answer(status: StatusCode, body: &str) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, headers, format!("{body}\n")).into_response()
 }

@@ -7,11 +7,14 @@
 //! a person.
 
 mod answer;
+mod beside;
 mod catalogue;
+mod conditions;
 mod fhir;
 mod form;
 mod format;
 mod guard;
+mod head;
 mod http_date;
 mod links;
 mod listen;
@@ -19,9 +22,10 @@ mod receipt;
 mod request;
 mod request_ids;
 mod token;
+mod unserved;
+mod users;
 mod validators;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -35,23 +39,27 @@ use tally_core::claims::User;
 use tally_core::entry::Genesis;
 use tally_core::id::{MemberId, OdsCode, Purpose, SourceId};
 use tally_core::refusal::Refusal;
-use tokio::sync::watch;
+use tally_net::Accepted;
+use tokio::sync::{mpsc, watch};
 
 use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::config::{IngressAddress, IngressSettings};
 use crate::exchange::{Ask, Head, Outcomes, Requester, Side};
-use crate::http::{HttpLimits, HttpServer};
+use crate::http::{HttpLimits, HttpServer, Shedding};
 use crate::recorder::Recorder;
 use crate::replica::Replica;
 use crate::source::Sources;
 use crate::store::Store;
 use answer::{Asked, Form, answer, refused_here};
+use beside::Door;
 use guard::Scheme;
 use request::{Said, Unfit, Wanted, is_self_claimed};
 
 pub use listen::{IngressListenError, IngressListener};
 pub use token::{KeyFileError, Tokens};
+pub(crate) use unserved::unserved;
+pub use users::Users;
 
 /// What the ingress works with.
 pub struct IngressParts {
@@ -75,21 +83,42 @@ pub struct IngressParts {
     pub sources: Arc<Sources>,
     /// Counts what is refused here.
     pub outcomes: Arc<dyn Outcomes>,
+    /// How many requests each user may have in flight.
+    pub users: Users,
 }
 
-/// Cheap to clone. With the socket's own address.
+/// Cheap to clone. With the door through which its application came.
 #[derive(Clone)]
-struct Ingress(Arc<IngressParts>, Option<SocketAddr>);
+struct Ingress(Arc<IngressParts>, Door);
 
-/// Serves applications.
+/// An ingress that serves until it is stopped or dropped.
+pub struct IngressServer {
+    /// Applications that reach the agent itself.
+    pub own: HttpServer,
+    /// Applications that reach it through a sidecar.
+    pub of_sidecars: HttpServer,
+}
+
+/// Serves applications: those that reach the agent's own socket, and those of its sidecars.
 #[must_use]
-pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
+pub fn serve(
+    (listener, sidecars): (IngressListener, Option<mpsc::Receiver<Accepted>>),
+    parts: IngressParts,
+    (limits, shedding): (HttpLimits, Shedding),
+) -> IngressServer {
     let address = match listener.address() {
         Ok(IngressAddress::Tcp(address)) => Some(address),
         Ok(IngressAddress::Unix(_)) | Err(_) => None,
     };
-    let ingress = Ingress(Arc::new(parts), address);
-    let router = Router::new()
+    let parts = Arc::new(parts);
+    let of_sidecars = beside::serve(sidecars, &parts);
+    let shedding = shedding.saying(answer::full());
+    let own = listener.serve(router(Ingress(parts, Door::Own(address))), limits, shedding);
+    IngressServer { own, of_sidecars }
+}
+
+fn router(ingress: Ingress) -> Router {
+    Router::new()
         .route("/fhir/{member}/metadata", any(fhir::metadata))
         .route("/fhir/{member}/{*path}", any(fhir::fhir))
         .route("/data/{member}/{dataset}", any(dataset))
@@ -98,8 +127,7 @@ pub fn serve(listener: IngressListener, parts: IngressParts) -> HttpServer {
         .route("/receipts/{exchange}", any(receipt::receipt))
         .fallback(nothing)
         .layer(from_fn_with_state(ingress.clone(), guard::guard))
-        .with_state(ingress);
-    listener.serve(router, HttpLimits::default())
+        .with_state(ingress)
 }
 
 async fn dataset(
@@ -134,8 +162,10 @@ async fn data(
         let wanted = Wanted::of_dataset(&path, query.as_deref().unwrap_or_default())?;
         let source = dataset.parse::<SourceId>();
         let source = source.map_err(|_| Unfit::new(Refusal::UnknownSource, ""))?;
-        let offset = request::offset(&headers)?;
-        ingress.ask(&member, source, wanted, offset, &headers)
+        let wanted_bytes = conditions::wanted(&method, &headers)?;
+        let resumes = conditions::resumes(&headers)?;
+        let ask = ingress.ask(&member, source, wanted, &headers)?;
+        Ok::<_, Unfit>(Ask { wanted: wanted_bytes, resumes, ..ask })
     })();
     ingress.carry(asked, &method, Form::Dataset).await
 }
@@ -147,7 +177,20 @@ async fn nothing(State(ingress): State<Ingress>, _: Uri) -> Response {
 
 impl Ingress {
     fn scheme(&self) -> Scheme {
-        if self.0.settings.borrow().tls.is_some() { Scheme::Tls } else { Scheme::Plain }
+        let tls = match &self.1 {
+            Door::Own(_) => self.0.settings.borrow().tls.is_some(),
+            Door::Sidecar(beside) => beside.tls,
+        };
+        if tls { Scheme::Tls } else { Scheme::Plain }
+    }
+
+    /// How its application is known: as configured here, or as the sidecar says through which it came.
+    fn settings(&self) -> IngressSettings {
+        let settings = self.0.settings.borrow().clone();
+        match &self.1 {
+            Door::Own(_) => settings,
+            Door::Sidecar(beside) => beside.settings(settings),
+        }
     }
 
     /// What is asked, with all that an entry or an opening says of it.
@@ -156,7 +199,6 @@ impl Ingress {
         member: &str,
         source: SourceId,
         wanted: Wanted,
-        offset: u64,
         headers: &HeaderMap,
     ) -> Result<Ask, Unfit> {
         // Before the headers: a token is used up by being looked at, and whoever wrote the path wrong is
@@ -164,14 +206,14 @@ impl Ingress {
         let provider = self.member(member)?;
         self.known_source(&provider, &source)?;
         let token = |text: &str, purpose: &Purpose| self.user_of(text, purpose);
-        let said = Said::read(headers, &self.0.settings.borrow(), token)?;
+        let said = Said::read(headers, &self.settings(), token)?;
         Ok(Ask {
             provider,
             source,
             action: wanted.action,
             path: wanted.path,
             query: wanted.query,
-            offset,
+            wanted: tally_core::dataset::Wanted::default(),
             purpose: said.purpose,
             agreement: said.agreement,
             user_known: said.user_known,
@@ -182,12 +224,14 @@ impl Ingress {
             resumes: None,
             request_ids: said.request_ids,
             base_url: self.base_url(headers),
+            trace: request::trace(headers),
         })
     }
 
     /// Where the application sees this ingress.
     fn base_url(&self, headers: &HeaderMap) -> Option<BaseUrl> {
-        links::base_url(self.0.settings.borrow().base_url.as_ref(), self.1, self.scheme(), headers)
+        let (settings, listening) = (self.settings(), self.1.listening());
+        links::base_url(settings.base_url.as_ref(), listening, self.scheme(), headers)
     }
 
     /// Whose a token is. It has to be of this member, by a code that the member has today.
@@ -230,9 +274,13 @@ impl Ingress {
             Ok(ask) => ask,
             Err(unfit) => return self.refuse(&unfit),
         };
-        let (provider, purpose, offset) = (ask.provider.clone(), ask.purpose.clone(), ask.offset);
+        let (provider, purpose) = (ask.provider.clone(), ask.purpose.clone());
         let head_only = *method == Method::HEAD;
-        let asked = Asked { provider, purpose, offset, head_only, form };
+        let place = match self.0.users.enter(ask.user_known, ask.user.as_deref()) {
+            Ok(place) => place.map(Arc::new),
+            Err(unfit) => return self.refuse(&unfit),
+        };
+        let asked = Asked { provider, purpose, head_only, form, place };
         let self_claimed = ask.relationship.as_deref().is_some_and(is_self_claimed);
         match self.0.requester.ask(ask).await {
             Ok(given) => {

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod epoch;
+mod load;
 mod witness;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::store::GlassCounts;
 
 use certificate::CertificateMetrics;
 use epoch::EpochMetrics;
+use load::LoadMetrics;
 use witness::WitnessMetrics;
 pub use witness::WitnessObserved;
 
@@ -50,6 +52,7 @@ struct All {
     seconds: Histogram,
     outbox: IntGauge,
     ledger_size: IntGauge,
+    spool: IntGauge,
     ready: IntGauge,
     not_ready: IntGaugeVec,
     assurance: IntGaugeVec,
@@ -57,6 +60,7 @@ struct All {
     witness: WitnessMetrics,
     epoch: EpochMetrics,
     certificate: CertificateMetrics,
+    load: LoadMetrics,
 }
 
 /// Break-glass: what waits for privacy officers.
@@ -76,6 +80,8 @@ pub struct Observed {
     pub outbox_entries: usize,
     /// Leaves on the ledger, as far as the feed has told.
     pub ledger_size: u64,
+    /// Bytes of bodies that are spooled.
+    pub spool_bytes: u64,
     /// Why the agent does not do its work; nothing if it does.
     pub not_ready: Vec<NotReady>,
     /// Members, and how the data security of each was assessed, if anybody has said.
@@ -86,6 +92,8 @@ pub struct Observed {
     pub witness: Option<WitnessObserved>,
     /// When the certificate ends.
     pub certificate_until: Option<Timestamp>,
+    /// Who dialled, and what became of it.
+    pub admissions: Vec<(&'static str, u64)>,
 }
 
 impl Metrics {
@@ -95,13 +103,7 @@ impl Metrics {
     /// Our own fault: two metrics have one name.
     pub fn new(clock: Clock) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let exchanges = IntCounterVec::new(
-            Opts::new(
-                "tally_agent_exchanges_total",
-                "Exchanges that ended, by side, outcome and code.",
-            ),
-            &["side", "outcome", "code"],
-        )?;
+        let exchanges = exchanges()?;
         let refused = refused(&registry)?;
         let turned_away = turned_away(&registry)?;
         let past_review = past_review()?;
@@ -126,6 +128,7 @@ impl Metrics {
         )?;
         let ledger_size =
             IntGauge::new("tally_agent_ledger_size", "Leaves on the ledger, as far as is known.")?;
+        let spool = spool(&registry)?;
         let ready = IntGauge::new("tally_agent_ready", "1 if the agent serves.")?;
         let not_ready = not_ready(&registry)?;
         let glass = Glass::new(&registry)?;
@@ -133,6 +136,7 @@ impl Metrics {
         let witness = WitnessMetrics::new(&registry)?;
         let epoch = EpochMetrics::new(&registry)?;
         let certificate = CertificateMetrics::new(&registry)?;
+        let load = LoadMetrics::new(&registry)?;
         registry.register(Box::new(exchanges.clone()))?;
         registry.register(Box::new(past_review.clone()))?;
         registry.register(Box::new(released.clone()))?;
@@ -153,6 +157,7 @@ impl Metrics {
             seconds,
             outbox,
             ledger_size,
+            spool,
             ready,
             not_ready,
             assurance,
@@ -160,6 +165,7 @@ impl Metrics {
             witness,
             epoch,
             certificate,
+            load,
         };
         Ok(Self(Arc::new(all)))
     }
@@ -171,6 +177,7 @@ impl Metrics {
     pub fn to_text(&self, observed: &Observed) -> Result<String, prometheus::Error> {
         self.0.outbox.set(i64::try_from(observed.outbox_entries).unwrap_or(i64::MAX));
         self.0.ledger_size.set(i64::try_from(observed.ledger_size).unwrap_or(i64::MAX));
+        self.0.spool.set(i64::try_from(observed.spool_bytes).unwrap_or(i64::MAX));
         self.0.ready.set(i64::from(observed.not_ready.is_empty()));
         for reason in NotReady::ALL {
             let seen = observed.not_ready.contains(reason);
@@ -184,8 +191,18 @@ impl Metrics {
         self.0.glass.show(observed.break_glass);
         self.0.witness.show(observed.witness.as_ref());
         self.0.certificate.show(observed.certificate_until);
+        self.0.load.show(&observed.admissions);
         TextEncoder::new().encode_to_string(&self.0.registry.gather())
     }
+}
+
+fn spool(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let spool = IntGauge::new(
+        "tally_agent_spool_bytes",
+        "Bytes of bodies about people that wait on disk, encrypted.",
+    )?;
+    registry.register(Box::new(spool.clone()))?;
+    Ok(spool)
 }
 
 fn turned_away(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
@@ -336,6 +353,12 @@ impl fmt::Debug for Metrics {
     }
 }
 
+fn exchanges() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Exchanges that ended, by side, outcome and code.";
+    let opts = Opts::new("tally_agent_exchanges_total", help);
+    IntCounterVec::new(opts, &["side", "outcome", "code"])
+}
+
 fn past_review() -> Result<IntCounterVec, prometheus::Error> {
     IntCounterVec::new(
         Opts::new(
@@ -384,11 +407,13 @@ mod tests {
         let observed = Observed {
             outbox_entries: 2,
             ledger_size: 9,
+            spool_bytes: 5,
             not_ready: Vec::new(),
             assurance,
             break_glass,
             witness,
             certificate_until: Some(Timestamp(1_800_000_000_000)),
+            admissions: vec![("let-in", 3)],
         };
         metrics.certificate_turned(&tally_net::Turn::Replaced);
         // What was counted before is not counted again.
@@ -402,6 +427,7 @@ mod tests {
             "tally_agreement_past_review_total{agreement=\"DSA-1\",requester=\"LZ9\"} 1",
             "tally_agent_released_bytes_total 7",
             "tally_agent_outbox_entries 2",
+            "tally_agent_spool_bytes 5",
             "tally_agent_ready 1",
             "tally_agent_certificate_expiry_timestamp_seconds 1800000000",
             "tally_agent_certificate_reloads_total{outcome=\"replaced\"} 1",

@@ -6,6 +6,7 @@
 
 mod dial;
 mod greet;
+mod room;
 
 pub use dial::Unreached;
 
@@ -20,13 +21,19 @@ use tally_log::Hash;
 use tally_net::endpoint::{ConnectionLimits, returning_endpoint, server_config};
 use tally_net::frame::FrameLimits;
 use tally_net::identity::Identity;
+use tally_net::listener::{CLOSE_IDENTITY, CLOSE_TOO_MANY};
 use tally_net::quinn::{Connection, Endpoint, RecvStream, SendStream};
-use tally_net::{Accept, Accepted, Listener, ListenerLimits, Role, TrustStore, alpn, tls};
+use tally_net::{
+    Accept, Accepted, Admissions, IdentityError, Listener, ListenerLimits, Role, TrustStore, alpn,
+    tls,
+};
 use tally_wire::message::AGENT_FRAME_LEN_MAX;
 use tokio::sync::mpsc;
 
 use crate::replica::Replica;
+use crate::seldom::Seldom;
 use dial::Dialling;
+use room::{Opened, Roomy};
 
 /// Frames between agents.
 pub const FRAMES: FrameLimits =
@@ -34,8 +41,12 @@ pub const FRAMES: FrameLimits =
 
 /// Connections to one member that are kept at once: each side may have dialled.
 const CONNECTIONS_MAX: usize = 4;
+/// Connections of one member at once, before all have said hello: those that are kept are fewer.
+const MEMBER_CONNECTIONS_MAX: usize = 32;
 /// Streams that others have opened and nobody has taken yet.
 const INCOMING_MAX: usize = 256;
+/// Connections of sidecars that nobody has taken yet.
+const SIDECARS_MAX: usize = 64;
 /// Close code: done.
 const CLOSE_DONE: u32 = 0;
 
@@ -50,6 +61,12 @@ struct Inner {
     replica: Replica,
     slots: Mutex<BTreeMap<MemberId, Arc<Slot>>>,
     incoming: mpsc::Sender<Incoming>,
+    sidecars: mpsc::Sender<Accepted>,
+    /// For whoever serves sidecars.
+    beside: Mutex<Option<mpsc::Receiver<Accepted>>>,
+    admissions: Admissions,
+    /// Whom it did not let in: in the log, one in a while.
+    not_let_in: Seldom,
     draining: AtomicBool,
 }
 
@@ -94,11 +111,13 @@ pub struct Stream {
     pub receive: RecvStream,
     /// What carries it.
     pub connection: Connection,
+    /// There is room for it on the connection as long as this lives.
+    _room: Opened,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<Roomy>>,
     dialling: tokio::sync::Mutex<Dialling>,
 }
 
@@ -127,25 +146,34 @@ impl Peers {
         settings: PeerSettings,
         replica: Replica,
     ) -> Result<(Self, mpsc::Receiver<Incoming>), ListenError> {
-        let accept = Accept { roles: &[Role::Agent], anonymous: false };
+        let accept = Accept { roles: &[Role::Agent, Role::Sidecar], anonymous: false };
         let (identity, trust) = (settings.identity.clone(), settings.trust.clone());
-        let config = tls::server_config(identity, trust.clone(), accept, &[alpn::AGENT])
+        let protocols = [alpn::AGENT, alpn::SIDECAR];
+        let config = tls::server_config(identity, trust.clone(), accept, &protocols)
             .map_err(|error| ListenError::Identity(error.to_string()))?;
         let config = server_config(config, &settings.connection)
             .map_err(|error| ListenError::Identity(error.to_string()))?;
         let address = settings.listen;
         let endpoint = returning_endpoint(address, Some(config), &settings.seed)
             .map_err(|source| ListenError::Bind { address, source })?;
-        let limits =
-            ListenerLimits { connection: settings.connection, ..ListenerLimits::default() };
+        let limits = ListenerLimits {
+            connection: settings.connection,
+            member_connections_max: MEMBER_CONNECTIONS_MAX,
+            ..ListenerLimits::default()
+        };
         let listener = Listener::start(endpoint.clone(), trust, limits);
         let (incoming, streams) = mpsc::channel(INCOMING_MAX);
+        let (sidecars, beside) = mpsc::channel(SIDECARS_MAX);
         let peers = Self(Arc::new(Inner {
             endpoint,
             settings,
             replica,
             slots: Mutex::default(),
             incoming,
+            sidecars,
+            beside: Mutex::new(Some(beside)),
+            admissions: listener.admissions(),
+            not_let_in: Seldom::default(),
             draining: AtomicBool::new(false),
         }));
         tokio::spawn(peers.clone().accept(listener));
@@ -173,20 +201,27 @@ impl Peers {
     /// [`Unreached`] says why there is none.
     pub async fn open(&self, member: &MemberId) -> Result<Stream, Unreached> {
         let slot = self.slot(member);
-        let mut connection = match slot.live() {
-            Some(connection) => connection,
+        let mut roomy = match slot.live() {
+            Some(roomy) => roomy,
             None => self.dial(member, &slot).await?,
         };
-        let opened = match connection.open_bi().await {
+        let opened = match roomy.connection.open_bi().await {
             Ok(opened) => opened,
             Err(_) => {
                 // It went away just now: one new attempt.
-                connection = self.dial(member, &slot).await?;
-                connection.open_bi().await.map_err(Unreached::lost)?
+                roomy = self.dial(member, &slot).await?;
+                roomy.connection.open_bi().await.map_err(Unreached::lost)?
             }
         };
         let (send, receive) = opened;
-        Ok(Stream { send, receive, connection })
+        let room = roomy.open();
+        Ok(Stream { send, receive, connection: roomy.connection, _room: room })
+    }
+
+    /// What became of those who dialled this agent.
+    #[must_use]
+    pub fn admissions(&self) -> Admissions {
+        self.0.admissions.clone()
     }
 
     /// Lets nobody new in from now on.
@@ -205,13 +240,43 @@ impl Peers {
         self.0.endpoint.close(CLOSE_DONE.into(), b"done");
     }
 
+    /// Connections of this member's own sidecars, for whoever serves them; nothing the second time.
+    pub fn sidecars(&self) -> Option<mpsc::Receiver<Accepted>> {
+        self.0.beside.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     async fn accept(self, mut listener: Listener) {
         while let Some(accepted) = listener.next().await {
             match accepted {
-                Ok(accepted) => drop(tokio::spawn(self.clone().attend(accepted))),
-                Err(why) => tracing::warn!(%why, "an agent was not let in"),
+                Ok(accepted) => self.let_in(accepted),
+                Err(why) => {
+                    if let Some(left_out) = self.0.not_let_in.now() {
+                        tracing::warn!(%why, left_out, "an agent was not let in");
+                    }
+                }
             }
         }
+    }
+
+    /// An agent speaks to agents, and a sidecar to its own member's: any other is sent away.
+    fn let_in(&self, accepted: Accepted) {
+        let own = accepted.peer.member == self.0.settings.member;
+        let why = match (accepted.peer.role, accepted.alpn.as_slice()) {
+            (Role::Agent, alpn::AGENT) => return drop(tokio::spawn(self.clone().attend(accepted))),
+            (Role::Sidecar, alpn::SIDECAR) if own => {
+                if let Err(refused) = self.0.sidecars.try_send(accepted) {
+                    let connection = refused.into_inner().connection;
+                    connection.close(CLOSE_TOO_MANY.into(), b"too many sidecars come at once");
+                }
+                return;
+            }
+            (Role::Sidecar, alpn::SIDECAR) => IdentityError::OtherMember,
+            _ => IdentityError::RoleRefused,
+        };
+        if let Some(left_out) = self.0.not_let_in.now() {
+            tracing::warn!(peer = %accepted.peer, %why, left_out, "a workload was not let in");
+        }
+        accepted.connection.close(CLOSE_IDENTITY.into(), why.to_string().as_bytes());
     }
 
     async fn attend(self, accepted: Accepted) {
@@ -227,7 +292,7 @@ impl Peers {
     /// Takes the streams that the peer opens, until the connection ends.
     async fn serve(&self, connection: Connection, member: MemberId) {
         let slot = self.slot(&member);
-        slot.add(connection.clone());
+        slot.add(&connection, self.0.settings.connection);
         while let Ok((send, receive)) = connection.accept_bi().await {
             let incoming = Incoming { member: member.clone(), send, receive };
             if self.0.incoming.send(incoming).await.is_err() {
@@ -244,18 +309,25 @@ impl Peers {
 
 impl Slot {
     /// A connection that lives, as far as is known.
-    fn live(&self) -> Option<Connection> {
+    fn live(&self) -> Option<Roomy> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.retain(|connection| connection.close_reason().is_none());
+        connections.retain(|it| it.connection.close_reason().is_none());
         connections.last().cloned()
     }
 
-    fn add(&self, connection: Connection) {
+    /// Takes a connection in, if it is not there yet.
+    fn add(&self, connection: &Connection, limits: ConnectionLimits) -> Roomy {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.retain(|connection| connection.close_reason().is_none());
-        if connections.len() >= CONNECTIONS_MAX {
-            connections.remove(0).close(CLOSE_DONE.into(), b"another one is used");
+        connections.retain(|it| it.connection.close_reason().is_none());
+        let same = |it: &&Roomy| it.connection.stable_id() == connection.stable_id();
+        if let Some(known) = connections.iter().find(same) {
+            return known.clone();
         }
-        connections.push(connection);
+        if connections.len() >= CONNECTIONS_MAX {
+            connections.remove(0).connection.close(CLOSE_DONE.into(), b"another one is used");
+        }
+        let roomy = Roomy::new(connection.clone(), limits);
+        connections.push(roomy.clone());
+        roomy
     }
 }

@@ -4,12 +4,12 @@
 //! Invariant: whoever is sent to this agent while it says that it is ready finds it with current
 //! registers, a certificate that its peers take, and a store that keeps what it is given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use tally_core::readiness::{Reason, Unready};
 use tally_core::time::Timestamp;
 use tally_net::IdentityError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -47,6 +47,20 @@ macro_rules! reasons {
             }
         }
     };
+}
+
+impl Reason for NotReady {
+    fn code(self) -> &'static str {
+        self.code()
+    }
+
+    fn meaning(self) -> &'static str {
+        self.meaning()
+    }
+
+    fn remedy(self) -> &'static str {
+        self.remedy()
+    }
 }
 
 reasons! {
@@ -111,14 +125,7 @@ pub struct Readiness(Arc<Board>);
 struct Board {
     look: OnceLock<Look>,
     draining: AtomicBool,
-    told: Mutex<Told>,
-}
-
-/// What was seen last.
-struct Told {
-    since: BTreeMap<NotReady, Timestamp>,
-    /// When all was well last began, or stopped to be.
-    changed_at: Timestamp,
+    told: Mutex<Unready<NotReady>>,
 }
 
 /// How often it is looked without being asked, so that `since` is right to that.
@@ -127,12 +134,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 impl Default for Readiness {
     /// Of an agent that is being put together.
     fn default() -> Self {
-        let now = wall();
-        let since = BTreeMap::from([(NotReady::Starting, now)]);
         Self(Arc::new(Board {
             look: OnceLock::new(),
             draining: AtomicBool::new(false),
-            told: Mutex::new(Told { since, changed_at: now }),
+            told: Mutex::new(Unready::new(Some(NotReady::Starting), wall())),
         }))
     }
 }
@@ -158,25 +163,14 @@ impl Readiness {
     /// Why the agent does not do its work now, each with the time since which it is seen.
     #[must_use]
     pub fn reasons(&self) -> Vec<(NotReady, Timestamp)> {
-        let told = self.look();
-        told.since.iter().map(|(reason, since)| (*reason, *since)).collect()
+        self.look().reasons().collect()
     }
 
     /// As JSON, and whether all is well.
     #[must_use]
-    pub fn to_json(&self) -> (bool, Value) {
+    pub fn to_json(&self) -> (bool, String) {
         let told = self.look();
-        let reasons = told.since.iter().map(|(reason, since)| {
-            json!({
-                "reason": reason.code(),
-                "since": since.rfc3339(),
-                "meaning": reason.meaning(),
-                "remedy": reason.remedy(),
-            })
-        });
-        let ready = told.since.is_empty();
-        let reasons = reasons.collect::<Vec<_>>();
-        (ready, json!({ "ready": ready, "since": told.changed_at.rfc3339(), "reasons": reasons }))
+        (told.is_ready(), told.to_json())
     }
 
     /// Looks now and then, until dropped.
@@ -189,7 +183,7 @@ impl Readiness {
         }
     }
 
-    fn look(&self) -> MutexGuard<'_, Told> {
+    fn look(&self) -> MutexGuard<'_, Unready<NotReady>> {
         let mut found = match self.0.look.get() {
             None => BTreeSet::from([NotReady::Starting]),
             Some(look) => look(),
@@ -198,69 +192,43 @@ impl Readiness {
             found.insert(NotReady::Draining);
         }
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.take(&found, wall());
-        told
-    }
-}
-
-impl Told {
-    fn take(&mut self, found: &BTreeSet<NotReady>, now: Timestamp) {
-        let was_ready = self.since.is_empty();
-        self.since.retain(|reason, _| found.contains(reason));
-        for reason in found {
-            self.since.entry(*reason).or_insert_with(|| {
-                match reason {
-                    NotReady::Starting | NotReady::Draining => {
-                        tracing::info!(reason = reason.code(), "not ready");
-                    }
-                    _ => tracing::warn!(reason = reason.code(), "not ready: {}", reason.meaning()),
+        let turned = told.take(&found, wall());
+        for reason in turned.began {
+            match reason {
+                NotReady::Starting | NotReady::Draining => {
+                    tracing::info!(reason = reason.code(), "not ready");
                 }
-                now
-            });
+                _ => tracing::warn!(reason = reason.code(), "not ready: {}", reason.meaning()),
+            }
         }
-        let is_ready = self.since.is_empty();
-        if is_ready != was_ready {
-            self.changed_at = now;
-        }
-        if is_ready && !was_ready {
+        if turned.well_again {
             tracing::info!("ready");
         }
+        told
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
-    fn told(seen: &mut Told, found: &[NotReady], at: u64) -> Vec<(NotReady, u64)> {
-        seen.take(&found.iter().copied().collect(), Timestamp(at));
-        seen.since.iter().map(|(reason, since)| (*reason, since.0)).collect()
-    }
-
-    #[test]
-    fn a_reason_has_the_time_at_which_it_began_however_often_it_is_asked_for() {
-        let mut seen = Told { since: BTreeMap::new(), changed_at: Timestamp(1) };
-        let old = NotReady::RegistersOld;
-        assert_eq!(told(&mut seen, &[old], 10), [(old, 10)]);
-        let skew = NotReady::ClockSkew;
-        assert_eq!(told(&mut seen, &[skew, old], 20), [(old, 10), (skew, 20)]);
-        assert_eq!(seen.changed_at, Timestamp(10));
-        assert_eq!(told(&mut seen, &[], 30), []);
-        assert_eq!(seen.changed_at, Timestamp(30));
-        // What comes back begins anew.
-        assert_eq!(told(&mut seen, &[old], 40), [(old, 40)]);
+    fn told(readiness: &Readiness) -> (bool, Value) {
+        let (ready, json) = readiness.to_json();
+        (ready, serde_json::from_str(&json).unwrap())
     }
 
     #[test]
     fn an_agent_that_is_put_together_is_starting_and_one_that_drains_says_so() {
         let readiness = Readiness::default();
-        let (ready, json) = readiness.to_json();
+        let (ready, json) = told(&readiness);
         assert_eq!((ready, &json["reasons"][0]["reason"]), (false, &json!("starting")));
         readiness.look_with(Box::new(BTreeSet::new));
-        let (ready, json) = readiness.to_json();
+        let (ready, json) = told(&readiness);
         assert_eq!((ready, json["reasons"].as_array().map(Vec::len)), (true, Some(0)));
         readiness.begin_drain();
-        let (ready, json) = readiness.to_json();
+        let (ready, json) = told(&readiness);
         assert_eq!((ready, &json["reasons"][0]["reason"]), (false, &json!("draining")));
         assert!(json["reasons"][0]["since"].as_str().unwrap().ends_with('Z'), "{json}");
     }

@@ -6,6 +6,7 @@
 
 mod asker;
 mod consents;
+mod ending;
 mod filing;
 mod late;
 mod mirror;

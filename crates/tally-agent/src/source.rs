@@ -8,6 +8,7 @@
 //! the start, which indexes; then [`Source::read`] for each exchange, the policy over
 //! [`Reading::items`], and the cut.
 
+mod all;
 mod capability;
 mod fhir;
 mod fhir_server;
@@ -21,9 +22,12 @@ mod postgres;
 mod query;
 mod reading;
 mod settings;
+mod stream;
+mod table;
 #[cfg(test)]
 mod tests;
 
+pub use all::Sources;
 pub use capability::{Endpoint, capability};
 pub use fhir_server::{
     Address, Algorithm, Auth, BadAddress, ClientIdentity, FhirServerSettings, OAuthClient, Secret,
@@ -31,17 +35,20 @@ pub use fhir_server::{
 pub use index::{Report, Warning};
 pub use postgres::{
     BadQuery, NamedQuery, ParameterType, PostgresServer, PostgresSettings, PostgresTls,
+    QueryResult, ResultChunks,
 };
 pub use query::action_of;
-pub use reading::{Chunks, Cut, Reading, Stream, Whole};
+pub use reading::{Cut, Reading, Whole};
 pub use settings::{OptOutScope, PersonColumn, SourceKind, SourceSettings};
+pub use stream::{Chunks, Opened, Piece, Stream};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tally_core::dataset::Wanted;
 use tally_core::entry::{Action, Environment};
 use tally_core::id::{CheckDigit, MemberId, SourceId};
 use tally_core::limits::Limits;
@@ -51,16 +58,11 @@ use tally_record::SubjectsError;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
+use crate::spool::Spool;
 use fhir::FhirDirectory;
 use fhir_server::FhirServer;
 use files::Files;
 use postgres::Postgres;
-
-/// All sources of the member.
-#[derive(Debug)]
-pub struct Sources {
-    sources: BTreeMap<SourceId, Arc<Source>>,
-}
 
 /// One source.
 #[derive(Debug)]
@@ -112,8 +114,8 @@ pub struct Ask {
     pub path: String,
     /// The query, without its question mark.
     pub query: String,
-    /// Bytes of a dataset to leave out at its start.
-    pub offset: u64,
+    /// Which bytes of a dataset, and on what condition.
+    pub wanted: Wanted,
     /// Where the requester's application sees the source: `http://127.0.0.1:7601/fhir/RZ9`, or the path
     /// alone where it does not say. Links begin with it.
     pub base_url: String,
@@ -207,69 +209,12 @@ pub enum SourceError {
     },
 }
 
-impl Sources {
-    /// Opens all sources, and indexes those that have an index. Blocks for as long as that takes.
-    ///
-    /// # Errors
-    /// The first source that can't be opened.
-    pub fn open(
-        all: Vec<SourceSettings>,
-        member: &MemberId,
-        environment: Environment,
-        limits: &Limits,
-    ) -> Result<Self, SourceError> {
-        let mut sources = BTreeMap::new();
-        for settings in all {
-            let id = settings.id.clone();
-            let source = Source::open(settings, member, environment, limits)?;
-            if sources.insert(id.clone(), Arc::new(source)).is_some() {
-                return Err(SourceError::Twice { id });
-            }
-        }
-        Ok(Self { sources })
-    }
-
-    /// One of them.
-    #[must_use]
-    pub fn get(&self, id: &SourceId) -> Option<&Arc<Source>> {
-        self.sources.get(id)
-    }
-
-    /// All of them, ascending by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Source>> {
-        self.sources.values()
-    }
-
-    /// Whom a Patient of this member stands for, as decisions name them: an NHS number where one is
-    /// known. Nobody if no source has records of people, or the Patient can't be read.
-    #[must_use]
-    pub fn people_of_patient(&self, patient_id: &str) -> Vec<Person> {
-        self.sources.values().flat_map(|source| source.people_of_patient(patient_id)).collect()
-    }
-
-    /// The names that a person had here before the NHS number was known: what they said then was kept
-    /// under these.
-    #[must_use]
-    pub fn names_before(&self, person: &Person) -> BTreeSet<Person> {
-        self.sources.values().flat_map(|source| source.names_before(person)).collect()
-    }
-
-    /// Everybody who had such names, each with those of one source.
-    pub fn renamed(&self) -> impl Iterator<Item = (Person, Vec<Person>)> {
-        self.sources.values().flat_map(|source| match &source.connector {
-            Connector::Fhir(fhir) => fhir.index().renamed().collect(),
-            Connector::FhirServer(server) => server.renamed().collect::<Vec<_>>(),
-            Connector::Files(_) | Connector::Postgres(_) => Vec::new(),
-        })
-    }
-}
-
 impl Source {
     fn open(
         settings: SourceSettings,
         member: &MemberId,
         environment: Environment,
-        limits: &Limits,
+        (limits, spool): (&Limits, &Spool),
     ) -> Result<Self, SourceError> {
         let SourceSettings { id, kind, title, licence, identifiers, opt_out } = settings;
         let check_digit = match environment {
@@ -279,23 +224,25 @@ impl Source {
         let (connector, kind) = match kind {
             SourceKind::FhirDirectory { path, subjects } => {
                 let subjects = place::read_subjects(&id, subjects.as_deref(), check_digit)?;
-                let opened = FhirDirectory::open(id.clone(), member, &path, subjects, limits)?;
+                let opened =
+                    FhirDirectory::open(id.clone(), member, &path, subjects, (limits, spool))?;
                 (Connector::Fhir(Arc::new(opened)), DescriptorKind::Fhir)
             }
             SourceKind::FhirServer(settings) => {
                 let subjects = settings.subjects.as_deref();
                 let subjects = place::read_subjects(&id, subjects, check_digit)?;
-                let opened = FhirServer::open(id.clone(), member, *settings, subjects, limits)?;
+                let spooled = (limits, spool);
+                let opened = FhirServer::open(id.clone(), member, *settings, subjects, spooled)?;
                 (Connector::FhirServer(Arc::new(opened)), DescriptorKind::Fhir)
             }
             SourceKind::Postgres(settings) => {
-                let opened = Postgres::open(id.clone(), *settings, limits)?;
+                let opened = Postgres::open(id.clone(), *settings, (limits, spool))?;
                 let kind = dataset_kind(opened.person());
                 (Connector::Postgres(Box::new(opened)), kind)
             }
             SourceKind::Files { path, person } => {
                 let kind = dataset_kind(person.as_ref());
-                (Connector::Files(Files::open(&id, path, person, limits)?), kind)
+                (Connector::Files(Files::open(&id, path, person, spool)?), kind)
             }
         };
         let descriptor = Descriptor { id, kind, title, licence };
@@ -333,7 +280,7 @@ impl Source {
                     action: Action::Dataset,
                     path: String::new(),
                     query: String::new(),
-                    offset: 0,
+                    wanted: Wanted::default(),
                     base_url: String::new(),
                 };
                 let reading = self.read(&whole)?;
@@ -377,7 +324,7 @@ impl Source {
             Connector::Fhir(fhir) => fhir.read(ask).map(Reading::Whole),
             Connector::FhirServer(server) => wait_for(server.read(ask)).map(Reading::Whole),
             Connector::Files(files) => files.read(ask),
-            Connector::Postgres(postgres) => wait_for(postgres.read(ask)).map(Reading::Whole),
+            Connector::Postgres(postgres) => wait_for(postgres.read(ask)),
         }
     }
 
@@ -399,7 +346,7 @@ impl Source {
     pub async fn describe(self: Arc<Self>, ask: Ask) -> Result<Reading, Unread> {
         let read = match &self.connector {
             Connector::FhirServer(server) => server.read(&ask).await.map(Reading::Whole),
-            Connector::Postgres(postgres) => postgres.read(&ask).await.map(Reading::Whole),
+            Connector::Postgres(postgres) => postgres.read(&ask).await,
             Connector::Fhir(_) | Connector::Files(_) => {
                 let reading = spawn_blocking(move || self.read_to_decide(&ask));
                 return reading.await.unwrap_or_else(|_| Err(failed()));
@@ -417,6 +364,9 @@ impl Source {
             | Refusal::UpstreamRefused
             | Refusal::UpstreamMalformed
             | Refusal::QueryTooSlow
+            | Refusal::SpoolFull
+            | Refusal::DiskFull
+            | Refusal::StoreUnavailable
             | Refusal::TooLarge => {}
             _ => return Err(unread),
         }
@@ -461,7 +411,7 @@ impl fmt::Debug for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ask")
             .field("action", &self.action)
-            .field("offset", &self.offset)
+            .field("wanted", &self.wanted)
             .finish_non_exhaustive()
     }
 }

@@ -29,6 +29,7 @@ mod promises;
 mod receipts;
 mod schema;
 mod secrets;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -50,6 +51,7 @@ pub use opt_out::{OptOutKnown, OptOutRow, OptOutTaken};
 pub use people::{KnownAs, People};
 pub use promises::{Awaited, KeptPromise};
 pub use receipts::Received;
+pub use streams::Begun;
 
 use std::fmt;
 use std::path::PathBuf;

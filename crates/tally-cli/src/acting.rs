@@ -32,6 +32,11 @@ impl Acting {
         Ok(Self { config, runtime: runtime()? })
     }
 
+    /// Waits for something else.
+    pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(what)
+    }
+
     /// Asks the agent.
     ///
     /// # Errors

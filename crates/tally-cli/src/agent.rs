@@ -1,7 +1,7 @@
 //! `tally agent`: a member's agent as a process: starts it, says where it is reached, and ends it in
 //! good order.
 
-mod reload;
+pub(crate) mod reload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -164,7 +164,7 @@ async fn live(
             recovered = agent.recovered() => return Ok(Some(recovered)),
             () = ending.as_mut() => return Ok(None),
             () = hangups.next() => {
-                configured.read_again(agent);
+                configured.read_again(agent).await;
                 agent.read_again();
             }
         }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod breakglass;
+mod data;
 mod erase;
 mod member;
 mod mesh;
@@ -20,15 +21,16 @@ pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
     BreakglassShowArgs, ReviewStep,
 };
+pub(crate) use data::{DataArgs, DataAskingArgs, DataCommand, DataGetArgs, DataListArgs};
 pub(crate) use erase::{
     Authority, EraseArgs, EraseCommand, EraseHoldArgs, ErasePlanArgs, EraseReleaseArgs,
     EraseRunArgs, EraseSubjectArgs,
 };
 pub(crate) use member::{
     AgreementAccedeArgs, AgreementAcceptArgs, AgreementArgs, AgreementCheckArgs, AgreementCommand,
-    AgreementFileArgs, AgreementShowArgs, AgreementSignArgs, ConsentArgs, ConsentCommand,
-    ConsentExplainArgs, ConsentImportArgs, ConsentListArgs, ConsentRecordArgs, ConsentWithdrawArgs,
-    GetArgs,
+    AgreementFileArgs, AgreementShowArgs, AgreementSignArgs, CatalogueArgs, ConsentArgs,
+    ConsentCommand, ConsentExplainArgs, ConsentImportArgs, ConsentListArgs, ConsentRecordArgs,
+    ConsentWithdrawArgs, DoctorArgs, GetArgs,
 };
 pub(crate) use mesh::{
     GroupApproveArgs, GroupCommand, GroupProposeArgs, IdentityArgs, IdentityCommand,
@@ -41,7 +43,7 @@ pub(crate) use nodes::{
 pub(crate) use opt_out::{OptOutArgs, OptOutCommand, OptOutImportArgs, OptOutRequestArgs};
 pub(crate) use parts::{
     AgentArgs, DevArgs, DevCommand, DevStartArgs, FsckArgs, LedgerArgs, LedgerCommand, RecoverArgs,
-    TrustArgs,
+    SidecarArgs, TrustArgs,
 };
 pub(crate) use recovery::{RecoveryCommand, RecoveryFileArgs, RecoveryProposeArgs};
 pub(crate) use witness::{
@@ -71,7 +73,7 @@ Exit codes: 0 done · 1 refused, or not verified · 2 usage or configuration · 
 Each command explains itself: tally help COMMAND."
 )]
 pub(crate) struct Args {
-    /// As whom to act: the configuration of an agent, a ledger node or an auditor.
+    /// As whom to act: the configuration of an agent, a sidecar, a ledger node or an auditor.
     #[arg(long, global = true, env = "TALLY_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The form of the answer.
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// Who saw what, when, why and under which agreement; and whether that is the whole truth.
     Audit(AuditArgs),
     Get(GetArgs),
+    Catalogue(CatalogueArgs),
+    Data(DataArgs),
+    Doctor(DoctorArgs),
     /// What people have said about the use of their records, kept by their custodian.
     Consent(ConsentArgs),
     /// The national data opt-out: files to the check service and back.
@@ -99,6 +104,7 @@ pub(crate) enum Command {
     Erase(EraseArgs),
     Dev(DevArgs),
     Agent(AgentArgs),
+    Sidecar(SidecarArgs),
     Ledger(LedgerArgs),
     /// The member's own watch over the ledger: its key, how it is, and what it has seen.
     Witness(WitnessArgs),
@@ -184,7 +190,7 @@ pub(crate) enum ConfigCommand {
 }
 
 /// Read a file as the program would: a mesh file, an agreement, or the configuration of an agent, a
-/// ledger node or an auditor. What kind it is shows from its keys.
+/// sidecar, a ledger node or an auditor. What kind it is shows from its keys.
 ///
 /// All that is wrong is told at once, each with its line; exit code 2 if anything is. `show` tells what
 /// holds, and why: the file and its line, a variable, or the default. Secrets are not shown. Without

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tally_agent::config::AgentConfig;
+use tally_agent::config::sidecar::SidecarConfig;
 use tally_core::file::{self, Keys, Problem, Reader, Section, Value};
 use tally_core::id::MeshId;
 use tally_ledger::config::LedgerConfig;
@@ -31,6 +32,7 @@ const NODES_MAX: usize = 16;
 enum Kind {
     Ledger,
     Agent,
+    Sidecar,
     Mesh,
     Agreement,
     Auditor,
@@ -119,6 +121,7 @@ fn read(path: &Path) -> Result<Shown, Failure> {
     let says = match kind {
         Kind::Ledger => ledger_json(&load_ledger(path)?),
         Kind::Agent => agent_json(&crate::acting::load(path)?),
+        Kind::Sidecar => sidecar_json(&crate::sidecar::load(path)?),
         Kind::Mesh => mesh_json(&mesh::read_file(path)?),
         Kind::Agreement => {
             let agreement = tally_core::agreement::file::read(&text).map_err(failed)?;
@@ -136,6 +139,7 @@ fn read(path: &Path) -> Result<Shown, Failure> {
     };
     let known = match kind {
         Kind::Agent => Some(OF_AGENT),
+        Kind::Sidecar => Some(OF_SIDECAR),
         Kind::Ledger => Some(Known {
             reference: tally_ledger::config::REFERENCE,
             prefix: tally_ledger::config::PREFIX,
@@ -155,6 +159,13 @@ const OF_AGENT: Known = Known {
     keys: tally_agent::config::KEYS,
 };
 
+/// The same of a sidecar's.
+const OF_SIDECAR: Known = Known {
+    reference: tally_agent::config::sidecar::REFERENCE,
+    prefix: tally_agent::config::sidecar::PREFIX,
+    keys: tally_agent::config::sidecar::KEYS,
+};
+
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
         Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
@@ -170,7 +181,17 @@ pub(crate) fn values_of_agent(path: &Path) -> Result<BTreeMap<String, String>, F
     Ok(settings::values(OF_AGENT, &text, variables()))
 }
 
-/// Certificate, key and CA that a configuration names: of an agent, a ledger node or an auditor.
+/// The same of a sidecar's.
+///
+/// # Errors
+/// [`Failure`] if the file can't be read.
+pub(crate) fn values_of_sidecar(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let text = read_text(path, FILE_LEN_MAX as u64)?;
+    Ok(settings::values(OF_SIDECAR, &text, variables()))
+}
+
+/// Certificate, key and CA that a configuration names: of an agent, a sidecar, a ledger node or an
+/// auditor.
 ///
 /// # Errors
 /// [`Failure`] with all that is wrong, or if it is of something else.
@@ -185,13 +206,18 @@ pub(crate) fn identity_files(path: &Path) -> Result<(PathBuf, PathBuf, Option<Pa
             let config = crate::acting::load(path)?;
             Ok((config.identity_cert, config.identity_key, config.identity_ca))
         }
+        Kind::Sidecar => {
+            let config = crate::sidecar::load(path)?;
+            Ok((config.identity_cert, config.identity_key, Some(config.identity_ca)))
+        }
         Kind::Auditor => {
             let config = AuditorConfig::load(path)?;
             Ok((config.identity_cert, config.identity_key, None))
         }
         Kind::Mesh | Kind::Agreement => Err(Failure::usage(
             format!("{} names no certificate", path.display()),
-            "give the configuration of an agent, a ledger node or an auditor, or a file in PEM",
+            "give the configuration of an agent, a sidecar, a ledger node or an auditor, or a file in \
+             PEM",
         )),
     }
 }
@@ -217,14 +243,15 @@ fn kind(text: &str) -> Result<Kind, Vec<Problem>> {
         path: String::new(),
         line: None,
         what:
-            "no kind of file that is known: a ledger node's has node_id, an agent's [agent], a mesh's has environment, \
-               an agreement's has parties, an auditor's has [ledger]"
+            "no kind of file that is known: a ledger node's has node_id, an agent's [agent], a sidecar's [sidecar], a mesh's has \
+             environment, an agreement's has parties, an auditor's has [ledger]"
                 .to_owned(),
     }
     };
     let kinds = [
         ("node_id", Kind::Ledger),
         ("agent", Kind::Agent),
+        ("sidecar", Kind::Sidecar),
         ("environment", Kind::Mesh),
         ("parties", Kind::Agreement),
         ("ledger", Kind::Auditor),
@@ -240,6 +267,7 @@ impl Kind {
         match self {
             Self::Ledger => "a ledger node",
             Self::Agent => "an agent",
+            Self::Sidecar => "a sidecar",
             Self::Mesh => "a mesh",
             Self::Agreement => "an agreement",
             Self::Auditor => "an auditor",
@@ -345,6 +373,17 @@ fn agent_json(config: &AgentConfig) -> Json {
         "ingress.listen": config.ingress.listen.to_string(),
         "health.listen": config.health_listen.to_string(),
         "sources": sources.collect::<Vec<_>>(),
+    })
+}
+
+fn sidecar_json(config: &SidecarConfig) -> Json {
+    json!({
+        "sidecar.agent": config.agent.to_string(),
+        "identity.cert": config.identity_cert.display().to_string(),
+        "identity.key": config.identity_key.display().to_string(),
+        "identity.ca": config.identity_ca.display().to_string(),
+        "ingress.listen": config.ingress.listen.to_string(),
+        "health.listen": config.health_listen.to_string(),
     })
 }
 

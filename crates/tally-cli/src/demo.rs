@@ -91,7 +91,7 @@ async fn tell(place: &Place, mesh: &mut Option<Mesh>, output: Output) -> Result<
     report.end(begun.elapsed());
     match output {
         Output::Json => print(output, &report, String::new)?,
-        Output::Table => write(&report.last_line())?,
+        Output::Table | Output::Csv => write(&report.last_line())?,
     }
     if !report.ok {
         let said = story.last_words();

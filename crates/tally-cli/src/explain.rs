@@ -101,7 +101,8 @@ fn of_identity(error: IdentityError) -> Explained {
     }
 }
 
-const fn identity_remedy(error: IdentityError) -> &'static str {
+/// What to do about a refused identity.
+pub(crate) const fn identity_remedy(error: IdentityError) -> &'static str {
     match error {
         IdentityError::CertificateMissing => {
             "Show a certificate of a member of the mesh: only checkpoints and tiles are public."
@@ -119,6 +120,9 @@ const fn identity_remedy(error: IdentityError) -> &'static str {
         IdentityError::NotYetValid => "Check the clocks of both sides.",
         IdentityError::RoleRefused => "Use a certificate of a role that may do this.",
         IdentityError::OtherWorkload => "Check the address: another workload answers there.",
+        IdentityError::OtherMember => {
+            "Give the sidecar the address of its own member's agent: no other lets it in."
+        }
     }
 }
 

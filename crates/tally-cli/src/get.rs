@@ -42,17 +42,25 @@ const SMALL_LEN_MAX: usize = 4 * 1024 * 1024;
 /// # Errors
 /// [`Failure`] if the agent is not there, or the answer is no.
 pub(crate) fn get(args: &GetArgs, config: Option<&Path>, output: Output) -> Result<Exit, Failure> {
-    let Some(path) = config else {
-        let remedy =
-            "give the configuration of your member's agent: --config FILE, or TALLY_CONFIG";
-        return Err(Failure::usage("nobody said through which agent to ask", remedy));
-    };
+    let path = config_of(config)?;
     let Some(wanted) = path_of(&args.path) else {
         let remedy = "begin it with a slash: /fhir/MEMBER/Patient/ID or /data/MEMBER/DATASET";
         return Err(Failure::usage("what was asked for is no path of an ingress", remedy));
     };
     let config = load(path)?;
     runtime()?.block_on(ask(wanted, args, &config, output))
+}
+
+/// The configuration of the agent to ask through.
+///
+/// # Errors
+/// [`Failure`] if none is named.
+pub(crate) fn config_of(config: Option<&Path>) -> Result<&Path, Failure> {
+    config.ok_or_else(|| {
+        let remedy =
+            "give the configuration of your member's agent: --config FILE, or TALLY_CONFIG";
+        Failure::usage("nobody said through which agent to ask", remedy)
+    })
 }
 
 /// A path as it is, or that of a link in a searchset: it is asked of the own ingress, whatever host or
@@ -125,13 +133,15 @@ async fn witnessed(ingress: &mut Ingress, path: &str) -> Result<Response<Incomin
 }
 
 /// A connection to an ingress.
-struct Ingress {
+pub(crate) struct Ingress {
     host: String,
     sender: SendRequest<Empty<Bytes>>,
 }
 
 impl Ingress {
-    async fn connect(config: &AgentConfig) -> Result<Self, Failure> {
+    /// # Errors
+    /// [`Failure`] if it is not there, or takes no connection of this command.
+    pub(crate) async fn connect(config: &AgentConfig) -> Result<Self, Failure> {
         if config.ingress.tls.is_some() {
             let what =
                 "the ingress wants a certificate of an application, which this command has not";
@@ -156,12 +166,24 @@ impl Ingress {
         Ok(Self { host, sender })
     }
 
-    async fn get(
+    /// # Errors
+    /// [`Failure`] if no answer comes.
+    pub(crate) async fn get(
         &mut self,
         path: &str,
         headers: &[(&'static str, String)],
     ) -> Result<Response<Incoming>, Failure> {
-        let mut request = Request::get(path).header("host", &self.host);
+        self.ask("GET", path, headers).await
+    }
+
+    pub(crate) async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, String)],
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", &self.host);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
@@ -179,7 +201,10 @@ impl Ingress {
 }
 
 /// Connects over TCP, or to a Unix socket.
-async fn reach(host: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
+///
+/// # Errors
+/// [`std::io::Error`] if nobody is there.
+pub(crate) async fn reach(host: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
     match host.strip_prefix("unix:") {
         Some(path) => shake(UnixStream::connect(path).await?).await,
         None => shake(TcpStream::connect(host).await?).await,
@@ -196,8 +221,7 @@ async fn shake(
 }
 
 fn headers(args: &GetArgs) -> Result<Vec<(&'static str, String)>, Failure> {
-    let token = args.token.as_deref().map(|path| read_text(path, TOKEN_LEN_MAX)).transpose()?;
-    let token = token.map(|text| format!("Bearer {}", text.trim()));
+    let token = token_of(args.token.as_deref())?;
     let encoded = |text: &String| {
         percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
     };
@@ -210,6 +234,12 @@ fn headers(args: &GetArgs) -> Result<Vec<(&'static str, String)>, Failure> {
         ("tally-relationship", args.relationship.clone()),
     ];
     Ok(headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+}
+
+/// A token in a file, as a request carries it.
+pub(crate) fn token_of(path: Option<&Path>) -> Result<Option<String>, Failure> {
+    let token = path.map(|path| read_text(path, TOKEN_LEN_MAX)).transpose()?;
+    Ok(token.map(|text| format!("Bearer {}", text.trim())))
 }
 
 /// Writes a body to standard output as it comes.
@@ -238,7 +268,11 @@ async fn hand_on(mut body: Incoming) -> Result<(), Failure> {
     })
 }
 
-async fn small(body: Incoming) -> Result<Bytes, Failure> {
+/// A short answer.
+///
+/// # Errors
+/// [`Failure`] if it breaks off, or is long.
+pub(crate) async fn small(body: Incoming) -> Result<Bytes, Failure> {
     let collected = Limited::new(body, SMALL_LEN_MAX).collect().await;
     let collected = collected
         .map_err(|why| Failure::refused(format!("the answer broke off: {why}"), "ask again"))?;
@@ -246,7 +280,10 @@ async fn small(body: Incoming) -> Result<Bytes, Failure> {
 }
 
 /// Says what an OperationOutcome says.
-fn refused(status: StatusCode, body: &[u8], output: Output) -> Result<Exit, Failure> {
+///
+/// # Errors
+/// [`Failure`] with it, unless JSON is asked for.
+pub(crate) fn refused(status: StatusCode, body: &[u8], output: Output) -> Result<Exit, Failure> {
     if output == Output::Json {
         crate::output::write(&String::from_utf8_lossy(body))?;
         return Ok(exit(status));

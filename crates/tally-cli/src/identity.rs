@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use tally_core::id::MemberId;
 use tally_core::time::Timestamp;
 use tally_net::rustls::pki_types::pem::PemObject;
 use tally_net::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -13,7 +14,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use crate::args::{IdentityIssueArgs, IdentityShowArgs};
 use crate::config::identity_files;
 use crate::failure::{Exit, Failure};
-use crate::mesh::layout::{issue as issue_from, write_issued};
+use crate::mesh::layout::{issue_run_by, write_issued};
 use crate::output::{Output, columns, print};
 use crate::system::now_s;
 
@@ -63,7 +64,12 @@ pub(crate) fn issue(args: &IdentityIssueArgs, output: Output) -> Result<Exit, Fa
         let remedy = "give a ledger node's number: --name 1";
         return Err(Failure::usage(format!("{} is no ledger node's number", args.name), remedy));
     }
-    let issued = issue_from(&args.ca, &id, &args.ip, args.valid_for)?;
+    let operator = args.operator.as_deref().map(str::parse::<MemberId>).transpose();
+    let operator = operator.map_err(|why| {
+        let remedy = "give the id of the member that runs the workload: --operator QX1";
+        Failure::usage(format!("no member's id: {why}"), remedy)
+    })?;
+    let issued = issue_run_by(&args.ca, operator.as_ref(), &id, &args.ip, args.valid_for)?;
     write_issued(&args.to, &args.name, &issued)?;
     let shown = show_pem(&issued.certificate_pem, &args.to)?;
     print(output, &shown, || table(&shown))?;

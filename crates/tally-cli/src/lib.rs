@@ -11,10 +11,13 @@ mod agreement;
 mod args;
 mod audit;
 mod breakglass;
+mod catalogue;
 mod config;
 mod consent;
+mod data;
 mod demo;
 mod dev;
+mod doctor;
 mod erase;
 mod explain;
 mod export;
@@ -40,6 +43,7 @@ mod paper;
 mod process;
 mod progress;
 mod registers;
+mod sidecar;
 mod subject;
 mod system;
 mod verify;
@@ -107,6 +111,9 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         },
         Command::Demo(demo) => demo::demo(demo, args.output),
         Command::Get(get) => get::get(get, config, args.output),
+        Command::Doctor(it) => doctor::doctor(it, config, args.output),
+        Command::Catalogue(it) => catalogue::catalogue(it, config, args.output),
+        Command::Data(it) => data::data(it, config, args.output),
         Command::Consent(consent) => match &consent.command {
             ConsentCommand::Record(record) => consent::record(record, config, args.output),
             ConsentCommand::Withdraw(withdraw) => consent::withdraw(withdraw, config, args.output),
@@ -135,6 +142,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
         },
         Command::Dev(dev) => dev::dev(dev),
         Command::Agent(agent) => agent::run(agent, config),
+        Command::Sidecar(sidecar) => sidecar::run(sidecar, config),
         Command::Ledger(ledger) => of_ledger(ledger, config, args.output),
         Command::Witness(witness) => of_witness(&witness.command, config, args.output),
         Command::Mesh(mesh) => of_mesh(&mesh.command, config, args.output),

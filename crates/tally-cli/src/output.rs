@@ -15,6 +15,8 @@ pub(crate) enum Output {
     Table,
     /// One JSON document.
     Json,
+    /// Comma-separated values with a head, for what has rows.
+    Csv,
 }
 
 /// Prints an answer.
@@ -30,6 +32,10 @@ pub(crate) fn print(
         Output::Table => table(),
         Output::Json => serde_json::to_string(document)
             .map_err(|why| Failure::environment(why, "report this: an answer has no JSON form"))?,
+        Output::Csv => {
+            let remedy = "ask for another form: --output table or --output json";
+            return Err(Failure::usage("this answer has no form as CSV", remedy));
+        }
     };
     write(&text)
 }
@@ -83,6 +89,21 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// Rows as RFC 4180 has them; the first is the head. What a spreadsheet would take for a formula is told
+/// apart by a sign before it: others wrote it.
+pub(crate) fn csv(rows: &[Vec<String>]) -> String {
+    let cell = |cell: &String| {
+        let before = if cell.starts_with(['=', '+', '-', '@', '\t']) { "'" } else { "" };
+        let cell = format!("{before}{cell}");
+        match cell.contains([',', '"', '\n', '\r']) {
+            true => format!("\"{}\"", cell.replace('"', "\"\"")),
+            false => cell,
+        }
+    };
+    let line = |row: &Vec<String>| row.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n";
+    rows.iter().map(line).collect()
+}
+
 /// A text that somebody else wrote, as a terminal may have it: what would move its cursor, colour it, end
 /// a line or turn the direction of writing stands there by its number. A reason must not be able to look
 /// like the line below it.
@@ -116,6 +137,13 @@ mod tests {
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(columns(&rows), "id  role\n1   leader  x\n22  é\n");
         assert_eq!(columns(&[]), "");
+    }
+
+    #[test]
+    fn a_cell_of_csv_is_read_back_as_one_cell_and_never_as_a_formula() {
+        let rows = [["id", "name"], ["1", "A, \"B\"\nC"], ["=1+1", "née"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(csv(&rows), "id,name\r\n1,\"A, \"\"B\"\"\nC\"\r\n'=1+1,née\r\n");
     }
 
     #[test]

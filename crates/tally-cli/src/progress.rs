@@ -24,7 +24,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For so many of these.
+    /// For so many of these; 0 where nobody knows.
     pub(crate) fn new(all: u64, unit: &'static str) -> Self {
         let (began, is_terminal) = (Instant::now(), io::stderr().is_terminal());
         Self { unit, all, before: 0, began, shown: began, is_terminal, is_open: false }
@@ -69,6 +69,9 @@ fn line(unit: &str, done: u64, all: u64, before: u64, took: Duration) -> String 
     let speed = new.saturating_mul(1000) / took_ms;
     let left = all.saturating_sub(done).checked_div(speed);
     let left = left.map_or_else(String::new, |left_s| format!(", {left_s} s left"));
+    if all == 0 {
+        return format!("{done} {unit}, {speed}/s");
+    }
     format!("[{bar}] {} %  {done} of {all} {unit}, {speed}/s{left}", share(100))
 }
 
@@ -89,6 +92,8 @@ mod tests {
             at(50, 40, 5),
             "[######..................] 25 %  50 of 200 files, 2/s, 75 s left"
         );
+        let unknown = line("files", 50, 0, 40, Duration::from_secs(5));
+        assert_eq!(unknown, "50 files, 2/s");
         assert_eq!(at(0, 0, 0), "[........................] 0 %  0 of 200 files, 0/s");
         assert_eq!(
             at(200, 0, 2),

@@ -11,9 +11,11 @@ pub mod provider;
 mod recent;
 mod recorded;
 pub mod requester;
+mod stream_end;
 
 pub use promise::{NotPromised, Promise, PromisedHalf, promise_preimage};
 pub use recorded::{NotAHalf, RecordedHalf};
+pub use stream_end::{NotEnded, StreamEnd, StreamSum, stream_end_preimage};
 
 use crate::entry::{Action, Entry, UserKnown};
 use crate::id::{AgreementId, ExchangeId, LeafIndex, MemberId, Purpose, Salt16, SourceId};

@@ -67,6 +67,13 @@ impl Halves {
         self.owed().filter(move |(_, owed)| owed.due.is_some_and(|due| due < now))
     }
 
+    /// Of more than so many that are owed, only the newest go on being followed.
+    pub fn keep_newest(&mut self, max: usize) {
+        while self.owed.len() > max {
+            self.owed.pop_first();
+        }
+    }
+
     fn take_provider(&mut self, leaf: LeafIndex, half: &ProviderHalf, time: Timestamp) {
         // The requester was told that the ledger did not answer, and has no receipt.
         if half.flags.has(Flags::ANSWERED_LATE) {
@@ -165,6 +172,17 @@ mod tests {
         halves.take(LeafIndex(9), &Entry::Close(close), Timestamp(NOW.0 + 100_000));
         assert_eq!(missing(&halves, 160_000), [0_u64; 0]);
         assert_eq!(missing(&halves, 160_001), [7]);
+    }
+
+    #[test]
+    fn of_too_many_the_newest_are_kept() {
+        let mut halves = counted();
+        for leaf in [7, 8, 9] {
+            let half = provider_half(&mut World::new(), Flags::NONE);
+            halves.take(LeafIndex(leaf), &half, NOW);
+            halves.keep_newest(2);
+        }
+        assert_eq!(missing(&halves, 99_000), [8, 9]);
     }
 
     #[test]

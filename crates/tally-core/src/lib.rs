@@ -5,6 +5,7 @@
 pub mod agreement;
 pub mod claims;
 pub mod consent;
+pub mod dataset;
 pub mod encoded;
 pub mod entry;
 pub mod exchange;
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod opening;
 pub mod policy;
 pub mod purpose;
+pub mod readiness;
 pub mod receipt;
 pub mod record;
 pub mod refusal;

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use crate::id::Purpose;
+use crate::purpose::{Class, class_of};
+
 /// The limits of one agent. [`Limits::default`] is what the mesh expects; an operator may tighten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -16,6 +19,12 @@ pub struct Limits {
     pub exchanges_per_member_max: usize,
     /// Exchanges in flight as requester. Default 1,024. Then `too-busy`, at the own ingress.
     pub requests_max: usize,
+    /// Those of them that one user may have. Default 256. Then `user-quota-exceeded`, at the own
+    /// ingress. An application that asks for itself is limited by the line above alone.
+    pub requests_per_user_max: usize,
+    /// Of a hundred places for exchanges, at either side, those that care alone may take. Default 25.
+    /// While only these are free, everything else is told `kept-for-care`.
+    pub care_reserve_percent: u8,
     /// Ids of ended exchanges that are remembered, so that a repeated one is refused as
     /// `protocol-violated`. Default 16,384.
     pub exchange_ids_kept_max: usize,
@@ -74,8 +83,15 @@ pub struct Limits {
     /// Bytes of a body that is read into memory before the decision. Default 1 MiB; larger ones are
     /// spooled.
     pub body_bytes_max: u64,
-    /// Bytes of spooled bodies in all. Default 10 GiB. Then `too-large`.
+    /// Bytes of a body about people that is spooled before the decision. Default 256 MiB. Then
+    /// `too-large`.
     pub spool_bytes_max: u64,
+    /// Bytes of all spooled bodies together, before and after minimisation. Default 1 GiB. Then
+    /// `spool-full`.
+    pub spool_total_bytes_max: u64,
+    /// Bytes of a document that can only be described and minimised as a whole, in memory, such as a
+    /// FHIR resource. Default 16 MiB. Then `too-large`.
+    pub document_bytes_max: u64,
     /// How long a drain lets exchanges go on before it breaks them off. Default 30 s. New ones get
     /// `drain-in-progress`.
     pub drain_wait_max: Duration,
@@ -87,6 +103,8 @@ impl Default for Limits {
             exchanges_max: 1024,
             exchanges_per_member_max: 768,
             requests_max: 1024,
+            requests_per_user_max: 256,
+            care_reserve_percent: 25,
             exchange_ids_kept_max: 16 * 1024,
             source_wait_max: Duration::from_secs(10),
             decide_wait_max: Duration::from_secs(5),
@@ -106,9 +124,23 @@ impl Default for Limits {
             break_glass_reason_chars_min: 10,
             review_wait_max: Duration::from_secs(5 * 24 * 60 * 60),
             body_bytes_max: 1024 * 1024,
-            spool_bytes_max: 10 * 1024 * 1024 * 1024,
+            spool_bytes_max: 256 * 1024 * 1024,
+            spool_total_bytes_max: 1024 * 1024 * 1024,
+            document_bytes_max: 16 * 1024 * 1024,
             drain_wait_max: Duration::from_secs(30),
         }
+    }
+}
+
+impl Limits {
+    /// How many of these places may be taken when somebody comes who asks for this.
+    #[must_use]
+    pub fn places_for(&self, purpose: &Purpose, places_max: usize) -> usize {
+        if class_of(purpose).is_some_and(Class::is_care) {
+            return places_max;
+        }
+        let kept = places_max.saturating_mul(self.care_reserve_percent.min(100).into()) / 100;
+        places_max.saturating_sub(kept)
     }
 }
 
@@ -128,7 +160,17 @@ mod tests {
         assert!(limits.answer_wait_max > limits.source_wait_max + limits.decide_wait_max + ledger);
         assert!(limits.half_wait_max > limits.stall_max);
         assert!(limits.offline_feed_age_max > limits.feed_age_max);
+        // One body as it was read and as it leaves, and others beside it.
+        assert!(limits.spool_total_bytes_max > 2 * limits.spool_bytes_max);
+        assert!(limits.spool_bytes_max > limits.document_bytes_max);
         // However much one member asks, others are served.
         assert!(limits.exchanges_per_member_max < limits.exchanges_max);
+        assert!(limits.requests_per_user_max < limits.requests_max);
+        // However much is asked for anything else, care finds a place.
+        let [care, research] = ["TREAT", "HRESCH"].map(|code| code.parse().unwrap());
+        let places = |purpose| limits.places_for(purpose, limits.exchanges_max);
+        assert_eq!((places(&care), places(&research)), (1024, 768));
+        // Of one place none can be kept.
+        assert_eq!(limits.places_for(&research, 1), 1);
     }
 }

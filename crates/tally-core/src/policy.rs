@@ -12,6 +12,7 @@ mod deciding;
 mod decision;
 mod facts;
 mod glass;
+mod offered;
 mod people;
 mod reason;
 mod replica;
@@ -25,6 +26,7 @@ pub use facts::{
     SnapshotAgreement,
 };
 pub use glass::{is_reason, is_reason_enough};
+pub use offered::{Offered, offered};
 pub use reason::{About, Reason};
 pub use visible::{Looking, Visible, visible};
 

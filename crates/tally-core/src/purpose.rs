@@ -76,6 +76,12 @@ impl Class {
         }
     }
 
+    /// Whether somebody is cared for, or protected, while it is asked: it goes before everything else.
+    #[must_use]
+    pub const fn is_care(self) -> bool {
+        matches!(self, Self::DirectCare | Self::Override | Self::Safeguarding)
+    }
+
     /// Whether the national data opt-out is asked for this class. Policy for payment is local;
     /// until a mesh says otherwise it counts as a secondary use.
     #[must_use]

@@ -8,6 +8,7 @@
 mod explain;
 mod table;
 
+pub(crate) use explain::quoted;
 pub use explain::{REFUSAL_SYSTEM, SPINE_SYSTEM, Said};
 pub use table::Refusal;
 

@@ -1,17 +1,20 @@
 //! Health and metrics over plain HTTP, for whoever watches this process: `/live`, `/ready`,
 //! `/metrics`. Nothing here is about members or records.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
+use tally_core::readiness::{Reason, Unready};
 use tokio::net::TcpListener;
 
+use crate::clock::wall_clock;
 use crate::https::{HttpLimits, HttpServer, StatusSource, Transport};
 use crate::metrics::Metrics;
 use crate::published::Checkpoints;
@@ -22,7 +25,7 @@ use crate::tiles::TileReader;
 pub type ReadySource = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
 /// Whether a node can do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
     /// It replicates and serves.
     Ready,
@@ -38,11 +41,17 @@ pub enum Readiness {
     Stopped,
 }
 
+/// What was seen of a node's readiness when it was last asked for. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<Option<Unready<Readiness>>>>);
+
 /// What health is told from. Cheap to clone.
 #[derive(Clone)]
 pub struct Health {
     /// Whether the node can do its work.
     pub ready: ReadySource,
+    /// What was told of it before.
+    pub seen: Seen,
     /// The node's state, for the metrics.
     pub status: StatusSource,
     /// What happened at the endpoint for agents, for the metrics.
@@ -72,7 +81,16 @@ async fn ready(State(health): State<Health>) -> Response {
         Readiness::Ready => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    text(status, format!("{}\n", readiness.as_str()).into_bytes())
+    let found = Some(readiness).filter(|it| *it != Readiness::Ready).into_iter().collect();
+    let now = wall_clock(SystemTime::now());
+    let mut unready = health.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+    unready.get_or_insert_with(|| Unready::new(None, now)).take(&found, now);
+    let told = unready.as_ref().map(Unready::to_json).unwrap_or_default();
+    drop(unready);
+    let mut response = text(status, format!("{told}\n").into_bytes());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
@@ -82,6 +100,38 @@ async fn metrics(State(health): State<Health>) -> Response {
     match health.metrics.to_text() {
         Ok(metrics) => text(StatusCode::OK, metrics),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    }
+}
+
+impl Reason for Readiness {
+    fn code(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Ready => "It replicates and serves.",
+            Self::NoLeader => "It does not know who leads.",
+            Self::Removed => "The others have gone on without it.",
+            Self::CatchingUp => "It has applied less than it knows to be committed.",
+            Self::Halted => {
+                "The rules were raised beyond what it knows, so it applies nothing more."
+            }
+            Self::Stopped => "It has stopped, or is about to.",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Ready => "Nothing.",
+            Self::NoLeader => {
+                "See that most of the ledger's nodes run and reach each other over UDP."
+            }
+            Self::Removed => "Stop it, or have it added again.",
+            Self::CatchingUp => "Wait: it takes as long as there is to be read.",
+            Self::Halted => "Upgrade it.",
+            Self::Stopped => "See its log, then start it again.",
+        }
     }
 }
 
@@ -149,6 +199,7 @@ mod tests {
                 true => Readiness::Ready,
                 false => Readiness::NoLeader,
             }),
+            seen: Seen::default(),
             status: Arc::new(crate::https::tests::status),
             counters: Arc::default(),
             tiles: store.reader(),
@@ -158,9 +209,13 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let server = start(listener, health, HttpLimits::default());
         assert_eq!(get(&server, "/live").await, (200, "live\n".to_owned()));
-        assert_eq!(get(&server, "/ready").await, (503, "no-leader\n".to_owned()));
+        let (status, told) = get(&server, "/ready").await;
+        assert!(told.contains("\"ready\":false") && told.contains("\"no-leader\""), "{told}");
+        assert_eq!(status, 503);
         leader_known.store(true, Ordering::Relaxed);
-        assert_eq!(get(&server, "/ready").await, (200, "ready\n".to_owned()));
+        let (status, told) = get(&server, "/ready").await;
+        assert!(told.contains("\"ready\":true") && told.ends_with("\"reasons\":[]}\n"), "{told}");
+        assert_eq!(status, 200);
         let (status, text) = get(&server, "/metrics").await;
         assert_eq!(status, 200);
         for line in [

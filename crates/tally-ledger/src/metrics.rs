@@ -131,6 +131,8 @@ metrics! {
         "Bytes in the segment that is written, durable ones: it is closed when it is full.";
     held: IntGauge, "tally_ledger_held_bytes", &[],
         "Bytes that were read back from the log and that somebody still has: a peer that is being sent them, or whoever applies them.";
+    halves_missing: IntGauge, "tally_ledger_halves_missing", &[],
+        "Requesters' halves that are missing: a minute after the provider's close they were not on the ledger. Of the newest million leaves when the node began to lead and all since; only the leader knows, others say 0.";
     leader_changes: IntCounter, "tally_ledger_leader_changes_total", &[],
         "How often this node has learnt of another leader than before.";
     protocol: IntGaugeVec, "tally_ledger_protocol_version", &["what"],
@@ -222,6 +224,11 @@ impl Metrics {
                 all.cosignature_age.with_label_values(&[&seen.name]).set(gauge(age.as_secs()));
             }
         }
+    }
+
+    /// Takes over how many halves are missing.
+    pub(crate) fn halves_missing(&self, count: usize) {
+        self.0.halves_missing.set(gauge(u64::try_from(count).unwrap_or(u64::MAX)));
     }
 
     /// Counts a witness that did not cosign.

@@ -4,6 +4,7 @@
 //! floods or talks nonsense costs the others nothing: its stream ends with a code, and is counted.
 
 mod feed;
+pub(crate) mod halves;
 mod leaves;
 mod own;
 mod query;

@@ -7,6 +7,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tally_core::id::MemberId;
 use time::OffsetDateTime;
 
 use crate::identity::{Identity, SpiffeId};
@@ -122,7 +123,25 @@ impl Authority {
         addresses: &[IpAddr],
         validity: Validity,
     ) -> Result<Issued, AuthorityError> {
+        self.issue_run_by(None, id, addresses, validity)
+    }
+
+    /// The same for a workload that the member's processor runs: the certificate names it, as the
+    /// organisation of its subject.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn issue_run_by(
+        &self,
+        operator: Option<&MemberId>,
+        id: &SpiffeId,
+        addresses: &[IpAddr],
+        validity: Validity,
+    ) -> Result<Issued, AuthorityError> {
         let mut params = params(&format!("{} {}", id.role.as_str(), id.name), validity)?;
+        if let Some(operator) = operator {
+            params.distinguished_name.push(DnType::OrganizationName, operator.as_str());
+        }
         let uri = id.to_string().try_into().map_err(AuthorityError::Issue)?;
         params.subject_alt_names.push(SanType::URI(uri));
         params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));

@@ -152,6 +152,13 @@ impl ConnectionIdGenerator for Ids {
     }
 }
 
+/// Callers whose first packet waits to be looked at.
+const INCOMING_MAX: usize = 512;
+/// Bytes that one of them may send before.
+const INCOMING_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of all of them.
+const INCOMING_ALL_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// A QUIC server's configuration over a TLS one.
 ///
 /// # Errors
@@ -163,8 +170,14 @@ pub fn server_config(
     let crypto = QuicServerConfig::try_from(tls)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport(limits)));
-    // A member's address may change in mid-stream only by a new handshake.
-    config.migration(false);
+    // What waits to be looked at is looked at at once, or refused: quinn's own limits are for servers
+    // with thousands of clients.
+    config.max_incoming(INCOMING_MAX);
+    config.incoming_buffer_size(INCOMING_BYTES_MAX);
+    config.incoming_buffer_size_total(INCOMING_ALL_BYTES_MAX);
+    // A NAT on the way may give a peer another address in mid-stream. The connection is still its own: the
+    // new way is used once it has answered there under the keys of the handshake (RFC 9000 §9.3).
+    config.migration(true);
     Ok(config)
 }
 
@@ -251,7 +264,8 @@ fn transport(limits: &ConnectionLimits) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(limits.streams_max.into())
-        .max_concurrent_uni_streams(limits.streams_max.into())
+        // Nobody here opens one, and what comes on it would be kept for nobody.
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(limits.stream_window_bytes.into())
         .receive_window(limits.window_bytes.into())
         .send_window(u64::from(limits.window_bytes))

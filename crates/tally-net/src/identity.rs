@@ -79,6 +79,7 @@ identity_errors! {
     ChainInvalid, "certificate-chain-invalid", "the certificate's chain does not verify";
     RoleRefused, "identity-role-refused", "a workload of this role has no business here";
     OtherWorkload, "identity-other-workload", "the certificate is that of another workload";
+    OtherMember, "identity-other-member", "the certificate is of a member whose sidecars have no business here";
 }
 
 impl IdentityError {

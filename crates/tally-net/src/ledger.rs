@@ -24,10 +24,10 @@ use std::time::Duration;
 
 use tally_core::Encoded;
 use tally_core::entry::{Algorithm, Entry};
-use tally_core::exchange::{Promise, promise_preimage};
+use tally_core::exchange::{Promise, StreamEnd, StreamSum, promise_preimage, stream_end_preimage};
 use tally_core::id::{MemberId, MeshId, NodeId};
 use tally_core::time::Timestamp;
-use tally_log::{NoteKey, SigningKey, VerifyingKey};
+use tally_log::{Hash, NoteKey, SigningKey, VerifyingKey};
 
 use crate::endpoint::ConnectionLimits;
 use crate::identity::Identity;
@@ -92,6 +92,19 @@ impl AgentKey {
         let preimage = promise_preimage(mesh_id, epoch, at, &entry.leaf_hash());
         let signature = self.secret.sign(&preimage);
         Promise { entry, at, algorithm: Algorithm::EdDsa, signature }
+    }
+
+    /// The word of this agent about a stream at its end; `commitment` is that of the provider's half.
+    #[must_use]
+    pub fn stream_end(
+        &self,
+        mesh_id: &MeshId,
+        epoch: u64,
+        commitment: &Hash,
+        sum: StreamSum,
+    ) -> StreamEnd {
+        let signature = self.secret.sign(&stream_end_preimage(mesh_id, epoch, commitment, &sum));
+        StreamEnd { sum, algorithm: Algorithm::EdDsa, signature }
     }
 
     /// The public half.

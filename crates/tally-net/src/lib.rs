@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keyfile;
 pub mod ledger;
 pub mod listener;
+pub mod probe;
 pub mod rotation;
 pub mod rules;
 pub mod tls;
@@ -24,7 +25,7 @@ pub use founding::{GenesisError, check_by_own_ca, read_genesis};
 pub use frame::{FrameError, read_frame, write_frame};
 pub use identity::{Identity, IdentityError, LoadIdentityError, Role, SpiffeId};
 pub use keyfile::{KeyFileError, KeyUse};
-pub use listener::{Accepted, Listener, ListenerLimits};
+pub use listener::{Accepted, Admissions, Listener, ListenerLimits};
 pub use rotation::{Following, NotUsed, Rotation, Turn};
 pub use tls::{Accept, Expect};
 pub use trust::TrustStore;
@@ -36,6 +37,8 @@ pub use rustls;
 pub mod alpn {
     /// Between agents.
     pub const AGENT: &[u8] = b"tally/agent/1";
+    /// From a sidecar to its own member's agent.
+    pub const SIDECAR: &[u8] = b"tally/sidecar/1";
     /// Between an agent and a ledger node.
     pub const LEDGER: &[u8] = b"tally/ledger/1";
     /// Between ledger nodes: replication.

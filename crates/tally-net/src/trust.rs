@@ -29,7 +29,8 @@ struct Trusted {
     status: MemberStatus,
     nodes: Vec<LedgerNode>,
     audits: bool,
-    agent_key: VerifyingKey,
+    /// None where only a CA is known of it.
+    agent_key: Option<VerifyingKey>,
 }
 
 /// By what a workload's connection is let in: it lasts as long as this stays the same.
@@ -48,6 +49,18 @@ impl TrustStore {
         Self(Arc::new(Inner { mesh, members: RwLock::default(), version }))
     }
 
+    /// Trusts one member alone, by a CA that somebody has named: of a workload that hears no registers.
+    #[must_use]
+    pub fn of_one(mesh: MeshName, member: MemberId, ca: CertificateDer<'static>) -> Self {
+        let trust = Self::new(mesh);
+        let status = MemberStatus::Active;
+        let trusted = Trusted { ca, status, nodes: Vec::new(), audits: false, agent_key: None };
+        let mut members = trust.0.members.write().unwrap_or_else(PoisonError::into_inner);
+        members.insert(member, trusted);
+        drop(members);
+        trust
+    }
+
     /// The mesh whose identities these are.
     #[must_use]
     pub fn mesh(&self) -> &MeshName {
@@ -61,7 +74,7 @@ impl TrustStore {
             status: member.status,
             nodes: member.nodes.clone(),
             audits: member.audits(),
-            agent_key: member.agent_key,
+            agent_key: Some(member.agent_key),
         };
         let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
         let before = members.insert(member.id.clone(), trusted.clone());
@@ -119,7 +132,7 @@ impl TrustStore {
         let ca = self.ca(id)?;
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
         let trusted = members.get(&id.member).filter(|_| id.role == Role::Agent);
-        Ok(Vouching { ca, agent_key: trusted.map(|trusted| trusted.agent_key) })
+        Ok(Vouching { ca, agent_key: trusted.and_then(|trusted| trusted.agent_key) })
     }
 
     /// The CA that may name this member's workloads.

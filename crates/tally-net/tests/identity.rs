@@ -206,6 +206,9 @@ async fn one_member_does_not_take_the_places_of_the_others() {
         assert_eq!((accepted.is_ok(), dialled.is_ok()), (let_in, let_in));
         held.push((accepted, dialled));
     }
+    let counts = mesh.listener.admissions().counts();
+    let counted: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [("let-in", 2), ("member-full", 1)]);
 }
 
 #[tokio::test]

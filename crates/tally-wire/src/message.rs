@@ -1,11 +1,14 @@
-//! Messages: what stands in a frame, one object each. Nothing here is stored or signed.
+//! Messages: what stands in a frame, one object each. Of all of them only the end of
+//! a stream is signed, and kept.
 //!
 //! A frame is its length in four bytes, big-endian, and that many bytes of one object. Kinds 110 to
 //! 129 are reserved: for notices (a push is a notice, then a pull) and for streams over TCP.
 
 pub mod agent;
+pub mod dataset;
 pub mod hello;
 pub mod ledger;
+pub mod sidecar;
 pub mod witness;
 
 /// Bytes in a frame between agents at most: one chunk of a stream, and room for the rest.

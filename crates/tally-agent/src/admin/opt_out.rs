@@ -131,7 +131,7 @@ impl Admin {
 
     async fn numbers_of(&self, source: &str) -> Result<(BTreeSet<NhsNumber>, usize), No> {
         let known = source.parse::<SourceId>().ok();
-        let known = known.and_then(|id| self.0.sources.get(&id).cloned());
+        let known = known.and_then(|id| self.0.sources.get(&id));
         let source = known.ok_or_else(|| {
             No::unknown("this member has no such source", "name one of the configuration")
         })?;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tally_core::id::MemberId;
 use tally_net::keyfile::KeyFileError;
 use tally_net::{GenesisError, IdentityError, LoadIdentityError, SpiffeId};
 
@@ -38,6 +39,15 @@ pub enum StartError {
         found: Box<SpiffeId>,
         /// Whose agent this is.
         member: String,
+    },
+    /// Certificate and configuration do not name the same processor.
+    #[error("the certificate says that {} runs this agent, and the configuration {}",
+        named(found.as_ref()), named(wanted.as_ref()))]
+    OtherOperator {
+        /// Whom the certificate names.
+        found: Option<MemberId>,
+        /// Whom the configuration names.
+        wanted: Option<MemberId>,
     },
     /// The agent's key.
     #[error(transparent)]
@@ -104,6 +114,10 @@ impl StartError {
             Self::OtherIdentity { .. } => {
                 "issue one for this agent: tally identity issue --role agent --member MEMBER"
             }
+            Self::OtherOperator { .. } => {
+                "say operator = \"ID\" as the certificate does, or issue another: tally identity issue \
+                 --operator ID"
+            }
             Self::Key(KeyFileError::Exposed { .. }) => "chmod 600 the file",
             Self::Key(_) => {
                 "give the key whose public half is in the member's register: tally member key \
@@ -138,6 +152,11 @@ impl StartError {
             Self::Own(_) => "report this",
         }
     }
+}
+
+/// A processor, or that there is none.
+fn named(operator: Option<&MemberId>) -> String {
+    operator.map_or_else(|| "the member itself".to_owned(), ToString::to_string)
 }
 
 const fn of_certificate(why: IdentityError) -> &'static str {

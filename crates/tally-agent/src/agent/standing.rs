@@ -15,6 +15,7 @@ use crate::exchange::Exchange;
 use crate::health::{Health, Observe};
 use crate::metrics::Observed;
 use crate::readiness::{Look, NotReady, Readiness};
+use crate::source::Sources;
 use crate::store::Store;
 use crate::witness::WitnessView;
 
@@ -23,6 +24,7 @@ pub(super) struct Stands {
     pub(super) identity: Identity,
     pub(super) trust: TrustStore,
     pub(super) store: Store,
+    pub(super) sources: Arc<Sources>,
     pub(super) limits: Limits,
     pub(super) clock: Clock,
 }
@@ -40,7 +42,8 @@ impl Looking {
         witness: Option<WitnessView>,
     ) -> Self {
         let readiness = told.readiness.clone();
-        let watched = (stands.identity.clone(), stands.store.clone());
+        let sources = Arc::clone(&stands.sources);
+        let watched = (stands.identity.clone(), stands.store.clone(), sources);
         readiness.look_with(look(exchange, stands));
         drop(told.observe.set(observe(exchange, watched, alerts, witness, readiness.clone())));
         Self(tokio::spawn(readiness.keep_looking()))
@@ -97,23 +100,26 @@ fn look(exchange: &Exchange, stands: Stands) -> Look {
 /// What metrics are told from.
 fn observe(
     exchange: &Exchange,
-    (identity, store): (Identity, Store),
+    (identity, store, sources): (Identity, Store, Arc<Sources>),
     alerts: &Alerts,
     witness: Option<WitnessView>,
     readiness: Readiness,
 ) -> Observe {
     let glass = alerts.watch();
     let replica = exchange.replica().clone();
+    let admissions = exchange.peers().admissions();
     Arc::new(move || {
         let known = replica.known();
         Observed {
             outbox_entries: store.outbox_len(),
             ledger_size: known.size,
+            spool_bytes: sources.spooled_bytes(),
             not_ready: readiness.reasons().into_iter().map(|(reason, _)| reason).collect(),
             assurance: known.assessed(),
             break_glass: glass.counts(),
             witness: witness.as_ref().map(WitnessView::observed),
             certificate_until: until(&identity),
+            admissions: admissions.counts(),
         }
     })
 }

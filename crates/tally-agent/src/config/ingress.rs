@@ -1,4 +1,4 @@
-//! `[ingress]` of an agent's configuration, and the part of it that a mesh file has too: how the user
+//! `[ingress]` of an agent's configuration and of a sidecar's, and the part of it that a mesh file has too: how the user
 //! of a request is known.
 
 use std::fmt;
@@ -12,6 +12,9 @@ use crate::base_url::BaseUrl;
 
 /// Bytes of a service's name, an issuer and an audience at most.
 const NAME_LEN_MAX: usize = 256;
+
+/// Bytes of the name of a service.
+const SERVICE_LEN: std::ops::RangeInclusive<usize> = 1..=128;
 
 /// Where the member's applications ask, and how they are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +139,7 @@ fn word(
             None
         }
         ("jwt", _) => Some(IngressUser::Token(settings.clone())),
-        (_, Some(name)) if (1..=128).contains(&name.len()) => {
+        (_, Some(name)) if SERVICE_LEN.contains(&name.len()) => {
             Some(IngressUser::Service(name.to_owned()))
         }
         _ => {
@@ -156,7 +159,35 @@ fn name(section: &mut Section<'_, '_>, table: &mut Keys<'_>, key: &str) -> Optio
     Some(Some(text.to_owned()))
 }
 
+/// `[ingress]` of an agent.
 pub(super) fn read(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option<IngressSettings> {
+    read_with(section, keys, IngressUser::read)
+}
+
+/// `[ingress]` of a sidecar: the application may be the user; how else users are known is the agent's.
+pub(super) fn read_beside(
+    section: &mut Section<'_, '_>,
+    keys: &mut Keys<'_>,
+) -> Option<IngressSettings> {
+    read_with(section, keys, |section, table| {
+        let Some(value) = section.reader.optional(table, "user") else {
+            return Some(IngressUser::Header);
+        };
+        let text = section.reader.text(&value, NAME_LEN_MAX)?;
+        let name = text.strip_prefix("service:").filter(|name| SERVICE_LEN.contains(&name.len()));
+        if name.is_none() {
+            let what = "expected service:NAME: how else users are known, the agent says";
+            section.reader.complain(&value, what);
+        }
+        name.map(|name| IngressUser::Service(name.to_owned()))
+    })
+}
+
+fn read_with(
+    section: &mut Section<'_, '_>,
+    keys: &mut Keys<'_>,
+    user: impl FnOnce(&mut Section<'_, '_>, &mut Keys<'_>) -> Option<IngressUser>,
+) -> Option<IngressSettings> {
     let mut table = section.table(keys, "ingress");
     let listen = listen(section, &mut table);
     let tls = tls(section, &mut table);
@@ -171,7 +202,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option
         None => Some(None),
         Some(it) => section.reader.parsed(&it).map(Some),
     };
-    let user = IngressUser::read(section, &mut table);
+    let user = user(section, &mut table);
     section.reader.close(table);
     let (listen, tls, purpose, base_url, user) = (listen?, tls?, purpose?, base_url?, user?);
     Some(IngressSettings { listen, tls, purpose, base_url, user })

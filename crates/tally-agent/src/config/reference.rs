@@ -23,6 +23,11 @@ pub const REFERENCE: &[Setting] = &[
         "What it writes, and all that is graver: `error`, `warn`, `info` or `debug`.",
     ),
     Setting::row("member", Required, "Whose agent it is."),
+    Setting::row(
+        "operator",
+        Nothing,
+        "The member's processor, if one runs its agent: its id stands in the entries, and the certificate has to name it.",
+    ),
     Setting::row("mesh.id", Required, "The mesh: 64 hexadecimal digits, the hash of its genesis."),
     Setting::row("mesh.genesis", Required, "The file with the genesis."),
     Setting::row(
@@ -268,6 +273,21 @@ pub const REFERENCE: &[Setting] = &[
         "Exchanges in flight as requester; then `too-busy`.",
     ),
     Setting::row(
+        "limits.requests_per_user_max",
+        Is("256"),
+        "Those of them that one user may have, a quarter of all where nothing is said; then `user-quota-exceeded`. Applications that ask for themselves are not counted.",
+    ),
+    Setting::row(
+        "limits.care_reserve_percent",
+        Is("25"),
+        "Of a hundred places, as provider and as requester, those that direct care, safeguarding and emergencies alone may take; then `kept-for-care`.",
+    ),
+    Setting::row(
+        "limits.ingress_connections_max",
+        Is("1024"),
+        "Connections of applications. Beyond them, whoever has asked nothing for longest gives way; if all are being answered, who comes is told `too-busy`.",
+    ),
+    Setting::row(
         "limits.outbox_entries_max",
         Is("65536"),
         "Entries that may wait for the ledger before nothing new begins.",
@@ -293,5 +313,15 @@ pub const REFERENCE: &[Setting] = &[
         "limits.drain_wait_seconds",
         Is("30"),
         "How long what has begun may go on once the agent is told to end.",
+    ),
+    Setting::row(
+        "limits.spool_bytes_max",
+        Is("268435456"),
+        "Bytes of one body about people that is read before the decision and does not fit into memory (1 MiB): it lies encrypted in `data_dir/spool`; then `too-large`.",
+    ),
+    Setting::row(
+        "limits.spool_total_bytes_max",
+        Is("1073741824"),
+        "Bytes of all such bodies together, each as it was read and as it leaves; then `spool-full`.",
     ),
 ];

@@ -9,6 +9,8 @@ mod late;
 mod opt_out;
 mod owing;
 mod releasing;
+mod streaming;
+mod streams;
 mod turns;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ pub use body::Body;
 use std::fmt;
 use std::sync::Arc;
 
+use tally_core::dataset::Wanted;
 use tally_core::entry::{Action, AgreementRef, ProviderHalf, UserKnown};
 use tally_core::exchange::requester::Event;
 use tally_core::id::{AgreementId, ExchangeId, LeafIndex, MemberId, Purpose, SourceId};
@@ -24,6 +25,7 @@ use super::{Shared, Side};
 use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::random;
+use crate::trace::Trace;
 use desk::Desk;
 
 /// Asks other members. Cheap to clone.
@@ -46,8 +48,8 @@ pub struct Ask {
     pub path: String,
     /// The query without its question mark, 0 to 8,192 bytes.
     pub query: String,
-    /// Bytes of a dataset to leave out at its start.
-    pub offset: u64,
+    /// Which bytes of a dataset, and on what condition.
+    pub wanted: Wanted,
     /// Why.
     pub purpose: Purpose,
     /// Under which agreement, if the application insists on one.
@@ -68,6 +70,8 @@ pub struct Ask {
     pub request_ids: Vec<String>,
     /// Where the application sees this member's ingress: links begin with it. None: they are paths.
     pub base_url: Option<BaseUrl>,
+    /// The trace that the request is part of.
+    pub trace: Option<Trace>,
 }
 
 /// What came of it. Dropping it, or its body, tells the provider that nothing more is wanted.

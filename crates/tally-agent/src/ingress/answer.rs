@@ -1,19 +1,24 @@
 //! What came of an exchange, as HTTP: a record, a dataset, or an OperationOutcome that says why not.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
+use tally_core::dataset::Selection;
 use tally_core::id::{ExchangeId, MemberId, Purpose};
 use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM, Said};
 use tally_wire::message::agent::Description;
+use tally_wire::message::dataset::About;
 
 use super::request::Unfit;
 use super::status;
+use super::users::UserPlace;
 use super::validators::{Known, TagKey, VALIDATED_BYTES_MAX, Validators};
 use crate::exchange::{Answer, Body, Head, RefusalHead};
 
@@ -37,9 +42,10 @@ pub(super) enum Form {
 pub(super) struct Asked {
     pub(super) provider: MemberId,
     pub(super) purpose: Purpose,
-    pub(super) offset: u64,
     pub(super) head_only: bool,
     pub(super) form: Form,
+    /// The user's, until all has been handed on.
+    pub(super) place: Option<Arc<UserPlace>>,
 }
 
 /// The answer of a provider.
@@ -80,7 +86,7 @@ pub(super) async fn answer(given: Answer, asked: &Asked) -> Response {
     })
 }
 
-/// A body that goes on as it comes.
+/// A body that goes on as it comes; or what is said of a dataset of which nothing comes.
 async fn released(
     body: Body,
     media_type: &str,
@@ -88,29 +94,50 @@ async fn released(
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (mut headers, offset) = (headers.clone(), asked.offset);
-    insert(&mut headers, header::CONTENT_TYPE, media_type);
+    let (mut headers, selected) = (headers.clone(), description.selected);
     if let Some(etag) = &description.etag {
         insert(&mut headers, header::ETAG, etag);
     }
-    let mut status = StatusCode::OK;
-    if offset > 0 {
-        // How long it is as a whole, nobody knows who has not read it.
-        status = StatusCode::PARTIAL_CONTENT;
-        let last = description.bytes.and_then(|bytes| offset.checked_add(bytes));
-        let last = last.and_then(|end| end.checked_sub(1));
-        if let Some(last) = last {
-            insert(&mut headers, header::CONTENT_RANGE, &format!("bytes {offset}-{last}/*"));
-        }
+    if selected.selection == Selection::Unchanged {
+        used_up(body).await?;
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    if let Some(bytes) = description.bytes {
+    insert(&mut headers, header::CONTENT_TYPE, media_type);
+    let mut status = StatusCode::OK;
+    if let (Selection::Part { first, last }, Some(length)) = (selected.selection, selected.length) {
+        status = StatusCode::PARTIAL_CONTENT;
+        insert(&mut headers, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
+    }
+    let is_head = selected.selection == Selection::Head;
+    // To HEAD, what GET would send is said, and none of it comes.
+    let bytes = if is_head { selected.length } else { description.bytes };
+    if let Some(bytes) = bytes {
         insert(&mut headers, header::CONTENT_LENGTH, &bytes.to_string());
+    }
+    if let Some(about) = &description.about {
+        with_about(&mut headers, about);
     }
     if asked.head_only {
         used_up(body).await?;
         return Ok((status, headers, HttpBody::empty()).into_response());
     }
-    Ok((status, headers, HttpBody::from_stream(Pieces::of(body))).into_response())
+    Ok((status, headers, HttpBody::from_stream(Pieces::of(body, asked.place.clone())))
+        .into_response())
+}
+
+/// What a dataset is, each word percent-encoded.
+fn with_about(headers: &mut HeaderMap, about: &About) {
+    let encoded = |text: &String| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    if let Some(title) = &about.title {
+        insert(headers, "tally-title", &encoded(title));
+    }
+    if let Some(licence) = &about.licence {
+        insert(headers, "tally-licence", &encoded(licence));
+    }
+    if !about.columns.is_empty() {
+        let columns: Vec<_> = about.columns.iter().map(encoded).collect();
+        insert(headers, "tally-columns", &columns.join(","));
+    }
 }
 
 /// A record with its validators, which need all of it; or, if the client has it, that it is the same.
@@ -140,8 +167,22 @@ const fn is_validated(bytes: u64) -> bool {
     bytes <= VALIDATED_BYTES_MAX
 }
 
+/// All that is said to a caller for whom there is no connection.
+pub(super) fn full() -> Bytes {
+    let outcome = outcome_here(&Unfit::new(Refusal::TooBusy, ""), None);
+    let len = outcome.len();
+    Bytes::from(format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {FHIR}\r\ncontent-length: {len}\r\n\
+         retry-after: {RETRY_AFTER_S}\r\nconnection: close\r\n\r\n{outcome}"
+    ))
+}
+
 /// A no that no provider has said.
 pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) -> Response {
+    outcome_response(unfit.refusal, outcome_here(unfit, about), HeaderMap::new())
+}
+
+fn outcome_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) -> String {
     let Unfit { refusal, detail } = unfit;
     let text = if detail.is_empty() { refusal.meaning().to_owned() } else { detail.clone() };
     let mut remedy = refusal.remedy().to_owned();
@@ -162,7 +203,7 @@ pub(super) fn refused_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) 
             "diagnostics": diagnostics,
         }],
     });
-    outcome_response(*refusal, outcome.to_string(), HeaderMap::new())
+    outcome.to_string()
 }
 
 fn refused(no: &RefusalHead, exchange: ExchangeId, asked: &Asked, headers: HeaderMap) -> Response {
@@ -174,6 +215,8 @@ fn refused(no: &RefusalHead, exchange: ExchangeId, asked: &Asked, headers: Heade
 
 fn outcome_response(refusal: Refusal, outcome: String, mut headers: HeaderMap) -> Response {
     insert(&mut headers, header::CONTENT_TYPE, FHIR);
+    // Who asks with HEAD sees nothing else of why not.
+    insert(&mut headers, "tally-refusal", refusal.code());
     let status = status(refusal);
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         insert(&mut headers, header::RETRY_AFTER, RETRY_AFTER_S);
@@ -210,7 +253,8 @@ fn insert(headers: &mut HeaderMap, name: impl header::IntoHeaderName, value: &st
     }
 }
 
-/// A HEAD request is an exchange: what was released for it crossed, and is thrown away here.
+/// A HEAD request is an exchange: what was released for it crossed, and is thrown away here. Of a
+/// dataset about nobody nothing is.
 async fn used_up(mut body: Body) -> Result<(), Refusal> {
     while let Some(piece) = body.next().await {
         piece?;
@@ -223,11 +267,12 @@ async fn used_up(mut body: Body) -> Result<(), Refusal> {
 struct Pieces {
     body: Body,
     held: Option<Bytes>,
+    _place: Option<Arc<UserPlace>>,
 }
 
 impl Pieces {
-    const fn of(body: Body) -> Self {
-        Self { body, held: None }
+    const fn of(body: Body, place: Option<Arc<UserPlace>>) -> Self {
+        Self { body, held: None, _place: place }
     }
 }
 

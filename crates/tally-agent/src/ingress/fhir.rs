@@ -33,7 +33,7 @@ pub(super) async fn metadata(
     if let Err(unfit) = fits {
         return ingress.refuse(&unfit);
     }
-    let purpose = request::purpose(&headers, &ingress.0.settings.borrow());
+    let purpose = request::purpose(&headers, &ingress.settings());
     let looked =
         purpose.and_then(|purpose| Ok((ingress.member(&member)?, fhir_source()?, purpose)));
     let (provider, source, purpose) = match looked {
@@ -91,8 +91,7 @@ pub(super) async fn fhir(
         }
         _ => Form::Page,
     };
-    let ask =
-        fhir_source().and_then(|source| ingress.ask(&member, source, wanted, 0, &parts.headers));
+    let ask = fhir_source().and_then(|source| ingress.ask(&member, source, wanted, &parts.headers));
     ingress.carry(ask, &parts.method, form).await
 }
 

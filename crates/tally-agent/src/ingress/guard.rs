@@ -13,11 +13,12 @@ use axum::response::Response;
 use tally_core::refusal::Refusal;
 
 use super::Ingress;
+use super::head;
 use super::request::{Unfit, header as one};
 use super::request_ids::RequestIds;
 
 /// A browser neither guesses at what an answer is, nor runs any of it.
-const HARMLESS: [(header::HeaderName, &str); 2] = [
+pub(super) const HARMLESS: [(header::HeaderName, &str); 2] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
 ];
@@ -27,7 +28,9 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let from_here = from_here(ingress.scheme(), request.uri(), request.headers());
+    let fits = head::fits(request.uri(), request.headers());
+    let from_here =
+        fits.and_then(|()| from_here(ingress.scheme(), request.uri(), request.headers()));
     let ids = from_here.and_then(|()| RequestIds::read(request.headers()));
     let mut response = match ids {
         Ok(ids) => {

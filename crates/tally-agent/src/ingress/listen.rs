@@ -18,8 +18,9 @@ use tally_net::rustls::{RootCertStore, ServerConfig, version};
 use tally_net::{Identity, LoadIdentityError, Rotation, tls};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::answer;
 use crate::config::{IngressAddress, IngressSettings, IngressTls};
-use crate::http::{HttpLimits, HttpServer};
+use crate::http::{Carrier, HttpLimits, HttpServer, Parts, Shedding, Speaks};
 
 /// A socket that listens for applications.
 pub struct IngressListener {
@@ -101,13 +102,33 @@ impl IngressListener {
         Some(Rotation::of_any(identity.clone(), &files.cert, &files.key))
     }
 
-    pub(super) fn serve(self, router: Router, limits: HttpLimits) -> HttpServer {
-        match (self.socket, self.tls) {
-            (Socket::Tcp(listener), Some((config, _))) => {
-                HttpServer::tls(listener, config, router, limits)
+    pub(super) fn serve(
+        self,
+        router: Router,
+        limits: HttpLimits,
+        shedding: Shedding,
+    ) -> HttpServer {
+        self.speak(Parts::answering(router, limits, shedding))
+    }
+
+    /// Carries what applications say to somebody else.
+    pub(crate) fn carry(
+        self,
+        carrier: Arc<dyn Carrier>,
+        limits: HttpLimits,
+        shedding: Shedding,
+    ) -> HttpServer {
+        let shedding = shedding.saying(answer::full());
+        self.speak(Parts { speaks: Speaks::Carrier(carrier), limits, shedding })
+    }
+
+    fn speak(self, parts: Parts) -> HttpServer {
+        match self.socket {
+            Socket::Tcp(listener) => {
+                let tls = self.tls.map(|(config, _)| config);
+                HttpServer::on_tcp(listener, tls, parts)
             }
-            (Socket::Tcp(listener), None) => HttpServer::tcp(listener, router, limits),
-            (Socket::Unix(listener, _), _) => HttpServer::unix(listener, router, limits),
+            Socket::Unix(listener, _) => HttpServer::on_unix(listener, parts),
         }
     }
 }

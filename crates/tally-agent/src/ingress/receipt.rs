@@ -66,6 +66,9 @@ pub(super) async fn receipt(
         };
     }
     let registers: Vec<_> = registers.iter().map(|it| STANDARD.encode(encode(it))).collect();
+    let Ok(end) = ingress.0.store.stream_end(received.commitment).await else {
+        return ingress.refuse(&Unfit::new(Refusal::StoreUnavailable, ""));
+    };
     let opening = received.opening.map(|opening| STANDARD.encode(opening.bytes()));
     let file = json!({
         "tally": 1,
@@ -73,6 +76,7 @@ pub(super) async fn receipt(
         "genesis": STANDARD.encode(ingress.0.genesis.bytes()),
         "registers": registers,
         "opening": opening,
+        "stream_end": end.map(|end| STANDARD.encode(end)),
     });
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (StatusCode::OK, headers, file.to_string()).into_response()

@@ -11,6 +11,7 @@ use tally_core::refusal::Refusal;
 
 use super::request_ids::RequestIds;
 use crate::config::{IngressSettings, IngressUser};
+use crate::trace::Trace;
 
 /// Bytes of a reason at most.
 const REASON_LEN_MAX: usize = 1024;
@@ -169,21 +170,11 @@ pub(super) fn reads(method: &Method) -> Result<(), Unfit> {
     Err(Unfit::new(Refusal::MethodNotAllowed, ""))
 }
 
-/// `bytes=N-` of a Range header; 0 without one. Whether a validator of If-Range still holds only the
-/// provider could say, so all is sent then: a part of another file must not be added to the first.
-///
-/// # Errors
-/// [`Unfit`] for any other range.
-pub(super) fn offset(headers: &HeaderMap) -> Result<u64, Unfit> {
-    if headers.contains_key("if-range") {
-        return Ok(0);
-    }
-    let Some(range) = header(headers, "range")? else { return Ok(0) };
-    let from = range.trim().strip_prefix("bytes=").and_then(|it| it.strip_suffix('-'));
-    let from = from.and_then(|digits| digits.parse().ok());
-    from.ok_or_else(|| {
-        Unfit::new(Refusal::RangeInvalid, "a range is bytes=N-: from a byte on to the end")
-    })
+/// The trace that the request is part of. What is none is dropped, as W3C's Trace Context asks.
+pub(super) fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let parent = header(headers, "traceparent").ok().flatten()?;
+    let states = headers.get_all("tracestate").iter().map(|value| value.to_str().unwrap_or("?"));
+    Trace::read(parent, states)
 }
 
 /// The one value of a header; several are as bad as one that is no text.
@@ -369,12 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_and_methods_are_what_they_may_be() {
-        assert_eq!(offset(&headers(&[("range", "bytes=10-")])).ok(), Some(10));
-        assert_eq!(offset(&headers(&[])).ok(), Some(0));
-        assert!(offset(&headers(&[("range", "bytes=10-20")])).is_err());
-        let only_if = [("range", "bytes=10-"), ("if-range", "\"abc\"")];
-        assert_eq!(offset(&headers(&only_if)).ok(), Some(0));
+    fn records_are_read_and_never_written() {
         assert!(reads(&Method::HEAD).is_ok() && reads(&Method::POST).is_err());
     }
 }

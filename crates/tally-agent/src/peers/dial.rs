@@ -15,6 +15,7 @@ use tally_wire::message::hello::NotWelcome;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep};
 
+use super::room::Roomy;
 use super::{Peers, Slot};
 
 /// The first pause after a dial that failed; it doubles up to the longest.
@@ -77,30 +78,29 @@ impl Peers {
         &self,
         member: &MemberId,
         slot: &Arc<Slot>,
-    ) -> Result<Connection, Unreached> {
+    ) -> Result<Roomy, Unreached> {
         let mut dialling = slot.dialling.lock().await;
-        if let Some(connection) = slot.live() {
-            return Ok(connection);
+        if let Some(roomy) = slot.live() {
+            return Ok(roomy);
         }
         if dialling.not_before.is_some_and(|until| Instant::now() < until) {
             return Err(Unreached::Resting);
         }
-        let dialled = self.dial_once(member).await;
-        match &dialled {
+        match self.dial_once(member).await {
             Ok(connection) => {
                 *dialling = Dialling::default();
-                slot.add(connection.clone());
-                let peers = self.clone();
-                let (connection, member) = (connection.clone(), member.clone());
+                let roomy = slot.add(&connection, self.0.settings.connection);
+                let (peers, member) = (self.clone(), member.clone());
                 tokio::spawn(async move { peers.serve(connection, member).await });
+                Ok(roomy)
             }
-            Err(_) => {
+            Err(why) => {
                 let pause = PAUSE_MIN.saturating_mul(1 << dialling.failures.min(8)).min(PAUSE_MAX);
                 dialling.failures = dialling.failures.saturating_add(1);
                 dialling.not_before = Some(Instant::now() + pause);
+                Err(why)
             }
         }
-        dialled
     }
 
     async fn dial_once(&self, member: &MemberId) -> Result<Connection, Unreached> {

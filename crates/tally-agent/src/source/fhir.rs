@@ -14,9 +14,11 @@ use tally_record::{RecordError, Subjects};
 use super::index::{self, Index, Report};
 use super::origin::{Origin, Rest as Left, leaves};
 use super::page::{Page, PageKey};
-use super::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target};
+use super::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target, asked};
 use super::reading::{Content, Whole};
+use super::table::not_held;
 use super::{Ask, SourceError, Unread};
+use crate::spool::Spool;
 
 /// Bytes that an entry of a page may have beside its record and its address: the Bundle's names, and
 /// the marks of what was left out.
@@ -28,6 +30,8 @@ pub(super) struct FhirDirectory {
     index: Index,
     pages: PageKey,
     body_bytes_max: u64,
+    document_bytes_max: u64,
+    spool: Spool,
 }
 
 impl FhirDirectory {
@@ -36,7 +40,7 @@ impl FhirDirectory {
         member: &MemberId,
         root: &Path,
         subjects: Subjects,
-        limits: &Limits,
+        (limits, spool): (&Limits, &Spool),
     ) -> Result<Self, SourceError> {
         let index = index::build(&id, member, root, subjects)?;
         let report = index.report();
@@ -45,7 +49,8 @@ impl FhirDirectory {
             tracing::warn!(source = %id, count, "{warning}");
         }
         let pages = PageKey::draw().ok_or(SourceError::NoRandom { id })?;
-        Ok(Self { index, pages, body_bytes_max: limits.body_bytes_max })
+        let Limits { body_bytes_max, document_bytes_max, .. } = *limits;
+        Ok(Self { index, pages, body_bytes_max, document_bytes_max, spool: spool.clone() })
     }
 
     pub(super) const fn report(&self) -> &Report {
@@ -56,20 +61,16 @@ impl FhirDirectory {
         &self.index
     }
 
-    pub(super) const fn body_bytes_max(&self) -> u64 {
-        self.body_bytes_max
+    pub(super) const fn document_bytes_max(&self) -> u64 {
+        self.document_bytes_max
+    }
+
+    pub(super) const fn spool(&self) -> &Spool {
+        &self.spool
     }
 
     pub(super) fn read(self: &Arc<Self>, ask: &Ask) -> Result<Whole, Unread> {
-        let target = Target::of(&ask.path)?;
-        if target.action() != ask.action {
-            let detail = "The action is not the one that the path names.";
-            return Err(Unread::new(Refusal::BadQuery, detail));
-        }
-        if ask.offset > 0 {
-            return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
-        }
-        let query = Query::of(&target, &ask.query)?;
+        let (target, query) = asked(ask)?;
         match &target {
             Target::Record { kind, id } => self.record(kind, id, None),
             Target::Version { kind, id, version } => self.record(kind, id, Some(version)),
@@ -92,9 +93,11 @@ impl FhirDirectory {
             Err(RecordError::BinaryOfNobody) => return nothing(),
             found => found.map_err(malformed)?,
         };
-        if self.index.len(number) > self.body_bytes_max {
+        let bytes = self.index.len(number);
+        if bytes > self.document_bytes_max {
             return Err(too_large());
         }
+        let _turn = self.spool.turn(bytes).map_err(|error| not_held(&error))?;
         let text = self.index.read(&[number])?.into_iter().next().unwrap_or_default();
         if version.is_some_and(|version| !is_of_version(&text, version)) {
             return nothing();
@@ -103,7 +106,8 @@ impl FhirDirectory {
             describe(text.as_bytes(), context).map(|described| described.items().to_vec())
         });
         let items = described.map_err(malformed)?;
-        Ok(self.whole(Content::Record(text.into_bytes()), items, kind, Vec::new()))
+        let body = self.spool.hold(text.into_bytes()).map_err(|error| not_held(&error))?;
+        Ok(self.whole(Content::Record(body), items, kind, Vec::new()))
     }
 
     fn page(self: &Arc<Self>, ask: &Ask, target: &Target, query: Query) -> Result<Whole, Unread> {
@@ -124,6 +128,8 @@ impl FhirDirectory {
         let is_all = offset == 0 && after.is_empty();
         let kinds = self.first_of_each_kind(offset.saturating_add(numbers.len()), after);
         let rest = Rest { base_url: ask.base_url.clone(), path: path.clone(), page, kinds };
+        let bytes = numbers.iter().map(|number| self.index.len(*number)).sum();
+        let _turn = self.spool.turn(bytes).map_err(|error| not_held(&error))?;
         let mut set = Searchset::new();
         for (number, text) in numbers.iter().zip(self.index.read(numbers)?) {
             let Some((kind, id)) = self.index.name(*number) else { continue };
@@ -136,6 +142,7 @@ impl FhirDirectory {
         let items = described.map_err(malformed)?;
         let asked = if ask.query.is_empty() { String::new() } else { format!("?{}", ask.query) };
         let own = format!("{}/{path}{asked}", ask.base_url);
+        let body = self.spool.hold(body).map_err(|error| not_held(&error))?;
         let content = Content::Page { body, own, rest: Box::new(Left::Directory(rest)) };
         Ok(self.whole(content, items, kind, queried))
     }
@@ -194,7 +201,8 @@ impl FhirDirectory {
         Ok(Some(format!("{}/{}?_page={token}", rest.base_url, rest.path)))
     }
 
-    /// How many of the records are read at once: as many as the largest page may have.
+    /// How many of the records are read at once: as many as the largest page may have. One that does not
+    /// fit into memory has a page of its own.
     fn fitting(&self, ask: &Ask, numbers: &[u32]) -> usize {
         let mut bytes = 2 * (ENTRY_BYTES + ask.query.len() as u64);
         let fits = |number: &&u32| {
@@ -202,7 +210,10 @@ impl FhirDirectory {
             bytes = bytes.saturating_add(self.index.len(**number) + ENTRY_BYTES + address);
             bytes <= self.body_bytes_max
         };
-        numbers.iter().take(usize::from(COUNT_MAX)).take_while(fits).count()
+        let fitting = numbers.iter().take(usize::from(COUNT_MAX)).take_while(fits).count();
+        let first = numbers.first().map(|first| self.index.len(*first));
+        let alone = fitting == 0 && first.is_some_and(|bytes| bytes <= self.document_bytes_max);
+        if alone { 1 } else { fitting }
     }
 
     /// By which elements it is searched: an answer tells what they hold.
@@ -266,5 +277,5 @@ fn malformed(error: RecordError) -> Unread {
 }
 
 fn too_large() -> Unread {
-    Unread::new(Refusal::TooLarge, "The record is larger than what is read into memory.")
+    Unread::new(Refusal::TooLarge, "The record is larger than what can be minimised.")
 }

@@ -36,13 +36,16 @@ use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_record::fhir::{RecordLimits, describe, next_page_of, scan};
 use tally_record::{RecordError, Subjects};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::origin::Origin;
 use super::page::PageKey;
-use super::query::{Query, Target};
+use super::query::{Query, Target, asked};
 use super::reading::{Content, Whole};
-use super::{Ask, SourceError, Unread};
+use super::table::not_held;
+use super::{Ask, SourceError, Unread, failed};
+use crate::spool::{Held, Spool};
 use auth::Credentials;
 use beside::Beside;
 use http::{Answer, Call, Fault, Http};
@@ -59,6 +62,8 @@ pub(super) struct FhirServer {
     subjects: Subjects,
     limits: RecordLimits,
     body_bytes_max: u64,
+    document_bytes_max: u64,
+    spool: Spool,
     /// As references of its records may begin.
     base: String,
     http: Http,
@@ -75,7 +80,7 @@ impl FhirServer {
         member: &MemberId,
         settings: FhirServerSettings,
         subjects: Subjects,
-        limits: &Limits,
+        (limits, spool): (&Limits, &Spool),
     ) -> Result<Self, SourceError> {
         let FhirServerSettings { url, ca, identity, auth, .. } = settings;
         let waits = (settings.connect_wait_max, settings.answer_wait_max);
@@ -97,6 +102,8 @@ impl FhirServer {
             subjects,
             limits: limits_of_records,
             body_bytes_max: limits.body_bytes_max,
+            document_bytes_max: limits.document_bytes_max,
+            spool: spool.clone(),
             base,
             http,
             credentials,
@@ -108,15 +115,7 @@ impl FhirServer {
 
     /// Reads what is asked for, with all that is needed to decide about it.
     pub(super) async fn read(self: &Arc<Self>, ask: &Ask) -> Result<Whole, Unread> {
-        let target = Target::of(&ask.path)?;
-        if target.action() != ask.action {
-            let detail = "The action is not the one that the path names.";
-            return Err(Unread::new(Refusal::BadQuery, detail));
-        }
-        if ask.offset > 0 {
-            return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
-        }
-        let query = Query::of(&target, &ask.query)?;
+        let (target, query) = asked(ask)?;
         let reading = async {
             match &target {
                 Target::Record { kind, id } => self.record(kind, id, None).await,
@@ -196,7 +195,7 @@ impl FhirServer {
         let Some(text) = self.record_text(kind, id, version).await? else {
             return Ok(self.nothing(kind, Vec::new()));
         };
-        if text.len() as u64 > self.body_bytes_max {
+        if text.len() as u64 > self.document_bytes_max {
             return Err(too_large());
         }
         let beside = Beside::of(self, &text).await?;
@@ -209,7 +208,15 @@ impl FhirServer {
         };
         let origin = Origin::Server(Answered { server: Arc::clone(self), beside });
         let kinds = vec![kind.to_owned()];
-        Ok(Whole::new(Some(origin), Content::Record(text), items, kinds, Vec::new()))
+        let body = self.hold(text).await?;
+        Ok(Whole::new(Some(origin), Content::Record(body), items, kinds, Vec::new()))
+    }
+
+    /// Holds a body, off the threads that may not wait for a disk.
+    async fn hold(&self, body: Vec<u8>) -> Result<Held, Unread> {
+        let spool = self.spool.clone();
+        let held = spawn_blocking(move || spool.hold(body)).await;
+        held.map_err(|_| failed())?.map_err(|error| not_held(&error))
     }
 
     fn nothing(&self, kind: &str, queried: Vec<Queried>) -> Whole {
@@ -339,7 +346,7 @@ fn malformed(error: RecordError) -> Unread {
 }
 
 fn too_large() -> Unread {
-    Unread::new(Refusal::TooLarge, "The record is larger than what is read into memory.")
+    Unread::new(Refusal::TooLarge, "The record is larger than what can be minimised.")
 }
 
 impl fmt::Debug for FhirServer {

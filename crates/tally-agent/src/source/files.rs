@@ -3,23 +3,26 @@
 //! Invariant: nothing outside the configured path is read, whatever a request or a link says.
 
 use std::fs;
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use percent_encoding::percent_decode;
 
 use tally_core::entry::Action;
 use tally_core::id::SourceId;
-use tally_core::limits::Limits;
+use tally_core::opening::CHUNK_LEN;
 use tally_core::record::{Facets, Item};
 use tally_core::refusal::Refusal;
 use tally_log::sha256;
-use tally_record::csv::{CsvLimits, Projection, Released, Row, RowPerson};
 
-use super::place::{Place, changed, gone};
-use super::reading::{Content, Reading, Stream, Whole};
+use super::place::{Place, Stamp, changed, gone};
+use super::reading::{Reading, Whole};
 use super::settings::PersonColumn;
+use super::stream::{Lengths, Stream};
+use super::table::Table;
 use super::{Ask, SourceError, Unread};
+use crate::spool::Spool;
 
 /// A dataset.
 #[derive(Debug)]
@@ -27,7 +30,8 @@ pub(super) struct Files {
     id: SourceId,
     path: PathBuf,
     person: Option<PersonColumn>,
-    body_bytes_max: u64,
+    spool: Spool,
+    lengths: Arc<Lengths>,
 }
 
 impl Files {
@@ -35,7 +39,7 @@ impl Files {
         id: &SourceId,
         path: PathBuf,
         person: Option<PersonColumn>,
-        limits: &Limits,
+        spool: &Spool,
     ) -> Result<Self, SourceError> {
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
@@ -45,7 +49,8 @@ impl Files {
             let expected = "a file or a directory";
             return Err(SourceError::Shape { id: id.clone(), path, expected });
         }
-        Ok(Self { id: id.clone(), path, person, body_bytes_max: limits.body_bytes_max })
+        let (spool, lengths) = (spool.clone(), Arc::default());
+        Ok(Self { id: id.clone(), path, person, spool, lengths })
     }
 
     pub(super) fn read(&self, ask: &Ask) -> Result<Reading, Unread> {
@@ -63,25 +68,47 @@ impl Files {
         let Some(person) = &self.person else {
             return Ok(Reading::Stream(self.stream(ask, place, file, is_csv)));
         };
-        if ask.offset > 0 {
+        if ask.wanted.insists_on_a_part() {
             return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
         }
         if !is_csv {
             let detail = "A dataset about people is a CSV file.";
             return Err(Unread::new(Refusal::SourceMalformed, detail));
         }
-        if place.stamp.bytes > self.body_bytes_max {
-            let detail = "The dataset is larger than what is read into memory.";
+        if place.stamp.bytes > self.spool.bytes_max() {
+            let detail = "The dataset is larger than what is spooled for one exchange.";
             return Err(Unread::new(Refusal::TooLarge, detail));
         }
-        let mut body = Vec::new();
-        file.take(self.body_bytes_max).read_to_end(&mut body).map_err(|_| gone())?;
-        if body.len() as u64 != place.stamp.bytes {
+        self.table(&place, &file, person).map(Reading::Whole)
+    }
+
+    /// Reads a table about people to its end, a piece at a time.
+    fn table(
+        &self,
+        place: &Place,
+        file: &fs::File,
+        person: &PersonColumn,
+    ) -> Result<Whole, Unread> {
+        let mut table = Table::new(&person.column, &self.spool);
+        let mut piece = vec![0; CHUNK_LEN];
+        let mut at = 0;
+        loop {
+            let read = file.read_at(&mut piece, at).map_err(|_| gone())?;
+            at += read as u64;
+            // One that grows would else be read for as long as it does.
+            if at > place.stamp.bytes || (read == 0 && at < place.stamp.bytes) {
+                return Err(changed());
+            }
+            if read == 0 {
+                break;
+            }
+            table.push(piece.get(..read).unwrap_or_default())?;
+        }
+        let now = file.metadata().map_err(|_| gone())?;
+        if Stamp::of(&now) != place.stamp {
             return Err(changed());
         }
-        let items = rows(&body, &person.column)?;
-        let content = Content::Rows { body, column: Some(person.column.clone()) };
-        Ok(Reading::Whole(Whole::new(None, content, items, Vec::new(), Vec::new())))
+        table.finish()
     }
 
     fn stream(&self, ask: &Ask, place: Place, file: fs::File, is_csv: bool) -> Stream {
@@ -101,13 +128,15 @@ impl Files {
         };
         let name = sha256(&[self.id.as_str().as_bytes(), b"/", ask.path.as_bytes()]);
         Stream {
+            path: place.path,
             file,
             stamp: place.stamp,
             is_csv,
             media_type,
             items: [item],
             name: *name.as_bytes(),
-            offset: ask.offset,
+            wanted: ask.wanted.clone(),
+            lengths: Arc::clone(&self.lengths),
         }
     }
 
@@ -131,29 +160,4 @@ impl Files {
         let found = fs::canonicalize(root.join(below)).map_err(|_| unknown())?;
         if found.starts_with(&root) && found.is_file() { Ok(found) } else { Err(unknown()) }
     }
-}
-
-/// The rows about somebody who is known. The others are never released.
-pub(super) fn rows(body: &[u8], column: &str) -> Result<Vec<Item>, Unread> {
-    let mut items = Vec::new();
-    let mut projection =
-        Projection::new(Released::All, Some(column.to_owned()), CsvLimits::default());
-    let mut each = |row: &Row<'_>| {
-        if let RowPerson::Known(person) = row.person() {
-            items.push(Item {
-                kind: "row".to_owned(),
-                id: row.line().to_string(),
-                people: vec![person.clone()],
-                labels: Vec::new(),
-                facets: Facets::default(),
-                bytes: row.cells().map(|cell| cell.len() as u64 + 1).sum(),
-            });
-        }
-    };
-    let read = projection.push(body, &mut each).and_then(|()| projection.finish(&mut each));
-    read.map_err(|error| {
-        let detail = format!("The dataset can't be read ({}).", error.fault.code());
-        Unread::new(Refusal::SourceMalformed, detail)
-    })?;
-    Ok(items)
 }

@@ -11,28 +11,55 @@ const NHS_NUMBER: &str = "nhs-number|";
 const NHS_NUMBER_LEN: usize = 10;
 const REFERENCE: &[u8] = b"Patient/";
 
-/// Those of the people whom the body names: by their NHS number, or by the id of their Patient, as the
-/// record's own or in a reference.
-pub(super) fn named_in(body: &[u8], people: &BTreeMap<Person, Vec<String>>) -> BTreeSet<Person> {
-    if people.is_empty() {
-        return BTreeSet::new();
-    }
-    let numbers: BTreeSet<&[u8]> = body
-        .split(|byte| !byte.is_ascii_alphanumeric())
-        .filter(|word| word.len() == NHS_NUMBER_LEN)
-        .collect();
-    let patients: BTreeSet<&[u8]> = starts_of(body, REFERENCE)
-        .map(|rest| rest.split(is_no_id).next().unwrap_or(rest))
-        .collect();
-    let is_named = |(person, record_ids): (&Person, &Vec<String>)| {
-        if let Some(number) = person.reveal().strip_prefix(NHS_NUMBER) {
-            return numbers.contains(number.as_bytes());
+/// Looks for people in a body that comes in pieces. No word of it may lie in two of them.
+pub(super) struct Naming<'p> {
+    by_number: BTreeMap<&'p [u8], &'p Person>,
+    by_patient: BTreeMap<&'p [u8], Vec<&'p Person>>,
+    named: BTreeSet<&'p Person>,
+}
+
+impl<'p> Naming<'p> {
+    /// Before the first piece. Whose Patient leaves is named by it.
+    pub(super) fn new(people: &'p BTreeMap<Person, Vec<String>>) -> Self {
+        let mut naming = Self {
+            by_number: BTreeMap::new(),
+            by_patient: BTreeMap::new(),
+            named: BTreeSet::new(),
+        };
+        for (person, record_ids) in people {
+            if let Some(number) = person.reveal().strip_prefix(NHS_NUMBER) {
+                naming.by_number.insert(number.as_bytes(), person);
+                continue;
+            }
+            let Some((_, id)) = person.reveal().split_once("/Patient|") else { continue };
+            let own = |record: &String| record.strip_prefix("Patient/") == Some(id);
+            if record_ids.iter().any(own) {
+                naming.named.insert(person);
+            }
+            naming.by_patient.entry(id.as_bytes()).or_default().push(person);
         }
-        let Some((_, id)) = person.reveal().split_once("/Patient|") else { return false };
-        let own = |record: &String| record.strip_prefix("Patient/") == Some(id);
-        patients.contains(id.as_bytes()) || record_ids.iter().any(own)
-    };
-    people.iter().filter(|it| is_named(*it)).map(|(person, _)| person.clone()).collect()
+        naming
+    }
+
+    /// Looks at the next piece.
+    pub(super) fn see(&mut self, piece: &[u8]) {
+        if !self.by_number.is_empty() {
+            let words = piece.split(|byte| !byte.is_ascii_alphanumeric());
+            let numbers = words.filter(|word| word.len() == NHS_NUMBER_LEN);
+            self.named.extend(numbers.filter_map(|word| self.by_number.get(word)));
+        }
+        if !self.by_patient.is_empty() {
+            let ids =
+                starts_of(piece, REFERENCE).map(|rest| rest.split(is_no_id).next().unwrap_or(rest));
+            self.named.extend(ids.filter_map(|id| self.by_patient.get(id)).flatten());
+        }
+    }
+
+    /// Those of the people whom it names: by their NHS number, or by the id of their Patient, as the
+    /// record's own or in a reference.
+    pub(super) fn named(self) -> BTreeSet<Person> {
+        self.named.into_iter().cloned().collect()
+    }
 }
 
 /// What follows each place where the bytes stand.
@@ -55,7 +82,10 @@ mod tests {
             let records = records.iter().map(|&record| record.to_owned()).collect();
             (Person::new(person).unwrap(), records)
         });
-        let named = named_in(body.as_bytes(), &people.collect());
+        let people = people.collect();
+        let mut naming = Naming::new(&people);
+        naming.see(body.as_bytes());
+        let named = naming.named();
         named.iter().map(|person| person.reveal().to_owned()).collect()
     }
 

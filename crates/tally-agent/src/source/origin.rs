@@ -11,6 +11,7 @@ use tally_record::fhir::Context;
 use super::fhir::{self, FhirDirectory};
 use super::fhir_server::{Answered, Onward};
 use super::reading::{Reading, Whole};
+use crate::spool::Spool;
 
 /// Where a body comes from.
 pub(super) enum Origin {
@@ -37,10 +38,19 @@ impl Origin {
         }
     }
 
-    pub(super) fn body_bytes_max(&self) -> u64 {
+    /// Bytes of a document, at most: it is described and minimised in memory.
+    pub(super) fn document_bytes_max(&self) -> u64 {
         match self {
-            Self::Directory(directory) => directory.body_bytes_max(),
-            Self::Server(answered) => answered.body_bytes_max(),
+            Self::Directory(directory) => directory.document_bytes_max(),
+            Self::Server(answered) => answered.document_bytes_max(),
+        }
+    }
+
+    /// Where a body of it is held.
+    pub(super) fn spool(&self) -> &Spool {
+        match self {
+            Self::Directory(directory) => directory.spool(),
+            Self::Server(answered) => answered.spool(),
         }
     }
 

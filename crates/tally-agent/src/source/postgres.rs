@@ -8,14 +8,16 @@
 
 mod copying;
 mod query;
+mod result;
 mod settings;
 mod tls;
 
 pub use query::{BadQuery, NamedQuery, ParameterType};
+pub use result::{QueryResult, ResultChunks};
 pub use settings::{PostgresServer, PostgresSettings, PostgresTls};
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -25,17 +27,22 @@ use tally_core::limits::Limits;
 use tally_core::record::{Facets, Item};
 use tally_core::refusal::Refusal;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, Error};
 
 use super::fhir_server::Tls;
-use super::files::rows;
-use super::reading::{Content, Whole};
+use super::reading::{Content, Reading, Whole};
 use super::settings::PersonColumn;
-use super::{Ask, SourceError, Unread};
+use super::table::Table;
+use super::{Ask, SourceError, Unread, failed};
+use crate::spool::{Held, Spool};
 use copying::Copying;
+
+/// Bytes of a result about people that are taken at once.
+const BATCH_LEN: usize = 256 * 1024;
 
 /// A dataset that is asked of a PostgreSQL server. Its `Debug` says which source it is.
 pub(super) struct Postgres {
@@ -45,6 +52,7 @@ pub(super) struct Postgres {
     copy: String,
     places: Arc<Semaphore>,
     body_bytes_max: u64,
+    spool: Spool,
 }
 
 impl Postgres {
@@ -52,7 +60,7 @@ impl Postgres {
     pub(super) fn open(
         id: SourceId,
         settings: PostgresSettings,
-        limits: &Limits,
+        (limits, spool): (&Limits, &Spool),
     ) -> Result<Self, SourceError> {
         let setup =
             |what: &dyn fmt::Display| SourceError::Setup { id: id.clone(), what: what.to_string() };
@@ -70,43 +78,73 @@ impl Postgres {
         }
         let copy = settings.query.copy();
         let places = Arc::new(Semaphore::new(settings.connections_max));
-        Ok(Self { id, settings, tls, copy, places, body_bytes_max: limits.body_bytes_max })
+        let (body_bytes_max, spool) = (limits.body_bytes_max, spool.clone());
+        Ok(Self { id, settings, tls, copy, places, body_bytes_max, spool })
     }
 
     pub(super) const fn person(&self) -> Option<&PersonColumn> {
         self.settings.person.as_ref()
     }
 
-    /// Asks the server, and holds what it answers, up to the limit.
-    pub(super) async fn read(&self, ask: &Ask) -> Result<Whole, Unread> {
+    /// Asks the server: for all of a result that is about people or fits into memory, else for its
+    /// beginning.
+    pub(super) async fn read(&self, ask: &Ask) -> Result<Reading, Unread> {
         if ask.action != Action::Dataset {
             return Err(Unread::new(Refusal::BadQuery, "A dataset is read as a whole."));
         }
         if !ask.path.is_empty() {
             return Err(Unread::new(Refusal::NotAvailable, "The dataset has no such file."));
         }
-        if ask.offset > 0 {
+        if ask.wanted.insists_on_a_part() {
             // The same query may have another result a moment later.
             let detail = "The result of a query is read from its start.";
             return Err(Unread::new(Refusal::RangeInvalid, detail));
         }
         let parameters = self.settings.query.bind(&ask.query)?;
-        let mut pieces = self.start(parameters).await?;
-        let mut body = Vec::new();
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|why| self.unread(&why))?;
-            if (body.len() + piece.len()) as u64 > self.body_bytes_max {
-                let detail = "The dataset is larger than what is read into memory.";
-                return Err(Unread::new(Refusal::TooLarge, detail));
-            }
-            body.extend_from_slice(&piece);
+        let pieces = self.start(parameters).await?;
+        match self.person() {
+            Some(person) => self.table(pieces, person).await.map(Reading::Whole),
+            None => self.body(pieces).await,
         }
-        let items = match self.person() {
-            Some(person) => rows(&body, &person.column)?,
-            None => vec![self.item(body.len() as u64)],
-        };
-        let column = self.person().map(|person| person.column.clone());
-        Ok(Whole::new(None, Content::Rows { body, column }, items, Vec::new(), Vec::new()))
+    }
+
+    /// A result about nobody.
+    async fn body(&self, mut pieces: Copying) -> Result<Reading, Unread> {
+        let mut head = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            head.extend_from_slice(&piece.map_err(|why| unread_of(&self.id, &why))?);
+            if head.len() as u64 > self.body_bytes_max {
+                // How long it is, nobody knows yet.
+                let items = [self.item(0)];
+                let rest = Arc::new(Mutex::new(Some(pieces)));
+                let source = self.id.clone();
+                return Ok(Reading::Result(QueryResult { source, items, head, rest }));
+            }
+        }
+        let items = vec![self.item(head.len() as u64)];
+        let content = Content::Rows { body: Held::Memory(head), column: None };
+        Ok(Reading::Whole(Whole::new(None, content, items, Vec::new(), Vec::new())))
+    }
+
+    /// A result about people, which is read to its end. Disks are waited for on threads that may; the
+    /// server meanwhile.
+    async fn table(&self, mut pieces: Copying, person: &PersonColumn) -> Result<Whole, Unread> {
+        let mut table = Table::new(&person.column, &self.spool);
+        loop {
+            let mut batch = Vec::with_capacity(BATCH_LEN);
+            while batch.len() < BATCH_LEN
+                && let Some(piece) = pieces.next().await
+            {
+                batch.extend_from_slice(&piece.map_err(|why| unread_of(&self.id, &why))?);
+            }
+            let is_last = batch.len() < BATCH_LEN;
+            let taken = spawn_blocking(move || table.push(&batch).map(|()| table)).await;
+            table = taken.map_err(|_| failed())??;
+            if is_last {
+                let read = spawn_blocking(move || table.finish()).await;
+                return read.map_err(|_| failed())?;
+            }
+        }
     }
 
     /// The result in pieces, as the server gives them.
@@ -125,7 +163,7 @@ impl Postgres {
         let mut settings = parameters;
         settings.extend(self.fixed_settings());
         let started = Copying::start(&self.config()?, tls, &settings, &self.copy, place).await;
-        started.map_err(|why| self.unread(&why))
+        started.map_err(|why| unread_of(&self.id, &why))
     }
 
     /// What results depend on beside the data, and how long the server works at most.
@@ -179,26 +217,23 @@ impl Postgres {
             bytes,
         }
     }
+}
 
-    /// What is told outwards of a fault, and what its operator reads of it: by PostgreSQL's code, never
-    /// by its words, which may repeat a value.
-    fn unread(&self, why: &Error) -> Unread {
-        let state = why.code().map(SqlState::code);
-        tracing::warn!(source = %self.id, sqlstate = state, "the database was not read");
-        let Some(state) = state else { return unreachable() };
-        match state.get(..2).unwrap_or_default() {
-            _ if state == SqlState::QUERY_CANCELED.code() => Unread::new(
-                Refusal::QueryTooSlow,
-                "The query took longer than the database is given.",
-            ),
-            // Who may not sign in, or may not read; a table that is not there; a write.
-            "25" | "28" | "3D" | "42" => refused(),
-            // Connections, resources, an operator who stops it.
-            "08" | "53" | "55" | "57" | "58" => unreachable(),
-            _ => {
-                Unread::new(Refusal::UpstreamMalformed, "The database could not answer the query.")
-            }
+/// What is told outwards of a fault, and what its operator reads of it: by PostgreSQL's code, never by
+/// its words, which may repeat a value.
+fn unread_of(source: &SourceId, why: &Error) -> Unread {
+    let state = why.code().map(SqlState::code);
+    tracing::warn!(%source, sqlstate = state, "the database was not read");
+    let Some(state) = state else { return unreachable() };
+    match state.get(..2).unwrap_or_default() {
+        _ if state == SqlState::QUERY_CANCELED.code() => {
+            Unread::new(Refusal::QueryTooSlow, "The query took longer than the database is given.")
         }
+        // Who may not sign in, or may not read; a table that is not there; a write.
+        "25" | "28" | "3D" | "42" => refused(),
+        // Connections, resources, an operator who stops it.
+        "08" | "53" | "55" | "57" | "58" => unreachable(),
+        _ => Unread::new(Refusal::UpstreamMalformed, "The database could not answer the query."),
     }
 }
 

@@ -10,7 +10,7 @@ use tally_core::entry::Action;
 use tally_core::refusal::Refusal;
 use tally_record::fhir::{is_fhir_id, type_names};
 
-use super::Unread;
+use super::{Ask, Unread};
 
 /// Entries of a page where the request does not say.
 pub(super) const COUNT_DEFAULT: u16 = 20;
@@ -52,6 +52,24 @@ pub(super) struct Query {
     pub(super) criteria: Criteria,
     pub(super) count: Option<u16>,
     pub(super) page: Option<String>,
+}
+
+/// What of a FHIR source is asked for: records, which are read from their start.
+///
+/// # Errors
+/// As [`Target::of`] and [`Query::of`]; `bad-query` where the request says another action, and
+/// `range-invalid` where it asks for a part.
+pub(super) fn asked(ask: &Ask) -> Result<(Target, Query), Unread> {
+    let target = Target::of(&ask.path)?;
+    if target.action() != ask.action {
+        let detail = "The action is not the one that the path names.";
+        return Err(Unread::new(Refusal::BadQuery, detail));
+    }
+    if ask.wanted.insists_on_a_part() {
+        return Err(Unread::new(Refusal::RangeInvalid, "Records are read from their start."));
+    }
+    let query = Query::of(&target, &ask.query)?;
+    Ok((target, query))
 }
 
 /// What a path below `/fhir/MEMBER/` asks for.

@@ -2,33 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use tally_core::agreement::{AllowList, Elements};
-use tally_core::opening::CHUNK_LEN;
 use tally_core::policy::{self, Permit, Queried};
 use tally_core::record::{Item, Person};
 use tally_core::refusal::Refusal;
-use tally_log::sha256;
-use tally_record::csv::{CsvError, CsvFault, CsvLimits, Projection, Released, RowPerson};
 use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
 use super::Unread;
-use super::naming::named_in;
+use super::naming::Naming;
 use super::origin::{Origin, Rest};
-use super::place::Stamp;
+use super::postgres::QueryResult;
+use super::stream::Stream;
+use crate::spool::Held;
 
 /// What was read.
 #[derive(Debug)]
 pub enum Reading {
-    /// A body in memory: records about people, or about nobody.
+    /// A body that is held: records about people, or about nobody.
     Whole(Whole),
     /// A dataset about nobody, read while it leaves.
     Stream(Stream),
+    /// The result of a query about nobody, read while it leaves.
+    Result(QueryResult),
 }
 
-/// A body in memory. Its `Debug` shows none of it.
+/// A body that is held. Its `Debug` shows none of it.
 pub struct Whole {
     pub(super) source: Option<Origin>,
     content: Content,
@@ -37,25 +36,25 @@ pub struct Whole {
     queried: Vec<Queried>,
 }
 
-/// What is in memory.
+/// What is held.
 pub(super) enum Content {
     /// No such record.
     Nothing,
     /// It can't be read: for who may not ask at all this is no different from nothing.
     Unread(Unread),
     /// One FHIR resource.
-    Record(Vec<u8>),
+    Record(Held),
     /// A page of a search.
-    Page { body: Vec<u8>, own: String, rest: Box<Rest> },
+    Page { body: Held, own: String, rest: Box<Rest> },
     /// A table; the column says whom a row is about, if any is.
-    Rows { body: Vec<u8>, column: Option<String> },
+    Rows { body: Held, column: Option<String> },
 }
 
 /// What is left of a body.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Cut {
     /// The bytes that leave.
-    pub body: Vec<u8>,
+    pub body: Held,
     /// Their media type.
     pub media_type: &'static str,
     /// Records that leave.
@@ -68,38 +67,14 @@ pub struct Cut {
     pub people_withheld: u64,
 }
 
-/// A dataset about nobody that is there.
-#[derive(Debug)]
-pub struct Stream {
-    pub(super) file: File,
-    pub(super) stamp: Stamp,
-    pub(super) is_csv: bool,
-    pub(super) media_type: &'static str,
-    pub(super) items: [Item; 1],
-    /// Hash of what the source is called and of the path below it.
-    pub(super) name: [u8; 32],
-    pub(super) offset: u64,
-}
-
-/// The bytes of a dataset that leave, in pieces of [`CHUNK_LEN`]; the last one may be shorter. After
-/// an error there is nothing more. Constant memory: two pieces and one row.
-pub struct Chunks {
-    file: File,
-    /// Where the file is read next. The file's own place is shared by all who have it open.
-    at: u64,
-    stamp: Stamp,
-    projection: Option<Projection>,
-    out: Vec<u8>,
-    piece: Vec<u8>,
-    skip: u64,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Reading,
-    Read,
-    Failed,
+/// What of the items leaves.
+pub(super) struct Leaving {
+    /// Of each item, whether it does.
+    pub(super) left: Vec<bool>,
+    /// Whom it is about, each with the records about them.
+    pub(super) people: BTreeMap<Person, Vec<String>>,
+    records: u64,
+    people_withheld: u64,
 }
 
 impl Reading {
@@ -109,6 +84,7 @@ impl Reading {
         match self {
             Self::Whole(whole) => whole.items(),
             Self::Stream(stream) => &stream.items,
+            Self::Result(result) => result.items(),
         }
     }
 
@@ -123,7 +99,7 @@ impl Reading {
     pub const fn unread(&self) -> Option<&Unread> {
         match self {
             Self::Whole(Whole { content: Content::Unread(unread), .. }) => Some(unread),
-            Self::Whole(_) | Self::Stream(_) => None,
+            Self::Whole(_) | Self::Stream(_) | Self::Result(_) => None,
         }
     }
 
@@ -132,7 +108,7 @@ impl Reading {
     pub fn kinds(&self) -> &[String] {
         match self {
             Self::Whole(whole) => &whole.kinds,
-            Self::Stream(_) => &[],
+            Self::Stream(_) | Self::Result(_) => &[],
         }
     }
 
@@ -141,7 +117,7 @@ impl Reading {
     pub fn queried(&self) -> &[Queried] {
         match self {
             Self::Whole(whole) => &whole.queried,
-            Self::Stream(_) => &[],
+            Self::Stream(_) | Self::Result(_) => &[],
         }
     }
 
@@ -169,7 +145,7 @@ impl Reading {
     fn page_end(&self, permit: &Permit) -> Option<usize> {
         match self {
             Self::Whole(whole) => whole.page_end(permit),
-            Self::Stream(_) => None,
+            Self::Stream(_) | Self::Result(_) => None,
         }
     }
 }
@@ -196,6 +172,8 @@ impl Whole {
         if self.items.len() <= rest.room() {
             return None;
         }
+        let _turn = body.turn().ok()?;
+        let body = &body.whole().ok()?;
         let fates = self.with_verdicts(permit, body, |it, verdicts| it.fates(verdicts))?;
         let left = |(_, fate): &(usize, Fate)| matches!(fate, Fate::Whole | Fate::Cut);
         let mut leaving = fates.into_iter().enumerate().filter(left);
@@ -225,18 +203,26 @@ impl Whole {
         }
     }
 
-    fn cut_fhir(&self, permit: &Permit, body: &[u8], links: &Links<'_>) -> Result<Cut, Refusal> {
+    /// A document is minimised as a whole: in memory, whatever it is held in.
+    fn cut_fhir(&self, permit: &Permit, body: &Held, links: &Links<'_>) -> Result<Cut, Refusal> {
         let source = self.source.as_ref().ok_or(Refusal::SourceMalformed)?;
+        let _turn = body.turn().map_err(|error| error.refusal())?;
+        let body = &body.whole().map_err(|error| error.refusal())?;
         let minimised =
             self.with_verdicts(permit, body, |it, verdicts| it.minimise(verdicts, links));
         let minimised = minimised.ok_or(Refusal::SourceMalformed)?;
         let left = minimised.fates.iter().map(|fate| matches!(fate, Fate::Whole | Fate::Cut));
-        let left: Vec<_> = left.take(permit.verdicts().len()).collect();
+        let leaving = self.leaving(left.take(permit.verdicts().len()).collect());
         let body = minimised.body.ok_or(Refusal::WithheldWhole)?;
-        if body.len() as u64 > source.body_bytes_max() {
+        if body.len() as u64 > source.document_bytes_max() {
             return Err(Refusal::TooLarge);
         }
-        self.cut_to(body, "application/fhir+json", &left)
+        let leaving = leaving?;
+        let mut naming = Naming::new(&leaving.people);
+        naming.see(&body);
+        let named = naming.named();
+        let body = source.spool().hold(body).map_err(|error| error.refusal())?;
+        Ok(leaving.cut(body, "application/fhir+json", named))
     }
 
     /// The body as it was described, with what was decided about its items, as far as anything was.
@@ -271,43 +257,9 @@ impl Whole {
         })
     }
 
-    fn cut_rows(
-        &self,
-        permit: &Permit,
-        (body, column): (&[u8], Option<&String>),
-    ) -> Result<Cut, Refusal> {
-        let released = released(permit.fields())?;
-        let left: Vec<_> =
-            permit.verdicts().map(|it| !matches!(it, policy::Verdict::Drop(_))).collect();
-        if left.len() != self.items.len() {
-            return Err(Refusal::SourceMalformed);
-        }
-        let mut places = left.iter();
-        let mut out = Vec::new();
-        let mut projection = Projection::new(released, column.cloned(), CsvLimits::default());
-        let mut each = |row: &tally_record::csv::Row<'_>| {
-            let goes = match row.person() {
-                RowPerson::Known(_) => places.next().is_some_and(|left| *left),
-                RowPerson::Nobody => row.is_header() || column.is_none(),
-                RowPerson::Unknown => false,
-            };
-            if goes {
-                row.write(&mut out);
-            }
-        };
-        let read = projection.push(body, &mut each).and_then(|()| projection.finish(&mut each));
-        read.map_err(|error| refusal_of(&error))?;
-        self.cut_to(out, "text/csv", &left)
-    }
-
-    /// `left`: whether each item leaves.
-    fn cut_to(
-        &self,
-        body: Vec<u8>,
-        media_type: &'static str,
-        left: &[bool],
-    ) -> Result<Cut, Refusal> {
-        let leaving = self.items.iter().zip(left).filter(|(_, left)| **left).map(|(item, _)| item);
+    /// What leaves, where `left` says of each item whether it does.
+    pub(super) fn leaving(&self, left: Vec<bool>) -> Result<Leaving, Refusal> {
+        let leaving = self.items.iter().zip(&left).filter(|(_, left)| **left).map(|(item, _)| item);
         let leaving: Vec<&Item> = leaving.collect();
         if leaving.is_empty() && !self.items.is_empty() {
             return Err(Refusal::WithheldWhole);
@@ -316,152 +268,15 @@ impl Whole {
         let decided = self.items.iter().take(left.len());
         let all: BTreeSet<&Person> = decided.flat_map(|item| &item.people).collect();
         let people_withheld = all.len().saturating_sub(people.len()) as u64;
-        let named = named_in(&body, &people);
         let records = leaving.len() as u64;
-        Ok(Cut { body, media_type, records, people, named, people_withheld })
+        Ok(Leaving { left, people, records, people_withheld })
     }
 }
 
-impl Stream {
-    /// The media type of what leaves.
-    #[must_use]
-    pub const fn media_type(&self) -> &'static str {
-        self.media_type
-    }
-
-    /// Bytes that will leave from the offset on, where that is known before they are read.
-    #[must_use]
-    pub fn bytes(&self, permit: &Permit) -> Option<u64> {
-        let whole = matches!(permit.fields(), AllowList::Everything);
-        whole.then(|| self.stamp.bytes.saturating_sub(self.offset))
-    }
-
-    /// A strong validator (RFC 9110 §8.8.1), with its quotes: over what the system says of the file
-    /// and over what of it may leave, never over its content.
-    #[must_use]
-    pub fn etag(&self, permit: &Permit) -> String {
-        let mut parts: Vec<Vec<u8>> = vec![
-            b"tally/etag/v1\0".to_vec(),
-            self.name.to_vec(),
-            self.stamp.bytes.to_be_bytes().to_vec(),
-            self.stamp.modified.0.to_be_bytes().to_vec(),
-            self.stamp.modified.1.to_be_bytes().to_vec(),
-            self.stamp.inode.to_be_bytes().to_vec(),
-        ];
-        if let AllowList::Columns(columns) = permit.fields() {
-            parts.extend(columns.iter().map(|column| [column.as_bytes(), b"\0"].concat()));
-        }
-        let hash = sha256(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let digits: String =
-            hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("\"{digits}\"")
-    }
-
-    /// Opens what a permit lets go, from the offset that was asked for on; the offset counts bytes
-    /// that leave, not those of the file. Reads the first piece, so that a table whose header is
-    /// wrong is refused before anything is recorded.
-    ///
-    /// # Errors
-    /// `type-not-in-agreement` where no column may leave, or the file has none; `range-invalid`;
-    /// `source-malformed`, `source-changed`, `source-unavailable`.
-    pub fn open(&self, permit: &Permit) -> Result<Chunks, Refusal> {
-        let file = self.file.try_clone().map_err(|_| Refusal::SourceUnavailable)?;
-        let mut chunks = Chunks {
-            file,
-            at: 0,
-            stamp: self.stamp,
-            projection: None,
-            out: Vec::new(),
-            piece: vec![0; CHUNK_LEN],
-            skip: 0,
-            state: State::Reading,
-        };
-        match permit.fields() {
-            AllowList::Everything => chunks.at = self.offset,
-            columns if self.is_csv => {
-                let released = released(columns)?;
-                chunks.projection = Some(Projection::new(released, None, CsvLimits::default()));
-                chunks.skip = self.offset;
-            }
-            _ => return Err(Refusal::TypeNotInAgreement),
-        }
-        if chunks.at > self.stamp.bytes {
-            return Err(Refusal::RangeInvalid);
-        }
-        chunks.fill()?;
-        Ok(chunks)
-    }
-}
-
-impl Chunks {
-    /// Reads until a piece is full, or the file at its end.
-    fn fill(&mut self) -> Result<(), Refusal> {
-        while self.state == State::Reading && self.out.len() < CHUNK_LEN {
-            let read = self.file.read_at(&mut self.piece, self.at);
-            let read = read.map_err(|_| Refusal::SourceUnavailable)?;
-            self.at += read as u64;
-            let now = self.file.metadata().map_err(|_| Refusal::SourceUnavailable)?;
-            if Stamp::of(&now) != self.stamp {
-                return Err(Refusal::SourceChanged);
-            }
-            let piece = self.piece.get(..read).unwrap_or_default();
-            let out = &mut self.out;
-            match &mut self.projection {
-                None => out.extend_from_slice(piece),
-                Some(projection) => {
-                    let mut each = |row: &tally_record::csv::Row<'_>| row.write(out);
-                    let done = if read == 0 {
-                        projection.finish(&mut each)
-                    } else {
-                        projection.push(piece, &mut each)
-                    };
-                    done.map_err(|error| refusal_of(&error))?;
-                }
-            }
-            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(self.out.len());
-            self.out.drain(..skipped);
-            self.skip -= skipped as u64;
-            if read == 0 {
-                self.state = State::Read;
-                if self.skip > 0 {
-                    return Err(Refusal::RangeInvalid);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Iterator for Chunks {
-    type Item = Result<Vec<u8>, Refusal>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.state == State::Failed {
-            return None;
-        }
-        if let Err(refusal) = self.fill() {
-            self.state = State::Failed;
-            return Some(Err(refusal));
-        }
-        let rest = self.out.split_off(self.out.len().min(CHUNK_LEN));
-        let chunk = std::mem::replace(&mut self.out, rest);
-        (!chunk.is_empty()).then_some(Ok(chunk))
-    }
-}
-
-/// The columns that may leave.
-fn released(fields: &AllowList) -> Result<Released, Refusal> {
-    match fields {
-        AllowList::Columns(columns) => Ok(Released::These(columns.clone())),
-        AllowList::Everything => Ok(Released::All),
-        AllowList::Elements(_) => Err(Refusal::TypeNotInAgreement),
-    }
-}
-
-fn refusal_of(error: &CsvError) -> Refusal {
-    match error.fault {
-        CsvFault::NoReleasedColumn => Refusal::TypeNotInAgreement,
-        _ => Refusal::SourceMalformed,
+impl Leaving {
+    pub(super) fn cut(self, body: Held, media_type: &'static str, named: BTreeSet<Person>) -> Cut {
+        let Self { people, records, people_withheld, .. } = self;
+        Cut { body, media_type, records, people, named, people_withheld }
     }
 }
 
@@ -490,11 +305,5 @@ impl fmt::Debug for Cut {
             .field("people", &self.people.len())
             .field("people_withheld", &self.people_withheld)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Chunks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chunks").field("bytes", &self.stamp.bytes).finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ mod published;
 mod records;
 mod search;
 mod server;
+mod spooled;
 mod xml;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use tally_core::agreement::{
     Party, Share,
 };
 use tally_core::consent::{Actors, Directives, Effect, Simple};
+use tally_core::dataset::ByteRange;
 use tally_core::policy::{
     Decision, Facts, MemberFact, OptOutAnswers, Permit, PersonFact, Request, Snapshot,
     SnapshotAgreement, decide,
@@ -64,6 +66,10 @@ impl Desk {
         self
     }
 
+    fn spool(&self) -> Spool {
+        Spool::open(&self.path().join("spool"), &self.limits).unwrap()
+    }
+
     fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -93,7 +99,9 @@ impl Desk {
             identifiers: CheckDigit::Checked,
             opt_out: OptOutScope::Care,
         };
-        Source::open(settings, &"RZ9".parse().unwrap(), Environment::Test, &self.limits)
+        let spool = self.spool();
+        let limits = (&self.limits, &spool);
+        Source::open(settings, &"RZ9".parse().unwrap(), Environment::Test, limits)
     }
 
     /// What is decided about it.
@@ -209,7 +217,7 @@ impl Desk {
     /// What arrives of a FHIR path, as a FHIR client sees it.
     #[track_caller]
     fn get(&self, source: &Source, path: &str) -> Value {
-        serde_json::from_slice(&self.cut(source, path).body).unwrap()
+        serde_json::from_slice(&self.cut(source, path).bytes()).unwrap()
     }
 
     #[track_caller]
@@ -231,8 +239,11 @@ impl Desk {
             Decision::Permit(permit) => permit,
             Decision::Refuse(refused) => return Err(refused.refusal()),
         };
-        let Reading::Whole(whole) = reading else { panic!("a stream") };
-        whole.cut(&permit)
+        match reading {
+            Reading::Whole(whole) => whole.cut(&permit),
+            Reading::Result(result) => Err(result.open(&permit).unwrap_err()),
+            Reading::Stream(_) => panic!("a stream"),
+        }
     }
 
     /// The entries of all pages.
@@ -250,6 +261,17 @@ impl Desk {
     }
 }
 
+impl Cut {
+    /// All that leaves.
+    fn bytes(&self) -> Vec<u8> {
+        self.body.whole().unwrap().into_owned()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes()).unwrap()
+    }
+}
+
 /// Where a page's next link leads, below the source.
 fn next_of(page: &Value) -> Option<String> {
     let links = page["link"].as_array().unwrap();
@@ -263,12 +285,20 @@ fn ask(path: &str) -> Ask {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let action = action_of(path).unwrap_or(Action::Read);
     let base_url = "/fhir/RZ9".to_owned();
-    Ask { action, path: path.to_owned(), query: query.to_owned(), offset: 0, base_url }
+    Ask {
+        action,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        wanted: Wanted::default(),
+        base_url,
+    }
 }
 
 /// A request for a dataset.
 fn ask_dataset(path: &str, offset: u64) -> Ask {
-    Ask { action: Action::Dataset, offset, ..ask(path) }
+    let range = (offset > 0).then_some(ByteRange::From { first: offset, last: None });
+    let wanted = Wanted { range, ..Wanted::default() };
+    Ask { action: Action::Dataset, wanted, ..ask(path) }
 }
 
 fn refusal(source: &Source, path: &str) -> Option<Refusal> {

@@ -8,6 +8,7 @@ use tally_log::Hash;
 
 use super::StoreError;
 use super::schema::number;
+use super::streams::NotedMark;
 use super::thread::Desk;
 
 /// Updates that are kept in memory at most, before they get a transaction of their own.
@@ -22,6 +23,8 @@ pub(super) struct Lazy {
     left: BTreeMap<Hash, u64>,
     /// Bytes that are known to have arrived.
     arrived: BTreeMap<ExchangeId, u64>,
+    /// How far digests of contents have come.
+    marked: Vec<NotedMark>,
 }
 
 impl Lazy {
@@ -38,6 +41,10 @@ impl Lazy {
         self.arrived.insert(exchange, bytes);
     }
 
+    pub(super) fn marked(&mut self, mark: NotedMark) {
+        self.marked.push(mark);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -47,7 +54,7 @@ impl Lazy {
     }
 
     fn len(&self) -> usize {
-        self.finished.len() + self.left.len() + self.arrived.len()
+        self.finished.len() + self.left.len() + self.arrived.len() + self.marked.len()
     }
 
     /// Writes all of it.
@@ -64,6 +71,7 @@ impl Lazy {
                 (exchange.0, number(*bytes)),
             )?;
         }
+        self.marked.iter().try_for_each(|mark| mark.write(desk))?;
         self.finished.iter().try_for_each(|commitment| super::openings::finish(desk, commitment))
     }
 }

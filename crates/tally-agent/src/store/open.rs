@@ -17,7 +17,7 @@ use tally_log::Hash;
 
 use super::secrets::{KEY_LEN, Key, Secrets, draw};
 use super::years::Years;
-use super::{StoreError, StoreSettings, disposal, epochs, schema};
+use super::{StoreError, StoreSettings, disposal, epochs, schema, streams};
 
 /// Statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -66,6 +66,7 @@ pub(super) fn open(settings: StoreSettings) -> Result<Opened, StoreError> {
     owner.check(&writer, &secrets, &directory)?;
     disposal::make(&writer)?;
     epochs::make(&writer)?;
+    streams::make(&writer)?;
     let years = Years::in_directory(&directory);
     let reader = connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let home = Home { member, mesh_id, consent_registers, secrets, years, database, _lock: lock };

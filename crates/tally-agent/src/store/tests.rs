@@ -11,6 +11,7 @@ mod opening;
 mod opt_out;
 mod recovery;
 mod secrecy;
+mod streams;
 
 use std::path::Path;
 

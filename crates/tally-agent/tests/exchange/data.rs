@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tally_agent::exchange::Ask;
 use tally_agent::source::{OptOutScope, SourceKind, SourceSettings};
+use tally_core::dataset::Wanted;
 use tally_core::entry::{Action, UserKnown};
 use tally_core::id::CheckDigit;
 
@@ -18,7 +19,7 @@ pub(crate) fn patient() -> Ask {
         action: Action::Read,
         path: "Patient/p1".to_owned(),
         query: String::new(),
-        offset: 0,
+        wanted: Wanted::default(),
         purpose: "TREAT".parse().unwrap(),
         agreement: None,
         user_known: UserKnown::Asserted,
@@ -29,6 +30,7 @@ pub(crate) fn patient() -> Ask {
         resumes: None,
         request_ids: vec!["r-1".to_owned()],
         base_url: None,
+        trace: None,
     }
 }
 

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use tally_agent::exchange::{Ask, Head};
 use tally_agent::peers::FRAMES;
 use tally_core::Encoded;
-use tally_core::entry::{AgreementRef, Entry, Flags, Outcome, ProviderHalf};
+use tally_core::dataset::{Selected, Selection};
+use tally_core::entry::{AgreementRef, Entry, Flags, How, Outcome, ProviderHalf};
+use tally_core::exchange::StreamSum;
 use tally_core::id::{ExchangeId, LeafIndex, Salt16};
 use tally_core::ledger::Registers;
-use tally_core::opening::{Opening, Salt32, commitment, digest};
+use tally_core::opening::{Opening, Salt32, StreamDigest, commitment, digest};
 use tally_core::refusal::Refusal;
 use tally_core::register::RegisterName;
+use tally_log::Hash;
 use tally_net::endpoint::server_config;
 use tally_net::frame::{read_frame, write_frame};
-use tally_net::ledger::{Client, Travel};
+use tally_net::ledger::{AgentKey, Client, Travel};
 use tally_net::quinn::{Endpoint, RecvStream, SendStream};
 use tally_net::{Accept, Listener, ListenerLimits, Role, alpn, tls};
 use tally_wire::message::agent::{
@@ -53,6 +56,22 @@ enum Lie {
     Refusal,
     /// It says that it speaks no version that the requester does.
     Version,
+    /// A stream that is what its end says.
+    Stream,
+    /// A stream with a trailer in place of its end.
+    Unsigned,
+    /// A stream whose end another member's agent has signed.
+    Signed,
+    /// A stream whose end is about other bytes.
+    Root,
+    /// A stream whose end says that it was broken off.
+    How,
+}
+
+impl Lie {
+    const fn is_of_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Unsigned | Self::Signed | Self::Root | Self::How)
+    }
 }
 
 struct Liar {
@@ -108,6 +127,7 @@ impl Liar {
         }
         let opening = opening(exchange, 1);
         let half = self.half(request, exchange, &opening);
+        let commitment = commitment(&self.mesh_id, opening.bytes());
         let recorded = self.client.append(half, Travel::Together, LONG).await.unwrap();
         let mut receipt = recorded.receipt().unwrap();
         if self.lie == Lie::Checkpoint {
@@ -126,20 +146,37 @@ impl Liar {
             _ => {}
         }
         let bytes = body.len() as u64;
-        let how = tally_core::entry::How::Sent;
+        let how = How::Sent;
         let media_type = "text/csv".to_owned();
-        let described = (self.lie == Lie::Described).then_some(5);
+        let selected = Selected { selection: Selection::All, length: None };
+        let said = (self.lie == Lie::Described).then_some(5);
+        let described = Description { media_type, etag: None, bytes: said, selected, about: None };
         let mut frames = vec![
             Frame::Receipt(Box::new(ReceiptFrame { receipt: encode_checked(receipt).unwrap() })),
             Frame::Opening(OpeningPart { last: true, bytes: sent.bytes().to_vec() }),
-            Frame::Description(Description { media_type, etag: None, bytes: described }),
-            Frame::Data(Data { bytes: body }),
-            Frame::Trailer(Trailer { how, bytes, root: None }),
+            Frame::Description(described),
+            Frame::Data(Data { bytes: body.clone() }),
         ];
+        frames.push(match self.lie.is_of_stream() && self.lie != Lie::Unsigned {
+            true => self.end(exchange, sent.value(), commitment, &body),
+            false => Frame::Trailer(Trailer { how, bytes, root: None }),
+        });
         if self.lie == Lie::NoReceipt {
             frames.drain(..3);
         }
         frames
+    }
+
+    /// The end of a stream, or a lie about it.
+    fn end(&self, exchange: ExchangeId, opening: &Opening, commitment: Hash, body: &[u8]) -> Frame {
+        let mut digest = StreamDigest::new(opening.salt);
+        digest.push(if self.lie == Lie::Root { b"other" } else { body });
+        let (bytes, root) = (body.len() as u64, digest.root());
+        let how = if self.lie == Lie::How { How::Abandoned } else { How::Sent };
+        let sum = StreamSum { exchange, how, bytes, root, content_root: None };
+        let signer = if self.lie == Lie::Signed { ASKS } else { LIES };
+        let key = AgentKey::new(key(&format!("agent {}", MEMBERS[signer])));
+        Frame::End(Box::new(key.stream_end(&self.mesh_id, 0, &commitment, sum)))
     }
 
     fn half(&self, request: &Request, exchange: ExchangeId, opening: &Encoded<Opening>) -> Entry {
@@ -163,11 +200,11 @@ impl Liar {
             people: 0,
             people_withheld: 0,
             records: 1,
-            bytes: BODY.len() as u64,
-            digest: Some(digest(&opening.value().salt, &[BODY])),
+            bytes: if self.lie.is_of_stream() { 0 } else { BODY.len() as u64 },
+            digest: (!self.lie.is_of_stream()).then(|| digest(&opening.value().salt, &[BODY])),
             tags_root: opening.value().tags_root(&self.mesh_id),
             commitment: commitment(&self.mesh_id, opening.bytes()),
-            flags: Flags::NONE,
+            flags: if self.lie.is_of_stream() { Flags::STREAMED } else { Flags::NONE },
             read_set,
             resumes: None,
             rectifies: None,
@@ -249,7 +286,8 @@ async fn asked(mesh: &Mesh, lie: Lie) -> (Vec<u8>, Option<Refusal>, Option<LeafI
         Head::Refused(no) => Some(no.refusal),
         Head::Permit { description, .. } => {
             // The application takes so many bytes for all of it.
-            assert_eq!(description.bytes, Some(BODY.len() as u64), "{lie:?}");
+            let known = (!lie.is_of_stream()).then_some(BODY.len() as u64);
+            assert_eq!(description.bytes, known, "{lie:?}");
             loop {
                 match timeout(LONG, answer.body.next()).await.unwrap() {
                     Some(Ok(piece)) => came.extend_from_slice(&piece),
@@ -301,6 +339,19 @@ async fn the_last_byte_is_handed_on_only_if_all_of_it_is_true() {
     for (lie, code, believed) in lies {
         let (came, refusal, leaf) = asked(&mesh, lie).await;
         assert_eq!((refusal, leaf.is_some()), (Some(code), believed), "{lie:?}");
+        assert!(came.len() < BODY.len(), "{lie:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_without_a_signed_end_is_not_delivered() {
+    let mesh = Mesh::running().await;
+    mesh.agree(ASKS, LIARS, &["LZ9", "QX1"]).await;
+    let (came, refusal, leaf) = asked(&mesh, Lie::Stream).await;
+    assert_eq!((came.as_slice(), refusal, leaf.is_some()), (BODY, None, true));
+    for lie in [Lie::Unsigned, Lie::Signed, Lie::Root, Lie::How] {
+        let (came, refusal, leaf) = asked(&mesh, lie).await;
+        assert_eq!((refusal, leaf.is_some()), (Some(Refusal::RootUnsigned), true), "{lie:?}");
         assert!(came.len() < BODY.len(), "{lie:?}");
     }
 }

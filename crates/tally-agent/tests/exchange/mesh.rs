@@ -11,6 +11,7 @@ use tally_agent::clock::Clock;
 use tally_agent::exchange::{AgentParts, Answer, Ask, Exchange, Uncounted};
 use tally_agent::opt_out::OptOutSettings;
 use tally_agent::source::Sources;
+use tally_agent::spool::Spool;
 use tally_agent::store::{Store, StoreSettings};
 use tally_core::Encoded;
 use tally_core::agreement::{Agreement, Condition, file};
@@ -232,7 +233,9 @@ impl Mesh {
     fn parts(&self, place: usize, store: Store) -> AgentParts {
         let member = MEMBERS[place].parse().unwrap();
         let sources = if place == PROVIDES { sources(self.data.path()) } else { Vec::new() };
-        let sources = Sources::open(sources, &member, Environment::Test, &self.limits).unwrap();
+        let spool = Spool::open(&self.stores[place].path().join("spool"), &self.limits).unwrap();
+        let limits = (&self.limits, spool);
+        let sources = Sources::open(sources, &member, Environment::Test, limits).unwrap();
         let config = self.ledger_config(place, self.identity(place, Role::Agent, "agent"));
         AgentParts {
             member,
@@ -270,7 +273,7 @@ impl Mesh {
 
     pub(crate) async fn drain_agent(&mut self, place: usize) {
         let Agent { runtime, exchange, store } = self.agents[place].take().unwrap();
-        runtime.spawn(exchange.drain()).await.unwrap();
+        runtime.spawn(exchange.drain(async {})).await.unwrap();
         tokio::task::block_in_place(|| {
             runtime.shutdown_timeout(LONG);
             store.close();

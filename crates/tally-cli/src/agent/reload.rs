@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tally_agent::agent::Agent;
-use tally_agent::config::{AgentConfig, IngressUser, RELOADS};
+use tally_agent::config::{AgentConfig, IngressUser, SOURCE_KEYS, reloads};
 
 use crate::config::values_of_agent;
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ impl Configured {
     }
 
     /// Reads the file again, and takes over what may change.
-    pub(super) fn read_again(&self, agent: &Agent) {
+    pub(super) async fn read_again(&self, agent: &Agent) {
         let read = AgentConfig::load(&self.path).map_err(|why| why.to_string());
         let read = read.and_then(|new| {
             values_of_agent(&self.path).map(|it| (new, it)).map_err(|why| why.to_string())
@@ -51,8 +51,16 @@ impl Configured {
                 return;
             }
         };
+        let (mut taken, mut left) = self.running.borrow().differs(&new, &values);
+        let of_source = |key: &String| key.starts_with(SOURCE_KEYS);
+        if taken.iter().any(of_source)
+            && let Err(why) = agent.reopen_sources(&new).await
+        {
+            log("agent", &format!("SIGHUP: the sources stay as they were: {why}"));
+            left.extend(taken.iter().filter(|key| of_source(key)).cloned());
+            taken.retain(|key| !of_source(key));
+        }
         let mut running = self.running.borrow_mut();
-        let (taken, left) = running.differs(&new, &values);
         self.levels.set(new.log.level);
         agent.reconfigure(&new);
         running.take(new, &values, &taken);
@@ -72,8 +80,7 @@ impl Running {
         let keys = self.values.keys().chain(values.keys());
         let differs = keys.filter(|key| self.values.get(*key) != values.get(*key));
         let all: BTreeSet<String> = differs.cloned().collect();
-        let taken =
-            |key: &String| RELOADS.contains(&key.as_str()) && !(tokens && key == "ingress.user");
+        let taken = |key: &String| reloads(key) && !(tokens && key == "ingress.user");
         all.into_iter().partition(taken)
     }
 
@@ -93,15 +100,21 @@ impl Running {
         limits.exchanges_max = new.limits.exchanges_max;
         limits.exchanges_per_member_max = new.limits.exchanges_per_member_max;
         limits.requests_max = new.limits.requests_max;
+        limits.requests_per_user_max = new.limits.requests_per_user_max;
+        limits.care_reserve_percent = new.limits.care_reserve_percent;
         self.config.log.level = new.log.level;
         self.config.ingress.purpose = new.ingress.purpose;
+        if taken.iter().any(|key| key.starts_with(SOURCE_KEYS)) {
+            self.config.sources = new.sources;
+        }
         if taken.contains("ingress.user") {
             self.config.ingress.user = new.ingress.user;
         }
     }
 }
 
-fn told(taken: &BTreeSet<String>, left: &BTreeSet<String>) -> String {
+/// What SIGHUP has changed, in words.
+pub(crate) fn told(taken: &BTreeSet<String>, left: &BTreeSet<String>) -> String {
     let list = |keys: &BTreeSet<String>| keys.iter().cloned().collect::<Vec<_>>().join(", ");
     let mut told = match taken.is_empty() {
         true => "SIGHUP: nothing to take over".to_owned(),

@@ -1,4 +1,4 @@
-//! What is done for a member through its agent: `tally get`, `consent`, `agreement`.
+//! What is done for a member through its agent: `tally get`, `catalogue`, `consent`, `agreement`.
 
 use std::path::PathBuf;
 
@@ -44,6 +44,38 @@ pub(crate) struct GetArgs {
     /// With a receipt whose checkpoint a quorum of the ledger's witnesses has cosigned.
     #[arg(long, requires = "receipt")]
     pub(crate) witnessed: bool,
+}
+
+/// Show who is in the mesh, what each member shares with this one, and whether that may be asked for now.
+///
+/// Where it may not, the codes say what is in the way: tally explain CODE. What nothing is in the way of
+/// may still be refused, for the person, the user or the relationship.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=LZ9/tally.toml tally catalogue\n  \
+tally catalogue RZ9 --output json\n  \
+tally catalogue --output csv > catalogue.csv")]
+pub(crate) struct CatalogueArgs {
+    /// One member: its id, or a code that it has today.
+    #[arg(value_name = "MEMBER")]
+    pub(crate) member: Option<String>,
+}
+
+/// Look what is in the way: names, UDP, the size of datagrams, certificates, the clock, the ledger, the
+/// store.
+///
+/// Without MEMBER all members that have an address are dialled, and all ledger nodes; from this machine, as
+/// the agent would. Each check says what was found; one that failed, whose fault it is and what to do, and
+/// where UDP does not get through, the request to send to whoever keeps the firewall. Exit code 0 if all is
+/// well, 1 if something is wrong, 2 if the configuration is, 3 if somebody is not reached.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=LZ9/tally.toml tally doctor\n  \
+tally doctor RZ9 --output json")]
+pub(crate) struct DoctorArgs {
+    /// The member that is not reached: its id.
+    #[arg(value_name = "MEMBER")]
+    pub(crate) member: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -126,6 +126,7 @@ pub(crate) enum IdentityCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
 tally identity issue --ca mesh/RZ9 --mesh dev.example --member RZ9 --role auditor --name kim --to .\n  \
+tally identity issue --ca mesh/RZ9 --mesh dev.example --member RZ9 --role sidecar --name pas --to pas\n  \
 tally identity issue --ca mesh/RZ9 --mesh dev.example --member RZ9 --role ledger --name 1 \
 --ip 127.0.0.1 --to ledger-1")]
 pub(crate) struct IdentityIssueArgs {
@@ -144,6 +145,9 @@ pub(crate) struct IdentityIssueArgs {
     /// Which one; a ledger node's is its number.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: String,
+    /// The member's processor, if one runs the workload: its id, which the certificate then names.
+    #[arg(long, value_name = "ID")]
+    pub(crate) operator: Option<String>,
     /// An address that plain HTTPS clients reach it by.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Vec<std::net::IpAddr>,
@@ -157,7 +161,7 @@ pub(crate) struct IdentityIssueArgs {
 
 /// Say whose certificate it is, who issued it, for how long it holds, and whether key and CA fit.
 ///
-/// Without FILE, that of --config: of an agent, a ledger node or an auditor, with the key and the CA
+/// Without FILE, that of --config: of an agent, a sidecar, a ledger node or an auditor, with the key and the CA
 /// that it names. Exit code 1 if it does not hold now, the key is another certificate's, or the CA does
 /// not vouch for it.
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! The long-running parts: `tally ledger`, `agent` and `dev`.
+//! The long-running parts: `tally ledger`, `agent`, `sidecar` and `dev`.
 
 use std::path::PathBuf;
 
@@ -134,6 +134,23 @@ pub(crate) struct RecoverArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  tally agent --config RZ9/tally.toml")]
 pub(crate) struct AgentArgs {
+    /// End when standard input ends: for a process that runs this one.
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
+/// An ingress beside an application: it carries what the application asks to its own member's agent.
+///
+/// It keeps nothing and decides nothing. It finds its agent again whenever it has lost it; meanwhile
+/// applications are answered 503 with the code agent-unreachable. SIGTERM or Ctrl-C: it takes nothing new
+/// and waits for what it has begun, at most as long as `[limits] drain_wait_seconds` says; exit code 0. A
+/// second signal ends it at once, exit code 1. SIGHUP has it read its configuration again, and its
+/// certificate, which it looks at once a second anyway.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+tally identity issue --ca RZ9 --mesh dev.example --member RZ9 --role sidecar --name pas --to pas\n  \
+tally sidecar --config pas/sidecar.toml")]
+pub(crate) struct SidecarArgs {
     /// End when standard input ends: for a process that runs this one.
     #[arg(long, hide = true)]
     pub(crate) end_with_stdin: bool,

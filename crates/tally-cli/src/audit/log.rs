@@ -215,8 +215,16 @@ pub(super) fn table(rows: &[Row]) -> String {
         ]
     }));
     let mut text = columns(&lines);
+    text.push_str(&resumed(rows));
     text.push_str(&called(rows));
     text
+}
+
+/// What goes on with what: a line for each exchange that resumes another.
+fn resumed(rows: &[Row]) -> String {
+    let pairs = rows.iter().filter_map(|row| row.exchange.as_deref().zip(row.resumes.as_deref()));
+    let pairs: BTreeSet<(&str, &str)> = pairs.collect();
+    pairs.into_iter().map(|(later, first)| format!("{later} resumes {first}\n")).collect()
 }
 
 /// Who is who: a line for each name that a member has in these rows.

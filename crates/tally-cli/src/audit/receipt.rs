@@ -1,5 +1,7 @@
 //! Receipts as files: an entry with its proof, and the leaves that say whose keys to check it with.
 
+mod body;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -11,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tally_core::entry::{Entry, Genesis};
 use tally_core::id::{LeafIndex, MemberId, MeshId, MeshName};
 use tally_core::ledger::{Registers, is_lawful_now};
-use tally_core::opening::{Opening, commitment, digest};
 use tally_core::receipt::{Checked, Receipt, ReceiptError, Trust, author};
 use tally_core::register::{MemberRecord, RegisterBody, Witness};
 use tally_core::time::Timestamp;
@@ -25,8 +26,6 @@ use crate::verify::{Rules, Source};
 
 /// Longest file that is read, in bytes: 4 MiB.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
-/// A body that was read before it was decided about is no longer, in bytes.
-const BODY_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Registers in a file at most.
 const REGISTERS_MAX: usize = 256;
 
@@ -43,6 +42,9 @@ pub(crate) struct ReceiptFile {
     /// What the entry of a release commits to, in base64: it came with the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     opening: Option<String>,
+    /// What the provider's agent signed at the end of a stream, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stream_end: Option<String>,
 }
 
 /// What a receipt has shown.
@@ -153,6 +155,7 @@ pub(crate) fn make(
         genesis: STANDARD.encode(leaves.leaf(0)?.bytes()),
         registers: Vec::new(),
         opening: None,
+        stream_end: None,
     };
     if !check(&file, None, None).verified {
         let last = receipt.seal.value().last_register_leaf;
@@ -181,6 +184,7 @@ pub(crate) fn make_witnessed(
         genesis: STANDARD.encode(leaves.leaf(0)?.bytes()),
         registers: Vec::new(),
         opening: None,
+        stream_end: None,
     };
     for register in registers.keyed_at(checkpoint.checkpoint().size).take(REGISTERS_MAX) {
         let receipt = leaves.receipt(register.0, note.as_bytes())?;
@@ -279,44 +283,13 @@ fn show(
     shown.session = Some(checked.session.0.0);
     keys.show_witnesses(&receipt, shown);
     if file.opening.is_some() || body.is_some() {
-        let opening = opening(file, &keys.mesh_id, receipt.entry.value())?;
+        let opening = body::opening(file, &keys, receipt.entry.value())?;
         if let Some(body) = body {
-            check_body(&opening, receipt.entry.value(), body)?;
+            let held = body::Held { file, keys: &keys, newest: shown.epoch.unwrap_or_default() };
+            held.check(&opening, receipt.entry.value(), body)?;
             shown.body = Some(true);
         }
         shown.request_ids = opening.request_ids;
-    }
-    Ok(())
-}
-
-/// The opening, if it is the one that the entry commits to.
-fn opening(file: &ReceiptFile, mesh_id: &MeshId, entry: &Entry) -> Result<Opening, String> {
-    let text = file.opening.as_ref();
-    let text = text.ok_or("it came without the opening, so a body can't be held against it")?;
-    let bytes = bytes(text, "opening")?;
-    let Entry::ProviderHalf(half) = entry else {
-        return Err("it is not of a provider's half, so nothing opens it".to_owned());
-    };
-    if commitment(mesh_id, &bytes) != half.commitment {
-        return Err("the opening is not the one that the entry commits to".to_owned());
-    }
-    tally_wire::decode_value(&bytes).map_err(|why| format!("the opening: {why}"))
-}
-
-/// The body is the one that the entry speaks of.
-fn check_body(opening: &Opening, entry: &Entry, body: &mut dyn Read) -> Result<(), String> {
-    let Entry::ProviderHalf(half) = entry else {
-        return Err("it is not of a provider's half".to_owned());
-    };
-    let Some(expected) = half.digest else {
-        let what = "the body was streamed: its root is in the provider's close, which came later";
-        return Err(what.to_owned());
-    };
-    let mut bytes = Vec::new();
-    let read = body.take(BODY_LEN_MAX).read_to_end(&mut bytes);
-    read.map_err(|why| format!("the body can't be read: {why}"))?;
-    if digest(&opening.salt, &[&bytes]) != expected {
-        return Err("the body is not the one that the entry speaks of".to_owned());
     }
     Ok(())
 }

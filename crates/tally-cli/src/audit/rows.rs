@@ -40,6 +40,9 @@ pub(crate) struct Row {
     /// Whether nobody but the user says how they are related to the person.
     self_claimed: bool,
     pub(crate) matched: bool,
+    /// The exchange that this one resumes; none if it begins anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resumes: Option<String>,
     /// The checks of the national data opt-out that a permit rests on, or why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     opt_out: Option<OptOutRow>,
@@ -148,6 +151,7 @@ fn of_provider(half: &ProviderHalf) -> Row {
         break_glass: half.flags.has(Flags::BREAK_GLASS),
         late: half.flags.has(Flags::LATE),
         self_claimed: half.flags.has(Flags::SELF_CLAIMED),
+        resumes: half.resumes.map(|it| it.to_string()),
         opt_out: half.opt_out.as_ref().map(opt_out),
         ..Row::default()
     }

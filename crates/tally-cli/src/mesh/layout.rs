@@ -370,6 +370,20 @@ pub(crate) fn issue(
     addresses: &[IpAddr],
     valid_for_s: i64,
 ) -> Result<Issued, Failure> {
+    issue_run_by(member_dir, None, id, addresses, valid_for_s)
+}
+
+/// The same for a workload that the member's processor runs.
+///
+/// # Errors
+/// As [`issue`].
+pub(crate) fn issue_run_by(
+    member_dir: &Path,
+    operator: Option<&MemberId>,
+    id: &SpiffeId,
+    addresses: &[IpAddr],
+    valid_for_s: i64,
+) -> Result<Issued, Failure> {
     let remedy = "give the directory of a member, with ca.pem and ca.key in it";
     let read = |name: &str| crate::system::read_text(&member_dir.join(name), 64 * 1024);
     let authority = Authority::from_pem(&read("ca.pem")?, &read("ca.key")?).map_err(|why| {
@@ -378,7 +392,8 @@ pub(crate) fn issue(
     let now_s = now_s();
     let until_s = now_s.saturating_add(valid_for_s);
     let validity = Validity { from_s: now_s.saturating_sub(BEFORE_S), until_s };
-    authority.issue(id, addresses, validity).map_err(|why| Failure::environment(why, remedy))
+    let issued = authority.issue_run_by(operator, id, addresses, validity);
+    issued.map_err(|why| Failure::environment(why, remedy))
 }
 
 /// Writes a certificate and its key as `NAME.pem` and `NAME.key`.

@@ -256,8 +256,12 @@ impl Provider {
         }
         // Each exchange in flight may come to owe one entry: room for it is kept.
         let owed = view.outbox_entries().saturating_add(self.in_flight());
-        if self.in_flight() >= self.limits.exchanges_max || owed >= self.limits.outbox_entries_max {
+        let places_max = self.limits.exchanges_max;
+        if self.in_flight() >= places_max || owed >= self.limits.outbox_entries_max {
             return Err(Refusal::TooBusy);
+        }
+        if self.in_flight() >= self.limits.places_for(&question.purpose, places_max) {
+            return Err(Refusal::KeptForCare);
         }
         if self.in_flight_of(&question.requester) >= self.limits.exchanges_per_member_max {
             return Err(Refusal::QuotaExceeded);

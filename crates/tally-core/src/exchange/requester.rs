@@ -207,9 +207,12 @@ impl Requester {
             return Err(Refusal::DrainInProgress);
         }
         let owed = view.outbox_entries().saturating_add(self.exchanges.len());
-        let full = self.exchanges.len() >= self.limits.requests_max;
-        if full || owed >= self.limits.outbox_entries_max {
+        let (in_flight, places_max) = (self.exchanges.len(), self.limits.requests_max);
+        if in_flight >= places_max || owed >= self.limits.outbox_entries_max {
             return Err(Refusal::TooBusy);
+        }
+        if in_flight >= self.limits.places_for(&question.purpose, places_max) {
+            return Err(Refusal::KeptForCare);
         }
         Ok(())
     }

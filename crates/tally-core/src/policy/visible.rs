@@ -16,6 +16,7 @@ use crate::agreement::{Agreement, Condition, Share, Standing};
 use crate::entry::{Action, Environment, UserKnown};
 use crate::id::{AgreementId, CheckDigit, MemberId, Purpose, SourceId};
 use crate::purpose::covers;
+use crate::refusal::Refusal;
 use crate::time::Date;
 
 /// Who would ask whom, for what, on which day.
@@ -89,7 +90,7 @@ impl<'a> Visible<'a> {
 }
 
 impl Looking<'_> {
-    fn request(&self, purpose: &Purpose) -> Request {
+    pub(super) fn request(&self, purpose: &Purpose) -> Request {
         Request {
             requester: self.requester.clone(),
             provider: self.provider.clone(),
@@ -115,6 +116,16 @@ impl Looking<'_> {
         registers: &R,
         attempt: &Attempt<'_>,
     ) -> bool {
+        self.against(request, registers, attempt).is_empty()
+    }
+
+    /// What is known beforehand to be against it.
+    pub(super) fn against<R: Registers>(
+        &self,
+        request: &Request,
+        registers: &R,
+        attempt: &Attempt<'_>,
+    ) -> Vec<Refusal> {
         let facts = Facts {
             environment: Environment::Test,
             today: self.today,
@@ -125,16 +136,23 @@ impl Looking<'_> {
             own_policy: &Condition::default(),
         };
         let share = attempt.share;
-        let mut refusals = Vec::new();
+        let mut refusals: Vec<_> =
+            check_members(request, &facts).into_iter().map(|reason| reason.refusal).collect();
         check_parties(request, &facts, attempt, &mut refusals);
         check_law(share, &request.purpose, &mut refusals);
-        let standing = attempt.agreement.document.standing_on(self.today);
-        refusals.is_empty()
-            && check_members(request, &facts).is_empty()
-            && check_purpose(&request.purpose).is_none()
-            && is_assured(request, &facts, share)
-            && share.purposes.iter().any(|granted| covers(granted, &request.purpose))
-            && matches!(standing, Standing::InForce | Standing::PastReview)
+        refusals.extend(check_purpose(&request.purpose).map(|reason| reason.refusal));
+        if !is_assured(request, &facts, share) {
+            refusals.push(Refusal::AssuranceTooLow);
+        }
+        if !share.purposes.iter().any(|granted| covers(granted, &request.purpose)) {
+            refusals.push(Refusal::PurposeNotInAgreement);
+        }
+        match attempt.agreement.document.standing_on(self.today) {
+            Standing::NotStarted => refusals.push(Refusal::AgreementNotStarted),
+            Standing::Ended => refusals.push(Refusal::AgreementEnded),
+            Standing::InForce | Standing::PastReview => {}
+        }
+        refusals
     }
 }
 

@@ -123,7 +123,7 @@ fn begun(sentence: &str) -> String {
 }
 
 /// A JSON string (RFC 8259 §7).
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for letter in text.chars() {
@@ -194,6 +194,8 @@ mod tests {
             "timeout",
             "incomplete",
             "login",
+            "too-long",
+            "no-store",
         ];
         for refusal in Refusal::ALL {
             let outcome = outcome(*refusal, None);

@@ -384,6 +384,16 @@ refusals! {
     MediaTypeUnsupported = 140, "media-type-unsupported", Caller, 415, "not-supported", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
         "A search by POST has its parameters in a form, and this body is none."
         "Send Content-Type: application/x-www-form-urlencoded, in UTF-8 and without a Content-Encoding; or search by GET."
+    // streams
+    RootUnsigned = 150, "root-unsigned", Peer, 502, "security", Operation, ProviderOperator;
+        "The end of the stream is not signed by the provider's agent, or is not about what arrived."
+        "Ask again; if it recurs, tell the provider."
+    DatasetChanged = 151, "dataset-changed", Caller, 412, "conflict", Ingress, ApplicationVendor;
+        "The dataset is not the version that the request names, or goes on with."
+        "Ask for all of it again."
+    ResumeUnknown = 152, "resume-unknown", Caller, 409, "conflict", Ingress, ApplicationVendor;
+        "The provider knows of no exchange of this requester about this dataset that could be resumed under this name."
+        "Leave out Tally-Resumes, and ask for all of it, or for a range with If-Range."
     // servers that a source is read from
     UpstreamUnreachable = 160, "upstream-unreachable", Environment, 502, "transient", Operation, ProviderOperator;
         "The server that the provider's source is read from can't be reached, or did not answer in time."
@@ -397,4 +407,34 @@ refusals! {
     QueryTooSlow = 163, "query-too-slow", Environment, 504, "timeout", Operation, ProviderOperator;
         "The query behind the provider's dataset took longer than its database is given."
         "Ask for less, if the dataset takes parameters; else have the query made faster, or given more time."
+    // between a sidecar and its agent
+    AgentUnreachable = 170, "agent-unreachable", Environment, 503, "transient", Ingress, OwnOperator;
+        "The sidecar does not reach its member's agent, so nothing was asked."
+        "Try again; if it lasts, see that the agent runs: the sidecar's /ready says what is in the way."
+    AgentLost = 171, "agent-lost", Environment, 503, "transient", Ingress, OwnOperator;
+        "The sidecar lost its member's agent before an answer came. What was asked may be on the ledger."
+        "Ask again: that is another exchange."
+    SidecarRefused = 172, "sidecar-refused", Us, 503, "security", Ingress, OwnOperator;
+        "The member's agent does not let the sidecar in, or is not who the sidecar's CA says."
+        "Issue the sidecar a certificate from the member's CA: tally identity issue --role sidecar; its log says what is wrong."
+    // load
+    UserQuotaExceeded = 175, "user-quota-exceeded", Caller, 429, "throttled", Ingress, OwnOperator;
+        "This user has more requests in flight than one user may have."
+        "Ask for less at once, or have requests_per_user_max raised."
+    KeptForCare = 176, "kept-for-care", Environment, 503, "throttled", Operation, ProviderOperator;
+        "The agent is busy, and the places that are left are kept for care."
+        "Try again later; bulk work is best done when nobody is treated."
+    HeadTooLarge = 177, "head-too-large", Caller, 431, "too-long", Ingress, ApplicationVendor, "MISSING_OR_INVALID_HEADER";
+        "The headers of the request are too many or too long."
+        "Send fewer and shorter headers: 64 at most, and 16 KiB together."
+    AddressTooLong = 178, "address-too-long", Caller, 414, "too-long", Ingress, ApplicationVendor, "INVALID_SEARCH_DATA";
+        "The path and query of the request are too long."
+        "Search by POST, or ask for less at once: 12 KiB at most, and 8 KiB of query."
+    // where large bodies are kept until they leave
+    SpoolFull = 185, "spool-full", Environment, 503, "throttled", Operation, ProviderOperator;
+        "The provider's agent holds as many large answers as it may."
+        "Try again later; if it recurs, have spool_total_bytes_max raised."
+    DiskFull = 186, "disk-full", Us, 503, "no-store", Operation, ProviderOperator;
+        "The disk of the provider's agent has no room for the answer."
+        "Make room on the disk with the agent's data directory; then ask again."
 }

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use super::{Node, Settings, StartError};
 use crate::applied::Ledger;
 use crate::cluster::{Cluster, ClusterView};
-use crate::health::{self, Health, Readiness, ReadySource};
+use crate::health::{self, Health, Readiness, ReadySource, Seen};
 use crate::https::{
     self, DiskUse, HttpLimits, HttpServer, Learner, NodeRole, NodeStatus, NodeTrust, Place, Reads,
     RulesKnown, StatusSource,
@@ -114,6 +114,7 @@ impl Node {
             .map_err(|error| StartError::Tls(error.to_string()))?;
         let seen = Health {
             ready: self.ready_source(),
+            seen: Seen::default(),
             status,
             counters: Arc::clone(&self.counters),
             tiles: self.tiles(),

@@ -36,7 +36,7 @@ use crate::raft::{
 use crate::saved::{Saver, load};
 use crate::segment::Owner;
 use crate::sequencer::{Sequencer, SequencerParts};
-use crate::server::{CALLERS, Counters, Server, ServerParts};
+use crate::server::{CALLERS, Counters, Server, ServerParts, halves};
 use crate::signer::LogSigner;
 use crate::store::{Empty, FatalHook, Opened, Settings as StoreSettings, Store};
 use crate::tiles::{GATHER_WAIT_MAX, Resume, TileReader, TileStore, TileWriterHandle};
@@ -192,6 +192,8 @@ fn serve(node: &mut Node, settings: &Settings, with: Serving) {
     let (ledger, leaf) = (node.ledger.clone(), genesis.clone());
     node.tasks.spawn(watch::found(consensus.clone(), ledger, sequencer, leaf));
     node.tasks.spawn(roles::tell(consensus.clone(), node.metrics.clone()));
+    let (tiles, metrics) = (node.tiles.reader(), node.metrics.clone());
+    node.tasks.spawn(halves::follow(consensus.clone(), tiles, metrics));
     let (standing, store) = (Arc::clone(&node.standing), node.store.clone());
     if let Some(founding) = Founding::of(node, settings) {
         node.tasks.spawn(founding.run());

@@ -50,9 +50,9 @@ pub(crate) fn own(
 }
 
 /// What was written at once: the rest of a batch with its seal, or one leaf that stands alone.
-struct Run {
-    entries: Vec<Encoded<Entry>>,
-    time: Timestamp,
+pub(super) struct Run {
+    pub(super) entries: Vec<Encoded<Entry>>,
+    pub(super) time: Timestamp,
 }
 
 impl Run {
@@ -66,7 +66,7 @@ impl Run {
 }
 
 /// None if the seal of the batch can't be read yet.
-fn run_at(leaves: &mut Leaves<'_>, first: LeafIndex) -> Result<Option<Run>, Unreadable> {
+pub(super) fn run_at(leaves: &mut Leaves<'_>, first: LeafIndex) -> Result<Option<Run>, Unreadable> {
     let mut run = Run { entries: Vec::new(), time: Timestamp::default() };
     for index in (first.0..).take(BATCH_ENTRIES_MAX.saturating_add(1)) {
         let Some(leaf) = leaves.leaf(LeafIndex(index))? else { return Ok(None) };

@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, SignatureScheme};
+use tally_core::id::MemberId;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{IdentityError, LoadIdentityError, SpiffeId};
@@ -89,6 +90,16 @@ impl Identity {
             from_s: validity.not_before.timestamp(),
             until_s: validity.not_after.timestamp(),
         })
+    }
+
+    /// The member's processor that runs the workload, as the certificate names it: none if it names none,
+    /// or what is no member's id.
+    #[must_use]
+    pub fn operator(&self) -> Option<MemberId> {
+        let held = self.held();
+        let (_, certificate) = X509Certificate::from_der(held.chain.first()?).ok()?;
+        let mut named = certificate.subject().iter_organization();
+        named.next()?.as_str().ok()?.parse().ok()
     }
 
     /// From the next handshake on, this and all its clones are what `other` is now.

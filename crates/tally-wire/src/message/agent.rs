@@ -2,23 +2,25 @@
 //! answers with frames.
 //!
 //! A release: receipt (or, where the ledger does not answer an emergency, promise), opening in parts,
-//! description, data, trailer. A recorded refusal: receipt,
-//! refused. One that is not recorded: refused. Nothing follows a trailer or a refused. A release that
+//! description, data, trailer; of a stream, its signed end in place of the trailer. A recorded refusal:
+//! receipt, refused. One that is not recorded: refused. Nothing follows a trailer, an end or a refused. A release that
 //! is stopped is broken off: the stream is reset with the code that [`reset_code`] gives, so that what
 //! is still on the way is dropped.
 
 use std::fmt;
 
 use tally_core::Encoded;
+use tally_core::dataset::{Selected, Wanted};
 use tally_core::entry::{Action, How, UserKnown};
-use tally_core::exchange::Promise;
+use tally_core::exchange::{Promise, StreamEnd, StreamSum};
 use tally_core::id::{AgreementId, ExchangeId, Purpose, SourceId};
 use tally_core::receipt::Receipt;
 use tally_core::refusal::Refusal;
 use tally_log::Hash;
 
+use super::dataset::About;
 use super::{AGENT_FRAME_LEN_MAX, PART_LEN_MAX};
-use crate::codec::{Blob, Optional, Text, choice, object};
+use crate::codec::{Blob, List, Optional, Text, array, choice, object};
 use crate::opening::{Reason, RequestIds, Who};
 
 /// What a requester asks for. Who asks is known from the connection.
@@ -38,8 +40,8 @@ pub struct Request {
     pub path: String,
     /// The query without its question mark, 0 to 8,192 bytes. May name a person.
     pub query: String,
-    /// Bytes of a dataset to leave out at its start.
-    pub offset: u64,
+    /// Which bytes of a dataset, and on what condition.
+    pub wanted: Wanted,
     /// How far the user is known.
     pub user_known: UserKnown,
     /// The user, as `system|value`, 1 to 256 bytes.
@@ -57,6 +59,9 @@ pub struct Request {
     /// Where the application sees the requester's ingress, 1 to 256 bytes: links that a provider writes
     /// begin with it.
     pub base_url: Option<String>,
+    /// The trace that the request is part of, as W3C's Trace Context has it: `traceparent` and, if there
+    /// is one, `tracestate`, 1 to 512 bytes each. What is no such thing is as if it were not there.
+    pub trace: Vec<String>,
 }
 
 /// A frame of a provider's answer.
@@ -74,8 +79,10 @@ pub enum Answer {
     Description(Description),
     /// The next bytes of the body.
     Data(Data),
-    /// The end.
+    /// The end of a body that was read as a whole.
     Trailer(Trailer),
+    /// The end of a stream.
+    End(Box<StreamEnd>),
 }
 
 /// The answer is no.
@@ -122,6 +129,10 @@ pub struct Description {
     pub etag: Option<String>,
     /// Bytes that will come, where that is known before.
     pub bytes: Option<u64>,
+    /// What is sent, and of how much.
+    pub selected: Selected,
+    /// What a dataset is, where that is all that was asked.
+    pub about: Option<About>,
 }
 
 /// The next bytes of the body: for a stream, one chunk of its keyed tree.
@@ -131,14 +142,14 @@ pub struct Data {
     pub bytes: Vec<u8>,
 }
 
-/// How a release ended. Not signed: the sealed close says the same.
+/// How a release of a body ended that was read as a whole: its half says the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trailer {
     /// Whether all of it left.
     pub how: How,
     /// Bytes of the body that left.
     pub bytes: u64,
-    /// Keyed root over the chunks that left, for a stream.
+    /// Keyed root over the chunks that left: none of such a body.
     pub root: Option<Hash>,
 }
 
@@ -146,7 +157,7 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
     exchange, purpose, agreement, source, action,
     path: Text<0, 2048>,
     query: Text<0, 8192>,
-    offset, user_known,
+    wanted, user_known,
     user: Who,
     role: Who,
     relationship: Who,
@@ -154,20 +165,23 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
     resumes,
     request_ids: RequestIds,
     base_url: Optional<Text<1, 256>>,
+    trace: List<0, 2, Text<1, 512>>,
 } }
 object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted } }
 object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }
 object! { PromiseFrame = 107, 1, AGENT_FRAME_LEN_MAX => { promise } }
 object! { OpeningPart = 103, 1, AGENT_FRAME_LEN_MAX => { last, bytes: Blob<1, PART_LEN_MAX> } }
 object! { Description = 106, 1, AGENT_FRAME_LEN_MAX => {
-    media_type: Text<1, 128>, etag: Optional<Text<2, 128>>, bytes,
+    media_type: Text<1, 128>, etag: Optional<Text<2, 128>>, bytes, selected, about,
 } }
 object! { Data = 104, 1, AGENT_FRAME_LEN_MAX => { bytes: Blob<1, PART_LEN_MAX> } }
 object! { Trailer = 105, 1, AGENT_FRAME_LEN_MAX => { how, bytes, root } }
+object! { StreamEnd = 108, 1, AGENT_FRAME_LEN_MAX => { sum, algorithm, signature } }
+array! { StreamSum { exchange, how, bytes, root, content_root } }
 
 choice! { Answer, AGENT_FRAME_LEN_MAX => {
     Refused(Refused), Receipt(ReceiptFrame), Promise(PromiseFrame), Opening(OpeningPart), Description(Description),
-    Data(Data), Trailer(Trailer),
+    Data(Data), Trailer(Trailer), End(StreamEnd),
 } }
 
 /// The code with which a stream is reset whose release is stopped for this reason.

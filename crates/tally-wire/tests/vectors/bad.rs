@@ -8,6 +8,7 @@ use tally_wire::encode_entry;
 use tally_wire::message::agent::{Answer, Request};
 use tally_wire::message::hello::HelloAnswer;
 use tally_wire::message::ledger::{QueryAnswer, SubmitAnswer};
+use tally_wire::message::sidecar::{SidecarAnswer, SidecarHello};
 use tally_wire::message::witness::{ToWitness, WitnessAnswer, WitnessStart};
 use tally_wire::registers::RegisterLeaves;
 
@@ -25,9 +26,11 @@ pub(crate) fn vectors() -> Vec<Vector> {
         lists(),
         texts(),
         nested(),
+        requests(),
         messages(),
         submissions(),
         witnesses(),
+        sidecars(),
     ]
     .into_iter()
     .flatten()
@@ -272,10 +275,11 @@ fn nested() -> Vec<Vector> {
     ]
 }
 
-fn messages() -> Vec<Vector> {
+/// The place of what is wanted of a dataset in a request.
+const WANTED: usize = 9;
+
+fn requests() -> Vec<Vector> {
     let request = tally_wire::encode(&messages::request());
-    let opening = tally_wire::encode(&messages::opening());
-    let data = tally_wire::encode(&messages::data());
     let text = |len| Cbor::Text("x".repeat(len));
     vec![
         bad::<Request>(
@@ -290,11 +294,55 @@ fn messages() -> Vec<Vector> {
             replaced(&request, &[11, 0], text(0)),
             "wrong-length",
         ),
+        bad::<Request>(
+            "request-with-long-trace",
+            ("agents", "request"),
+            replaced(&request, &[18, 1], text(513)),
+            "too-large",
+        ),
+        bad::<Request>(
+            "range-of-nothing",
+            ("agents", "request"),
+            replaced(&request, &[WANTED, 0, 0], Cbor::Array(vec![Cbor::Array(Vec::new()); 2])),
+            "wrong-length",
+        ),
+        bad::<Request>(
+            "range-backwards",
+            ("agents", "request"),
+            replaced(&request, &[WANTED, 0, 0, 0, 0], Cbor::Number(131_072)),
+            "not-ascending",
+        ),
+    ]
+}
+
+fn messages() -> Vec<Vector> {
+    let opening = tally_wire::encode(&messages::opening());
+    let data = tally_wire::encode(&messages::data());
+    let end = tally_wire::encode(&messages::stream_end(None));
+    vec![
         bad::<Answer>(
             "empty-data",
             ("agents", "answer"),
             replaced(&data, &[2], Cbor::Bytes(Vec::new())),
             "wrong-length",
+        ),
+        bad::<Answer>(
+            "stream-end-how",
+            ("agents", "answer"),
+            replaced(&end, &[2, 1], Cbor::Number(6)),
+            "unknown-number",
+        ),
+        bad::<Answer>(
+            "stream-end-without-a-root",
+            ("agents", "answer"),
+            replaced(&end, &[2, 3], Cbor::Bytes(Vec::new())),
+            "wrong-length",
+        ),
+        bad::<Answer>(
+            "stream-end-of-another-algorithm",
+            ("agents", "answer"),
+            replaced(&end, &[3], Cbor::Negative(18)),
+            "unknown-number",
         ),
         bad::<Answer>(
             "reserved-frame",
@@ -311,8 +359,40 @@ fn messages() -> Vec<Vector> {
         bad::<Opening>(
             "nobody",
             ("openings", "opening"),
-            replaced(&opening, &[4, 0, 0], text(0)),
+            replaced(&opening, &[4, 0, 0], Cbor::Text(String::new())),
             "bad-text",
+        ),
+    ]
+}
+
+fn sidecars() -> Vec<Vector> {
+    let hello = tally_wire::encode(&messages::sidecar_hello());
+    let from = ("agents", "sidecar-hello");
+    let text = |len| Cbor::Text("x".repeat(len));
+    vec![
+        bad::<SidecarHello>(
+            "sidecar-listening-nowhere",
+            from,
+            replaced(&hello, &[5, 0], text(0)),
+            "wrong-length",
+        ),
+        bad::<SidecarHello>(
+            "sidecar-service-too-long",
+            from,
+            replaced(&hello, &[8, 0], text(129)),
+            "too-large",
+        ),
+        bad::<SidecarHello>(
+            "sidecar-tls-by-number",
+            from,
+            replaced(&hello, &[4], Cbor::Number(1)),
+            "wrong-type",
+        ),
+        bad::<SidecarAnswer>(
+            "sidecar-welcomed-as-an-agent",
+            ("agents", "sidecar-answer"),
+            replaced(&hello, &[0], Cbor::Number(61)),
+            "unknown-kind",
         ),
     ]
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tally_core::exchange::provider::Event;
-use tally_core::refusal::Refusal;
 use tally_net::FrameError;
-use tally_net::frame::{read_frame, write_frame};
+use tally_net::frame::{FrameLimits, read_frame, write_frame};
 use tally_net::quinn::{RecvStream, SendStream};
 use tally_wire::message::agent::{Answer, ReceiptFrame, Refused, Request, reset_code};
 use tally_wire::{decode_value, encode, encode_checked};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::releasing::release;
+use super::streams::Streams;
 use super::{Arrived, Input, SAYS_MAX, Say};
 use crate::exchange::{Shared, Side};
 use crate::peers::{FRAMES, Incoming};
@@ -22,12 +23,14 @@ use crate::peers::{FRAMES, Incoming};
 const REQUEST_WAIT_MAX: Duration = Duration::from_secs(10);
 /// An answer that fits into a few frames is taken within this time.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Stream code: the request was read, and nothing else is.
+const STREAM_READ: u32 = 0;
 /// Stream code: what was sent is no request.
 const STREAM_MALFORMED: u32 = 1;
 /// Stream code: the caller did not go on in time.
 const STREAM_STALLED: u32 = 2;
-/// Streams beyond those of exchanges in flight that may be told that it is too busy.
-const EXTRA_STREAMS: usize = 256;
+/// A request has at most so many bytes, all that it may hold together.
+const REQUESTS: FrameLimits = FrameLimits { len_max: 32 * 1024, ..FRAMES };
 
 /// Takes streams for as long as there are connections.
 pub(super) async fn take(
@@ -35,20 +38,21 @@ pub(super) async fn take(
     mut incoming: mpsc::Receiver<Incoming>,
     mailbox: mpsc::Sender<Input>,
 ) {
-    let streams = shared.limits.exchanges_max.saturating_add(EXTRA_STREAMS);
-    let places = Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS)));
+    let places = Streams::new(&shared.limits);
     loop {
         let stream = tokio::select! {
             stream = incoming.recv() => stream,
             () = shared.ended() => None,
         };
         let Some(mut stream) = stream else { return };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            // Not even read: whoever floods gets a code, and no memory of ours.
-            shared.turned_away(Side::Provider, Refusal::TooBusy);
-            let code = reset_code(Refusal::TooBusy);
-            drop(stream.send.reset(code.into()));
-            continue;
+        let place = match places.enter(&stream.member) {
+            Ok(place) => place,
+            Err(refusal) => {
+                // Not even read: whoever floods gets a code, and no memory of ours.
+                shared.turned_away(Side::Provider, refusal);
+                drop(stream.send.reset(reset_code(refusal).into()));
+                continue;
+            }
         };
         let (shared, mailbox) = (Arc::clone(&shared), mailbox.clone());
         tokio::spawn(async move {
@@ -65,6 +69,10 @@ async fn attend(shared: &Shared, stream: Incoming, mailbox: mpsc::Sender<Input>)
         Ok(Err(code)) => return drop(send.reset(code.into())),
         Err(_) => return drop(send.reset(STREAM_STALLED.into())),
     };
+    // What follows a request is nobody's, and would be kept as long as this stream.
+    if !matches!(receive.read_chunk(1, true).now_or_never(), Some(Ok(None))) {
+        drop(receive.stop(STREAM_READ.into()));
+    }
     let exchange = request.exchange;
     let (says, mut heard) = mpsc::channel(SAYS_MAX);
     let arrived = Arrived { requester: member, request: Arc::new(request), says };
@@ -102,7 +110,7 @@ async fn attend(shared: &Shared, stream: Incoming, mailbox: mpsc::Sender<Input>)
 }
 
 async fn read_request(receive: &mut RecvStream) -> Result<Request, u32> {
-    let frame = read_frame(receive, FRAMES).await.map_err(|error| match error {
+    let frame = read_frame(receive, REQUESTS).await.map_err(|error| match error {
         FrameError::Stalled { .. } => STREAM_STALLED,
         _ => STREAM_MALFORMED,
     })?;

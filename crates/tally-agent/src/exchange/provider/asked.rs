@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use super::Input;
 use crate::base_url::BaseUrl;
 use crate::source::{Ask, Source, Unread};
+use crate::trace::{Trace, within};
 
 /// Reads for one exchange; dropped, it is broken off, and a server that is read from is told.
 pub(super) struct ReadTask(AbortHandle);
@@ -22,12 +23,13 @@ impl ReadTask {
     pub(super) fn start(
         source: Option<Arc<Source>>,
         ask: Ask,
+        trace: Option<Trace>,
         exchange: ExchangeId,
         mailbox: mpsc::Sender<Input>,
     ) -> Self {
         let task = tokio::spawn(async move {
             let read = match source {
-                Some(source) => source.describe(ask).await,
+                Some(source) => within(trace, source.describe(ask)).await,
                 None => Err(unread(Refusal::UnknownSource)),
             };
             let input = match read {
@@ -61,7 +63,7 @@ pub(super) fn ask_of(member: &MemberId, request: &Request) -> Ask {
         action: request.action,
         path: request.path.clone(),
         query: request.query.clone(),
-        offset: request.offset,
+        wanted: request.wanted.clone(),
         base_url,
     }
 }

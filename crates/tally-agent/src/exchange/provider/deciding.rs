@@ -11,7 +11,7 @@ use tally_core::Encoded;
 use tally_core::exchange::Question;
 use tally_core::exchange::provider::{Body, Decision, Permitted, Refused};
 use tally_core::id::{BadId, ExchangeId};
-use tally_core::opening::{Opened, Opening, Salt32, TagKey, commitment, digest};
+use tally_core::opening::{BodyDigest, Opened, Opening, Salt32, TagKey, commitment};
 use tally_core::policy::{
     self, Deciding, Facts, OptOutAnswers, Permit, PersonFact, Progress, Registers, Warning,
 };
@@ -26,13 +26,16 @@ use tally_wire::message::agent::{Description, Request};
 use super::Decided;
 use super::opt_out;
 use super::releasing::Outgoing;
+use super::streaming::{self, Before};
 use super::turns::SLICE;
 use crate::clock::wall;
 use crate::exchange::Shared;
 use crate::random;
 use crate::replica::Known;
 use crate::source::{Reading, Source};
+use crate::spool::SpoolError;
 use crate::store::{KnownAs, Reader, StoreError};
+use crate::trace::Trace;
 
 /// More people than this make a permit a bulk one: it travels alone.
 const PEOPLE_TOGETHER_MAX: u64 = 64;
@@ -72,10 +75,20 @@ pub(super) struct Case {
     pub(super) request: Arc<Request>,
     pub(super) source: Arc<Source>,
     pub(super) reading: Arc<Reading>,
+    /// What is known of the exchange that this one resumes.
+    pub(super) before: Before,
 }
 
 /// Decides on what is known now.
-pub(super) async fn decide(shared: &Arc<Shared>, case: Case) -> Decided {
+pub(super) async fn decide(shared: &Arc<Shared>, mut case: Case) -> Decided {
+    let before = Before::of(shared, &case.question).await;
+    case.before = match before {
+        Ok(before) => before,
+        Err(error) => {
+            tracing::error!(%error, "what was streamed before can't be read");
+            return undecided(case.exchange, Refusal::StoreUnavailable);
+        }
+    };
     let known = shared.replica.known();
     let people: BTreeSet<_> = case.reading.items().iter().flat_map(|item| &item.people).collect();
     let named = people.into_iter().map(|person| KnownAs {
@@ -196,19 +209,21 @@ impl Case {
     fn permit(&self, opener: &Opener<'_>, permit: Permit, episode: Option<Episode>) -> Decided {
         let episode = episode.filter(|_| permit.breaks_glass());
         let prepared = match &*self.reading {
+            // What was read as a whole comes as a whole: nothing of it is resumed.
+            Reading::Whole(_) if self.question.resumes.is_some() => Err(Refusal::ResumeUnknown),
             Reading::Whole(whole) => whole.cut(&permit).map(|cut| {
-                let description =
-                    Description { media_type: cut.media_type.to_owned(), etag: None, bytes: None };
+                let description = streaming::whole(cut.media_type);
                 let people = Leaving { people: cut.people, named: cut.named };
                 (people, cut.records, description, Outgoing::Whole(cut.body))
             }),
-            Reading::Stream(stream) => stream.open(&permit).map(|chunks| {
-                let description = Description {
-                    media_type: stream.media_type().to_owned(),
-                    etag: Some(stream.etag(&permit)),
-                    bytes: stream.bytes(&permit),
-                };
-                let chunks = Outgoing::Stream(Box::new(chunks));
+            Reading::Stream(stream) => self.stream(stream, &permit).map(|(description, stream)| {
+                let stream = Outgoing::Stream(Box::new(stream));
+                (Leaving::default(), permit.records(), description, stream)
+            }),
+            Reading::Result(result) => result.open(&permit).map(|chunks| {
+                // The same query may find something else a moment later: there is nothing to name it by.
+                let description = streaming::whole(result.media_type());
+                let chunks = Outgoing::Result(Box::new(chunks));
                 (Leaving::default(), permit.records(), description, chunks)
             }),
         };
@@ -227,11 +242,19 @@ impl Case {
         };
         let body = match &outgoing {
             Outgoing::Whole(body) => {
-                let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-                description.bytes = Some(bytes);
-                Body::Whole { bytes, digest: digest(&opening.salt, &[body]) }
+                (description.bytes, description.selected.length) =
+                    (Some(body.len()), Some(body.len()));
+                let mut digest = BodyDigest::new(&opening.salt);
+                let digested = body.each::<SpoolError>(|piece| {
+                    digest.push(piece);
+                    Ok(())
+                });
+                if let Err(error) = digested {
+                    return undecided(self.exchange, error.refusal());
+                }
+                Body::Whole { bytes: body.len(), digest: digest.digest() }
             }
-            Outgoing::Stream(_) => Body::Stream,
+            Outgoing::Stream(_) | Outgoing::Result(_) => Body::Stream,
         };
         let prepared = Prepared {
             opening: opening.encoded.clone(),
@@ -370,12 +393,20 @@ impl Opener<'_> {
             role: request.role.clone(),
             relationship: request.relationship.clone(),
             reason: request.reason.clone(),
-            request_ids: request.request_ids.clone(),
+            request_ids: request_ids(request),
         };
         let encoded = encode_checked(opening).map_err(|_| Refusal::TooLarge)?;
         let commitment = commitment(mesh_id, encoded.bytes());
         Ok(Written { encoded, known, commitment, salt })
     }
+}
+
+/// The application's own ids, and where the request stands in a trace: an auditor finds it by either.
+fn request_ids(request: &Request) -> Vec<String> {
+    /// An opening holds no more.
+    const REQUEST_IDS_MAX: usize = 16;
+    let trace = Trace::of_message(&request.trace).map(|trace| trace.parent().to_owned());
+    request.request_ids.iter().cloned().chain(trace).take(REQUEST_IDS_MAX).collect()
 }
 
 /// Nothing is decided, and nothing recorded: the machine keeps no opening of it.

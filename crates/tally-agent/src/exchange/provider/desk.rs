@@ -23,11 +23,13 @@ use super::deciding::{Case, Episode, Prepared, decide};
 use super::late::Owing;
 use super::owing::patiently;
 use super::releasing::{Proof, Release};
+use super::streaming::Before;
 use super::{Arrived, Decided, Facts, Input, Say, apart, question_of};
 use crate::exchange::{Shared, Side};
 use crate::recorder::{Filed, PermitOutcome};
 use crate::source::{Reading, Source};
 use crate::store::{StoreError, StoreOpening};
+use crate::trace::Trace;
 
 /// Owns the machine.
 pub(super) struct Desk {
@@ -51,7 +53,7 @@ pub(super) struct Serving {
     pub(super) requester: MemberId,
     pub(super) says: mpsc::Sender<Say>,
     source: Option<Arc<Source>>,
-    reading: Option<Arc<Reading>>,
+    pub(super) reading: Option<Arc<Reading>>,
     /// What reads: it ends with this, so that nothing is read on for whom nobody waits any more.
     _read: ReadTask,
     pub(super) prepared: Option<Prepared>,
@@ -303,14 +305,14 @@ impl Desk {
 
     fn read(&mut self, exchange: ExchangeId) {
         let Some(Arrived { requester, request, says }) = self.incoming.take() else { return };
-        let source = self.shared.sources.get(&request.source).cloned();
+        let source = self.shared.sources.get(&request.source);
         let ask = ask_of(&self.shared.member, &request);
-        let mailbox = self.mailbox.clone();
+        let (mailbox, trace) = (self.mailbox.clone(), Trace::of_message(&request.trace));
         let serving = Serving {
             request,
             requester,
             says,
-            _read: ReadTask::start(source.clone(), ask, exchange, mailbox),
+            _read: ReadTask::start(source.clone(), ask, trace, exchange, mailbox),
             source,
             reading: None,
             prepared: None,
@@ -337,6 +339,7 @@ impl Desk {
             request: Arc::clone(request),
             source: Arc::clone(source),
             reading: Arc::clone(reading),
+            before: Before::Nothing,
         };
         let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox.clone());
         tokio::spawn(async move {
@@ -406,6 +409,8 @@ impl Desk {
             let receipt = serving.receipt.take().filter(|receipt| receipt.leaf == half.leaf())?;
             let prepared = serving.prepared.take();
             let prepared = prepared.filter(|it| it.commitment == half.half().commitment)?;
+            // What leaves is prepared: what was read has done its service, and may be large.
+            serving.reading = None;
             Some((serving.says.clone(), receipt, prepared))
         });
         let Some((says, receipt, prepared)) = parts else {
@@ -463,8 +468,10 @@ impl Desk {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        self.shared.count(Side::Provider, ended);
-        let Some(serving) = self.serving.remove(&ended.exchange) else { return };
+        let serving = self.serving.remove(&ended.exchange);
+        let trace = serving.as_ref().and_then(|it| Trace::of_message(&it.request.trace));
+        self.shared.count(Side::Provider, ended, trace.map(|trace| trace.id()).as_ref());
+        let Some(serving) = serving else { return };
         let open = !serving.answered && !self.late.contains_key(&ended.exchange);
         if let Some(commitment) = serving.submitted.filter(|_| open) {
             self.unanswered.insert(ended.exchange, commitment);

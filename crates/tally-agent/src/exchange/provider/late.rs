@@ -101,6 +101,7 @@ impl Desk {
         let parts = self.serving.get_mut(&exchange).and_then(|serving| {
             let prepared = serving.prepared.take();
             let prepared = prepared.filter(|it| it.commitment == promised.half().commitment)?;
+            serving.reading = None;
             Some((serving.says.clone(), serving.promise.take()?, prepared))
         });
         let Some((says, promise, prepared)) = parts else {

@@ -1,12 +1,14 @@
-//! The record on its way out: receipt or promise, opening, description, body, trailer.
+//! The record on its way out: receipt or promise, opening, description, body, trailer; of a stream, its
+//! signed end.
 //!
 //! Invariant: what has left is counted before it is said to have left, and nothing more leaves once
 //! the machine has said stop: what still lies in the socket's buffers is dropped with the stream.
 
 use tally_core::Encoded;
+use tally_core::dataset::ContentDigest;
 use tally_core::entry::How;
-use tally_core::exchange::Promise;
 use tally_core::exchange::provider::Event;
+use tally_core::exchange::{Promise, StreamSum};
 use tally_core::id::ExchangeId;
 use tally_core::opening::{CHUNK_LEN, Opening, StreamDigest};
 use tally_core::receipt::Receipt;
@@ -24,10 +26,14 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::arriving::tell;
+use super::streaming::Streaming;
 use super::{Input, Say};
+use crate::clock::wall;
 use crate::exchange::Shared;
 use crate::peers::FRAMES;
-use crate::source::Chunks;
+use crate::source::{Piece, ResultChunks};
+use crate::spool::Held;
+use crate::store::{Store, StoreError};
 
 /// Chunks of a stream that are read ahead.
 const READ_AHEAD: usize = 4;
@@ -55,10 +61,12 @@ pub(super) enum Proof {
 
 /// The body, minimised.
 pub(super) enum Outgoing {
-    /// In memory.
-    Whole(Vec<u8>),
+    /// Read before the decision.
+    Whole(Held),
     /// Read while it leaves.
-    Stream(Box<Chunks>),
+    Stream(Box<Streaming>),
+    /// The result of a query, read while it leaves.
+    Result(Box<ResultChunks>),
 }
 
 /// Why a release ended early.
@@ -74,6 +82,8 @@ struct Left {
     bytes: u64,
     noted: u64,
     digest: Option<StreamDigest>,
+    /// Over all of the dataset.
+    content_root: Option<Hash>,
 }
 
 /// Sends it, and says how that ended.
@@ -85,14 +95,14 @@ pub(super) async fn release(
     it: Release,
     mailbox: &mpsc::Sender<Input>,
 ) -> Event {
-    let streamed = matches!(it.body, Outgoing::Stream(_));
-    if streamed {
+    let streamed = matches!(it.body, Outgoing::Stream(_) | Outgoing::Result(_));
+    if streamed || matches!(it.body, Outgoing::Whole(Held::Spooled(_))) {
         // Care goes first: a dataset takes what records leave of the connection. A stream that is
         // gone has no use for it.
         drop(send.set_priority(BULK_PRIORITY));
     }
     let digest = streamed.then(|| StreamDigest::new(it.opening.value().salt));
-    let mut left = Left { bytes: 0, noted: 0, digest };
+    let mut left = Left { bytes: 0, noted: 0, digest, content_root: None };
     let mut out = Out { shared, exchange, send, heard, mailbox };
     match out.all(it, &mut left).await {
         Ok(()) => Event::Delivered { exchange, bytes: left.bytes, root: left.root() },
@@ -116,7 +126,10 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    async fn all(&mut self, it: Release, left: &mut Left) -> Result<(), Cut> {
+    async fn all(&mut self, mut it: Release, left: &mut Left) -> Result<(), Cut> {
+        if let Outgoing::Stream(stream) = &mut it.body {
+            begin(&self.shared.store, stream).await?;
+        }
         self.write(&frame_of(it.proof)?).await?;
         let mut parts = it.opening.bytes().chunks(PART_LEN_MAX).peekable();
         while let Some(part) = parts.next() {
@@ -125,22 +138,70 @@ impl Out<'_> {
         }
         self.write(&Answer::Description(it.description)).await?;
         match it.body {
-            Outgoing::Whole(body) => {
+            Outgoing::Whole(Held::Memory(body)) => {
                 for piece in body.chunks(CHUNK_LEN) {
                     self.data(piece.to_vec(), left, it.commitment).await?;
                 }
             }
-            Outgoing::Stream(chunks) => {
-                let mut chunks = read_ahead(*chunks);
+            Outgoing::Whole(Held::Spooled(body)) => {
+                let chunks = body.chunks().map(|it| it.map_err(|error| error.refusal()));
+                drop(body);
+                let mut chunks = read_ahead(chunks);
                 while let Some(chunk) = chunks.recv().await {
                     self.data(chunk.map_err(Cut::Stopped)?, left, it.commitment).await?;
                 }
             }
+            Outgoing::Stream(stream) => self.stream(*stream, left, it.commitment).await?,
+            Outgoing::Result(mut chunks) => {
+                let mut content = ContentDigest::default();
+                while let Some(chunk) = self.next_of(&mut chunks).await? {
+                    content.push(&chunk);
+                    self.data(chunk, left, it.commitment).await?;
+                }
+                left.content_root = Some(content.root());
+            }
         }
-        let trailer = Trailer { how: How::Sent, bytes: left.bytes, root: left.root() };
-        self.write(&Answer::Trailer(trailer)).await?;
+        let end = self.end(left, &it.commitment);
+        self.write(&end).await?;
         drop(self.send.finish());
         self.arrived().await
+    }
+
+    async fn stream(
+        &mut self,
+        stream: Streaming,
+        left: &mut Left,
+        commitment: Hash,
+    ) -> Result<(), Cut> {
+        let Streaming { begun, chunks } = stream;
+        let mut pieces = read_ahead(chunks);
+        while let Some(piece) = pieces.recv().await {
+            match piece.map_err(Cut::Stopped)? {
+                Piece::Data { bytes, mark } => {
+                    self.data(bytes, left, commitment).await?;
+                    if let Some(mark) = mark {
+                        self.shared.store.note_content_mark(&begun.etag, mark, wall());
+                    }
+                }
+                Piece::End { content_root } => {
+                    left.content_root = content_root;
+                    return Ok(());
+                }
+            }
+        }
+        // Nobody may take what came so far for all.
+        Err(Cut::Stopped(Refusal::SourceUnavailable))
+    }
+
+    /// What is said when all of it has left.
+    fn end(&self, left: &Left, commitment: &Hash) -> Answer {
+        let (how, bytes) = (How::Sent, left.bytes);
+        let Some(root) = left.root() else {
+            return Answer::Trailer(Trailer { how, bytes, root: None });
+        };
+        let (exchange, content_root) = (self.exchange, left.content_root);
+        let sum = StreamSum { exchange, how, bytes, root, content_root };
+        Answer::End(Box::new(self.shared.recorder.stream_end(commitment, sum)))
     }
 
     async fn data(&mut self, bytes: Vec<u8>, left: &mut Left, commitment: Hash) -> Result<(), Cut> {
@@ -157,6 +218,16 @@ impl Out<'_> {
         }
         tell(self.mailbox, Event::Progress { exchange: self.exchange, bytes: left.bytes }).await;
         Ok(())
+    }
+
+    /// What a server gives next: it works on for nobody who is gone.
+    async fn next_of(&mut self, chunks: &mut ResultChunks) -> Result<Option<Vec<u8>>, Cut> {
+        tokio::select! {
+            biased;
+            say = self.heard.recv() => Err(cut_of(say)),
+            _ = self.send.stopped() => Err(Cut::Gone),
+            chunk = chunks.next() => chunk.transpose().map_err(Cut::Stopped),
+        }
     }
 
     async fn write(&mut self, frame: &Answer) -> Result<(), Cut> {
@@ -181,6 +252,23 @@ impl Out<'_> {
             say = self.heard.recv() => Err(cut_of(say)),
         }
     }
+}
+
+/// Makes durable of what the stream is, so that it can be resumed; and where it goes on with an earlier
+/// one, finds how far the digest of the content had come.
+async fn begin(store: &Store, stream: &mut Streaming) -> Result<(), Cut> {
+    let failed = |error: StoreError| {
+        tracing::error!(%error, "of what a stream is can't be stored or read");
+        Cut::Stopped(Refusal::StoreUnavailable)
+    };
+    let begun = &stream.begun;
+    store.begin(begun.clone(), wall()).await.map_err(failed)?;
+    let Some(first) = stream.chunks.behind() else { return Ok(()) };
+    let mark = store.content_mark(begun.etag.clone(), first).await.map_err(failed)?;
+    if let Some(mark) = mark {
+        stream.chunks.go_on_from(mark);
+    }
+    Ok(())
 }
 
 fn frame_of(proof: Proof) -> Result<Answer, Cut> {
@@ -211,9 +299,10 @@ fn cut_of(say: Option<Say>) -> Cut {
 
 /// Reads ahead on threads that may wait for a disk. None is held while it is the requester that is
 /// waited for: such threads are few, and a slow requester would keep them from all others.
-fn read_ahead<C>(mut chunks: C) -> mpsc::Receiver<Result<Vec<u8>, Refusal>>
+fn read_ahead<C, T>(mut chunks: C) -> mpsc::Receiver<Result<T, Refusal>>
 where
-    C: Iterator<Item = Result<Vec<u8>, Refusal>> + Send + 'static,
+    C: Iterator<Item = Result<T, Refusal>> + Send + 'static,
+    T: Send + 'static,
 {
     let (read, ready) = mpsc::channel(READ_AHEAD);
     tokio::spawn(async move {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tally_core::exchange::requester::Event;
 use tally_core::id::ExchangeId;
 use tally_core::refusal::{Refusal, Said};
+use tally_wire::encode;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -75,7 +76,7 @@ pub(super) async fn run(shared: Arc<Shared>, start: Start) {
     let sending = Sending { shared: Arc::clone(&shared), exchange, mailbox: mailbox.clone() };
     let reader = tokio::spawn(sending.run(ask.clone(), read));
     let (pieces, body) = Body::new(PIECES_MAX);
-    let arriving = Arriving::new(exchange, ask.provider.clone());
+    let arriving = Arriving::new(exchange, ask.provider.clone(), ask.wanted.clone());
     let asking = Asking {
         shared,
         exchange,
@@ -266,6 +267,17 @@ impl Asking {
         });
     }
 
+    /// Puts the provider's signed end of a stream beside its receipt: whoever has all of it finds it.
+    async fn keep_end(&self) {
+        let Some((end, half)) = self.arriving.end.as_ref().zip(self.arriving.half()) else {
+            return;
+        };
+        let kept = self.shared.store.keep_stream_end(half.commitment, encode(end)).await;
+        if let Err(error) = kept {
+            tracing::error!(%error, "the end of a stream is not kept");
+        }
+    }
+
     fn say_yes(&mut self) {
         let Some(half) = self.arriving.half() else { return };
         let Some(description) = &self.arriving.description else { return };
@@ -298,6 +310,7 @@ impl Asking {
         }
         let refusal = match end {
             End::Whole => {
+                self.keep_end().await;
                 self.say_yes();
                 // Whoever does not hear it any more has gone.
                 drop(self.pieces.send(Ok(None)).await);

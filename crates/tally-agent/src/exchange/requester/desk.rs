@@ -19,6 +19,7 @@ use super::{Ask, Input, Reply};
 use crate::exchange::{Shared, Side};
 use crate::replica::Known;
 use crate::store::Store;
+use crate::trace::TraceId;
 
 /// How often the store is asked again to keep what is owed; then the next start settles it.
 const OWE_ATTEMPTS_MAX: u32 = 10;
@@ -34,6 +35,8 @@ pub(super) struct Desk {
     incoming: Option<(Box<Ask>, Reply)>,
     /// What the machine allows each exchange to hand on.
     asking: BTreeMap<ExchangeId, watch::Sender<Allowed>>,
+    /// The traces of those that are part of one.
+    traces: BTreeMap<ExchangeId, TraceId>,
     /// The half of the exchange that is being concluded, on its way into the store.
     owing: Option<oneshot::Receiver<()>>,
     drained: Vec<oneshot::Sender<()>>,
@@ -64,6 +67,7 @@ impl Desk {
             mailbox,
             incoming: None,
             asking: BTreeMap::new(),
+            traces: BTreeMap::new(),
             owing: None,
             drained: Vec::new(),
         }
@@ -152,7 +156,8 @@ impl Desk {
             Effect::Ended(ended) => {
                 self.asking.remove(&ended.exchange);
                 self.owing = None;
-                self.shared.count(Side::Requester, &ended);
+                let trace = self.traces.remove(&ended.exchange);
+                self.shared.count(Side::Requester, &ended, trace.as_ref());
             }
             Effect::Drained => {
                 for done in self.drained.drain(..) {
@@ -180,6 +185,9 @@ impl Desk {
 
     fn send(&mut self, exchange: ExchangeId) {
         let Some((ask, reply)) = self.incoming.take() else { return };
+        if let Some(trace) = &ask.trace {
+            self.traces.insert(exchange, trace.id());
+        }
         let (allow, allowed) = watch::channel(Allowed::default());
         self.asking.insert(exchange, allow);
         let shared = Arc::clone(&self.shared);

@@ -2,13 +2,15 @@
 //! what came.
 //!
 //! Invariant: nothing that a frame says is believed before the frames that prove it were checked: the
-//! receipt (or the promise) first, then the opening that it commits to, then the body under the opening's salt.
+//! receipt (or the promise) first, then the opening that it commits to, then the body under the opening's salt,
+//! and of a stream the end that its provider has signed.
 
 use bytes::Bytes;
 use tally_core::Encoded;
+use tally_core::dataset::{Selection, Wanted};
 use tally_core::entry::{Flags, How, ProviderHalf};
 use tally_core::exchange::requester::{Event, Trailer};
-use tally_core::exchange::{Promise, PromisedHalf, RecordedHalf};
+use tally_core::exchange::{Promise, PromisedHalf, RecordedHalf, StreamEnd};
 use tally_core::id::{ExchangeId, MemberId};
 use tally_core::opening::{BodyDigest, CHUNK_LEN, Opening, StreamDigest};
 use tally_core::receipt::{Receipt, Trust};
@@ -24,6 +26,8 @@ use crate::exchange::Shared;
 pub(super) struct Arriving {
     exchange: ExchangeId,
     provider: MemberId,
+    /// What was asked of a dataset.
+    wanted: Wanted,
     pub(super) receipt: Option<(Encoded<Receipt>, RecordedHalf)>,
     /// What came in place of a receipt.
     pub(super) promise: Option<(Encoded<Promise>, PromisedHalf)>,
@@ -34,6 +38,8 @@ pub(super) struct Arriving {
     /// Bytes that a stream is said to have: an application is told, and takes so many for all.
     announced: Option<u64>,
     pub(super) bytes: u64,
+    /// What the provider has signed about all that came.
+    pub(super) end: Option<StreamEnd>,
     pub(super) detail: Option<String>,
     short_chunk: bool,
 }
@@ -54,10 +60,11 @@ pub(super) struct Step {
 }
 
 impl Arriving {
-    pub(super) const fn new(exchange: ExchangeId, provider: MemberId) -> Self {
+    pub(super) const fn new(exchange: ExchangeId, provider: MemberId, wanted: Wanted) -> Self {
         Self {
             exchange,
             provider,
+            wanted,
             receipt: None,
             promise: None,
             opening_bytes: Vec::new(),
@@ -66,6 +73,7 @@ impl Arriving {
             digest: None,
             announced: None,
             bytes: 0,
+            end: None,
             detail: None,
             short_chunk: false,
         }
@@ -129,6 +137,10 @@ impl Arriving {
                 Ok(Step { event, piece: Some(Bytes::from(data.bytes)), last: false })
             }
             Answer::Trailer(trailer) => {
+                if self.half().is_some_and(|half| half.flags.has(Flags::STREAMED)) {
+                    // Nobody has signed what such a stream is said to be.
+                    return Err(Refusal::RootUnsigned);
+                }
                 let digest = self.finished()?;
                 let bytes = self.bytes;
                 if trailer.how != How::Sent {
@@ -138,6 +150,7 @@ impl Arriving {
                 let event = Event::Complete { exchange, bytes, digest, trailer };
                 Ok(Step { last: true, ..Step::event(event) })
             }
+            Answer::End(end) => self.take_end(shared, *end),
             Answer::Refused(refused) => self.refused(refused),
         }
     }
@@ -162,8 +175,17 @@ impl Arriving {
         shared: &Shared,
         check: impl FnOnce(&Trust<'_>) -> Result<T, E>,
     ) -> Result<T, Refusal> {
+        let checked = self.with_trust(shared, check).ok_or(Refusal::ReceiptInvalid)?;
+        checked.map_err(|error| {
+            tracing::warn!(exchange = %self.exchange, %error, "a receipt does not verify");
+            Refusal::ReceiptInvalid
+        })
+    }
+
+    /// With the keys that the registers have of the provider now; none if it is no member any more.
+    fn with_trust<T>(&self, shared: &Shared, look: impl FnOnce(&Trust<'_>) -> T) -> Option<T> {
         let known = shared.replica.known();
-        let member = known.registers.member(&self.provider).ok_or(Refusal::ReceiptInvalid)?;
+        let member = known.registers.member(&self.provider)?;
         let trust = Trust {
             mesh_id: &shared.mesh_id,
             epoch: shared.epoch,
@@ -171,10 +193,7 @@ impl Arriving {
             member: &self.provider,
             agent_keys: std::slice::from_ref(&member.agent_key),
         };
-        check(&trust).map_err(|error| {
-            tracing::warn!(exchange = %self.exchange, %error, "a receipt does not verify");
-            Refusal::ReceiptInvalid
-        })
+        Some(look(&trust))
     }
 
     fn take_opening(&mut self, part: &OpeningPart) -> Result<Step, Refusal> {
@@ -212,10 +231,15 @@ impl Arriving {
         }
         let (streamed, bytes) = (half.flags.has(Flags::STREAMED), half.bytes);
         let (exchange, opening) = (self.exchange, Box::new(opening.clone()));
-        if streamed {
+        // A part of something else than what was asked for would be put in the wrong place.
+        let selected = description.selected;
+        if streamed && self.wanted.allows(&selected) {
+            description.bytes = selected.bytes();
             self.announced = description.bytes;
-        } else {
+        } else if !streamed && selected.selection == Selection::All {
             description.bytes = Some(bytes);
+        } else {
+            return Err(Refusal::ProtocolViolated);
         }
         self.description = Some(description);
         let event = match (&self.receipt, &self.promise) {
@@ -250,6 +274,21 @@ impl Arriving {
         Ok(())
     }
 
+    /// A stream is delivered once its provider has signed that this is what it sent.
+    fn take_end(&mut self, shared: &Shared, end: StreamEnd) -> Result<Step, Refusal> {
+        let (exchange, bytes, digest) = (self.exchange, self.bytes, self.finished()?);
+        let half = self.half().ok_or(Refusal::ProtocolViolated)?;
+        let checked = self.with_trust(shared, |trust| end.check(half, (bytes, digest), trust));
+        checked.ok_or(Refusal::RootUnsigned)?.map_err(|error| {
+            tracing::warn!(%exchange, %error, "the end of a stream does not verify");
+            Refusal::RootUnsigned
+        })?;
+        let trailer = Trailer { bytes: end.sum.bytes, root: Some(end.sum.root) };
+        self.end = Some(end);
+        let event = Event::Complete { exchange, bytes, digest, trailer };
+        Ok(Step { last: true, ..Step::event(event) })
+    }
+
     /// The digest of a body that has come to its end.
     fn finished(&self) -> Result<Hash, Refusal> {
         let is_short = self.announced.is_some_and(|announced| self.bytes != announced);
@@ -270,7 +309,11 @@ impl Arriving {
         // found it: nothing is owed.
         let of_request = matches!(
             refusal,
-            Refusal::UnknownSource | Refusal::RangeInvalid | Refusal::NotAcceptable
+            Refusal::UnknownSource
+                | Refusal::RangeInvalid
+                | Refusal::NotAcceptable
+                | Refusal::DatasetChanged
+                | Refusal::ResumeUnknown
         );
         if refusal.scope() == Scope::Ingress && (!of_request || receipt.is_some()) {
             return Err(Refusal::ProtocolViolated);
@@ -299,6 +342,7 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use tally_core::dataset::Selected;
     use tally_core::opening::Salt32;
 
     use super::*;
@@ -306,12 +350,14 @@ mod tests {
     /// A stream that is said to have so many bytes.
     fn stream(announced: u64) -> Arriving {
         let media_type = "text/csv".to_owned();
-        let description = Description { media_type, etag: None, bytes: Some(announced) };
+        let selected = Selected { selection: Selection::All, length: Some(announced) };
+        let bytes = Some(announced);
+        let description = Description { media_type, etag: None, bytes, selected, about: None };
         Arriving {
             description: Some(description),
             digest: Some(Digest::Stream(StreamDigest::new(Salt32([1; 32])))),
             announced: Some(announced),
-            ..Arriving::new(ExchangeId([1; 16]), "RZ9".parse().unwrap())
+            ..Arriving::new(ExchangeId([1; 16]), "RZ9".parse().unwrap(), Wanted::default())
         }
     }
 

@@ -85,7 +85,7 @@ impl Sending {
         first: bool,
     ) -> Result<bool, Unreached> {
         let stream = self.shared.peers.open(provider).await?;
-        let Stream { mut send, mut receive, connection } = stream;
+        let Stream { mut send, mut receive, connection, .. } = stream;
         let asked = Instant::now();
         // If it does not go out, the answer does not come either, and says why.
         if write_frame(&mut send, request.bytes(), FRAMES).await.is_ok() {
@@ -102,7 +102,9 @@ impl Sending {
         }
         loop {
             let last = match &next {
-                Read::Frame(frame) => matches!(**frame, Frame::Trailer(_) | Frame::Refused(_)),
+                Read::Frame(frame) => {
+                    matches!(**frame, Frame::Trailer(_) | Frame::End(_) | Frame::Refused(_))
+                }
                 Read::Malformed | Read::Ended(_) => true,
             };
             if read.send(next).await.is_err() {
@@ -139,7 +141,7 @@ fn request_of(exchange: ExchangeId, ask: Ask) -> Request {
         action: ask.action,
         path: ask.path,
         query: ask.query,
-        offset: ask.offset,
+        wanted: ask.wanted,
         user_known: ask.user_known,
         user: ask.user,
         role: ask.role,
@@ -148,5 +150,6 @@ fn request_of(exchange: ExchangeId, ask: Ask) -> Request {
         resumes: ask.resumes,
         request_ids: ask.request_ids,
         base_url: ask.base_url.map(|base_url| base_url.to_string()),
+        trace: ask.trace.map(|trace| trace.to_message()).unwrap_or_default(),
     }
 }

@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use super::address::Address;
 use super::settings::ClientIdentity;
 use crate::source::place::Stamp;
+use crate::trace::{Trace, current};
 
 /// Connections that are kept for the next request.
 const IDLE_MAX: usize = 8;
@@ -137,6 +138,9 @@ impl Http {
             .uri(&call.target)
             .header(HOST, self.address.authority());
         for (name, value) in &call.headers {
+            request = request.header(name, value);
+        }
+        for (name, value) in current().iter().flat_map(Trace::headers) {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(call.body.clone()));

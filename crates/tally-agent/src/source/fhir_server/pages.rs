@@ -20,6 +20,7 @@ use crate::source::origin::{Origin, Rest, leaves};
 use crate::source::query::{COUNT_DEFAULT, COUNT_MAX, Criteria, Query, Target};
 use crate::source::reading::{Content, Whole};
 use crate::source::{Ask, Unread};
+use crate::spool::Spool;
 
 /// Pages of the server that are gone through for one of ours, at most.
 const PAGES_MAX: usize = 16;
@@ -113,6 +114,7 @@ impl FhirServer {
         };
         let asked = if ask.query.is_empty() { String::new() } else { format!("?{}", ask.query) };
         let own = format!("{}/{path}{asked}", ask.base_url);
+        let body = self.hold(body).await?;
         let content = Content::Page { body, own, rest: Box::new(Rest::Server(rest)) };
         let origin = Origin::Server(Answered { server: Arc::clone(self), beside });
         Ok(Whole::new(Some(origin), content, items, vec![target.kind().to_owned()], queried))
@@ -215,10 +217,12 @@ impl FhirServer {
             let bytes = text.len() as u64 + ENTRY_BYTES + address;
             let fixed = 2 * (ENTRY_BYTES + ask.query.len() as u64);
             let too_large = fixed + gathered.bytes + bytes > self.body_bytes_max;
-            if too_large && gathered.records.is_empty() {
+            // One that does not fit into memory has a page of its own.
+            let is_first = gathered.records.is_empty();
+            if is_first && text.len() as u64 > self.document_bytes_max {
                 return Err(super::too_large());
             }
-            if too_large || gathered.records.len() >= wanted {
+            if !is_first && (too_large || gathered.records.len() >= wanted) {
                 gathered.after = Some(place);
                 return Ok(true);
             }
@@ -249,8 +253,12 @@ impl Answered {
         self.beside.with_context(&self.server, body)
     }
 
-    pub(in crate::source) fn body_bytes_max(&self) -> u64 {
-        self.server.body_bytes_max
+    pub(in crate::source) fn document_bytes_max(&self) -> u64 {
+        self.server.document_bytes_max
+    }
+
+    pub(in crate::source) fn spool(&self) -> &Spool {
+        &self.server.spool
     }
 
     pub(in crate::source) fn names_before(&self, person: &Person) -> Vec<Person> {

@@ -6,6 +6,7 @@ mod server;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use tally_core::opening::CHUNK_LEN;
 use tally_net::authority::Validity;
 use tally_net::{Authority, Role, SpiffeId};
 
@@ -67,7 +68,7 @@ async fn cut(desk: &Desk, source: &Arc<Source>, query: &str) -> Result<Cut, Refu
 async fn text(desk: &Desk, source: &Arc<Source>, query: &str) -> Result<String, Refusal> {
     let cut = cut(desk, source, query).await?;
     assert_eq!(cut.media_type, "text/csv");
-    Ok(String::from_utf8(cut.body).unwrap())
+    Ok(cut.text())
 }
 
 fn about_nobody(fields: AllowList) -> Desk {
@@ -132,7 +133,7 @@ async fn rows_about_people_are_decided_one_by_one() {
     assert_eq!(text(&desk, &visits, "").await.unwrap(), all);
     desk.denied = vec!["nhs-number|9990000018"];
     let cut = cut(&desk, &visits, "").await.unwrap();
-    assert_eq!(String::from_utf8(cut.body).unwrap(), "nhs_number,clinic\n9990000026,ear\n");
+    assert_eq!(cut.text(), "nhs_number,clinic\n9990000026,ear\n");
     assert_eq!((cut.records, cut.people.len(), cut.people_withheld), (1, 1, 1));
     let everybody = spawn_blocking(move || visits.everybody()).await.unwrap();
     assert_eq!(everybody.unwrap().len(), 2);
@@ -189,11 +190,6 @@ async fn a_query_that_nobody_waits_for_is_cancelled_at_the_server() {
     };
     assert_eq!(text(&desk, &source(&desk, hasty), "").await, Err(Refusal::QueryTooSlow));
     until_idle(&postgres).await;
-    // One whose result is larger than what is held.
-    let long = "SELECT repeat('x', 1000) AS x FROM generate_series(1, 100000)";
-    let long = source(&desk, settings(&postgres, long));
-    assert_eq!(text(&desk, &long, "").await, Err(Refusal::TooLarge));
-    until_idle(&postgres).await;
     // While all connections are in use, nobody else waits for ever.
     let few = PostgresSettings {
         connections_max: 1,
@@ -208,6 +204,91 @@ async fn a_query_that_nobody_waits_for_is_cancelled_at_the_server() {
     assert_eq!(text(&desk, &few, "").await, Err(Refusal::UpstreamUnreachable));
     reading.abort();
     until_idle(&postgres).await;
+}
+
+/// All pieces of a result that does not fit into memory, or why it broke off and after how many.
+async fn streamed(desk: &Desk, source: &Arc<Source>) -> Result<Vec<u8>, (Refusal, usize)> {
+    let reading = Arc::clone(source).describe(ask_dataset("", 0)).await.unwrap();
+    let permit = desk.permit(source, &reading);
+    let Reading::Result(result) = &reading else { panic!("{reading:?}") };
+    // A decision that is made anew begins anew.
+    drop(result.open(&permit).unwrap());
+    let mut chunks = result.open(&permit).unwrap();
+    drop(reading);
+    let (mut pieces, mut short) = (Vec::new(), false);
+    while let Some(piece) = chunks.next().await {
+        let piece = piece.map_err(|refusal| (refusal, pieces.len()))?;
+        assert!(!short && !piece.is_empty() && piece.len() <= CHUNK_LEN);
+        short = piece.len() < CHUNK_LEN;
+        pieces.push(piece);
+    }
+    assert!(chunks.next().await.is_none());
+    Ok(pieces.concat())
+}
+
+#[tokio::test]
+async fn a_result_that_does_not_fit_into_memory_streams() {
+    let Some(postgres) = Postgres::start(None) else { return };
+    postgres.ask(TABLES);
+    let desk = about_nobody(columns(&["at", "x"]));
+    let long =
+        "SELECT n AS at, 'kept' AS kept, repeat('x', 1000) AS x FROM generate_series(1, 30000) n";
+    let long = source(&desk, settings(&postgres, long));
+    let all = streamed(&desk, &long).await.unwrap();
+    let row = "x".repeat(1000);
+    let rows: String = (1..=30_000).map(|at| format!("{at},{row}\n")).collect();
+    assert!(all == format!("at,x\n{rows}").into_bytes(), "{} bytes", all.len());
+    until_idle(&postgres).await;
+    // No column of it may leave.
+    let none = about_nobody(columns(&["price"]));
+    assert_eq!(cut(&none, &long, "").await.err(), Some(Refusal::TypeNotInAgreement));
+    until_idle(&postgres).await;
+}
+
+#[tokio::test]
+async fn a_result_that_breaks_off_is_an_error_and_never_an_end() {
+    let Some(postgres) = Postgres::start(None) else { return };
+    postgres.ask(TABLES);
+    let desk = about_nobody(AllowList::Everything);
+    let broken =
+        "SELECT 1 / (20000 - n) AS y, repeat('x', 1000) AS x FROM generate_series(1, 30000) n";
+    let broken = source(&desk, settings(&postgres, broken));
+    let (refusal, pieces) = streamed(&desk, &broken).await.unwrap_err();
+    assert_eq!(refusal, Refusal::UpstreamMalformed);
+    assert!((200..320).contains(&pieces), "{pieces}");
+    let slow = "SELECT CASE WHEN n > 5000 THEN (SELECT count(*) \
+        FROM generate_series(1, 1000000000)) END AS s, repeat('x', 1000) AS x \
+        FROM generate_series(1, 9000) n";
+    let slow = PostgresSettings {
+        statement_wait_max: Duration::from_millis(1500),
+        ..settings(&postgres, slow)
+    };
+    let (refusal, _) = streamed(&desk, &source(&desk, slow)).await.unwrap_err();
+    assert_eq!(refusal, Refusal::QueryTooSlow);
+    until_idle(&postgres).await;
+}
+
+#[tokio::test]
+async fn a_result_that_nobody_takes_further_is_cancelled_and_gives_its_connection_back() {
+    let Some(postgres) = Postgres::start(None) else { return };
+    postgres.ask(TABLES);
+    let desk = about_nobody(AllowList::Everything);
+    // In the list of columns it is not gathered first.
+    let long = "SELECT repeat('x', 1000) AS x, generate_series(1, 1000000000) AS n";
+    let long = PostgresSettings { connections_max: 1, ..settings(&postgres, long) };
+    let long = source(&desk, long);
+    for read_on in [false, true] {
+        let reading = Arc::clone(&long).describe(ask_dataset("", 0)).await.unwrap();
+        let permit = desk.permit(&long, &reading);
+        let Reading::Result(result) = &reading else { panic!("{reading:?}") };
+        let mut chunks = result.open(&permit).unwrap();
+        let wanted = if read_on { 40 } else { 3 };
+        for _ in 0..wanted {
+            assert_eq!(chunks.next().await.unwrap().unwrap().len(), CHUNK_LEN);
+        }
+        drop((chunks, reading));
+        until_idle(&postgres).await;
+    }
 }
 
 #[tokio::test]

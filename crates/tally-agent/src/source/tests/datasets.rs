@@ -1,7 +1,9 @@
 //! Datasets: a file, or a directory of files.
 
 use super::*;
+use tally_core::dataset::{ContentDigest, Selection};
 use tally_core::opening::CHUNK_LEN;
+use tally_log::Hash;
 
 const BEDS: &str = "ward,beds,note\nA,12,\"one, two\"\nB,7,\n";
 
@@ -18,14 +20,37 @@ fn stream(desk: &Desk, source: &Source, ask: &Ask) -> Result<(Vec<u8>, String), 
     let reading = source.read(ask).map_err(|unread| unread.refusal)?;
     let permit = desk.permit(source, &reading);
     let Reading::Stream(stream) = reading else { panic!("read as a whole") };
-    let mut pieces = stream.open(&permit)?.collect::<Result<Vec<_>, _>>()?;
+    let Opened { etag, selected, chunks, .. } = stream.open(&permit)?;
+    let (mut pieces, content_root) = pieces(chunks)?;
     let last = pieces.pop();
     assert!(pieces.iter().all(|piece| piece.len() == CHUNK_LEN));
     assert!(last.as_ref().is_none_or(|last| (1..=CHUNK_LEN).contains(&last.len())));
     pieces.extend(last);
     let bytes = pieces.concat();
-    assert!(stream.bytes(&permit).is_none_or(|said| said == bytes.len() as u64));
-    Ok((bytes, stream.etag(&permit)))
+    assert!(selected.bytes().is_none_or(|said| said == bytes.len() as u64));
+    if selected.selection == Selection::All {
+        assert_eq!(content_root, Some(root_of(&bytes)));
+    }
+    assert_eq!(etag, stream.etag(&permit));
+    Ok((bytes, etag))
+}
+
+/// The data of all pieces, and what is said at the end.
+pub(super) fn pieces(chunks: Chunks) -> Result<(Vec<Vec<u8>>, Option<Hash>), Refusal> {
+    let mut data = Vec::new();
+    for piece in chunks {
+        match piece? {
+            Piece::Data { bytes, .. } => data.push(bytes),
+            Piece::End { content_root } => return Ok((data, content_root)),
+        }
+    }
+    panic!("no end");
+}
+
+fn root_of(bytes: &[u8]) -> Hash {
+    let mut digest = ContentDigest::default();
+    digest.push(bytes);
+    digest.root()
 }
 
 fn text(desk: &Desk, source: &Source, path: &str, offset: u64) -> Result<String, Refusal> {
@@ -57,12 +82,13 @@ fn a_resume_goes_on_in_what_leaves() {
         let whole = text(&desk, &source, "", 0).unwrap();
         assert!(whole.len() > CHUNK_LEN);
         let len = whole.len() as u64;
-        for offset in [1, 7, CHUNK_LEN as u64, CHUNK_LEN as u64 + 3, len - 1, len] {
+        for offset in [1, 7, CHUNK_LEN as u64, CHUNK_LEN as u64 + 3, len - 1] {
             let rest = text(&desk, &source, "", offset).unwrap();
             assert!(rest == whole[usize::try_from(offset).unwrap()..], "{offset}");
         }
-        let beyond = text(&desk, &source, "", len + 1);
-        assert_eq!(beyond, Err(Refusal::RangeInvalid));
+        for beyond in [len, len + 1] {
+            assert_eq!(text(&desk, &source, "", beyond), Err(Refusal::RangeInvalid));
+        }
     }
 }
 
@@ -112,7 +138,7 @@ fn a_table_that_can_be_read_in_two_ways_is_malformed() {
     let reading = source.read(&ask_dataset("", 0)).unwrap();
     let permit = desk.permit(&source, &reading);
     let Reading::Stream(stream) = reading else { panic!("read as a whole") };
-    let pieces: Vec<_> = stream.open(&permit).unwrap().take(100).collect();
+    let pieces: Vec<_> = stream.open(&permit).unwrap().chunks.take(100).collect();
     assert_eq!(pieces.last(), Some(&Err(Refusal::SourceMalformed)));
     assert_eq!(pieces.iter().filter(|piece| piece.is_err()).count(), 1);
 }
@@ -180,11 +206,115 @@ fn a_file_that_changes_while_it_leaves_ends_the_stream() {
     let reading = source.read(&ask_dataset("", 0)).unwrap();
     let permit = desk.permit(&source, &reading);
     let Reading::Stream(stream) = reading else { panic!("read as a whole") };
-    let mut chunks = stream.open(&permit).unwrap();
-    assert_eq!(chunks.next().unwrap().unwrap().len(), CHUNK_LEN);
+    let mut chunks = stream.open(&permit).unwrap().chunks;
+    let Some(Ok(Piece::Data { bytes, .. })) = chunks.next() else { panic!("no data") };
+    assert_eq!(bytes.len(), CHUNK_LEN);
     fs::write(desk.path().join("a.bin"), "short").unwrap();
     assert_eq!(chunks.next(), Some(Err(Refusal::SourceChanged)));
     assert_eq!(chunks.next(), None);
+}
+
+#[test]
+fn a_file_in_the_place_of_another_ends_the_stream() {
+    let desk = about_nobody(AllowList::Everything)
+        .with("a.bin", &"x".repeat(3 * CHUNK_LEN))
+        .with("b.bin", &"y".repeat(3 * CHUNK_LEN));
+    let source = desk.dataset("a.bin", None).unwrap();
+    let reading = source.read(&ask_dataset("", 0)).unwrap();
+    let permit = desk.permit(&source, &reading);
+    let Reading::Stream(stream) = reading else { panic!("read as a whole") };
+    let mut chunks = stream.open(&permit).unwrap().chunks;
+    assert!(matches!(chunks.next(), Some(Ok(Piece::Data { .. }))));
+    fs::rename(desk.path().join("b.bin"), desk.path().join("a.bin")).unwrap();
+    assert_eq!(chunks.next(), Some(Err(Refusal::SourceChanged)));
+    assert_eq!(chunks.next(), None);
+}
+
+#[test]
+fn a_part_is_exactly_what_was_asked_for_of_what_leaves() {
+    let wide: String = (0..20_000).map(|row| format!("{row},\"s,\n{row}\",x\n")).collect();
+    let wide = format!("a,b,c\n{wide}");
+    for fields in [AllowList::Everything, columns(&["a", "b"]), columns(&["b"])] {
+        let desk = about_nobody(fields).with("wide.csv", &wide);
+        let source = desk.dataset("wide.csv", None).unwrap();
+        let (whole, etag) = stream(&desk, &source, &ask_dataset("", 0)).unwrap();
+        let len = whole.len() as u64;
+        let chunk = CHUNK_LEN as u64;
+        for (first, last) in
+            [(0, 0), (5, 9), (chunk - 1, chunk), (7, 3 * chunk), (len - 1, len - 1)]
+        {
+            // Another look at the source has counted nothing yet.
+            let source = desk.dataset("wide.csv", None).unwrap();
+            let wanted = Wanted {
+                range: Some(ByteRange::From { first, last: Some(last) }),
+                if_range: Some(etag.clone()),
+                ..Wanted::default()
+            };
+            let part = stream(&desk, &source, &Ask { wanted, ..ask_dataset("", 0) }).unwrap().0;
+            let (first, last) = (usize::try_from(first).unwrap(), usize::try_from(last).unwrap());
+            assert!(part == whole[first..=last], "{first} {last}");
+        }
+        let last = Wanted { range: Some(ByteRange::Last(9)), ..Wanted::default() };
+        let part = stream(&desk, &source, &Ask { wanted: last, ..ask_dataset("", 0) }).unwrap().0;
+        assert!(part == whole[whole.len() - 9..]);
+    }
+}
+
+#[test]
+fn what_the_client_has_or_only_looks_at_is_not_read() {
+    let desk = about_nobody(columns(&["beds", "ward"])).with("beds.csv", BEDS);
+    let source = desk.dataset("beds.csv", None).unwrap();
+    let (whole, etag) = stream(&desk, &source, &ask_dataset("", 0)).unwrap();
+    let opened = |wanted: Wanted| {
+        let reading = source.read(&Ask { wanted, ..ask_dataset("", 0) }).unwrap();
+        let permit = desk.permit(&source, &reading);
+        let Reading::Stream(stream) = reading else { panic!("read as a whole") };
+        stream.open(&permit)
+    };
+    let known = Wanted { known: vec![etag.clone()], ..Wanted::default() };
+    let head = Wanted { head_only: true, ..Wanted::default() };
+    for (wanted, selection, names) in
+        [(known, Selection::Unchanged, &[][..]), (head, Selection::Head, &["ward", "beds"][..])]
+    {
+        let opened = opened(wanted).unwrap();
+        assert_eq!(opened.selected.selection, selection);
+        assert_eq!(opened.columns, names);
+        // It was read to its end before.
+        assert_eq!(opened.selected.length, Some(whole.len() as u64));
+        assert_eq!(pieces(opened.chunks).unwrap(), (vec![], None));
+    }
+    let expected = Wanted { expected: vec!["\"other\"".to_owned()], ..Wanted::default() };
+    assert_eq!(opened(expected).err(), Some(Refusal::DatasetChanged));
+}
+
+#[test]
+fn the_root_over_all_is_said_of_a_part_that_reaches_to_the_end() {
+    let all: String = (0..40_000).map(|row| format!("{row:07}\n")).collect();
+    let desk = about_nobody(AllowList::Everything).with("a.txt", &all);
+    let source = desk.dataset("a.txt", None).unwrap();
+    let open = |first, last| {
+        let range = Some(ByteRange::From { first, last });
+        let wanted = Wanted { range, ..Wanted::default() };
+        let reading = source.read(&Ask { wanted, ..ask_dataset("", 0) }).unwrap();
+        let permit = desk.permit(&source, &reading);
+        let Reading::Stream(stream) = reading else { panic!("read as a whole") };
+        stream.open(&permit).unwrap().chunks
+    };
+    let expected = Some(root_of(all.as_bytes()));
+    let chunk = CHUNK_LEN as u64;
+    for first in [1, chunk, 2 * chunk + 9] {
+        let chunks = open(first, None);
+        assert_eq!(chunks.behind(), Some(first));
+        assert_eq!(pieces(chunks).unwrap().1, expected, "{first}");
+        // From a mark on, what lies before it is not read again.
+        let mut before = ContentDigest::default();
+        before.push(&vec![b'?'; CHUNK_LEN]);
+        let mut chunks = open(first, None);
+        chunks.go_on_from(before.mark().unwrap());
+        let root = pieces(chunks).unwrap().1;
+        assert_eq!(root == expected, first < chunk, "{first}");
+    }
+    assert_eq!(pieces(open(1, Some(chunk))).unwrap().1, None);
 }
 
 const VISITS: &str =
@@ -202,7 +332,7 @@ fn rows_of_people_who_object_stay() {
     let permit = desk.permit(&source, &reading);
     let Reading::Whole(whole) = reading else { panic!("a stream") };
     let cut = whole.cut(&permit).unwrap();
-    assert_eq!(String::from_utf8(cut.body).unwrap(), "visit,cost\n3,7\n");
+    assert_eq!(cut.text(), "visit,cost\n3,7\n");
     assert_eq!((cut.records, cut.people.len(), cut.people_withheld), (1, 1, 1));
     assert_eq!(cut.people.values().next().unwrap(), &["row/4"]);
 }
@@ -214,11 +344,11 @@ fn a_table_about_people_is_read_as_a_whole_or_not_at_all() {
         let source = desk.dataset("v.csv", Some(column)).unwrap();
         source.read(&ask_dataset("", offset)).err().map(|unread| unread.refusal)
     };
-    desk.limits.body_bytes_max = VISITS.len() as u64;
+    desk.limits.spool_bytes_max = VISITS.len() as u64;
     assert_eq!(refused(&desk, "nhs_number", 0), None);
     assert_eq!(refused(&desk, "nhs_number", 1), Some(Refusal::RangeInvalid));
     assert_eq!(refused(&desk, "chi", 0), Some(Refusal::SourceMalformed));
-    desk.limits.body_bytes_max -= 1;
+    desk.limits.spool_bytes_max -= 1;
     assert_eq!(refused(&desk, "nhs_number", 0), Some(Refusal::TooLarge));
     let desk = desk.with("v.csv", "nhs_number,visit\n9990000018\n");
     assert_eq!(refused(&desk, "nhs_number", 0), Some(Refusal::SourceMalformed));

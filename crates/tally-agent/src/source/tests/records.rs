@@ -11,9 +11,9 @@ fn a_record_is_read_by_its_id_as_it_stands_in_its_file() {
         .with("records/b.json", &bundle(&[("urn:uuid:o1", observation("o1", "Patient/p1"))]))
         .with("records/notes.txt", "not read");
     let source = desk.fhir().unwrap();
-    assert_eq!(desk.cut(&source, "Patient/p1").body, spaced.as_bytes());
+    assert_eq!(desk.cut(&source, "Patient/p1").bytes(), spaced.as_bytes());
     let cut = desk.cut(&source, "Observation/o1");
-    assert_eq!(cut.body, observation("o1", "Patient/p1").as_bytes());
+    assert_eq!(cut.bytes(), observation("o1", "Patient/p1").as_bytes());
     assert_eq!((cut.records, cut.people_withheld, cut.media_type), (1, 0, "application/fhir+json"));
     let (person, records) = cut.people.into_iter().next().unwrap();
     assert_eq!(person.reveal(), "nhs-number|9990000018");
@@ -35,7 +35,9 @@ fn an_id_that_is_not_there_is_read_as_nothing() {
     assert_eq!(refusal(&source, "Martian/p1"), Some(Refusal::UnknownType));
     let wrong = Ask { action: Action::Search, ..ask("Patient/p1") };
     assert_eq!(source.read(&wrong).err().unwrap().refusal, Refusal::BadQuery);
-    let part = Ask { offset: 1, ..ask("Patient/p1") };
+    let range = Some(ByteRange::Last(1));
+    let wanted = Wanted { range, ..Wanted::default() };
+    let part = Ask { wanted, ..ask("Patient/p1") };
     assert_eq!(source.read(&part).err().unwrap().refusal, Refusal::RangeInvalid);
 }
 
@@ -47,7 +49,7 @@ fn a_version_is_read_where_it_is_the_one_that_is_there() {
         .with("records/b.json", &patient("p2", Some("9990000018")));
     let source = desk.fhir().unwrap();
     let cut = desk.cut(&source, "Patient/p1/_history/7");
-    assert_eq!(cut.body, desk.cut(&source, "Patient/p1").body);
+    assert_eq!(cut.bytes(), desk.cut(&source, "Patient/p1").bytes());
     // Another version is no more known than another id.
     let reading = |path: &str| source.read(&ask(path)).unwrap();
     for path in ["Patient/p1/_history/6", "Patient/p2/_history/1", "Patient/p3/_history/7"] {
@@ -198,9 +200,11 @@ fn what_is_malformed_is_said_to_be_where_that_is_known() {
 #[test]
 fn a_record_over_the_limit_is_too_large() {
     let mut desk = Desk::new().with("records/a.json", &patient("p1", None));
-    desk.limits.body_bytes_max = patient("p1", None).len() as u64;
+    desk.limits.document_bytes_max = patient("p1", None).len() as u64;
+    // Whether it fits into memory is no matter.
+    desk.limits.body_bytes_max = 10;
     assert_eq!(refusal(&desk.fhir().unwrap(), "Patient/p1"), None);
-    desk.limits.body_bytes_max -= 1;
+    desk.limits.document_bytes_max -= 1;
     let source = desk.fhir().unwrap();
     assert_eq!(refusal(&source, "Patient/p1"), Some(Refusal::TooLarge));
     assert_eq!(refusal(&source, "Patient"), Some(Refusal::TooLarge));
@@ -209,7 +213,7 @@ fn a_record_over_the_limit_is_too_large() {
 #[test]
 fn what_can_not_be_read_is_still_decided_about() {
     let mut desk = Desk::new().with("records/a.json", &patient("p1", Some("9990000018")));
-    desk.limits.body_bytes_max = 10;
+    (desk.limits.body_bytes_max, desk.limits.document_bytes_max) = (10, 10);
     let source = desk.fhir().unwrap();
     for path in [
         "Patient/p1",
@@ -266,7 +270,8 @@ fn a_source_that_is_not_there_or_wrong_does_not_open() {
         identifiers: CheckDigit::Checked,
         opt_out: OptOutScope::Care,
     };
-    let open = |all| Sources::open(all, &"RZ9".parse().unwrap(), Environment::Test, &desk.limits);
+    let member = "RZ9".parse().unwrap();
+    let open = |all| Sources::open(all, &member, Environment::Test, (&desk.limits, desk.spool()));
     assert!(matches!(open(vec![settings(), settings()]), Err(SourceError::Twice { .. })));
     let sources = open(vec![settings()]).unwrap();
     assert!(sources.get(&"beds".parse().unwrap()).is_some() && sources.iter().count() == 1);

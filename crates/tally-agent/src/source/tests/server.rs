@@ -35,7 +35,7 @@ impl Desk {
 
 async fn get(desk: &Desk, source: &Arc<Source>, path: &str) -> Result<Value, Refusal> {
     let cut = desk.asked(source, ask(path)).await?;
-    Ok(serde_json::from_slice(&cut.body).unwrap())
+    Ok(serde_json::from_slice(&cut.bytes()).unwrap())
 }
 
 async fn all_pages(desk: &Desk, source: &Arc<Source>, path: &str) -> Vec<Value> {

@@ -86,7 +86,7 @@ impl Teller {
                 let line = serde_json::to_string(&Line { at, event });
                 write(&line.map_err(|why| Failure::environment(why, "report this"))?)
             }
-            Output::Table => write(&shown(&format!("{at}  {}", event.text()))),
+            Output::Table | Output::Csv => write(&shown(&format!("{at}  {}", event.text()))),
         }
     }
 

@@ -83,7 +83,7 @@ pub enum Event {
         bytes: u64,
         /// The keyed digest or root of what arrived, as computed here.
         digest: Hash,
-        /// What the trailer says: bytes, and the root of a stream.
+        /// What the trailer says: bytes; and of a stream, what its signed end does, once that was checked.
         trailer: Trailer,
     },
     /// Nothing more will come of the exchange.
@@ -104,7 +104,7 @@ pub enum Event {
     Tick,
 }
 
-/// What the provider says at the end of a body. Unsigned: its sealed close is the signature.
+/// What the provider says at the end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trailer {
     /// Bytes that it sent.

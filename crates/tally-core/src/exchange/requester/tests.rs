@@ -258,6 +258,18 @@ fn the_queue_has_an_end() {
 }
 
 #[test]
+fn the_last_places_are_for_care() {
+    let limits = Limits { requests_max: 2, care_reserve_percent: 50, ..Limits::default() };
+    let mut it = Requester::new(MESH, "LZ9".parse().unwrap(), limits);
+    after(&mut it, 0, asked(ASK));
+    let Event::Asked { mut question, .. } = asked(OTHER) else { panic!("a question") };
+    question.purpose = "HRESCH".parse().unwrap();
+    let away = Effect::TurnAway { exchange: OTHER, refusal: Refusal::KeptForCare };
+    assert_eq!(after(&mut it, 0, Event::Asked { exchange: OTHER, question }), [away]);
+    assert_eq!(after(&mut it, 0, asked(OTHER)).len(), 2);
+}
+
+#[test]
 fn a_drain_breaks_off_what_lasts_too_long() {
     let mut it = waiting();
     after(&mut it, 1, permitted(half()));

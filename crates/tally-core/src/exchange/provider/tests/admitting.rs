@@ -25,6 +25,27 @@ fn a_member_that_has_its_share_of_places_leaves_the_rest_to_others() {
 }
 
 #[test]
+fn the_last_places_are_for_care() {
+    let mut it = Driven::new();
+    (it.known.limits.exchanges_max, it.known.limits.care_reserve_percent) = (2, 50);
+    it.provider = provider(it.known.limits.clone());
+    let for_purpose = |exchange, purpose: &str| {
+        let Event::Requested { mut question, .. } = requested(exchange) else {
+            panic!("a request")
+        };
+        question.purpose = purpose.parse().unwrap();
+        Event::Requested { exchange, question }
+    };
+    // While there is room, everything is taken.
+    assert_eq!(it.names(0, for_purpose(ASK, "HRESCH")), ["read"]);
+    let away = turned_away(OTHER, Refusal::KeptForCare);
+    assert_eq!(it.after(0, for_purpose(OTHER, "local:PLANNING")), [away]);
+    assert_eq!(it.names(0, for_purpose(OTHER, "TREAT")), ["read"]);
+    let third = ExchangeId([9; 16]);
+    assert_eq!(it.after(0, for_purpose(third, "TREAT")), [turned_away(third, Refusal::TooBusy)]);
+}
+
+#[test]
 fn what_the_ledger_still_owes_counts_as_in_flight() {
     let mut it = Driven::new();
     it.known.limits.exchanges_max = 1;
