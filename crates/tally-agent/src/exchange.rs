@@ -228,7 +228,7 @@ impl Exchange {
         let provider =
             provider::Handle::start(Arc::clone(&shared), parts.operator, incoming, filings);
         let requester = Requester::start(Arc::clone(&shared));
-        let settled = settle::start(Arc::clone(&shared), requester.clone());
+        let settled = settle::start(Arc::clone(&shared), requester.clone(), provider.clone());
         let forgetting = Arc::clone(&shared);
         tokio::spawn(async move {
             let age_max = forgetting.opt_out.answer_age_max;

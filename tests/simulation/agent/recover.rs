@@ -77,6 +77,11 @@ impl Agent {
         if behind {
             writes.push(Write::Behind { behind });
         }
+        let refused = own.filed.iter().chain(durable.outbox.keys()).filter_map(|id| match id {
+            OwedId::ProviderHalf(exchange) => Some(*exchange),
+            _ => None,
+        });
+        let exchanges = refused.chain(permits.iter().map(|half| half.exchange)).collect();
         for unsettled in provider::settle(&permits, &durable.openings, behind) {
             let exchange = unsettled.exchange;
             writes.push(Write::Row { id: unsettled.id, row: row(unsettled.close) });
@@ -97,6 +102,7 @@ impl Agent {
                 writes.push(Write::Forget { exchange });
             }
         }
+        self.provide(context, provider::Event::KnownBefore { exchanges });
         if let Some(live) = &mut self.live {
             live.client.open(session, own.filed);
             live.behind = behind;

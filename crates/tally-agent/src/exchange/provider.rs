@@ -121,6 +121,13 @@ impl Handle {
         drop(self.mailbox.try_send(Input::Limits(Box::new(limits))));
     }
 
+    /// Has the machine know the exchanges of an earlier life. What arrives later is decided after that.
+    pub(super) async fn known_before(&self, exchanges: Vec<ExchangeId>) {
+        let known = Event::KnownBefore { exchanges };
+        // The desk is gone only when the agent is.
+        drop(self.mailbox.send(Input::Event(known)).await);
+    }
+
     pub(super) async fn drain(&self) {
         let (done, drained) = oneshot::channel();
         if self.mailbox.send(Input::Drain(done)).await.is_ok() {

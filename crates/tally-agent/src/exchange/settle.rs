@@ -15,6 +15,7 @@ use tally_core::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::provider::Handle;
 use super::{Requester, Shared};
 use crate::recorder::{ConsentError, PullError};
 use crate::store::StoreError;
@@ -36,19 +37,28 @@ pub enum SettleError {
 }
 
 /// Settles, then keeps the mirror up to date, for as long as the agent runs.
-pub(super) fn start(shared: Arc<Shared>, requester: Requester) -> watch::Receiver<bool> {
+pub(super) fn start(
+    shared: Arc<Shared>,
+    requester: Requester,
+    providing: Handle,
+) -> watch::Receiver<bool> {
     let (told, settled) = watch::channel(false);
     tokio::spawn(async move {
         tokio::select! {
             () = shared.ended() => {}
-            () = settle_and_sweep(&shared, &requester, &told) => {}
+            () = settle_and_sweep(&shared, &requester, providing, &told) => {}
         }
     });
     settled
 }
 
-async fn settle_and_sweep(shared: &Arc<Shared>, requester: &Requester, told: &watch::Sender<bool>) {
-    while let Err(error) = settle(shared).await {
+async fn settle_and_sweep(
+    shared: &Arc<Shared>,
+    requester: &Requester,
+    providing: Handle,
+    told: &watch::Sender<bool>,
+) {
+    while let Err(error) = settle(shared, &providing).await {
         tracing::warn!(%error, "what the last run has left is not settled yet");
         sleep(RETRY_WAIT).await;
     }
@@ -78,7 +88,7 @@ async fn settle_and_sweep(shared: &Arc<Shared>, requester: &Requester, told: &wa
     }
 }
 
-async fn settle(shared: &Shared) -> Result<(), SettleError> {
+async fn settle(shared: &Shared, providing: &Handle) -> Result<(), SettleError> {
     let journal = shared.store.journal_last().await?;
     let mut sessions = shared.recorder.session();
     let Ok(session) = sessions.wait_for(Option::is_some).await.map(|session| *session) else {
@@ -102,6 +112,9 @@ async fn settle(shared: &Shared) -> Result<(), SettleError> {
     shared.check_consents(&known, &shared.store.consent_intended().await?);
     shared.store.outbox_settle().await?;
     shared.store.end_late_of_old().await?;
+    // Who asks for one of them again, under the id that it had, would have it recorded twice.
+    let had = shared.store.exchanges_had(shared.limits.exchange_ids_kept_max).await?;
+    providing.known_before(had).await;
     settle_permits(shared, behind).await?;
     settle_intents(shared).await
 }

@@ -16,7 +16,7 @@ use tally_core::time::Timestamp;
 use tally_log::Hash;
 use tally_wire::decode_entry;
 
-use super::outbox::{is_owed, key_of, requester_halves};
+use super::outbox::{is_owed, key_of, refusals_owed, requester_halves};
 use super::schema::{leaf, number};
 use super::thread::Desk;
 use super::{Store, StoreError, alerts, disposal, glass, intents, openings, promises};
@@ -96,6 +96,25 @@ impl Store {
             leaves.iter().try_for_each(|(leaf, time, entry)| take(desk, *leaf, *time, entry))?;
             let sql = "UPDATE owner SET mirror_next = ?1 WHERE mirror_next < ?1";
             desk.change(sql, [number(next.0)]).map(drop)
+        })
+        .await
+    }
+
+    /// The exchanges in which this member was asked, the oldest first: the last so many whose halves are
+    /// on the ledger, and those whose refusals are owed to it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store can't be read.
+    pub async fn exchanges_had(&self, exchanges_max: usize) -> Result<Vec<ExchangeId>, StoreError> {
+        let max = i64::try_from(exchanges_max).unwrap_or(i64::MAX);
+        self.read(move |desk| {
+            let sql = "SELECT exchange FROM mirror \
+                       WHERE role = ?1 AND exchange IS NOT NULL ORDER BY leaf DESC LIMIT ?2";
+            let mut had = desk
+                .list(sql, (Role::ProviderHalf.number(), max), |row| Ok(ExchangeId(row.get(0)?)))?;
+            had.reverse();
+            had.extend(refusals_owed(desk)?);
+            Ok(had)
         })
         .await
     }

@@ -253,6 +253,17 @@ pub(super) fn requester_halves(desk: &Desk<'_>) -> Result<Vec<ExchangeId>, Store
     exchanges.collect()
 }
 
+/// The exchanges whose refusals wait: this member's halves of them.
+pub(super) fn refusals_owed(desk: &Desk<'_>) -> Result<Vec<ExchangeId>, StoreError> {
+    let sql = "SELECT owed, draft FROM outbox WHERE owed >= x'01' AND owed < x'02' ORDER BY id";
+    let rows = desk.list(sql, [], columns)?;
+    let exchanges = rows.into_iter().map(|(owed, _)| match id_of(&owed) {
+        Some(OwedId::ProviderHalf(exchange)) => Ok(exchange),
+        _ => Err(StoreError::Unreadable("the outbox")),
+    });
+    exchanges.collect()
+}
+
 /// Entries in the outbox of a store that is being opened, and late halves among them.
 pub(super) fn len(db: &Connection) -> Result<(usize, usize), StoreError> {
     let count = |sql: &str| {

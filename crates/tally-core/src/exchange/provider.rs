@@ -194,6 +194,9 @@ impl Provider {
             Event::Broken { exchange, bytes, root } => self.broken(exchange, bytes, root),
             Event::Gone { exchange } => self.gone(exchange),
             Event::RegistersMoved => self.registers_moved(view),
+            Event::KnownBefore { exchanges } => {
+                exchanges.into_iter().for_each(|exchange| self.ended.push(exchange));
+            }
             Event::Drain => self.drain.begin(self.now.after(self.limits.drain_wait_max)),
             Event::Tick => {}
         }

@@ -123,6 +123,11 @@ pub enum Event {
     },
     /// Registers moved, or the feed was silent for long: look at everything again.
     RegistersMoved,
+    /// An earlier life had these exchanges, the oldest first: none of them is had again.
+    KnownBefore {
+        /// Which exchanges.
+        exchanges: Vec<ExchangeId>,
+    },
     /// Take nothing new, and say when the rest is done.
     Drain,
     /// A deadline has come.

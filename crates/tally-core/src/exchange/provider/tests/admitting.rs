@@ -63,6 +63,14 @@ fn nothing_begins_while_the_outbox_has_no_room_for_its_end() {
 }
 
 #[test]
+fn an_exchange_of_an_earlier_life_is_not_had_again() {
+    let mut it = Driven::new();
+    assert_eq!(it.after(0, Event::KnownBefore { exchanges: vec![ASK] }), []);
+    assert_eq!(it.after(1, requested(ASK)), [turned_away(ASK, Refusal::ProtocolViolated)]);
+    assert_eq!(it.names(2, requested(OTHER)), ["read"]);
+}
+
+#[test]
 fn an_exchange_id_is_used_once() {
     let mut it = Driven::releasing(whole());
     let again = turned_away(ASK, Refusal::ProtocolViolated);
