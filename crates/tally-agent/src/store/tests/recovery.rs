@@ -382,3 +382,28 @@ async fn a_receipt_is_kept_with_its_opening() {
     let kept = store.read(move |desk| desk.list(sql, [], |row| row.get::<_, Vec<u8>>(0))).await;
     assert_eq!(kept.unwrap(), [b"proof".to_vec(), b"refused".to_vec()]);
 }
+
+#[tokio::test]
+async fn the_exchanges_of_an_earlier_life_are_those_recorded_and_those_owed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let leaf = |at, draft| (LeafIndex(at), Timestamp(at), leaf_of(draft));
+    let commitment = |number| Hash::from_bytes([number; 32]);
+    let leaves = vec![
+        leaf(3, Draft::stored(permit(1, commitment(1)))),
+        leaf(5, refusal(2, commitment(2))),
+        // The other side of another exchange, and no answer of this member's.
+        leaf(7, requester_half(4)),
+        leaf(9, refusal(3, commitment(3))),
+    ];
+    store.mirror(leaves, LeafIndex(10)).await.unwrap();
+    let (opening, half) = (opening(6, &[NUMBER]), refusal(6, commitment(6)));
+    store.file(OwedId::ProviderHalf(exchange(6)), half, opening).await.unwrap();
+    let had = async |max| store.exchanges_had(max).await.unwrap();
+    assert_eq!(had(9).await, [1, 2, 3, 6].map(exchange));
+    // The last ones of those on the ledger, and all that is owed.
+    assert_eq!(had(2).await, [2, 3, 6].map(exchange));
+    store.close();
+    let had = store_in(&directory).exchanges_had(9).await.unwrap();
+    assert_eq!(had, [1, 2, 3, 6].map(exchange));
+}
