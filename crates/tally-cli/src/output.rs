@@ -93,7 +93,9 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
 /// apart by a sign before it: others wrote it.
 pub(crate) fn csv(rows: &[Vec<String>]) -> String {
     let cell = |cell: &String| {
-        let before = if cell.starts_with(['=', '+', '-', '@', '\t']) { "'" } else { "" };
+        // A dash alone is a place that nothing is said in.
+        let is_formula = cell.starts_with(['=', '+', '-', '@', '\t']) && cell != "-";
+        let before = if is_formula { "'" } else { "" };
         let cell = format!("{before}{cell}");
         match cell.contains([',', '"', '\n', '\r']) {
             true => format!("\"{}\"", cell.replace('"', "\"\"")),

@@ -288,7 +288,8 @@ fn goes_on_at(head: &HeaderMap) -> Option<u64> {
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
-fn text(head: &HeaderMap, name: impl TryInto<HeaderName>) -> Option<String> {
+/// What a header says.
+pub(super) fn text(head: &HeaderMap, name: impl TryInto<HeaderName>) -> Option<String> {
     let name = name.try_into().ok()?;
     head.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }

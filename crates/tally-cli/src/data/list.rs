@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::get::text;
 use super::{Ingress, headers};
 use crate::acting::{load, runtime};
 use crate::args::DataListArgs;
@@ -172,10 +173,6 @@ impl List {
         }));
         rows
     }
-}
-
-fn text(head: &HeaderMap, name: &str) -> Option<String> {
-    head.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 #[cfg(test)]
