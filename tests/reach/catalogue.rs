@@ -1,4 +1,4 @@
-//! What the members share with one of them, and whether it may be asked for now.
+//! What the members share with one of them, and whether it may be asked for today.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! `tally catalogue`: who is in the mesh, what each member shares with this one, and whether that may be
-//! asked for now.
+//! asked for today.
 
 use std::path::Path;
 

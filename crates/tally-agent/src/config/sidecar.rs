@@ -135,7 +135,7 @@ pub const REFERENCE: &[Setting] = &[
     Setting::row(
         "limits.connections_max",
         Is("128"),
-        "Connections of applications at once, at most 1,024; then they wait to be accepted.",
+        "Connections of applications at once, at most 1,024; then whoever comes is told `too-busy`.",
     ),
     Setting::row(
         "limits.drain_wait_seconds",

@@ -1,5 +1,5 @@
 //! What there is: members, what each shares with this one and under which agreements, whether that may be
-//! asked for now and what is in the way; and the own sources. Answered from the registers: no exchange, no
+//! asked for today and what is in the way; and the own sources. Answered from the registers: no exchange, no
 //! entry.
 
 use std::collections::BTreeMap;

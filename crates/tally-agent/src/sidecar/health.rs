@@ -58,7 +58,7 @@ impl Lack {
             ],
             Self::CertificateRefused => [
                 "certificate-refused",
-                "The sidecar's certificate is not one that its member's CA vouches for now.",
+                "The sidecar's certificate is not one that its member's CA vouches for today.",
                 "Issue another with tally identity issue --role sidecar; set the clock.",
             ],
             Self::Draining => [

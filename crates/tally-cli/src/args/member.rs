@@ -46,7 +46,7 @@ pub(crate) struct GetArgs {
     pub(crate) witnessed: bool,
 }
 
-/// Show who is in the mesh, what each member shares with this one, and whether that may be asked for now.
+/// Show who is in the mesh, what each member shares with this one, and whether that may be asked for today.
 ///
 /// Where it may not, the codes say what is in the way: tally explain CODE. What nothing is in the way of
 /// may still be refused, for the person, the user or the relationship.
