@@ -13,7 +13,7 @@ test:
 
 # Replays one run of the simulator, with a line for each thing that happens.
 sim SEED:
-    TALLY_SIM_SEED={{SEED}} cargo test --quiet --package tally-tests --test simulation no_seed -- --nocapture
+    TALLY_SIM_SEED={{SEED}} cargo test --quiet --package tally-simulation --test simulation no_seed -- --nocapture
 
 # Known weaknesses of what we depend on. Fetches its database, so it is part of a release, not of a run.
 advisories:

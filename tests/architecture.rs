@@ -13,8 +13,13 @@ use std::process::Command;
 use serde_json::Value;
 use tally_tests::{TextFile, text_files, workspace_root};
 
-/// Packages of ours that only test or measure. They may import anything; nothing imports them.
-const ONLY_TESTS: &[&str] = &["tally-tests", "tally-benches"];
+/// Packages of ours that only test or measure, and where they stand. They may import anything;
+/// nothing imports them.
+const ONLY_TESTS: &[(&str, &str)] = &[
+    ("tally-tests", "tests"),
+    ("tally-simulation", "tests/simulation"),
+    ("tally-benches", "benches"),
+];
 
 /// What a pure crate may not have among its normal dependencies, however far down: runtimes,
 /// sockets, threads and sources of randomness.
@@ -56,6 +61,10 @@ const FILE_LINES_MAX: usize = 500;
 /// Longer all the same, each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 
+fn only_tests(name: &str) -> Option<&'static str> {
+    ONLY_TESTS.iter().find(|(package, _)| *package == name).map(|(_, at)| *at)
+}
+
 #[test]
 fn crates_import_only_what_the_map_allows() {
     let wrong = forbidden_imports(&read_map(), &read_packages());
@@ -88,10 +97,8 @@ fn an_import_against_the_map_is_found() {
 fn every_package_stands_where_its_name_says() {
     let mut wrong = Vec::new();
     for package in read_packages() {
-        let at = match package.name.strip_prefix("tally-") {
-            Some(short) if ONLY_TESTS.contains(&package.name.as_str()) => short.to_owned(),
-            _ => format!("crates/{}", package.name),
-        };
+        let at = only_tests(&package.name)
+            .map_or_else(|| format!("crates/{}", package.name), str::to_owned);
         if fs::read_to_string(workspace_root().join(&at).join("Cargo.toml")).is_err() {
             wrong.push(format!("{} should stand in {at}", package.name));
         }
@@ -232,7 +239,7 @@ fn forbidden_imports(map: &BTreeMap<String, Place>, packages: &[Package]) -> Vec
     let mut wrong = Vec::new();
     for package in packages {
         let name = &package.name;
-        if ONLY_TESTS.contains(&name.as_str()) {
+        if only_tests(name).is_some() {
             continue;
         }
         let Some(place) = map.get(name) else {
