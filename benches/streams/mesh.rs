@@ -1,6 +1,7 @@
 //! A trust that shares a file about nobody, and a council whose application reads it.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -69,14 +70,14 @@ const WIDE_WAIT_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Members(Mesh);
 
 impl Members {
-    /// Brings it up below a directory, with a file of so many bytes that takes no room on the disk.
+    /// Brings it up below a directory, with a file of so many bytes that lies in the system's memory.
     ///
     /// # Errors
     /// [`Trouble`] if it does not come up.
     pub(crate) fn start(binary: &Path, dir: &Path, bytes: u64) -> Result<Self, Trouble> {
         let files = dir.join("files");
         fs::create_dir_all(&files)?;
-        File::create(files.join("dataset"))?.set_len(bytes)?;
+        fill(&files.join("dataset"), bytes)?;
         fs::write(files.join("share.toml"), AGREEMENT)?;
         let mesh = files.join("mesh.toml");
         fs::write(&mesh, MESH)?;
@@ -159,6 +160,29 @@ impl Members {
         self.0.document.get("members").and_then(Value::as_array).into_iter().flatten()
     }
 }
+
+/// Makes a file without holes: of those the system would have to make pages first, each time.
+fn fill(path: &Path, bytes: u64) -> Result<(), Trouble> {
+    let mut file = File::create(path)?;
+    let (mut left, mut number) = (bytes, 0_u64);
+    while left > 0 {
+        let block: Vec<u8> = (number..).take(BLOCK_NUMBERS).flat_map(mixed).collect();
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+        file.write_all(block.get(..len).unwrap_or_default())?;
+        left -= u64::try_from(len)?;
+        number += u64::try_from(BLOCK_NUMBERS)?;
+    }
+    // What is still to be written to the disk would be written while something is measured.
+    Ok(file.sync_all()?)
+}
+
+/// Eight bytes that look like nothing.
+fn mixed(number: u64) -> [u8; 8] {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).to_le_bytes()
+}
+
+/// Numbers in what is written at once.
+const BLOCK_NUMBERS: usize = 128 * 1024;
 
 /// Whether all came that there is.
 ///

@@ -40,7 +40,7 @@ pub use postgres::{
 pub use query::action_of;
 pub use reading::{Cut, Reading, Whole};
 pub use settings::{OptOutScope, PersonColumn, SourceKind, SourceSettings};
-pub use stream::{Chunks, Opened, Piece, Stream};
+pub use stream::{Chunk, Chunks, Opened, Piece, Stream};
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,8 +1,13 @@
 //! Frames on a stream: a length of four bytes, big-endian, then that many bytes. A length beyond the
 //! limit is refused before anything is allocated for it.
 
+mod reader;
+
+pub use reader::FrameReader;
+
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::time::timeout;
 
@@ -104,12 +109,41 @@ pub async fn write_frame(
     Ok(())
 }
 
+/// Writes one frame that is put together from its beginning and bytes that are not copied.
+///
+/// # Errors
+/// [`FrameError::TooLong`] before anything is written, [`FrameError::Gone`] if the peer is.
+pub async fn write_frame_of(
+    stream: &mut SendStream,
+    head: &[u8],
+    rest: Bytes,
+    limits: FrameLimits,
+) -> Result<(), FrameError> {
+    let frame_len = head.len().saturating_add(rest.len());
+    let len = u32::try_from(frame_len).ok().filter(|_| frame_len <= limits.len_max);
+    let len = len.ok_or_else(|| FrameError::TooLong {
+        len: u64::try_from(frame_len).unwrap_or(u64::MAX),
+        len_max: limits.len_max,
+    })?;
+    let head = Bytes::from([&len.to_be_bytes(), head].concat());
+    stream.write_all_chunks(&mut [head, rest]).await?;
+    Ok(())
+}
+
 impl From<ReadExactError> for FrameError {
     fn from(error: ReadExactError) -> Self {
         match error {
             ReadExactError::FinishedEarly(_) => Self::Truncated,
-            ReadExactError::ReadError(ReadError::Reset(code)) => Self::Reset { code: code.into() },
-            ReadExactError::ReadError(error) => Self::Gone(error.to_string()),
+            ReadExactError::ReadError(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for FrameError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(code) => Self::Reset { code: code.into() },
+            error => Self::Gone(error.to_string()),
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::body::Piece;
-use super::reading::Arriving;
+use super::reading::{Arriving, Step};
 use super::sending::{Read, Sending};
 use super::{Answer, Ask, Body, Head, Input, Refusal as No, Reply};
 use crate::exchange::Shared;
@@ -24,8 +24,8 @@ use crate::store::{KeptPromise, Received, StoreError};
 
 /// What may lie between the stream and the application: then nothing more is read.
 const PENDING_BYTES_MAX: usize = 512 * 1024;
-/// Frames that are read ahead.
-const FRAMES_MAX: usize = 4;
+/// Gatherings of frames that are read ahead.
+const GATHERED_MAX: usize = 1;
 /// Pieces that are handed on ahead of the application.
 const PIECES_MAX: usize = 4;
 /// How often the store notes how much has arrived: at each so many bytes.
@@ -66,13 +66,13 @@ pub(super) enum End {
 enum Next {
     Allowed { closed: bool },
     HandedOn,
-    Read(Read),
+    Read(Vec<Read>),
     Gone,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, start: Start) {
     let Start { exchange, ask, reply, allowed, mailbox } = start;
-    let (read, frames) = mpsc::channel(FRAMES_MAX);
+    let (read, frames) = mpsc::channel(GATHERED_MAX);
     let sending = Sending { shared: Arc::clone(&shared), exchange, mailbox: mailbox.clone() };
     let reader = tokio::spawn(sending.run(ask.clone(), read));
     let (pieces, body) = Body::new(PIECES_MAX);
@@ -121,7 +121,7 @@ impl Asking {
     async fn run(
         mut self,
         mut allowed: watch::Receiver<Allowed>,
-        mut frames: mpsc::Receiver<Read>,
+        mut frames: mpsc::Receiver<Vec<Read>>,
         reader: JoinHandle<()>,
     ) {
         let (mut reading, mut closed) = (true, false);
@@ -161,7 +161,7 @@ impl Asking {
                     Err(_) => Next::Gone,
                 },
                 read = frames.recv(), if reading && room => {
-                    Next::Read(read.unwrap_or(Read::Ended(None)))
+                    Next::Read(read.unwrap_or_else(|| vec![Read::Ended(None)]))
                 }
                 () = left(&mut self.reply, &self.pieces), if !self.gone => Next::Gone,
             };
@@ -181,37 +181,57 @@ impl Asking {
     }
 
     /// Takes what was read; false if nothing more is to be read.
-    async fn take(&mut self, read: Read) -> bool {
-        let step = match read {
-            Read::Frame(frame) => self.arriving.take(&self.shared, *frame),
-            Read::Malformed => {
-                let refusal = Refusal::ProtocolViolated;
-                let event = Event::Lost { exchange: self.exchange, refusal };
-                drop(self.mailbox.send(Input::Event(event)).await);
+    async fn take(&mut self, come: Vec<Read>) -> bool {
+        let exchange = self.exchange;
+        // Of several pieces the machine hears together.
+        let mut arrived = None;
+        for read in come {
+            let step = match read {
+                Read::Data(bytes) => self.arriving.take_piece(bytes),
+                Read::Frame(frame) => self.arriving.take(&self.shared, *frame),
+                Read::Malformed => Step::lost(exchange, Refusal::ProtocolViolated),
+                Read::Ended(error) => {
+                    Step { last: true, ..Step::event(self.arriving.ended(error.as_ref())) }
+                }
+            };
+            if let Some(piece) = step.piece {
+                self.hold(piece);
+            }
+            match step.event {
+                Some(event @ Event::Arrived { .. }) => arrived = Some(event),
+                Some(event) => {
+                    if let Some(arrived) = arrived.take() {
+                        self.tell(arrived).await;
+                    }
+                    if matches!(event, Event::Permitted { .. } | Event::Refused { .. }) {
+                        self.keep_receipt();
+                    }
+                    self.tell(event).await;
+                }
+                None => {}
+            }
+            if step.last {
                 return false;
             }
-            Read::Ended(error) => {
-                let event = self.arriving.ended(error.as_ref());
-                drop(self.mailbox.send(Input::Event(event)).await);
-                return false;
-            }
-        };
-        if let Some(piece) = step.piece {
-            self.pending_bytes = self.pending_bytes.saturating_add(piece.len());
-            self.pending.push_back(piece);
-            if self.arriving.bytes.saturating_sub(self.noted) >= NOTE_EVERY {
-                self.noted = self.arriving.bytes;
-                self.shared.store.intent_progress(self.exchange, self.noted);
-            }
         }
-        if let Some(event) = step.event {
-            if matches!(event, Event::Permitted { .. } | Event::Refused { .. }) {
-                self.keep_receipt();
-            }
-            // The desk is gone only when the agent is.
-            drop(self.mailbox.send(Input::Event(event)).await);
+        if let Some(arrived) = arrived {
+            self.tell(arrived).await;
         }
-        !step.last
+        true
+    }
+
+    fn hold(&mut self, piece: Bytes) {
+        self.pending_bytes = self.pending_bytes.saturating_add(piece.len());
+        self.pending.push_back(piece);
+        if self.arriving.bytes.saturating_sub(self.noted) >= NOTE_EVERY {
+            self.noted = self.arriving.bytes;
+            self.shared.store.intent_progress(self.exchange, self.noted);
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // The desk is gone only when the agent is.
+        drop(self.mailbox.send(Input::Event(event)).await);
     }
 
     /// Puts receipt and opening into the store while the body arrives.
@@ -299,8 +319,7 @@ impl Asking {
 
     async fn went_away(&mut self) {
         self.gone = true;
-        let event = Event::ApplicationGone { exchange: self.exchange };
-        drop(self.mailbox.send(Input::Event(event)).await);
+        self.tell(Event::ApplicationGone { exchange: self.exchange }).await;
     }
 
     async fn finish(mut self, end: End) {
