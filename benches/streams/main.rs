@@ -72,7 +72,8 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<(), Trouble> {
     println!("{}", machine::load()?);
     let dir = tempfile::Builder::new().prefix("streams").tempdir_in(&options.dir)?;
-    let members = Members::start(&options.tally, dir.path(), options.bytes)?;
+    let fhir_port = open::silent_server().await?;
+    let members = Members::start(&options.tally, dir.path(), options.bytes, fhir_port)?;
     let files = dir.path().join("files");
     let raw = raw::Server::start(&members.dir(), dir.path(), &files.join("dataset"))?;
     let proxy = Proxy::start(&members.dir(), &files, dir.path()).await?;
@@ -105,11 +106,11 @@ async fn run(options: &Options) -> Result<(), Trouble> {
             passes.push(pass);
         }
     }
+    println!("{}", machine::load()?);
+    println!("{}", table::table(&passes)?);
     if options.open > 0 {
         println!("{}", open::open(&members, options.open).await?);
     }
-    println!("{}", machine::load()?);
-    println!("{}", table::table(&passes)?);
     Ok(())
 }
 

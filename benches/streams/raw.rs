@@ -97,8 +97,7 @@ fn limits() -> ConnectionLimits {
 pub(crate) async fn serve(mesh: &Path, file: &Path) -> Result<(), Trouble> {
     let tls = dialled(&Ends::of(mesh)?)?;
     let local = (Ipv4Addr::LOCALHOST, 0).into();
-    let config =
-        ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls.clone())?));
+    let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls.clone())?));
     let default = Endpoint::server(config, local)?;
     let agents = endpoint(local, Some(server_config(tls, &limits())?))?;
     println!("{}\n{}", default.local_addr()?, agents.local_addr()?);

@@ -111,8 +111,8 @@ fn bind(
     let socket = UdpSocket::bind(listen)?;
     // What the system usually gives holds less than half a millisecond of a fast stream: whoever is a
     // little late loses datagrams. A system that gives no more leaves it at that.
-    drop(set_socket_recv_buffer_size(&socket, SOCKET_BYTES));
-    drop(set_socket_send_buffer_size(&socket, SOCKET_BYTES));
+    let _granted = set_socket_recv_buffer_size(&socket, SOCKET_BYTES)
+        .and_then(|()| set_socket_send_buffer_size(&socket, SOCKET_BYTES));
     let runtime = quinn::default_runtime();
     let runtime = runtime.ok_or_else(|| std::io::Error::other("no tokio runtime"))?;
     Endpoint::new(config, server, socket, runtime)

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{FrameError, FrameLimits};
 
 /// Pieces of a stream that are taken at once: of the size of a datagram each.
-const PIECES_MAX: usize = 64;
+const PIECES_MAX: usize = 16;
 /// Bytes of the length of a frame.
 const LEN_LEN: usize = 4;
 

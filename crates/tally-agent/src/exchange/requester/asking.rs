@@ -23,7 +23,7 @@ use crate::exchange::Shared;
 use crate::store::{KeptPromise, Received, StoreError};
 
 /// What may lie between the stream and the application: then nothing more is read.
-const PENDING_BYTES_MAX: usize = 512 * 1024;
+const PENDING_BYTES_MAX: usize = 256 * 1024;
 /// Gatherings of frames that are read ahead.
 const GATHERED_MAX: usize = 1;
 /// Pieces that are handed on ahead of the application.

@@ -110,10 +110,10 @@ impl Sending {
         }
         let mut come = vec![next];
         loop {
+            // Where what was told before is not taken yet, nothing more is held.
+            let Ok(place) = read.reserve().await else { return Ok(true) };
             let is_last = gather(&mut receive, &mut come);
-            if read.send(come).await.is_err() {
-                return Ok(true);
-            }
+            place.send(come);
             if is_last {
                 break;
             }
