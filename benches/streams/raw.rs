@@ -9,7 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tally_core::opening::CHUNK_LEN;
-use tally_net::endpoint::{ConnectionLimits, client_config, endpoint, server_config};
+use tally_log::Hash;
+use tally_net::endpoint::{ConnectionLimits, client_config, returning_endpoint, server_config};
 use tally_net::quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use tally_net::quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
 use tally_net::tls::{self, Accept, SERVER_NAME};
@@ -66,7 +67,11 @@ impl Server {
     /// [`Trouble`] if fewer come.
     pub(crate) async fn read(&self, it: Raw, bytes: u64) -> Result<(), Trouble> {
         let local = (Ipv4Addr::LOCALHOST, 0).into();
-        let endpoint = if it.as_agents { endpoint(local, None) } else { Endpoint::client(local) }?;
+        let endpoint = if it.as_agents {
+            returning_endpoint(local, None, &Hash::default())
+        } else {
+            Endpoint::client(local)
+        }?;
         let [default, agents] = &self.clients;
         let [default_address, agents_address] = self.addresses;
         let (client, address) =
@@ -99,7 +104,7 @@ pub(crate) async fn serve(mesh: &Path, file: &Path) -> Result<(), Trouble> {
     let local = (Ipv4Addr::LOCALHOST, 0).into();
     let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls.clone())?));
     let default = Endpoint::server(config, local)?;
-    let agents = endpoint(local, Some(server_config(tls, &limits())?))?;
+    let agents = returning_endpoint(local, Some(server_config(tls, &limits())?), &Hash::default())?;
     println!("{}\n{}", default.local_addr()?, agents.local_addr()?);
     std::io::stdout().flush()?;
     let each = [default, agents].map(|endpoint| accept(endpoint, file.to_owned()));

@@ -98,16 +98,17 @@ pub fn returning_endpoint(
     let drawn = crate::tls::provider().secure_random.fill(&mut life);
     drawn.map_err(|_| std::io::Error::other("the system gives no randomness"))?;
     config.cid_generator(move || Box::new(Ids { life, next: 0 }));
+    // For whoever sends datasets: an endpoint sets aside room for 2,048 datagrams of this length.
+    let invalid = |error: quinn::ConfigError| std::io::Error::other(error.to_string());
+    config.max_udp_payload_size(DATAGRAM_LEN_MAX).map_err(invalid)?;
     bind(listen, server, config)
 }
 
 fn bind(
     listen: SocketAddr,
     server: Option<quinn::ServerConfig>,
-    mut config: EndpointConfig,
+    config: EndpointConfig,
 ) -> std::io::Result<Endpoint> {
-    let invalid = |error: quinn::ConfigError| std::io::Error::other(error.to_string());
-    config.max_udp_payload_size(DATAGRAM_LEN_MAX).map_err(invalid)?;
     let socket = UdpSocket::bind(listen)?;
     // What the system usually gives holds less than half a millisecond of a fast stream: whoever is a
     // little late loses datagrams. A system that gives no more leaves it at that.
