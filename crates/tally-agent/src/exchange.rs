@@ -5,6 +5,7 @@
 //! out of them is carried out; between the two stands only the order in which facts are read: the
 //! registers first, then the store, so that a narrowing is never overlooked.
 
+mod doing;
 mod provider;
 mod requester;
 mod settle;

@@ -47,6 +47,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_core::dataset::Wanted;
 use tally_core::entry::{Action, Environment};
@@ -56,13 +57,20 @@ use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_record::SubjectsError;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::spool::Spool;
 use fhir::FhirDirectory;
 use fhir_server::FhirServer;
 use files::Files;
 use postgres::Postgres;
+
+/// Files of a directory that are read at once as long as none takes longer than [`PLACE_WAIT`].
+const READERS: usize = 3;
+/// Who has waited for so long for others to read reads beside them.
+const PLACE_WAIT: Duration = Duration::from_millis(2);
 
 /// One source.
 #[derive(Debug)]
@@ -71,6 +79,8 @@ pub struct Source {
     check_digit: CheckDigit,
     opt_out: OptOutScope,
     connector: Connector,
+    /// Places of those who read files.
+    readers: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -246,7 +256,8 @@ impl Source {
             }
         };
         let descriptor = Descriptor { id, kind, title, licence };
-        Ok(Self { descriptor, check_digit, opt_out, connector })
+        let readers = Arc::new(Semaphore::new(READERS));
+        Ok(Self { descriptor, check_digit, opt_out, connector, readers })
     }
 
     /// What the catalogue says of it.
@@ -348,7 +359,14 @@ impl Source {
             Connector::FhirServer(server) => server.read(&ask).await.map(Reading::Whole),
             Connector::Postgres(postgres) => postgres.read(&ask).await,
             Connector::Fhir(_) | Connector::Files(_) => {
-                let reading = spawn_blocking(move || self.read_to_decide(&ask));
+                // Where the disk is quick, a few threads that stay awake read more than many that are
+                // woken for one file each; where it is slow, as many as it takes.
+                let place = timeout(PLACE_WAIT, Arc::clone(&self.readers).acquire_owned()).await;
+                let reading = spawn_blocking(move || {
+                    let reading = self.read_to_decide(&ask);
+                    drop(place);
+                    reading
+                });
                 return reading.await.unwrap_or_else(|_| Err(failed()));
             }
         };

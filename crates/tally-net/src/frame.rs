@@ -46,6 +46,9 @@ pub struct FrameLimits {
     pub wait_max: Duration,
 }
 
+/// A frame of so few bytes is copied behind its length: each write wakes whoever sends packets.
+const TOGETHER_LEN_MAX: usize = 8 * 1024;
+
 /// Reads the next frame, however long it takes to begin; none if the stream ended cleanly.
 ///
 /// Not cancel-safe: a dropped read may leave the stream in the middle of a frame.
@@ -91,6 +94,40 @@ pub async fn write_frame(
     frame: &[u8],
     limits: FrameLimits,
 ) -> Result<(), FrameError> {
+    if frame.len() <= TOGETHER_LEN_MAX {
+        let mut whole = Vec::with_capacity(frame.len().saturating_add(4));
+        append_frame(&mut whole, frame, limits)?;
+        return write_frames(stream, &whole).await;
+    }
+    let len = length_of(frame, limits)?;
+    stream.write_all(&len).await?;
+    stream.write_all(frame).await?;
+    Ok(())
+}
+
+/// Appends a frame to others that are written together.
+///
+/// # Errors
+/// [`FrameError::TooLong`]: then nothing is appended.
+pub fn append_frame(
+    frames: &mut Vec<u8>,
+    frame: &[u8],
+    limits: FrameLimits,
+) -> Result<(), FrameError> {
+    frames.extend_from_slice(&length_of(frame, limits)?);
+    frames.extend_from_slice(frame);
+    Ok(())
+}
+
+/// Writes frames that were [appended](append_frame), at once.
+///
+/// # Errors
+/// [`FrameError::Gone`] if the peer is.
+pub async fn write_frames(stream: &mut SendStream, frames: &[u8]) -> Result<(), FrameError> {
+    Ok(stream.write_all(frames).await?)
+}
+
+fn length_of(frame: &[u8], limits: FrameLimits) -> Result<[u8; 4], FrameError> {
     let too_long = || FrameError::TooLong {
         len: u64::try_from(frame.len()).unwrap_or(u64::MAX),
         len_max: limits.len_max,
@@ -99,9 +136,7 @@ pub async fn write_frame(
         return Err(too_long());
     }
     let len = u32::try_from(frame.len()).map_err(|_| too_long())?;
-    stream.write_all(&len.to_be_bytes()).await?;
-    stream.write_all(frame).await?;
-    Ok(())
+    Ok(len.to_be_bytes())
 }
 
 impl From<ReadExactError> for FrameError {

@@ -123,6 +123,10 @@ enum Input {
         reply: Reply,
     },
     Event(Event),
+    /// The store has answered about the half of an exchange.
+    Owed {
+        exchange: ExchangeId,
+    },
     /// Which exchanges are in flight?
     InFlight(oneshot::Sender<Vec<ExchangeId>>),
     Drain(oneshot::Sender<()>),
@@ -135,6 +139,8 @@ type Reply = oneshot::Sender<Result<Answer, refusal::Refusal>>;
 
 /// Inputs that wait for the machine.
 const MAILBOX_MAX: usize = 4096;
+/// Inputs that are taken one after the other before anything else is looked at.
+const INPUTS_TOGETHER: usize = 64;
 
 impl Requester {
     pub(super) fn start(shared: Arc<Shared>) -> Self {

@@ -15,13 +15,13 @@ use tally_core::receipt::Receipt;
 use tally_core::refusal::Refusal;
 use tally_log::Hash;
 use tally_net::FrameError;
-use tally_net::frame::write_frame;
+use tally_net::frame::{append_frame, write_frames};
 use tally_net::quinn::SendStream;
+use tally_wire::encode;
 use tally_wire::message::PART_LEN_MAX;
 use tally_wire::message::agent::{
     Answer, Data, Description, OpeningPart, PromiseFrame, ReceiptFrame, Trailer, reset_code,
 };
-use tally_wire::{encode, encode_checked};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -37,6 +37,8 @@ use crate::store::{Store, StoreError};
 
 /// Chunks of a stream that are read ahead.
 const READ_AHEAD: usize = 4;
+/// Bytes of frames that go together at most, and one frame.
+const READY_MAX: usize = 64 * 1024;
 /// Of datasets; other streams have 0.
 const BULK_PRIORITY: i32 = -1;
 /// How often the store notes how much has left: at each so many bytes.
@@ -103,7 +105,7 @@ pub(super) async fn release(
     }
     let digest = streamed.then(|| StreamDigest::new(it.opening.value().salt));
     let mut left = Left { bytes: 0, noted: 0, digest, content_root: None };
-    let mut out = Out { shared, exchange, send, heard, mailbox };
+    let mut out = Out { shared, exchange, send, heard, mailbox, ready: Vec::new() };
     match out.all(it, &mut left).await {
         Ok(()) => Event::Delivered { exchange, bytes: left.bytes, root: left.root() },
         Err(cut) => {
@@ -123,6 +125,8 @@ struct Out<'a> {
     send: &'a mut SendStream,
     heard: &'a mut mpsc::Receiver<Say>,
     mailbox: &'a mpsc::Sender<Input>,
+    /// Frames that go with the next one.
+    ready: Vec<u8>,
 }
 
 impl Out<'_> {
@@ -130,17 +134,31 @@ impl Out<'_> {
         if let Outgoing::Stream(stream) = &mut it.body {
             begin(&self.shared.store, stream).await?;
         }
-        self.write(&frame_of(it.proof)?).await?;
+        self.put(&frame_of(it.proof))?;
         let mut parts = it.opening.bytes().chunks(PART_LEN_MAX).peekable();
         while let Some(part) = parts.next() {
             let last = parts.peek().is_none();
-            self.write(&Answer::Opening(OpeningPart { last, bytes: part.to_vec() })).await?;
+            self.put(&Answer::Opening(OpeningPart { last, bytes: part.to_vec() }))?;
+            if self.ready.len() >= READY_MAX {
+                self.flush().await?;
+            }
         }
-        self.write(&Answer::Description(it.description)).await?;
+        self.put(&Answer::Description(it.description))?;
+        if !matches!(it.body, Outgoing::Whole(Held::Memory(_))) {
+            // What follows has to be read first.
+            self.flush().await?;
+        }
         match it.body {
             Outgoing::Whole(Held::Memory(body)) => {
-                for piece in body.chunks(CHUNK_LEN) {
-                    self.data(piece.to_vec(), left, it.commitment).await?;
+                let mut pieces = body.chunks(CHUNK_LEN).peekable();
+                while let Some(piece) = pieces.next() {
+                    if pieces.peek().is_some() {
+                        self.data(piece.to_vec(), left, it.commitment).await?;
+                        continue;
+                    }
+                    // The last one goes with the end, and who hears of that hears of all.
+                    left.count(piece);
+                    self.put(&Answer::Data(Data { bytes: piece.to_vec() }))?;
                 }
             }
             Outgoing::Whole(Held::Spooled(body)) => {
@@ -205,12 +223,7 @@ impl Out<'_> {
     }
 
     async fn data(&mut self, bytes: Vec<u8>, left: &mut Left, commitment: Hash) -> Result<(), Cut> {
-        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        // Counted before it goes: what a broken write has sent of it nobody can say.
-        left.bytes = left.bytes.saturating_add(len);
-        if let Some(digest) = &mut left.digest {
-            digest.push(&bytes);
-        }
+        left.count(&bytes);
         self.write(&Answer::Data(Data { bytes })).await?;
         if left.bytes.saturating_sub(left.noted) >= NOTE_EVERY {
             left.noted = left.bytes;
@@ -230,12 +243,22 @@ impl Out<'_> {
         }
     }
 
+    /// Has a frame go with the next one: each write wakes whoever sends packets.
+    fn put(&mut self, frame: &Answer) -> Result<(), Cut> {
+        append_frame(&mut self.ready, &encode(frame), FRAMES).map_err(|_: FrameError| Cut::Gone)
+    }
+
     async fn write(&mut self, frame: &Answer) -> Result<(), Cut> {
-        let bytes = encode(frame);
+        self.put(frame)?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Cut> {
+        let frames = std::mem::take(&mut self.ready);
         tokio::select! {
             biased;
             say = self.heard.recv() => Err(cut_of(say)),
-            written = write_frame(self.send, &bytes, FRAMES) => {
+            written = write_frames(self.send, &frames) => {
                 written.map_err(|_: FrameError| Cut::Gone)
             }
         }
@@ -271,18 +294,28 @@ async fn begin(store: &Store, stream: &mut Streaming) -> Result<(), Cut> {
     Ok(())
 }
 
-fn frame_of(proof: Proof) -> Result<Answer, Cut> {
-    Ok(match proof {
+fn frame_of(proof: Proof) -> Answer {
+    match proof {
         Proof::Receipt(receipt) => {
-            // A receipt of ours that is too large for its frame can't be: its limit is below.
-            let receipt = encode_checked(*receipt).map_err(|_| Cut::Stopped(Refusal::TooLarge))?;
+            // It is made of what was read and checked: it need not be read once more.
+            let bytes = encode(&*receipt);
+            let receipt = Encoded::new(*receipt, bytes);
             Answer::Receipt(Box::new(ReceiptFrame { receipt }))
         }
         Proof::Promise(promise) => Answer::Promise(Box::new(PromiseFrame { promise: *promise })),
-    })
+    }
 }
 
 impl Left {
+    /// Counted before it goes: what a broken write has sent of it nobody can say.
+    fn count(&mut self, bytes: &[u8]) {
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(len);
+        if let Some(digest) = &mut self.digest {
+            digest.push(bytes);
+        }
+    }
+
     fn root(&self) -> Option<Hash> {
         self.digest.as_ref().map(StreamDigest::root)
     }

@@ -5,9 +5,11 @@
 //! may not go yet is bounded.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::poll;
 use tally_core::exchange::requester::Event;
 use tally_core::id::ExchangeId;
 use tally_core::refusal::{Refusal, Said};
@@ -24,8 +26,8 @@ use crate::store::{KeptPromise, Received, StoreError};
 
 /// What may lie between the stream and the application: then nothing more is read.
 const PENDING_BYTES_MAX: usize = 512 * 1024;
-/// Frames that are read ahead.
-const FRAMES_MAX: usize = 4;
+/// Frames that are read ahead: as many as a record comes in, and some.
+const FRAMES_MAX: usize = 8;
 /// Pieces that are handed on ahead of the application.
 const PIECES_MAX: usize = 4;
 /// How often the store notes how much has arrived: at each so many bytes.
@@ -61,6 +63,9 @@ pub(super) enum End {
     /// It has not.
     Failed(Refusal),
 }
+
+/// Ends once the receipt is in the store, or can't be.
+type Kept = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What happens next.
 enum Next {
@@ -110,7 +115,7 @@ struct Asking {
     handed_on: u64,
     noted: u64,
     /// The receipt on its way into the store.
-    kept: Option<JoinHandle<()>>,
+    kept: Option<Kept>,
     /// The promise is on its way into the store.
     keeps_promise: bool,
     /// The application went away, and the machine was told.
@@ -206,7 +211,7 @@ impl Asking {
         }
         if let Some(event) = step.event {
             if matches!(event, Event::Permitted { .. } | Event::Refused { .. }) {
-                self.keep_receipt();
+                self.keep_receipt().await;
             }
             // The desk is gone only when the agent is.
             drop(self.mailbox.send(Input::Event(event)).await);
@@ -215,7 +220,7 @@ impl Asking {
     }
 
     /// Puts receipt and opening into the store while the body arrives.
-    fn keep_receipt(&mut self) {
+    async fn keep_receipt(&mut self) {
         let Some((receipt, half)) = &self.arriving.receipt else { return };
         let received = Received {
             exchange: self.exchange,
@@ -226,11 +231,15 @@ impl Asking {
             retention_year: self.shared.retention_year(),
         };
         let store = self.shared.store.clone();
-        self.kept = Some(tokio::spawn(async move {
+        let mut kept: Kept = Box::pin(async move {
             if let Err(error) = store.keep_receipt(received).await {
                 tracing::error!(%error, "a receipt is not kept");
             }
-        }));
+        });
+        // From here on the store does it, whether or not anybody waits.
+        if poll!(&mut kept).is_pending() {
+            self.kept = Some(kept);
+        }
     }
 
     /// Puts promise and opening into the store: nothing is handed on before they are there.
@@ -268,7 +277,7 @@ impl Asking {
     }
 
     /// Puts the provider's signed end of a stream beside its receipt: whoever has all of it finds it.
-    async fn keep_end(&self) {
+    async fn keep_end(&mut self) {
         let Some((end, half)) = self.arriving.end.as_ref().zip(self.arriving.half()) else {
             return;
         };
@@ -306,7 +315,7 @@ impl Asking {
     async fn finish(mut self, end: End) {
         if let Some(kept) = self.kept.take() {
             // Whoever has all of the answer finds its receipt.
-            drop(kept.await);
+            kept.await;
         }
         let refusal = match end {
             End::Whole => {

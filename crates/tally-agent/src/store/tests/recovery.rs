@@ -186,11 +186,11 @@ async fn an_entry_that_is_owed_twice_is_owed_once_until_it_is_sent() {
     let late = store.count(id.clone(), third, Timestamp(100)).await.unwrap_err();
     assert_eq!(late.code(), "outbox-in-batch");
     assert_eq!(store.outbox_next(Timestamp(100), 9).await.unwrap(), []);
-    store.outbox_return(id.clone()).await.unwrap();
+    store.outbox_return(&id);
     let returned = store.outbox_next(Timestamp(100), 9).await.unwrap();
     assert_eq!(returned, [(id.clone(), second)]);
-    store.outbox_done(id.clone(), Some(LeafIndex(9))).await.unwrap();
-    store.outbox_done(id, Some(LeafIndex(9))).await.unwrap();
+    store.outbox_done(vec![(id.clone(), Some(LeafIndex(9)))]).await.unwrap();
+    store.outbox_done(vec![(id, Some(LeafIndex(9)))]).await.unwrap();
     assert_eq!(store.outbox_len(), 0);
 }
 
@@ -212,7 +212,7 @@ async fn ids_of_what_is_owed_come_back_as_they_went() {
     assert_eq!(store.outbox_next(Timestamp(0), 2).await.unwrap(), owed[..2]);
     assert_eq!(store.outbox_next(Timestamp(0), 9).await.unwrap(), owed[2..]);
     for (id, _) in owed.clone() {
-        store.outbox_return(id).await.unwrap();
+        store.outbox_return(&id);
     }
     assert_eq!(store.outbox_next(Timestamp(0), 9).await.unwrap(), owed);
 }
@@ -246,7 +246,7 @@ async fn a_permit_is_open_until_it_is_closed_or_its_opening_finished() {
     store.owe(OwedId::Close(LeafIndex(12)), close(12), None).await.unwrap();
     let finished_before = OwedId::Close(LeafIndex(14));
     store.owe(finished_before.clone(), close(14), Some(four)).await.unwrap();
-    store.outbox_done(finished_before, None).await.unwrap();
+    store.outbox_done(vec![(finished_before, None)]).await.unwrap();
     let leaves = [(10, permit(1, one)), (12, permit(2, two)), (13, permit(3, three))];
     let leaves = leaves.into_iter().chain([(14, permit(4, four))]);
     let leaves =
