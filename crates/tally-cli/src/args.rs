@@ -14,8 +14,8 @@ mod registers;
 mod witness;
 
 pub(crate) use audit::{
-    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ReceiptFormat, ShowArgs,
-    StatsArgs, SubjectArgs, VerifyArgs, WatchArgs,
+    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, MissingArgs, ReceiptArgs,
+    ReceiptFormat, ShowArgs, StatsArgs, SubjectArgs, VerifyArgs, WatchArgs,
 };
 pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
