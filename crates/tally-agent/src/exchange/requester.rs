@@ -167,6 +167,9 @@ impl Requester {
         if known.registers.member(&ask.provider).is_none() {
             return Err(turned_away(refusal::Refusal::UnknownMember));
         }
+        if let Some(refusal) = self.shared.outside(&known) {
+            return Err(turned_away(refusal));
+        }
         if !self.shared.standing.settled.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(turned_away(refusal::Refusal::LedgerUnavailable));
         }
