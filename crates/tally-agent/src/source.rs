@@ -14,6 +14,7 @@ mod fhir;
 mod fhir_server;
 mod files;
 mod index;
+mod listing;
 mod naming;
 mod origin;
 mod page;
@@ -33,6 +34,7 @@ pub use fhir_server::{
     Address, Algorithm, Auth, BadAddress, ClientIdentity, FhirServerSettings, OAuthClient, Secret,
 };
 pub use index::{Report, Warning};
+pub use listing::LISTING;
 pub use postgres::{
     BadQuery, NamedQuery, ParameterType, PostgresServer, PostgresSettings, PostgresTls,
     QueryResult, ResultChunks,
@@ -56,6 +58,7 @@ use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_record::SubjectsError;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::spool::Spool;
@@ -71,6 +74,8 @@ pub struct Source {
     check_digit: CheckDigit,
     opt_out: OptOutScope,
     connector: Connector,
+    /// Places for those who wait for it.
+    places: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -246,7 +251,9 @@ impl Source {
             }
         };
         let descriptor = Descriptor { id, kind, title, licence };
-        Ok(Self { descriptor, check_digit, opt_out, connector })
+        let places = limits.exchanges_per_source_max.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places));
+        Ok(Self { descriptor, check_digit, opt_out, connector, places })
     }
 
     /// What the catalogue says of it.
@@ -342,13 +349,21 @@ impl Source {
     /// stopped there.
     ///
     /// # Errors
-    /// As [`read_to_decide`](Self::read_to_decide).
+    /// As [`read_to_decide`](Self::read_to_decide), and `too-busy` where so many wait for this source
+    /// that one more would take the places of those who ask others.
     pub async fn describe(self: Arc<Self>, ask: Ask) -> Result<Reading, Unread> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(Unread::new(Refusal::TooBusy, "The source answers too slowly."));
+        };
         let read = match &self.connector {
             Connector::FhirServer(server) => server.read(&ask).await.map(Reading::Whole),
             Connector::Postgres(postgres) => postgres.read(&ask).await,
             Connector::Fhir(_) | Connector::Files(_) => {
-                let reading = spawn_blocking(move || self.read_to_decide(&ask));
+                // A thread that reads goes on when nobody waits for it any more, and keeps its place.
+                let reading = spawn_blocking(move || {
+                    let _place = place;
+                    self.read_to_decide(&ask)
+                });
                 return reading.await.unwrap_or_else(|_| Err(failed()));
             }
         };

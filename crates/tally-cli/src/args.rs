@@ -21,7 +21,9 @@ pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
     BreakglassShowArgs, ReviewStep,
 };
-pub(crate) use data::{DataArgs, DataAskingArgs, DataCommand, DataGetArgs, DataListArgs};
+pub(crate) use data::{
+    DataArgs, DataAskingArgs, DataCommand, DataGetArgs, DataListArgs, ShownArgs,
+};
 pub(crate) use erase::{
     Authority, EraseArgs, EraseCommand, EraseHoldArgs, ErasePlanArgs, EraseReleaseArgs,
     EraseRunArgs, EraseSubjectArgs,

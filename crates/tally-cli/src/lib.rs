@@ -30,6 +30,7 @@ mod golden;
 mod history;
 mod https;
 mod identity;
+mod ingress;
 mod kept;
 mod leaves;
 mod ledger;

@@ -10,6 +10,7 @@ use tally_core::refusal::Refusal;
 use tally_record::fhir::{Described, Fate, Links, Verdict, describe, type_names};
 
 use super::Unread;
+use super::listing::LISTING;
 use super::naming::Naming;
 use super::origin::{Origin, Rest};
 use super::postgres::QueryResult;
@@ -48,6 +49,8 @@ pub(super) enum Content {
     Page { body: Held, own: String, rest: Box<Rest> },
     /// A table; the column says whom a row is about, if any is.
     Rows { body: Held, column: Option<String> },
+    /// What a folder about nobody holds.
+    Listing(Held),
 }
 
 /// What is left of a body.
@@ -200,6 +203,12 @@ impl Whole {
                 self.cut_fhir(permit, body, &Links { own: Some(own), next: next.as_deref() })
             }
             Content::Rows { body, column } => self.cut_rows(permit, (body, column.as_ref())),
+            // Columns are cut out of the files; which there are, whoever may have them may know.
+            Content::Listing(body) => {
+                let left = permit.verdicts().map(|it| !matches!(it, policy::Verdict::Drop(_)));
+                let leaving = self.leaving(left.collect())?;
+                Ok(leaving.cut(body.clone(), LISTING, BTreeSet::new()))
+            }
         }
     }
 
