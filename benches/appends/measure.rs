@@ -119,7 +119,13 @@ pub(crate) fn quantile(ascending: &[u32], percent: usize) -> Result<f64, Trouble
     Ok(f64::from(*wait))
 }
 
-fn cpu_of_all<const KINDS: usize>(servers: [&[u32]; KINDS]) -> Result<[f64; KINDS], Trouble> {
+/// Seconds of processor time of all processes of each kind.
+///
+/// # Errors
+/// [`Trouble`] if one does not run.
+pub(crate) fn cpu_of_all<const KINDS: usize>(
+    servers: [&[u32]; KINDS],
+) -> Result<[f64; KINDS], Trouble> {
     let mut used = [0.0; KINDS];
     for (used, pids) in used.iter_mut().zip(servers) {
         *used = pids.iter().map(|pid| cpu_s(*pid)).sum::<Result<f64, _>>()?;

@@ -4,8 +4,9 @@
 //!
 //! Invariant: what is compared is measured in one run on one machine, one after the other: first a
 //! ledger alone with one caller, then a mesh of two members and three nodes, whose callers each wait
-//! for their own answer before they ask again, on one thread. An answer that is no record, or has no
-//! receipt, ends the run: there is no figure of refusals.
+//! for their own answer before they ask again, on one thread; then they ask at half the rate that was
+//! reached, whether or not they have answers. An answer that is no record, or has no receipt, ends the
+//! run: there is no figure of refusals.
 
 #[path = "../appends/arguments.rs"]
 mod arguments;
@@ -19,6 +20,7 @@ mod members;
 #[path = "../appends/memory.rs"]
 mod memory;
 mod mesh;
+mod open_loop;
 mod options;
 mod people;
 mod plain;
@@ -40,10 +42,14 @@ use tokio::runtime::Builder;
 
 use measure::{Point, closed_loop};
 use mesh::Members;
+use open_loop::open_loop;
 use options::Options;
 use plain::Plain;
 use proxy::Proxy;
 use table::Row;
+
+/// Exchanges that may wait at once where they are asked at a rate: an agent takes as many and more.
+const WAITING_MAX: usize = 256;
 
 /// Why nothing was measured.
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
@@ -87,6 +93,7 @@ async fn run(options: &Options) -> Result<(), Trouble> {
         eprintln!("{callers} callers: {point:?}");
         rows.push(Row { what: "exchange", callers: *callers, point });
     }
+    rows.extend(at_a_rate(options, &members, &rows).await?);
     println!("{}", standing::memory(&members, options.idle, "after the load").await?);
     let records = second.path().join("files/rz9");
     let proxy = Arc::new(Proxy::start(members.dir(), &records, second.path()).await?);
@@ -105,6 +112,29 @@ async fn run(options: &Options) -> Result<(), Trouble> {
     println!("{}", machine::load()?);
     println!("{}", table::table(&rows));
     Ok(())
+}
+
+/// What applications get that ask at a rate: as said, or half of what was reached.
+async fn at_a_rate(
+    options: &Options,
+    members: &Members,
+    reached: &[Row],
+) -> Result<Option<Row>, Trouble> {
+    let exchanges = reached.iter().filter(|row| row.what == "exchange");
+    let most = exchanges.map(|row| row.point.per_s).fold(0.0, f64::max);
+    let per_s = match options.rate {
+        Some(rate) => rate,
+        // Whole ones, and far below what 32 bits hold.
+        None => format!("{:.0}", most / 2.0).parse()?,
+    };
+    if per_s == 0 {
+        return Ok(None);
+    }
+    let readers = members.readers(WAITING_MAX).await?;
+    let (agents, nodes) = (members.agents(), members.nodes());
+    let point = open_loop(readers, per_s, options.times, [&agents, &nodes]).await?;
+    eprintln!("{per_s} a second: {point:?}");
+    Ok(Some(Row { what: "exchange, at a rate", callers: WAITING_MAX, point }))
 }
 
 /// What one caller gets of a ledger that nobody else uses.

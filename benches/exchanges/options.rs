@@ -14,6 +14,8 @@ usage: cargo bench --package tally-benches --bench exchanges -- [OPTIONS]
   --warm-up N        seconds before that (2)
   --idle N           seconds of idleness before memory is read (10)
   --callers N,N,…    the points (1,64)
+  --rate N           then so many exchanges a second, asked whether or not earlier ones were answered;
+                     0 for not at all (half of what the most callers reached)
   --delay N          at the end one caller with the provider so many milliseconds away, each way; 0 for
                      not at all (10)
   --tally PATH       the binary, as `cargo build --release --package tally-cli` makes it
@@ -25,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) times: Times,
     pub(crate) idle: Duration,
     pub(crate) callers: Vec<usize>,
+    pub(crate) rate: Option<u32>,
     pub(crate) delay: Duration,
     pub(crate) tally: PathBuf,
     pub(crate) dir: PathBuf,
@@ -40,6 +43,7 @@ impl Options {
             times: Times { warm_up: Duration::from_secs(2), span: Duration::from_secs(20) },
             idle: Duration::from_secs(10),
             callers: vec![1, 64],
+            rate: None,
             delay: Duration::from_millis(10),
             tally: binary()?,
             dir: env!("CARGO_TARGET_TMPDIR").into(),
@@ -54,6 +58,7 @@ impl Options {
                 "--warm-up" => options.times.warm_up = seconds(&value)?,
                 "--idle" => options.idle = seconds(&value)?,
                 "--callers" => options.callers = numbers(&value)?,
+                "--rate" => options.rate = Some(value.parse()?),
                 "--delay" => options.delay = Duration::from_millis(value.parse()?),
                 "--tally" => options.tally = value.into(),
                 "--dir" => options.dir = value.into(),

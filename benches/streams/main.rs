@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match mode {
                 Mode::Measure(options) => run(&options).await,
-                Mode::Serve(dir) => raw::serve(&dir).await,
+                Mode::Serve(dir, file) => raw::serve(&dir, &file).await,
             }
         })
     });
@@ -72,21 +72,23 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<(), Trouble> {
     println!("{}", machine::load()?);
     let dir = tempfile::Builder::new().prefix("streams").tempdir_in(&options.dir)?;
-    let members = Members::start(&options.tally, dir.path(), options.bytes)?;
-    let raw = raw::Server::start(&members.dir(), dir.path())?;
-    let proxy = Proxy::start(&members.dir(), &dir.path().join("files"), dir.path()).await?;
+    let fhir_port = open::silent_server().await?;
+    let members = Members::start(&options.tally, dir.path(), options.bytes, fhir_port)?;
+    let files = dir.path().join("files");
+    let raw = raw::Server::start(&members.dir(), dir.path(), &files.join("dataset"))?;
+    let proxy = Proxy::start(&members.dir(), &files, dir.path()).await?;
     let mut passes = Vec::new();
     for round in 0..options.rounds {
         for way in Way::ALL {
             let servers = match way {
-                Way::Raw => vec![raw.id()],
+                Way::Raw(_) => vec![raw.id()],
                 Way::Tally => members.agents(),
                 Way::Proxy => proxy.pids()?,
             };
             let before = used_s(&servers)?;
             let begun = Instant::now();
             match way {
-                Way::Raw => raw.read(options.bytes).await?,
+                Way::Raw(it) => raw.read(it, options.bytes).await?,
                 Way::Tally => members.read(options.bytes).await?,
                 Way::Proxy => {
                     let request = proxy.request("/dataset")?;
@@ -104,11 +106,11 @@ async fn run(options: &Options) -> Result<(), Trouble> {
             passes.push(pass);
         }
     }
+    println!("{}", machine::load()?);
+    println!("{}", table::table(&passes)?);
     if options.open > 0 {
         println!("{}", open::open(&members, options.open).await?);
     }
-    println!("{}", machine::load()?);
-    println!("{}", table::table(&passes)?);
     Ok(())
 }
 

@@ -19,8 +19,8 @@ usage: cargo bench --package tally-benches --bench streams -- [OPTIONS]
 pub(crate) enum Mode {
     /// Measures.
     Measure(Options),
-    /// Is the server of raw QUIC, of a mesh that is laid out there.
-    Serve(PathBuf),
+    /// Is the server of raw QUIC, of a mesh that is laid out there and of a file.
+    Serve(PathBuf, PathBuf),
 }
 
 /// What is measured, and with what.
@@ -57,7 +57,10 @@ impl Mode {
                 "--open" => options.open = value.parse()?,
                 "--tally" => options.tally = value.into(),
                 "--dir" => options.dir = value.into(),
-                "--serve-raw" => return Ok(Self::Serve(value.into())),
+                "--serve-raw" => {
+                    let file = args.next().ok_or("--serve-raw needs a file too")?;
+                    return Ok(Self::Serve(value.into(), file.into()));
+                }
                 other => return Err(format!("there is no option {other:?}").into()),
             }
         }

@@ -6,11 +6,23 @@ use std::time::Duration;
 use crate::Trouble;
 use crate::memory::mb;
 
+/// How QUIC alone is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Raw {
+    /// With the sockets, windows and sizes of datagrams that agents have; else as quinn is by default.
+    pub(crate) as_agents: bool,
+    /// What is sent is read; else it lies in memory.
+    pub(crate) from_file: bool,
+}
+
+/// What the rest is a share of.
+const YARDSTICK: Way = Way::Raw(Raw { as_agents: false, from_file: false });
+
 /// How the bytes came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// QUIC alone.
-    Raw,
+    Raw(Raw),
     /// From agent to agent.
     Tally,
     /// nginx.
@@ -19,11 +31,19 @@ pub(crate) enum Way {
 
 impl Way {
     /// In the order in which they are measured.
-    pub(crate) const ALL: [Self; 3] = [Self::Raw, Self::Tally, Self::Proxy];
+    pub(crate) const ALL: [Self; 5] = [
+        YARDSTICK,
+        Self::Raw(Raw { as_agents: false, from_file: true }),
+        Self::Raw(Raw { as_agents: true, from_file: true }),
+        Self::Tally,
+        Self::Proxy,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Raw => "raw quinn",
+            Self::Raw(Raw { as_agents: false, from_file: false }) => "raw quinn, from memory",
+            Self::Raw(Raw { as_agents: false, from_file: true }) => "raw quinn, the file",
+            Self::Raw(Raw { as_agents: true, .. }) => "raw quinn, the file, transport as agents",
             Self::Tally => "Tally",
             Self::Proxy => "nginx",
         }
@@ -55,7 +75,7 @@ pub(crate) fn table(passes: &[Pass]) -> Result<String, Trouble> {
         "| way | MB/s, median | slowest to fastest | servers' CPU ms for each GB | of raw quinn |\n\
          |---|---|---|---|---|\n",
     );
-    let raw = median(&rates(passes, Way::Raw)).ok_or("raw QUIC was not measured")?;
+    let raw = median(&rates(passes, YARDSTICK)).ok_or("raw QUIC was not measured")?;
     for way in Way::ALL {
         let rates = rates(passes, way);
         let (Some(median), Some(slowest), Some(fastest)) =

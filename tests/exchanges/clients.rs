@@ -64,6 +64,7 @@ fn files() -> Files {
         let observation = json!({
             "resourceType": "Observation",
             "id": format!("obs-tin-{number:02}"),
+            "meta": { "versionId": "4" },
             "status": "final",
             "code": { "text": "Tin in a made-up sample" },
             "subject": { "reference": format!("Patient/{}", PEOPLE[0].id) },
@@ -104,9 +105,12 @@ fn by_libraries(base: &str) {
     let mut everything = observations.clone();
     everything.push(PEOPLE[0].id.to_owned());
     everything.sort();
-    for script in ["with_fhirpy.py", "with_fhirclient.py"] {
+    // fhirpy sends forms of its own to nobody: that search is fhirclient's alone.
+    for (script, by_post) in
+        [("with_fhirpy.py", Value::Null), ("with_fhirclient.py", json!([PEOPLE[1].observation]))]
+    {
         let mut command = Command::new(&python);
-        command.arg(folder().join(script)).args([base, PEOPLE[0].id]);
+        command.arg(folder().join(script)).args([base, PEOPLE[0].id, PEOPLE[1].id]);
         // Nothing is written beside the scripts.
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("NO_PROXY", "*");
         let said = succeeded(command.output()).unwrap_or_else(|why| panic!("{script}: {why}"));
@@ -115,8 +119,10 @@ fn by_libraries(base: &str) {
             "patient": PEOPLE[0].id,
             "observations": observations,
             "everything": everything,
+            "version": "obs-tin-00 4",
+            "by_post": by_post,
             "types": ["Observation", "Patient"],
-            "missing": true,
+            "missing": [true, true],
         });
         assert_eq!(found, expected, "{script}");
     }

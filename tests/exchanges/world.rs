@@ -346,6 +346,7 @@ pub(super) fn brief(row: &Row) -> (&str, &str, Option<&str>) {
 
 /// The whole ledger verifies, and no half is missing.
 pub(super) async fn verifies(dev: &Dev) {
+    dev.auditor(&["audit", "missing"]).await.unwrap().done().unwrap();
     let verified = dev.verify().await.unwrap();
     assert_eq!(verified["verified"], true, "{verified}");
     assert_eq!(verified["missing_halves"], 0, "{verified}");

@@ -10,6 +10,7 @@ mod floods;
 mod memory;
 mod peer;
 mod places;
+mod slow;
 mod stalled;
 mod world;
 

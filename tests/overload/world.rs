@@ -22,6 +22,8 @@ pub(super) const PLANNING: &[(&str, &str)] = &[("tally-purpose", "local:PLANNING
 /// Where a record is asked for, and figures that no buffer on the way holds.
 pub(super) const RECORD: &str = "/fhir/RZ9/Patient/pat-ottilie-71";
 pub(super) const FLOW: &str = "/data/RZ9/flow";
+/// And some that fit anywhere.
+pub(super) const BEDS: &str = "/data/RZ9/beds";
 const FLOW_LEN: usize = 24 * 1024 * 1024;
 
 const MESH: &str = r#"
@@ -45,6 +47,12 @@ path = "rz9"
 id = "flow"
 kind = "files"
 path = "flow.csv"
+person = "none"
+
+[[member.source]]
+id = "beds"
+kind = "files"
+path = "beds.csv"
 person = "none"
 
 [[member]]
@@ -97,17 +105,32 @@ requesters = ["LZ9", "XZ9"]
 source = "flow"
 purposes = ["local:PLANNING"]
 data = "none"
+
+[[share]]
+provider = "RZ9"
+requesters = ["LZ9", "XZ9"]
+source = "beds"
+purposes = ["local:PLANNING"]
+data = "none"
 "#;
 
 /// This world, running.
 pub(super) async fn running() -> Dev {
+    with_records("kind = \"fhir-directory\"\npath = \"rz9\"").await
+}
+
+/// The same, with its records in another kind of source.
+pub(super) async fn with_records(source: &str) -> Dev {
     let patient = json!({
         "resourceType": "Patient",
         "id": "pat-ottilie-71",
         "identifier": [{ "system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000018" }],
         "active": true,
     });
-    let files = Files::new(MESH)
+    let mesh = MESH.replace("kind = \"fhir-directory\"\npath = \"rz9\"", source);
+    let files = Files::new(&mesh)
+        .with("token", "t0ken\n")
+        .with("beds.csv", "ward,beds\nA,3\n")
         .with("care.toml", CARE)
         .with("figures.toml", FIGURES)
         .with("flow.csv", b"hour,arrivals\n1,2\n".repeat(FLOW_LEN / 18))

@@ -51,6 +51,14 @@ async fn the_catalogue_says_what_may_be_used_under_which_agreement_and_what_is_i
     ] {
         assert_eq!(records[key], value, "{key}: {records}");
     }
+    // The datasets alone, where they are asked for below.
+    let datasets = dev.get(COUNCIL, &format!("/data/{PROVIDER}"), &[]).await.unwrap().json();
+    let shared = members[0]["sources"].as_array().unwrap().iter();
+    let shared: Vec<_> = shared.filter(|it| it["kind"] == "dataset").collect();
+    assert_eq!(datasets["datasets"], json!(shared), "{datasets}");
+    assert_eq!(shared.len(), 3);
+    let nobody = dev.get(COUNCIL, "/data/XX7", &[]).await.unwrap();
+    assert_eq!((nobody.status, nobody.code().as_str()), (404, "unknown-member"));
     // Nothing is shared with the provider, and its own sources are its own.
     let own = catalogue(&dev, PROVIDER, &[]).await;
     assert!(

@@ -6,6 +6,7 @@
 
 mod beside;
 mod catalogue;
+mod certified;
 mod doctor;
 mod operator;
 mod outward;

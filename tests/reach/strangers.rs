@@ -1,5 +1,6 @@
 //! Who is let in beside a member's applications: that member's sidecars, as long as it is a member.
 
+use std::fs;
 use std::time::Duration;
 
 use tally_net::endpoint::{ConnectionLimits, client_config, endpoint};
@@ -80,27 +81,86 @@ async fn only_the_own_members_sidecars_are_let_in() {
     assert_eq!(lacks(&astray).await, ["sidecar-refused"]);
 }
 
+/// Has the members change the council's register, as its file says.
+async fn change(dev: &Dev, command: &[&str], officers: &[&str]) {
+    let paper = dev.files().join("change.json").display().to_string();
+    let args = [command, &["--to", &paper, "--output", "json"]].concat();
+    let proposed = dev.tally(PROVIDER, &args).await.unwrap().done().unwrap().json();
+    let missing = usize::try_from(proposed["missing"].as_u64().unwrap()).unwrap();
+    for officer in officers.iter().take(missing) {
+        dev.tally(officer, &["member", "approve", &paper]).await.unwrap().done().unwrap();
+    }
+}
+
+/// Why an agent is not ready.
+async fn agent_lacks(dev: &Dev) -> Vec<String> {
+    let told = dev.health(COUNCIL, "/ready").await.unwrap().json();
+    let reasons = told["reasons"].as_array().unwrap().iter();
+    reasons.map(|it| it["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits until an application of the council is refused with this code, at the agent's own ingress.
+async fn refused_with(dev: &Dev, code: &str, status: u16) {
+    let refused = until("a refusal at the own ingress", TOLD_WAIT_MAX, async || {
+        let answer = dev.get(COUNCIL, &record(1), TREAT).await.map_err(|it| it.to_string())?;
+        let told = (answer.status, answer.code());
+        if told == (status, code.to_owned()) { Ok(()) } else { Err(format!("{told:?}")) }
+    });
+    refused.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_was_removed_gets_nothing_through_its_sidecars() {
+async fn an_agent_whose_member_was_removed_hears_of_it_and_gives_nothing_to_its_sidecars() {
     let dev = running().await;
     let pas = dev.sidecar(COUNCIL, "pas", &agent_of(&dev, COUNCIL), "").await.unwrap();
     ready(&pas).await;
     assert_eq!(pas.get(&record(0), TREAT).await.unwrap().status, 200);
-    let paper = dev.files().join("remove.json").display().to_string();
-    for status in ["suspend", "remove"] {
-        let args = ["member", status, COUNCIL, "--to", &paper, "--output", "json"];
-        let proposed = dev.tally(PROVIDER, &args).await.unwrap().done().unwrap().json();
-        // Who is suspended is not asked.
-        let missing = usize::try_from(proposed["missing"].as_u64().unwrap()).unwrap();
-        for officer in [PROVIDER, COUNCIL].into_iter().take(missing) {
-            dev.tally(officer, &["member", "approve", &paper]).await.unwrap().done().unwrap();
+    // Who is suspended is not asked.
+    change(&dev, &["member", "suspend", COUNCIL], &[PROVIDER, COUNCIL]).await;
+    change(&dev, &["member", "remove", COUNCIL], &[PROVIDER]).await;
+    // No register tells it: the ledger nodes do, by turning it away.
+    refused_with(&dev, "not-a-member", 403).await;
+    let lacks_of_agent = agent_lacks(&dev).await;
+    assert!(lacks_of_agent.contains(&"member-not-active".to_owned()), "{lacks_of_agent:?}");
+    let metrics = dev.metrics(COUNCIL).await.unwrap();
+    let line = "tally_agent_not_ready{reason=\"member-not-active\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+    // Its sidecar's connection has ended, and it gets no other one.
+    let away = until("a sidecar that is turned away", TOLD_WAIT_MAX, async || {
+        match lacks(&pas).await.as_slice() {
+            [lack] if lack == "sidecar-refused" => Ok(()),
+            lacks => Err(format!("{lacks:?}")),
         }
-    }
-    let refused = until("a refusal", TOLD_WAIT_MAX, async || {
-        let answer = pas.get(&record(1), TREAT).await.map_err(|error| error.to_string())?;
-        if answer.status == 200 { Err("it is served".to_owned()) } else { Ok(answer.code()) }
     });
-    let code = refused.await.unwrap();
-    assert!(!code.is_empty());
-    eprintln!("a removed member's application is told {code}");
+    away.await.unwrap();
+    let answer = pas.get(&record(1), TREAT).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (503, "sidecar-refused"));
+    // It says so once, however often it is turned away.
+    let told = dev.log(COUNCIL);
+    let lines = told.lines().filter(|line| line.contains("suspended or removed"));
+    assert_eq!(lines.count(), 1, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_whose_key_was_replaced_says_so_instead_of_asking_in_vain() {
+    let dev = running().await;
+    let pas = dev.sidecar(COUNCIL, "pas", &agent_of(&dev, COUNCIL), "").await.unwrap();
+    ready(&pas).await;
+    assert_eq!(dev.get(COUNCIL, &record(0), TREAT).await.unwrap().status, 200);
+    let next = dev.dir_of(COUNCIL).join("agent-2.key").display().to_string();
+    let key = dev.tally(COUNCIL, &["member", "key", "agent", &next]).await.unwrap().done().unwrap();
+    let key = key.out.trim();
+    let file = dev.files().join("change.toml");
+    fs::write(&file, format!("tally = 1\nid = \"{COUNCIL}\"\nagent_key = \"{key}\"\n")).unwrap();
+    let file = file.display().to_string();
+    // Who writes it is not the one whose agent it turns away in the middle of that.
+    change(&dev, &["member", "propose", &file], &[COUNCIL, PROVIDER]).await;
+    refused_with(&dev, "key-replaced", 503).await;
+    assert_eq!(agent_lacks(&dev).await, ["key-replaced"]);
+    // Its sidecars are its member's still, and are told what its own applications are.
+    let carried = until("the same through a sidecar", TOLD_WAIT_MAX, async || {
+        let answer = pas.get(&record(1), TREAT).await.map_err(|it| it.to_string())?;
+        if answer.code() == "key-replaced" { Ok(()) } else { Err(answer.code()) }
+    });
+    carried.await.unwrap();
 }

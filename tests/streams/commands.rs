@@ -24,11 +24,14 @@ async fn datasets_are_listed_with_what_their_provider_says_of_them() {
     assert_eq!(wards["agreement"], "DSA-FIGURES@1");
     assert!(wards["etag"].as_str().unwrap().starts_with('"'));
     assert_eq!(find("stays")["columns"], serde_json::json!(["ward", "note"]));
-    // A folder is no dataset by itself.
-    assert_eq!(find("long")["refusal"], "not-available");
+    // A folder is listed with the files that may be asked for below it.
+    let long = find("long/README.txt");
+    assert_eq!((&long["path"], &long["bytes"]), (&"/data/RZ9/long/README.txt".into(), &24.into()));
+    assert!(datasets.iter().all(|it| it["dataset"] != "long"), "{listed}");
 
     let table = dev.tally(COUNCIL, &["data", "list", PROVIDER]).await.unwrap().done().unwrap();
-    assert!(table.out.contains("/data/RZ9/wards  Wards, and what they cost"), "{}", table.out);
+    let wards = table.out.lines().find(|line| line.starts_with("/data/RZ9/wards ")).unwrap();
+    assert!(wards.contains(" Wards, and what they cost "), "{}", table.out);
     let csv = ["data", "list", "--output", "csv"];
     let csv = dev.tally(COUNCIL, &csv).await.unwrap().done().unwrap();
     let wards = csv.out.lines().find(|line| line.starts_with("/data/RZ9/wards,")).unwrap();

@@ -120,7 +120,18 @@ pub(super) async fn running() -> Dev {
         .with("wards.csv", WARDS)
         .with("stays.csv", stays())
         .with("long/README.txt", "Long files come and go.\n");
-    Dev::start(TALLY, &files).await.unwrap()
+    Dev::start(&binary(), &files).await.unwrap()
+}
+
+/// The binary that is tested: the one that BINARY names, such as one that is built for release, or the
+/// one beside these tests.
+fn binary() -> String {
+    std::env::var("BINARY").unwrap_or_else(|_| TALLY.to_owned())
+}
+
+/// Whether it was optimised.
+pub(super) fn is_optimised() -> bool {
+    !cfg!(debug_assertions) || binary() != TALLY
 }
 
 /// What a council asks.

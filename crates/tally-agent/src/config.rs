@@ -143,6 +143,7 @@ pub const KEYS: &[(&str, OverrideKind)] = &[
     ("policy.when", OverrideKind::Text),
     ("limits.exchanges_max", OverrideKind::Number),
     ("limits.exchanges_per_member_max", OverrideKind::Number),
+    ("limits.exchanges_per_source_max", OverrideKind::Number),
     ("limits.requests_max", OverrideKind::Number),
     ("limits.requests_per_user_max", OverrideKind::Number),
     ("limits.care_reserve_percent", OverrideKind::Number),

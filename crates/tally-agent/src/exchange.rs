@@ -5,6 +5,8 @@
 //! out of them is carried out; between the two stands only the order in which facts are read: the
 //! registers first, then the store, so that a narrowing is never overlooked.
 
+mod doing;
+mod membership;
 mod provider;
 mod requester;
 mod settle;
@@ -27,7 +29,7 @@ use tally_core::limits::Limits;
 use tally_core::refusal::Refusal;
 use tally_core::register::RegisterName;
 use tally_core::time::Date;
-use tally_log::NoteKey;
+use tally_log::{NoteKey, VerifyingKey};
 use tally_net::TrustStore;
 use tally_net::endpoint::ConnectionLimits;
 use tally_net::identity::Identity;
@@ -126,6 +128,8 @@ pub struct Exchange {
 /// What both sides use.
 struct Shared {
     member: MemberId,
+    /// With which what the agent records is signed.
+    agent_key: VerifyingKey,
     mesh_id: MeshId,
     epoch: u64,
     environment: Environment,
@@ -194,6 +198,7 @@ impl Exchange {
         let address = parts.listen;
         let address =
             peers.local_address().map_err(|source| ListenError::Bind { address, source })?;
+        let agent_key = *parts.agent_key.public();
         let (filed, filings) = mpsc::channel(FILED_MAX);
         let recorder = Recorder::start(
             config,
@@ -205,6 +210,7 @@ impl Exchange {
         );
         let shared = Arc::new(Shared {
             member: parts.member,
+            agent_key,
             mesh_id: parts.mesh_id,
             epoch: parts.epoch,
             environment: parts.genesis.environment,

@@ -117,8 +117,12 @@ pub(crate) enum Speaks {
 impl HttpServer {
     /// Serves connections that somebody else accepts.
     #[must_use]
-    pub fn brought(connections: mpsc::Receiver<Brought>, limits: HttpLimits) -> Self {
-        let parts = Parts::answering(Router::new(), limits, Shedding::default());
+    pub fn brought(
+        connections: mpsc::Receiver<Brought>,
+        limits: HttpLimits,
+        shedding: Shedding,
+    ) -> Self {
+        let parts = Parts::answering(Router::new(), limits, shedding);
         Self::start(Listening::Brought(connections), None, parts, None)
     }
 

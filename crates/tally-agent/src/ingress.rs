@@ -104,14 +104,14 @@ pub struct IngressServer {
 pub fn serve(
     (listener, sidecars): (IngressListener, Option<mpsc::Receiver<Accepted>>),
     parts: IngressParts,
-    (limits, shedding): (HttpLimits, Shedding),
+    (limits, shedding, of_sidecars): (HttpLimits, Shedding, Shedding),
 ) -> IngressServer {
     let address = match listener.address() {
         Ok(IngressAddress::Tcp(address)) => Some(address),
         Ok(IngressAddress::Unix(_)) | Err(_) => None,
     };
     let parts = Arc::new(parts);
-    let of_sidecars = beside::serve(sidecars, &parts);
+    let of_sidecars = beside::serve(sidecars, &parts, of_sidecars);
     let shedding = shedding.saying(answer::full());
     let own = listener.serve(router(Ingress(parts, Door::Own(address))), limits, shedding);
     IngressServer { own, of_sidecars }
@@ -121,6 +121,7 @@ fn router(ingress: Ingress) -> Router {
     Router::new()
         .route("/fhir/{member}/metadata", any(fhir::metadata))
         .route("/fhir/{member}/{*path}", any(fhir::fhir))
+        .route("/data/{member}", any(catalogue::datasets))
         .route("/data/{member}/{dataset}", any(dataset))
         .route("/data/{member}/{dataset}/{*path}", any(dataset_part))
         .route("/catalogue", any(catalogue::catalogue))
@@ -171,7 +172,7 @@ async fn data(
 }
 
 async fn nothing(State(ingress): State<Ingress>, _: Uri) -> Response {
-    let detail = "paths are /fhir/MEMBER/…, /data/MEMBER/DATASET, /catalogue, /receipts/EXCHANGE";
+    let detail = "paths are /fhir/MEMBER/…, /data/MEMBER/DATASET, /data/MEMBER, /catalogue, /receipts/EXCHANGE";
     ingress.refuse(&Unfit::new(Refusal::UnknownSource, detail))
 }
 

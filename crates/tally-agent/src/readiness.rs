@@ -82,6 +82,9 @@ reasons! {
     MemberNotActive, "member-not-active",
         "The registers say that this member is suspended or removed.",
         "Ask the members of the mesh why.";
+    KeyReplaced, "key-replaced",
+        "The member's register names the key of another agent: nothing that this one signs is taken.",
+        "Give the agent the key that the register names, or have the register changed: tally member propose.";
     CertificateExpired, "certificate-expired",
         "The agent's certificate has expired.",
         "Issue another with tally identity issue, and put it where the old one is.";

@@ -53,8 +53,10 @@ struct Shared {
     asker: Asker,
     /// The checkpoint of the last receipt, as a signed note that was checked.
     heads: watch::Sender<Vec<u8>>,
-    /// Something was put into the outbox.
+    /// Something was put into the outbox that is to be filed at once.
     owed: Notify,
+    /// A half was put into it for which nobody waits.
+    halves: Notify,
     /// The mirror has something about break-glass that it had not.
     alerts: Arc<Notify>,
     /// A half is owed late: nothing else is filed.
@@ -99,6 +101,7 @@ impl Recorder {
             asker,
             heads: watch::Sender::new(Vec::new()),
             owed: Notify::new(),
+            halves: Notify::new(),
             alerts: Arc::default(),
             late,
             open: watch::Sender::new(false),
@@ -154,9 +157,14 @@ impl Recorder {
         self.wake();
     }
 
-    /// Something was put into the outbox.
+    /// Something was put into the outbox, and is to be filed at once.
     pub fn wake(&self) {
         self.0.owed.notify_one();
+    }
+
+    /// A half was put into the outbox for which nobody waits: it is filed once others have gathered.
+    pub(crate) fn wake_soon(&self) {
+        self.0.halves.notify_one();
     }
 
     /// Waits until the outbox is empty, or so long.

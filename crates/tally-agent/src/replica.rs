@@ -17,6 +17,7 @@ use tally_core::register::{
 use tally_core::time::{Date, Timestamp};
 use tally_log::NoteKey;
 use tally_log::note::KeyName;
+use tally_net::IdentityError;
 use tally_net::ledger::{Feed, FeedEvent, LedgerConfig, Recovered};
 use tokio::sync::watch;
 
@@ -51,6 +52,8 @@ pub struct Known {
     /// The later epoch in which the ledger went on, once that is known and proved: nothing of this epoch
     /// changes any more.
     pub recovered: Option<Recovered>,
+    /// Why most ledger nodes have turned the agent away since one was last heard.
+    pub turned_away: Option<IdentityError>,
 }
 
 impl Replica {
@@ -74,6 +77,7 @@ impl Replica {
             time: Timestamp::default(),
             clock_skewed: false,
             recovered: None,
+            turned_away: None,
         };
         let (told, replica) = watch::channel(known);
         let feed = Feed::follow(config, LeafIndex(0));
@@ -143,7 +147,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
         // What has arrived together is shown together: a copy of the registers for each leaf of a
         // long history would be slow.
         let mut moved = false;
-        let (mut beat, mut recovered) = (None, None);
+        let (mut beat, mut recovered, mut turned_away) = (None, None, None);
         let mut next = Some(first);
         while let Some(event) = next {
             match event {
@@ -151,8 +155,9 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
                     moved |= take(&mut registers, leaf, time, entry.value());
                     names.note(leaf, entry.value());
                 }
-                FeedEvent::Beat { size, time } => beat = Some((size, time)),
+                FeedEvent::Beat { size, time } => (beat, turned_away) = (Some((size, time)), None),
                 FeedEvent::Recovered(later) => recovered = Some(later),
+                FeedEvent::TurnedAway(why) => (beat, turned_away) = (None, Some(why)),
             }
             next = feed.next().now_or_never().flatten();
         }
@@ -164,6 +169,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
                 known.moves = known.moves.saturating_add(1);
             }
             known.recovered = recovered.or(known.recovered);
+            known.turned_away = turned_away.or(known.turned_away);
             if let Some((size, time)) = beat {
                 known.heard(clock.now(), wall(), size, time);
             }
@@ -174,6 +180,7 @@ async fn follow(mut feed: Feed, told: watch::Sender<Known>, origin: String, cloc
 impl Known {
     fn heard(&mut self, now: Timestamp, wall: Timestamp, size: u64, time: Timestamp) {
         self.heard_at = Some(now);
+        self.turned_away = None;
         self.size = self.size.max(size);
         let behind = time.since(wall) > CLOCK_SKEW_MAX;
         if time > self.time {
@@ -236,6 +243,7 @@ mod tests {
             time: Timestamp::default(),
             clock_skewed: false,
             recovered: None,
+            turned_away: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod fhir;
 mod fhir_server;
 mod files;
 mod index;
+mod listing;
 mod naming;
 mod origin;
 mod page;
@@ -33,6 +34,7 @@ pub use fhir_server::{
     Address, Algorithm, Auth, BadAddress, ClientIdentity, FhirServerSettings, OAuthClient, Secret,
 };
 pub use index::{Report, Warning};
+pub use listing::LISTING;
 pub use postgres::{
     BadQuery, NamedQuery, ParameterType, PostgresServer, PostgresSettings, PostgresTls,
     QueryResult, ResultChunks,
@@ -40,13 +42,14 @@ pub use postgres::{
 pub use query::action_of;
 pub use reading::{Cut, Reading, Whole};
 pub use settings::{OptOutScope, PersonColumn, SourceKind, SourceSettings};
-pub use stream::{Chunks, Opened, Piece, Stream};
+pub use stream::{Chunk, Chunks, Opened, Piece, Stream};
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_core::dataset::Wanted;
 use tally_core::entry::{Action, Environment};
@@ -56,13 +59,20 @@ use tally_core::record::Person;
 use tally_core::refusal::Refusal;
 use tally_record::SubjectsError;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::spool::Spool;
 use fhir::FhirDirectory;
 use fhir_server::FhirServer;
 use files::Files;
 use postgres::Postgres;
+
+/// Files of a directory that are read at once as long as none takes longer than [`PLACE_WAIT`].
+const READERS: usize = 3;
+/// Who has waited for so long for others to read reads beside them.
+const PLACE_WAIT: Duration = Duration::from_millis(2);
 
 /// One source.
 #[derive(Debug)]
@@ -71,6 +81,10 @@ pub struct Source {
     check_digit: CheckDigit,
     opt_out: OptOutScope,
     connector: Connector,
+    /// Places for those who wait for it.
+    places: Arc<Semaphore>,
+    /// Places of those who read files.
+    readers: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -246,7 +260,10 @@ impl Source {
             }
         };
         let descriptor = Descriptor { id, kind, title, licence };
-        Ok(Self { descriptor, check_digit, opt_out, connector })
+        let places = limits.exchanges_per_source_max.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places));
+        let readers = Arc::new(Semaphore::new(READERS));
+        Ok(Self { descriptor, check_digit, opt_out, connector, places, readers })
     }
 
     /// What the catalogue says of it.
@@ -342,13 +359,24 @@ impl Source {
     /// stopped there.
     ///
     /// # Errors
-    /// As [`read_to_decide`](Self::read_to_decide).
+    /// As [`read_to_decide`](Self::read_to_decide), and `too-busy` where so many wait for this source
+    /// that one more would take the places of those who ask others.
     pub async fn describe(self: Arc<Self>, ask: Ask) -> Result<Reading, Unread> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(Unread::new(Refusal::TooBusy, "The source answers too slowly."));
+        };
         let read = match &self.connector {
             Connector::FhirServer(server) => server.read(&ask).await.map(Reading::Whole),
             Connector::Postgres(postgres) => postgres.read(&ask).await,
             Connector::Fhir(_) | Connector::Files(_) => {
-                let reading = spawn_blocking(move || self.read_to_decide(&ask));
+                // Where the disk is quick, a few threads that stay awake read more than many that are
+                // woken for one file each; where it is slow, as many as it takes.
+                let reader = timeout(PLACE_WAIT, Arc::clone(&self.readers).acquire_owned()).await;
+                // A thread that reads goes on when nobody waits for it any more, and keeps its places.
+                let reading = spawn_blocking(move || {
+                    let _places = (place, reader);
+                    self.read_to_decide(&ask)
+                });
                 return reading.await.unwrap_or_else(|_| Err(failed()));
             }
         };

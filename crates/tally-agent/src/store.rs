@@ -63,7 +63,7 @@ use rusqlite::Connection;
 use tally_core::id::{MemberId, MeshId};
 
 use open::Home;
-use thread::{Access, Counts, Desk, Queue, Worker};
+use thread::{Access, Counts, Desk, Failing, Queue, Worker};
 
 /// Which store to open.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl Store {
         counts.outbox_len.store(outbox_len, Ordering::Relaxed);
         counts.late_len.store(late_len, Ordering::Relaxed);
         let start = |name: &str, access, db: Connection| {
-            let queue = Arc::new(Queue::new());
+            let queue = Arc::new(Queue::new(access));
             let worker = Worker {
                 access,
                 db,
@@ -180,7 +180,17 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Desk<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.shared.writer.ask(work).await
+        self.shared.writer.ask(Failing::Alone, work).await
+    }
+
+    /// As [`write`](Self::write), for what each exchange writes. Whatever may be wrong with it is found
+    /// before its first change: if it fails after that, the transaction does.
+    async fn write_on<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Desk<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.shared.writer.ask(Failing::Whole, work).await
     }
 
     /// Looks at what is durable, all of it of one moment.
@@ -189,7 +199,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Desk<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.shared.reader.ask(work).await
+        self.shared.reader.ask(Failing::Whole, work).await
     }
 }
 

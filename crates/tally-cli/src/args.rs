@@ -14,14 +14,16 @@ mod registers;
 mod witness;
 
 pub(crate) use audit::{
-    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, ReceiptArgs, ReceiptFormat, ShowArgs,
-    StatsArgs, SubjectArgs, VerifyArgs, WatchArgs,
+    AuditArgs, AuditCommand, CheckArgs, ExportArgs, LogArgs, MissingArgs, ReceiptArgs,
+    ReceiptFormat, ShowArgs, StatsArgs, SubjectArgs, VerifyArgs, WatchArgs,
 };
 pub(crate) use breakglass::{
     BreakglassArgs, BreakglassCommand, BreakglassListArgs, BreakglassReviewArgs,
     BreakglassShowArgs, ReviewStep,
 };
-pub(crate) use data::{DataArgs, DataAskingArgs, DataCommand, DataGetArgs, DataListArgs};
+pub(crate) use data::{
+    DataArgs, DataAskingArgs, DataCommand, DataGetArgs, DataListArgs, ShownArgs,
+};
 pub(crate) use erase::{
     Authority, EraseArgs, EraseCommand, EraseHoldArgs, ErasePlanArgs, EraseReleaseArgs,
     EraseRunArgs, EraseSubjectArgs,

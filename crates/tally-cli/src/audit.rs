@@ -1,6 +1,7 @@
 //! `tally audit`: what an auditor asks, and what anybody can check offline.
 
 mod log;
+mod missing;
 mod receipt;
 mod rows;
 mod stats;
@@ -26,6 +27,7 @@ use crate::online::Online;
 use crate::output::{Output, print, write};
 use crate::verify::{Source, Unreadable};
 
+pub(crate) use missing::missing;
 pub(crate) use receipt::read_checkpoint as checkpoint_in;
 pub(crate) use verifying::verify;
 

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use crate::acting::{load, runtime};
 use crate::args::CatalogueArgs;
 use crate::failure::{Exit, Failure};
-use crate::get::{Ingress, refused, small};
+use crate::get::{refused, small};
+use crate::ingress::Ingress;
 use crate::output::{Output, columns, csv, print, write};
 
 /// What the ingress answers, as far as it is shown here; the rest is passed on as it is.
@@ -62,7 +63,7 @@ pub(crate) fn catalogue(
     };
     let config = load(path)?;
     let answer = runtime()?.block_on(async {
-        let mut ingress = Ingress::connect(&config).await?;
+        let mut ingress = Ingress::connect(&config, &args.shown).await?;
         let answer = ingress.get("/catalogue", &[]).await?;
         Ok::<_, Failure>((answer.status(), small(answer.into_body()).await?))
     });

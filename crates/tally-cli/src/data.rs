@@ -8,7 +8,8 @@ use std::path::Path;
 
 use crate::args::{DataArgs, DataAskingArgs, DataCommand};
 use crate::failure::{Exit, Failure};
-use crate::get::{Ingress, token_of};
+use crate::get::token_of;
+use crate::ingress::Ingress;
 use crate::output::Output;
 
 /// `tally data`.

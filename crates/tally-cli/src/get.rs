@@ -4,28 +4,20 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Response, StatusCode};
 use serde_json::Value;
 use tally_agent::config::AgentConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::acting::{load, runtime};
-use crate::agent::bound;
 use crate::args::GetArgs;
 use crate::failure::{Exit, Failure};
+use crate::ingress::Ingress;
 use crate::output::Output;
 use crate::system::{read_text, write_private};
 
-/// A connection on this machine takes no longer than this.
-const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
-/// The head of an answer comes within this time: the agent's own limit on an answer, and some more.
-const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A body that stands still for so long has ended.
 const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a file with a token at most.
@@ -79,7 +71,7 @@ async fn ask(
     config: &AgentConfig,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let mut ingress = Ingress::connect(config).await?;
+    let mut ingress = Ingress::connect(config, &args.shown).await?;
     let answer = ingress.get(wanted, &headers(args)?).await?;
     let status = answer.status();
     if !status.is_success() {
@@ -130,94 +122,6 @@ async fn witnessed(ingress: &mut Ingress, path: &str) -> Result<Response<Incomin
         drop(small(answer.into_body()).await?);
         sleep(WITNESSED_PAUSE).await;
     }
-}
-
-/// A connection to an ingress.
-pub(crate) struct Ingress {
-    host: String,
-    sender: SendRequest<Empty<Bytes>>,
-}
-
-impl Ingress {
-    /// # Errors
-    /// [`Failure`] if it is not there, or takes no connection of this command.
-    pub(crate) async fn connect(config: &AgentConfig) -> Result<Self, Failure> {
-        if config.ingress.tls.is_some() {
-            let what =
-                "the ingress wants a certificate of an application, which this command has not";
-            let remedy =
-                "ask with curl: curl --cert app.pem --key app.key --cacert ca.pem https://…";
-            return Err(Failure::usage(what, remedy));
-        }
-        let bound = bound(&config.data_dir);
-        let listen = config.ingress.listen.to_string();
-        let host = bound.map_or(listen, |bound| bound.ingress);
-        let gone = |why: String| {
-            Failure::unreachable(
-                format!("the agent's ingress at {host}: {why}"),
-                "start it: tally agent --config FILE, or tally dev start NAME",
-            )
-        };
-        let connected = timeout(CONNECT_WAIT_MAX, reach(&host)).await;
-        let sender = connected.map_err(|_| gone("no answer".to_owned()))?;
-        let sender = sender.map_err(|why| gone(why.to_string()))?;
-        // On a socket of this machine nobody is named.
-        let host = if host.starts_with("unix:") { "localhost".to_owned() } else { host };
-        Ok(Self { host, sender })
-    }
-
-    /// # Errors
-    /// [`Failure`] if no answer comes.
-    pub(crate) async fn get(
-        &mut self,
-        path: &str,
-        headers: &[(&'static str, String)],
-    ) -> Result<Response<Incoming>, Failure> {
-        self.ask("GET", path, headers).await
-    }
-
-    pub(crate) async fn ask(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&'static str, String)],
-    ) -> Result<Response<Incoming>, Failure> {
-        let mut request = Request::builder().method(method).uri(path);
-        request = request.header("host", &self.host);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let request = request.body(Empty::new()).map_err(|why| {
-            Failure::usage(why, "percent-encode what stands in no URL or header as it is")
-        })?;
-        let gone = |why: String| {
-            let what = format!("the agent's ingress at {}: {why}", self.host);
-            Failure::unreachable(what, "see the agent's log")
-        };
-        let answered = timeout(HEAD_WAIT_MAX, self.sender.send_request(request)).await;
-        let answer = answered.map_err(|_| gone("no answer".to_owned()))?;
-        answer.map_err(|why| gone(why.to_string()))
-    }
-}
-
-/// Connects over TCP, or to a Unix socket.
-///
-/// # Errors
-/// [`std::io::Error`] if nobody is there.
-pub(crate) async fn reach(host: &str) -> std::io::Result<SendRequest<Empty<Bytes>>> {
-    match host.strip_prefix("unix:") {
-        Some(path) => shake(UnixStream::connect(path).await?).await,
-        None => shake(TcpStream::connect(host).await?).await,
-    }
-}
-
-async fn shake(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> std::io::Result<SendRequest<Empty<Bytes>>> {
-    let shaken = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other);
-    let (sender, connection) = shaken?;
-    tokio::spawn(connection);
-    Ok(sender)
 }
 
 fn headers(args: &GetArgs) -> Result<Vec<(&'static str, String)>, Failure> {

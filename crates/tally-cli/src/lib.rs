@@ -30,6 +30,7 @@ mod golden;
 mod history;
 mod https;
 mod identity;
+mod ingress;
 mod kept;
 mod leaves;
 mod ledger;
@@ -105,6 +106,7 @@ fn dispatch(args: &Args) -> Result<Exit, Failure> {
             AuditCommand::Stats(stats) => audit::stats(stats, config, args.output),
             AuditCommand::Export(export) => audit::export(export, config, args.output),
             AuditCommand::Verify(verify) => audit::verify(verify, config, args.output),
+            AuditCommand::Missing(it) => audit::missing(it, config, args.output),
             AuditCommand::Receipt(receipt) => audit::receipt(receipt, config),
             AuditCommand::Check(check) => audit::check(check, args.output),
             AuditCommand::Watch(watch) => audit::watch(watch, config, args.output),

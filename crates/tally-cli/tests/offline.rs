@@ -20,6 +20,9 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
 }
 
+/// The first leaves of the golden log: all registers of the founding.
+const FOUNDED: usize = 11;
+
 /// An export of 300 leaves or so.
 fn export() -> (tempfile::TempDir, Golden) {
     let dir = tempfile::tempdir().unwrap();
@@ -46,6 +49,52 @@ fn an_export_verifies_in_the_words_of_the_formats() {
     assert_eq!(answer["root"], checkpoint.lines().nth(2).unwrap());
     let table = tally(&["audit", "verify", "--dir", "export"], dir.path());
     assert!(text(&table.stdout).starts_with("verified"), "{}", text(&table.stdout));
+}
+
+#[test]
+fn halves_that_are_missing_are_named_and_end_with_1() {
+    let (dir, golden) = export();
+    let args = ["audit", "missing", "--dir", "export", "--output", "json"];
+    let output = tally(&args, dir.path());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let answer = json(&output);
+    assert_eq!(answer["size"], golden.leaves.len());
+    let missing = answer["missing"].as_array().unwrap();
+    assert!(!missing.is_empty());
+    assert_eq!(answer["missing_halves"], missing.len());
+    // They are what verifying names.
+    let args = ["audit", "verify", "--missing", "--dir", "export", "--output", "json"];
+    assert_eq!(json(&tally(&args, dir.path()))["missing"], answer["missing"]);
+    let table = tally(&["audit", "missing", "--dir", "export"], dir.path());
+    assert!(text(&table.stdout).starts_with("missing half of"), "{}", text(&table.stdout));
+    for half in missing {
+        assert!(text(&table.stdout).contains(half["exchange"].as_str().unwrap()));
+    }
+}
+
+#[test]
+fn nothing_is_said_to_be_missing_of_a_ledger_that_is_not_as_it_must_be() {
+    let (dir, golden) = export();
+    let args = ["audit", "missing", "--dir", "export"];
+    let mut leaves = golden.leaves.clone();
+    leaves.truncate(golden.leaves.len() - 3);
+    let mut files = golden::files_of(&leaves);
+    files.insert("checkpoint".to_owned(), golden.files()["checkpoint"].clone());
+    golden::write(&dir.path().join("export"), &files);
+    let output = tally(&args, dir.path());
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    assert!(text(&output.stderr).contains("tally audit verify"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_ledger_of_which_no_half_is_missing_ends_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    // The registers of the start, before anybody has asked for anything.
+    let leaves = &Golden::new().leaves[..FOUNDED];
+    golden::write(&dir.path().join("export"), &golden::files_of(leaves));
+    let output = tally(&["audit", "missing", "--dir", "export"], dir.path());
+    let said = format!("no half is missing in {FOUNDED} leaves\n");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), said.as_str()));
 }
 
 /// One of the founders of this ledger was renamed before its last entries.
@@ -235,6 +284,7 @@ fn every_command_teaches_with_an_example() {
         "audit show",
         "audit export",
         "audit verify",
+        "audit missing",
         "audit check",
         "audit receipt",
         "dev",

@@ -17,6 +17,9 @@ pub struct Limits {
     /// Those of them that one requester may have, so that its flood leaves room for the others. Default
     /// 768. Then `quota-exceeded`.
     pub exchanges_per_member_max: usize,
+    /// Exchanges as provider that wait for one source to describe what was asked for. Default 512. Then
+    /// `too-busy`: a source that answers slowly leaves places for the others.
+    pub exchanges_per_source_max: usize,
     /// Exchanges in flight as requester. Default 1,024. Then `too-busy`, at the own ingress.
     pub requests_max: usize,
     /// Those of them that one user may have. Default 256. Then `user-quota-exceeded`, at the own
@@ -102,6 +105,7 @@ impl Default for Limits {
         Self {
             exchanges_max: 1024,
             exchanges_per_member_max: 768,
+            exchanges_per_source_max: 512,
             requests_max: 1024,
             requests_per_user_max: 256,
             care_reserve_percent: 25,
@@ -165,6 +169,7 @@ mod tests {
         assert!(limits.spool_bytes_max > limits.document_bytes_max);
         // However much one member asks, others are served.
         assert!(limits.exchanges_per_member_max < limits.exchanges_max);
+        assert!(limits.exchanges_per_source_max < limits.exchanges_max);
         assert!(limits.requests_per_user_max < limits.requests_max);
         // However much is asked for anything else, care finds a place.
         let [care, research] = ["TREAT", "HRESCH"].map(|code| code.parse().unwrap());

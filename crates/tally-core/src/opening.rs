@@ -116,8 +116,9 @@ impl BodyDigest {
     }
 }
 
-/// The keyed root of a stream, at constant memory: an RFC 6962 tree whose leaves are the
-/// HMAC-SHA256 of chunks of [`CHUNK_LEN`] bytes under the opening's salt.
+/// The keyed root of a stream, at constant memory: an RFC 6962 tree whose leaves are the HMAC-SHA256
+/// of the hashes of chunks of [`CHUNK_LEN`] bytes under the opening's salt. A chunk's hash is that of
+/// its leaf in the content's tree, so that whoever says both roots hashes each byte once.
 #[derive(Clone)]
 pub struct StreamDigest {
     salt: Salt32,
@@ -133,7 +134,12 @@ impl StreamDigest {
 
     /// Adds the next chunk: [`CHUNK_LEN`] bytes, unless it is the last.
     pub fn push(&mut self, chunk: &[u8]) {
-        self.edge.push(leaf_hash(digest(&self.salt, &[chunk]).as_bytes()));
+        self.push_hashed(&leaf_hash(chunk));
+    }
+
+    /// Adds the next chunk, by its [`leaf_hash`].
+    pub fn push_hashed(&mut self, chunk: &Hash) {
+        self.edge.push(leaf_hash(digest(&self.salt, &[chunk.as_bytes()]).as_bytes()));
     }
 
     /// The root over the chunks so far.

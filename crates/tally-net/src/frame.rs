@@ -1,8 +1,13 @@
 //! Frames on a stream: a length of four bytes, big-endian, then that many bytes. A length beyond the
 //! limit is refused before anything is allocated for it.
 
+mod reader;
+
+pub use reader::FrameReader;
+
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::time::timeout;
 
@@ -45,6 +50,9 @@ pub struct FrameLimits {
     /// Once a frame has begun it must be whole within this time.
     pub wait_max: Duration,
 }
+
+/// A frame of so few bytes is copied behind its length: each write wakes whoever sends packets.
+const TOGETHER_LEN_MAX: usize = 8 * 1024;
 
 /// Reads the next frame, however long it takes to begin; none if the stream ended cleanly.
 ///
@@ -91,6 +99,40 @@ pub async fn write_frame(
     frame: &[u8],
     limits: FrameLimits,
 ) -> Result<(), FrameError> {
+    if frame.len() <= TOGETHER_LEN_MAX {
+        let mut whole = Vec::with_capacity(frame.len().saturating_add(4));
+        append_frame(&mut whole, frame, limits)?;
+        return write_frames(stream, &whole).await;
+    }
+    let len = length_of(frame, limits)?;
+    stream.write_all(&len).await?;
+    stream.write_all(frame).await?;
+    Ok(())
+}
+
+/// Appends a frame to others that are written together.
+///
+/// # Errors
+/// [`FrameError::TooLong`]: then nothing is appended.
+pub fn append_frame(
+    frames: &mut Vec<u8>,
+    frame: &[u8],
+    limits: FrameLimits,
+) -> Result<(), FrameError> {
+    frames.extend_from_slice(&length_of(frame, limits)?);
+    frames.extend_from_slice(frame);
+    Ok(())
+}
+
+/// Writes frames that were [appended](append_frame), at once.
+///
+/// # Errors
+/// [`FrameError::Gone`] if the peer is.
+pub async fn write_frames(stream: &mut SendStream, frames: &[u8]) -> Result<(), FrameError> {
+    Ok(stream.write_all(frames).await?)
+}
+
+fn length_of(frame: &[u8], limits: FrameLimits) -> Result<[u8; 4], FrameError> {
     let too_long = || FrameError::TooLong {
         len: u64::try_from(frame.len()).unwrap_or(u64::MAX),
         len_max: limits.len_max,
@@ -99,8 +141,27 @@ pub async fn write_frame(
         return Err(too_long());
     }
     let len = u32::try_from(frame.len()).map_err(|_| too_long())?;
-    stream.write_all(&len.to_be_bytes()).await?;
-    stream.write_all(frame).await?;
+    Ok(len.to_be_bytes())
+}
+
+/// Writes one frame that is put together from its beginning and bytes that are not copied.
+///
+/// # Errors
+/// [`FrameError::TooLong`] before anything is written, [`FrameError::Gone`] if the peer is.
+pub async fn write_frame_of(
+    stream: &mut SendStream,
+    head: &[u8],
+    rest: Bytes,
+    limits: FrameLimits,
+) -> Result<(), FrameError> {
+    let frame_len = head.len().saturating_add(rest.len());
+    let len = u32::try_from(frame_len).ok().filter(|_| frame_len <= limits.len_max);
+    let len = len.ok_or_else(|| FrameError::TooLong {
+        len: u64::try_from(frame_len).unwrap_or(u64::MAX),
+        len_max: limits.len_max,
+    })?;
+    let head = Bytes::from([&len.to_be_bytes(), head].concat());
+    stream.write_all_chunks(&mut [head, rest]).await?;
     Ok(())
 }
 
@@ -108,8 +169,16 @@ impl From<ReadExactError> for FrameError {
     fn from(error: ReadExactError) -> Self {
         match error {
             ReadExactError::FinishedEarly(_) => Self::Truncated,
-            ReadExactError::ReadError(ReadError::Reset(code)) => Self::Reset { code: code.into() },
-            ReadExactError::ReadError(error) => Self::Gone(error.to_string()),
+            ReadExactError::ReadError(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for FrameError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(code) => Self::Reset { code: code.into() },
+            error => Self::Gone(error.to_string()),
         }
     }
 }

@@ -9,6 +9,7 @@ mod append;
 mod batch;
 mod driver;
 mod feed;
+mod let_in;
 mod link;
 mod nodes;
 mod session;

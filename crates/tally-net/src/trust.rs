@@ -84,6 +84,17 @@ impl TrustStore {
         }
     }
 
+    /// The member was removed: somebody who is believed says so, and no register tells it any more.
+    pub(crate) fn remove(&self, member: &MemberId) {
+        let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(trusted) = members.get_mut(member) else { return };
+        let before = std::mem::replace(&mut trusted.status, MemberStatus::Removed);
+        drop(members);
+        if before != MemberStatus::Removed {
+            self.0.version.send_modify(|version| *version += 1);
+        }
+    }
+
     /// Changes whenever trust does: then open connections are to be checked again.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

@@ -1,4 +1,4 @@
-"""What fhirpy finds behind a base URL, as JSON: python with_fhirpy.py BASE PATIENT."""
+"""What fhirpy finds behind a base URL, as JSON: python with_fhirpy.py BASE PATIENT OTHER."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ import sys
 from fhirpy import SyncFHIRClient
 from fhirpy.base.exceptions import ResourceNotFound
 
-base, patient_id = sys.argv[1:]
+base, patient_id, _ = sys.argv[1:]
 client = SyncFHIRClient(base)
 
 
@@ -25,9 +25,9 @@ def everything():
         page = client.execute(following[0], "get")
 
 
-def is_missing(found):
+def is_missing(path):
     try:
-        client.get("Patient", found)
+        client.execute(path, "get")
     except ResourceNotFound:
         return True
     return False
@@ -36,13 +36,19 @@ def is_missing(found):
 patient = client.reference("Patient", patient_id).to_resource()
 search = client.resources("Observation").search(patient=patient_id).limit(7)
 statement = client.execute("metadata", "get")
+version = client.execute("Observation/obs-tin-00/_history/4", "get")
 json.dump(
     {
         "patient": patient["id"],
         "observations": ids(search.fetch_all()),
         "everything": ids(everything()),
         "types": [resource["type"] for resource in statement["rest"][0]["resource"]],
-        "missing": is_missing("pat-nobody-99"),
+        "version": f"{version['id']} {version['meta']['versionId']}",
+        "by_post": None,
+        "missing": [
+            is_missing("Patient/pat-nobody-99"),
+            is_missing("Observation/obs-tin-00/_history/3"),
+        ],
     },
     sys.stdout,
 )

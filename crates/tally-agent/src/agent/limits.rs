@@ -9,14 +9,21 @@ use crate::config::{AgentConfig, AgentLimits};
 use crate::http::{HttpLimits, Shedding};
 use crate::metrics::Metrics;
 
-/// How many applications the ingress speaks with at once, and who counts those that it does not.
-pub(super) fn taken_on(config: &AgentConfig, metrics: &Metrics) -> (HttpLimits, Shedding) {
+/// How many applications the ingress speaks with at once, and who counts those that it does not, of its
+/// own and of its sidecars.
+pub(super) fn taken_on(
+    config: &AgentConfig,
+    metrics: &Metrics,
+) -> (HttpLimits, Shedding, Shedding) {
     let mut limits = HttpLimits::default();
     if let Some(connections_max) = config.limits.ingress_connections_max {
         limits.connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX).max(1);
     }
-    let metrics = metrics.clone();
-    (limits, Shedding::new(Arc::new(move |shed| metrics.connection_shed("ingress", shed))))
+    let counted = |at: &'static str| {
+        let metrics = metrics.clone();
+        Shedding::new(Arc::new(move |shed| metrics.connection_shed(at, shed)))
+    };
+    (limits, counted("ingress"), counted("sidecars"))
 }
 
 /// How long a decision may take: a body of many megabytes is cut in it. Less than answers are waited for,
@@ -35,6 +42,10 @@ pub(crate) fn limits(configured: &AgentLimits) -> Limits {
     Limits {
         exchanges_max,
         exchanges_per_member_max: or(configured.exchanges_per_member_max, of_member),
+        exchanges_per_source_max: or(
+            configured.exchanges_per_source_max,
+            (exchanges_max / 2).max(1),
+        ),
         requests_max,
         requests_per_user_max: or(configured.requests_per_user_max, (requests_max / 4).max(1)),
         care_reserve_percent: configured

@@ -59,6 +59,7 @@ impl Drop for Looking {
 /// Looks for what keeps the agent from doing its work.
 fn look(exchange: &Exchange, stands: Stands) -> Look {
     let (replica, closed) = (exchange.replica().clone(), exchange.closed_source());
+    let outside = exchange.outside_source();
     let member = exchange.peers().member().clone();
     Box::new(move || {
         let mut found = BTreeSet::new();
@@ -86,6 +87,15 @@ fn look(exchange: &Exchange, stands: Stands) -> Look {
             if !stands.trust.is_active(&member) {
                 found.insert(NotReady::MemberNotActive);
             }
+        }
+        // A member that was removed is told no registers any more, only that it was.
+        if let Some(why) = known.turned_away {
+            found.insert(NotReady::of_identity(why));
+        }
+        match outside() {
+            Some(Refusal::KeyReplaced) => drop(found.insert(NotReady::KeyReplaced)),
+            Some(_) => drop(found.insert(NotReady::MemberNotActive)),
+            None => {}
         }
         if !stands.store.is_open() {
             found.insert(NotReady::StoreClosed);

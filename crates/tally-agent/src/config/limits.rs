@@ -10,6 +10,8 @@ pub struct AgentLimits {
     pub exchanges_max: Option<u64>,
     /// Those of them that one requester may have. Default 768, or three quarters of the others.
     pub exchanges_per_member_max: Option<u64>,
+    /// Those of them that wait for one source. Default 512, or half of them.
+    pub exchanges_per_source_max: Option<u64>,
     /// Exchanges in flight as requester.
     pub requests_max: Option<u64>,
     /// Those of them that one user may have. Default 256, or a quarter of them.
@@ -47,6 +49,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option
     };
     let exchanges = limit("exchanges_max");
     let of_member = limit("exchanges_per_member_max");
+    let of_source = limit("exchanges_per_source_max");
     let requests = limit("requests_max");
     let of_user = limit("requests_per_user_max");
     let connections = limit("ingress_connections_max");
@@ -66,6 +69,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, keys: &mut Keys<'_>) -> Option
     Some(AgentLimits {
         exchanges_max: exchanges?,
         exchanges_per_member_max: of_member?,
+        exchanges_per_source_max: of_source?,
         requests_max: requests?,
         requests_per_user_max: of_user?,
         care_reserve_percent: reserve?,

@@ -268,6 +268,11 @@ pub const REFERENCE: &[Setting] = &[
         "Those of them that one requester may have, three quarters of all where nothing is said; then `quota-exceeded`.",
     ),
     Setting::row(
+        "limits.exchanges_per_source_max",
+        Is("512"),
+        "Those of them that wait for one source to say what it has, half of all where nothing is said; then `too-busy`. A source that answers slowly leaves the others their places.",
+    ),
+    Setting::row(
         "limits.requests_max",
         Is("1024"),
         "Exchanges in flight as requester; then `too-busy`.",

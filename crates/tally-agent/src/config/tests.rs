@@ -79,6 +79,7 @@ fn a_limit_that_lets_nothing_through_is_refused() {
     for key in [
         "exchanges_max",
         "exchanges_per_member_max",
+        "exchanges_per_source_max",
         "requests_max",
         "outbox_entries_max",
         "refusals_max",

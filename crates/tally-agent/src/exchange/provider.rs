@@ -99,6 +99,8 @@ enum Say {
 
 /// Inputs that wait for the machine.
 const MAILBOX_MAX: usize = 4096;
+/// Inputs that are taken one after the other before anything else is looked at.
+const INPUTS_TOGETHER: usize = 64;
 /// What is to be said on one stream and was not yet.
 const SAYS_MAX: usize = 4;
 

@@ -123,6 +123,10 @@ enum Input {
         reply: Reply,
     },
     Event(Event),
+    /// The store has answered about the half of an exchange.
+    Owed {
+        exchange: ExchangeId,
+    },
     /// Which exchanges are in flight?
     InFlight(oneshot::Sender<Vec<ExchangeId>>),
     Drain(oneshot::Sender<()>),
@@ -135,6 +139,8 @@ type Reply = oneshot::Sender<Result<Answer, refusal::Refusal>>;
 
 /// Inputs that wait for the machine.
 const MAILBOX_MAX: usize = 4096;
+/// Inputs that are taken one after the other before anything else is looked at.
+const INPUTS_TOGETHER: usize = 64;
 
 impl Requester {
     pub(super) fn start(shared: Arc<Shared>) -> Self {
@@ -166,6 +172,9 @@ impl Requester {
         let known = self.shared.replica.known();
         if known.registers.member(&ask.provider).is_none() {
             return Err(turned_away(refusal::Refusal::UnknownMember));
+        }
+        if let Some(refusal) = self.shared.outside(&known) {
+            return Err(turned_away(refusal));
         }
         if !self.shared.standing.settled.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(turned_away(refusal::Refusal::LedgerUnavailable));

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use super::{Ingress, IngressParts, router};
 use crate::base_url::BaseUrl;
 use crate::config::{IngressSettings, IngressUser};
-use crate::http::{Brought, HttpLimits, HttpServer};
+use crate::http::{Brought, HttpLimits, HttpServer, Shedding};
 use crate::peers::FRAMES;
 
 /// The version of these messages that is spoken.
@@ -94,6 +94,7 @@ impl Beside {
 pub(super) fn serve(
     connections: Option<mpsc::Receiver<Accepted>>,
     parts: &Arc<IngressParts>,
+    shedding: Shedding,
 ) -> HttpServer {
     let (brought, streams) = mpsc::channel(BROUGHT_MAX);
     let parts = Arc::clone(parts);
@@ -103,7 +104,7 @@ pub(super) fn serve(
             tokio::spawn(attend(accepted, Arc::clone(&parts), brought.clone()));
         }
     });
-    HttpServer::brought(streams, HttpLimits::default())
+    HttpServer::brought(streams, HttpLimits::default(), shedding)
 }
 
 /// Takes the applications of one sidecar, until its connection ends.

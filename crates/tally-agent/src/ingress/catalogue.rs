@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -35,6 +35,30 @@ pub(super) async fn catalogue(State(ingress): State<Ingress>, method: Method) ->
         "date": today.to_string(),
         "members": members.collect::<Vec<_>>(),
         "own_sources": own.collect::<Vec<_>>(),
+    });
+    ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+}
+
+/// The datasets that a member shares with this one.
+pub(super) async fn datasets(
+    State(ingress): State<Ingress>,
+    method: Method,
+    Path(member): Path<String>,
+) -> Response {
+    let provider = match request::reads(&method).and_then(|()| ingress.member(&member)) {
+        Ok(provider) => provider,
+        Err(unfit) => return ingress.refuse(&unfit),
+    };
+    let known = ingress.0.replica.known();
+    let today = known.time.max(wall()).london_date();
+    let offered = offered((&ingress.0.member, &provider), today, &*known.registers);
+    let datasets = offered.iter().map(|it| of_share(it, today));
+    let datasets: Vec<_> = datasets.filter(|it| it["kind"] == "dataset").collect();
+    let document = json!({
+        "tally": 1,
+        "provider": provider.to_string(),
+        "date": today.to_string(),
+        "datasets": datasets,
     });
     ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
 }

@@ -9,7 +9,9 @@
 use std::fmt;
 
 use axum::http::{HeaderMap, header};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tally_core::opening::{Salt32, digest};
 use tally_log::Hash;
 
@@ -38,6 +40,13 @@ pub(super) struct Validators {
     pub(super) tag: String,
     /// `meta.lastUpdated`, if it is in the record.
     modified: Option<i64>,
+}
+
+/// What is looked at of a record.
+#[derive(Deserialize)]
+struct Record<'r> {
+    #[serde(borrow)]
+    meta: Option<&'r RawValue>,
 }
 
 impl TagKey {
@@ -76,8 +85,10 @@ impl Validators {
         let hash = digest(&key.0, &[record]);
         let digits: String =
             hash.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let value = serde_json::from_slice::<Value>(record).unwrap_or_default();
-        let modified = value.pointer("/meta/lastUpdated").and_then(Value::as_str);
+        // Nothing else of the record is wanted, and each has hundreds of values.
+        let meta = serde_json::from_slice::<Record<'_>>(record).ok().and_then(|it| it.meta);
+        let meta = meta.and_then(|meta| serde_json::from_str::<Value>(meta.get()).ok());
+        let modified = meta.as_ref().and_then(|meta| meta.get("lastUpdated")?.as_str());
         Self { tag: format!("W/\"{digits}\""), modified: modified.and_then(http_date::of_instant) }
     }
 

@@ -15,8 +15,8 @@ impl LoadMetrics {
         let connections = IntCounterVec::new(
             Opts::new(
                 "tally_agent_connections_shed_total",
-                "HTTP connections that ended unserved, at the ingress and at health: no place was \
-                 left (full), nothing was asked and somebody else came (silent), a request came too \
+                "HTTP connections that ended unserved, at the ingress, at what sidecars carry to it, \
+                 and at health: no place was left (full), nothing was asked and somebody else came (silent), a request came too \
                  slowly (slow) or was none (malformed), no handshake (handshake).",
             ),
             &["at", "why"],
@@ -28,7 +28,7 @@ impl LoadMetrics {
             ),
             &["what"],
         )?;
-        for at in ["ingress", "health"] {
+        for at in ["ingress", "sidecars", "health"] {
             for shed in Shed::ALL {
                 connections.with_label_values(&[at, shed.word()]).reset();
             }

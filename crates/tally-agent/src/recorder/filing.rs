@@ -19,6 +19,10 @@ use crate::random;
 
 /// Entries that are filed together: as many as a batch holds.
 const WAVE_MAX: usize = 512;
+/// How long halves that nobody waits for gather, so that many share a batch: its signature, its round
+/// through the ledger and its place in two transactions. A half is missing after a minute; a crash loses
+/// none, as they are durable when this begins.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often the outbox is looked at when nobody has put anything into it: a count of refusals is
 /// filed once its window has ended.
 const LOOK: Duration = Duration::from_secs(5);
@@ -58,16 +62,11 @@ async fn file(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
         over
     });
     match shared.store.outbox_next(shared.clock.now(), WAVE_MAX).await {
-        Ok(entries) if entries.is_empty() => {
-            tokio::select! {
-                () = shared.owed.notified() => {}
-                () = sleep(LOOK) => {}
-            }
-        }
         Ok(entries) => {
-            let each = entries.into_iter().map(|(id, draft)| one(recorder, filed, id, draft));
-            if join_all(each).await.into_iter().any(|done| !done) {
-                sleep(RETRY_WAIT).await;
+            let is_full = entries.len() >= WAVE_MAX;
+            file_all(recorder, filed, entries).await;
+            if !is_full {
+                something_to_file(recorder).await;
             }
         }
         Err(error) => {
@@ -86,12 +85,7 @@ async fn file_late(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
             () = shared.owed.notified() => {}
             () = sleep(LOOK) => {}
         },
-        Ok(entries) => {
-            let each = entries.into_iter().map(|(id, draft)| one(recorder, filed, id, draft));
-            if join_all(each).await.into_iter().any(|done| !done) {
-                sleep(RETRY_WAIT).await;
-            }
-        }
+        Ok(entries) => file_all(recorder, filed, entries).await,
         Err(error) => {
             tracing::error!(%error, "late halves can't be filed");
             sleep(RETRY_WAIT).await;
@@ -99,17 +93,44 @@ async fn file_late(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
     }
 }
 
-/// Whether the entry has left the outbox.
-async fn one(recorder: &Recorder, filed: &mpsc::Sender<Filed>, id: OwedId, draft: Draft) -> bool {
+/// Waits until something is to be filed at once, or halves that nobody waits for have gathered for as long
+/// as they may.
+async fn something_to_file(recorder: &Recorder) {
+    let shared = &recorder.0;
+    tokio::select! {
+        () = shared.owed.notified() => {}
+        () = shared.halves.notified() => tokio::select! {
+            () = shared.owed.notified() => {}
+            () = sleep(GATHER) => {}
+        },
+        () = sleep(LOOK) => {}
+    }
+}
+
+/// Files entries together, and takes those out of the outbox that it need not hold any more.
+async fn file_all(recorder: &Recorder, filed: &mpsc::Sender<Filed>, entries: Vec<(OwedId, Draft)>) {
     let store = &recorder.0.store;
-    let (stored, done) = match append(recorder, filed, &id, draft).await {
-        Outcome::Settled(leaf) => (store.outbox_done(id, leaf).await, true),
-        Outcome::Again => (store.outbox_return(id).await, false),
-    };
-    if let Err(error) = stored {
+    let each = entries.into_iter().map(|(id, draft)| async move {
+        let outcome = append(recorder, filed, &id, draft).await;
+        (id, outcome)
+    });
+    let (mut settled, mut again) = (Vec::new(), false);
+    for (id, outcome) in join_all(each).await {
+        match outcome {
+            Outcome::Settled(leaf) => settled.push((id, leaf)),
+            Outcome::Again => {
+                again = true;
+                store.outbox_return(&id);
+            }
+        }
+    }
+    if let Err(error) = store.outbox_done(settled).await {
         tracing::error!(%error, "the outbox can't be written");
     }
-    done
+    if again {
+        recorder.wake();
+        sleep(RETRY_WAIT).await;
+    }
 }
 
 async fn append(

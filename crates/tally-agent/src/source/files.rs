@@ -16,11 +16,12 @@ use tally_core::record::{Facets, Item};
 use tally_core::refusal::Refusal;
 use tally_log::sha256;
 
+use super::listing;
 use super::place::{Place, Stamp, changed, gone};
-use super::reading::{Reading, Whole};
+use super::reading::{Content, Reading, Whole};
 use super::settings::PersonColumn;
 use super::stream::{Lengths, Stream};
-use super::table::Table;
+use super::table::{Table, not_held};
 use super::{Ask, SourceError, Unread};
 use crate::spool::Spool;
 
@@ -61,6 +62,9 @@ impl Files {
         if !ask.query.is_empty() {
             let detail = "A dataset takes no parameters.";
             return Err(Unread::new(Refusal::UnsupportedParameter, detail));
+        }
+        if ask.path.is_empty() && self.person.is_none() && self.path.is_dir() {
+            return self.listing(ask).map(Reading::Whole);
         }
         let path = self.resolve(&ask.path)?;
         let is_csv = path.extension().is_some_and(|it| it.eq_ignore_ascii_case("csv"));
@@ -111,21 +115,32 @@ impl Files {
         table.finish()
     }
 
-    fn stream(&self, ask: &Ask, place: Place, file: fs::File, is_csv: bool) -> Stream {
-        let json = place.path.extension().is_some_and(|it| it.eq_ignore_ascii_case("json"));
-        let media_type = match (is_csv, json) {
-            (true, _) => "text/csv",
-            (_, true) => "application/json",
-            _ => "application/octet-stream",
-        };
-        let item = Item {
+    /// What there is below a folder about nobody. Of one about people no names are told.
+    fn listing(&self, ask: &Ask) -> Result<Whole, Unread> {
+        if ask.wanted.insists_on_a_part() {
+            return Err(Unread::new(Refusal::RangeInvalid, "A list comes as a whole."));
+        }
+        let root = fs::canonicalize(&self.path).map_err(|_| gone())?;
+        let list = listing::list(&root)?;
+        let items = vec![self.item(list.len() as u64)];
+        let held = self.spool.hold(list).map_err(|error| not_held(&error))?;
+        Ok(Whole::new(None, Content::Listing(held), items, Vec::new(), Vec::new()))
+    }
+
+    fn item(&self, bytes: u64) -> Item {
+        Item {
             kind: "row".to_owned(),
             id: self.id.to_string(),
             people: Vec::new(),
             labels: Vec::new(),
             facets: Facets::default(),
-            bytes: place.stamp.bytes,
-        };
+            bytes,
+        }
+    }
+
+    fn stream(&self, ask: &Ask, place: Place, file: fs::File, is_csv: bool) -> Stream {
+        let media_type = media_type(&place.path);
+        let item = self.item(place.stamp.bytes);
         let name = sha256(&[self.id.as_str().as_bytes(), b"/", ask.path.as_bytes()]);
         Stream {
             path: place.path,
@@ -159,5 +174,15 @@ impl Files {
         }
         let found = fs::canonicalize(root.join(below)).map_err(|_| unknown())?;
         if found.starts_with(&root) && found.is_file() { Ok(found) } else { Err(unknown()) }
+    }
+}
+
+/// What a file is, as its name says.
+pub(super) fn media_type(path: &Path) -> &'static str {
+    let is = |name: &str| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(name));
+    match (is("csv"), is("json")) {
+        (true, _) => "text/csv",
+        (_, true) => "application/json",
+        _ => "application/octet-stream",
     }
 }

@@ -7,7 +7,7 @@
 mod chunks;
 mod lengths;
 
-pub use chunks::{Chunks, Piece};
+pub use chunks::{Chunk, Chunks, Piece};
 pub(super) use lengths::Lengths;
 
 use std::fs::File;

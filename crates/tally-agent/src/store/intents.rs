@@ -24,7 +24,7 @@ impl Store {
         exchange: ExchangeId,
         question: Question,
     ) -> Result<(), StoreError> {
-        self.write(move |desk| {
+        self.write_on(move |desk| {
             let values = (
                 exchange.0,
                 question.provider.as_str(),
@@ -58,9 +58,9 @@ impl Store {
         exchange: ExchangeId,
         half: Draft,
     ) -> Result<(), StoreError> {
-        self.write(move |desk| {
-            forget(desk, exchange)?;
-            outbox::put(desk, &id, &half, Timestamp(0))
+        self.write_on(move |desk| {
+            outbox::put(desk, &id, &half, Timestamp(0))?;
+            forget(desk, exchange)
         })
         .await
     }
@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if it is not durable.
     pub async fn forget(&self, exchange: ExchangeId) -> Result<(), StoreError> {
-        self.write(move |desk| forget(desk, exchange)).await
+        self.write_on(move |desk| forget(desk, exchange)).await
     }
 
     /// All intents: at a start, those of an earlier life.

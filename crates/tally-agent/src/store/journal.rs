@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if it is not durable: then the batch must not be sent.
     pub async fn journal(&self, session: SessionId, batch: u64) -> Result<(), StoreError> {
-        self.write(move |desk| {
+        self.write_on(move |desk| {
             let SessionId(LeafIndex(session)) = session;
             let sql = "UPDATE owner SET session = ?1, batch = ?2 \
                        WHERE session IS NULL OR (session, batch) < (?1, ?2)";

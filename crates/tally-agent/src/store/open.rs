@@ -15,9 +15,10 @@ use rusqlite::{Connection, OpenFlags};
 use tally_core::id::{MemberId, MeshId};
 use tally_log::Hash;
 
+use super::outbox::Taken;
 use super::secrets::{KEY_LEN, Key, Secrets, draw};
 use super::years::Years;
-use super::{StoreError, StoreSettings, disposal, epochs, schema, streams};
+use super::{StoreError, StoreSettings, disposal, epochs, outbox, schema, streams};
 
 /// Statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -36,6 +37,8 @@ pub(super) struct Home {
     /// The keys of retention years.
     pub(super) years: Years,
     pub(super) database: PathBuf,
+    /// Which entries of the outbox are in a batch.
+    pub(super) taken: Taken,
     /// Keeps other processes out for as long as it is open.
     _lock: File,
 }
@@ -66,10 +69,20 @@ pub(super) fn open(settings: StoreSettings) -> Result<Opened, StoreError> {
     owner.check(&writer, &secrets, &directory)?;
     disposal::make(&writer)?;
     epochs::make(&writer)?;
+    outbox::make(&writer)?;
     streams::make(&writer)?;
     let years = Years::in_directory(&directory);
     let reader = connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let home = Home { member, mesh_id, consent_registers, secrets, years, database, _lock: lock };
+    let home = Home {
+        member,
+        mesh_id,
+        consent_registers,
+        secrets,
+        years,
+        database,
+        taken: Taken::default(),
+        _lock: lock,
+    };
     Ok(Opened { home, writer, reader })
 }
 
@@ -176,7 +189,8 @@ fn read_key(path: &Path) -> Result<Key, StoreError> {
 }
 
 /// A connection with our settings: each commit is on the disk before it returns, what is deleted is
-/// overwritten, and memory stays small.
+/// overwritten, and memory stays small. Most indexes are by random keys, so nearly every row changes pages of
+/// its own: 8 MiB keep those that are changed again.
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let damaged = |error: rusqlite::Error| match StoreError::from(error) {
@@ -194,7 +208,7 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
         PRAGMA trusted_schema = OFF;
         PRAGMA temp_store = MEMORY;
         PRAGMA mmap_size = 0;
-        PRAGMA cache_size = -2048;
+        PRAGMA cache_size = -8192;
         PRAGMA journal_size_limit = 67108864;
     ";
     if access == OpenFlags::SQLITE_OPEN_READ_WRITE {

@@ -75,7 +75,7 @@ impl Store {
     /// [`StoreError::OtherOpening`] if it is not what the commitment says; otherwise it is not
     /// durable.
     pub async fn store_opening(&self, opening: StoreOpening) -> Result<(), StoreError> {
-        self.write(move |desk| insert(desk, &opening, false)).await
+        self.write_on(move |desk| insert(desk, &opening, false)).await
     }
 
     /// Puts the provider's half of a refusal into the outbox, and keeps its opening.

@@ -1,9 +1,12 @@
 //! Entries that are owed to the ledger. They hold nobody, so they lie here as they are.
 //!
 //! Invariant: an entry leaves the outbox only once somebody has said what became of it. Owing the
-//! same twice is owing it once; what is in a batch does not change any more.
+//! same twice is owing it once; what is in a batch does not change any more. Which entries are in a batch
+//! is remembered and not written: a start holds all of them against the ledger.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Row};
 use tally_core::entry::Entry;
@@ -17,6 +20,16 @@ use tally_wire::{decode_entry, encode_checked};
 use super::schema::number;
 use super::thread::Desk;
 use super::{Store, StoreError, emergencies, mirror, openings};
+
+/// The keys of entries that are in a batch. Only the thread that writes adds to them.
+#[derive(Default)]
+pub(super) struct Taken(Mutex<BTreeSet<Vec<u8>>>);
+
+impl Taken {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Store {
     /// Entries in the outbox, those in a batch included.
@@ -98,64 +111,54 @@ impl Store {
         max: usize,
         late: bool,
     ) -> Result<Vec<(OwedId, Draft)>, StoreError> {
-        let due = format!("FROM outbox WHERE sent = 0 AND not_before <= ?1 AND {IS_LATE} = ?2");
-        let is_due = format!("SELECT 1 {due}");
-        let is_due =
-            move |desk: &mut Desk<'_>| desk.find(&is_due, (number(now.0), late), |_| Ok(()));
-        let due_now = self.read(is_due).await?;
-        if due_now.is_none() {
+        if self.outbox_len() == 0 {
             return Ok(Vec::new());
         }
-        let max = number(u64::try_from(max).unwrap_or(u64::MAX));
-        self.write(move |desk| {
-            let sql = format!("SELECT owed, draft {due} ORDER BY id LIMIT ?3");
-            let rows = desk.list(&sql, (number(now.0), late, max), columns)?;
-            for (owed, _) in &rows {
-                desk.change("UPDATE outbox SET sent = 1 WHERE owed = ?1", [owed])?;
-            }
-            rows.into_iter().map(parse).collect()
+        // In the thread that writes: a count that is replaced at this moment is taken as one or the other.
+        self.write_on(move |desk| {
+            let sql = format!(
+                "SELECT owed, draft FROM outbox WHERE not_before <= ?1 AND {IS_LATE} = ?2 \
+                 ORDER BY id LIMIT ?3"
+            );
+            let home = desk.home;
+            let mut taken = home.taken.lock();
+            let rows = max.saturating_add(taken.len());
+            let rows = number(u64::try_from(rows).unwrap_or(u64::MAX));
+            let rows = desk.list(&sql, (number(now.0), late, rows), columns)?;
+            let free = rows.into_iter().filter(|(owed, _)| !taken.contains(owed)).take(max);
+            let free: Vec<_> = free.map(parse).collect::<Result<_, _>>()?;
+            taken.extend(free.iter().map(|(id, _)| key_of(id)));
+            Ok(free)
         })
         .await
     }
 
-    /// Says that nothing more is to be done about an entry: it is on the ledger at this leaf, or
+    /// Says that nothing more is to be done about these entries: each is on the ledger at this leaf, or
     /// was refused for good.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not durable.
-    pub async fn outbox_done(&self, id: OwedId, leaf: Option<LeafIndex>) -> Result<(), StoreError> {
-        self.write(move |desk| {
-            let sql = "DELETE FROM outbox WHERE owed = ?1 RETURNING owed, draft";
-            let Some(row) = desk.find(sql, [key_of(&id)], columns)? else { return Ok(()) };
-            grew(desk, &id, -1);
-            let (_, draft) = parse(row)?;
-            if let OwedId::LateHalf(commitment) = &id {
-                // The session may have ended before it told the leaf: then the mirror has it.
-                let there = mirror::own_leaf(desk, commitment)?;
-                let there = leaf.map(|leaf| (leaf, true)).or(there);
-                if let Some((leaf, marked)) = there {
-                    emergencies::recorded(desk, commitment, leaf, marked)?;
-                }
+    /// [`StoreError`] if that is not durable: of none.
+    pub async fn outbox_done(
+        &self,
+        done: Vec<(OwedId, Option<LeafIndex>)>,
+    ) -> Result<(), StoreError> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.write_on(move |desk| {
+            done.iter().try_for_each(|(id, leaf)| settled(desk, id, *leaf))?;
+            let mut taken = desk.home.taken.lock();
+            for (id, _) in &done {
+                taken.remove(&key_of(id));
             }
-            match (draft.entry(), leaf) {
-                (Entry::ProviderHalf(half), Some(leaf)) => {
-                    openings::link(desk, &half.commitment, leaf)
-                }
-                _ => Ok(()),
-            }
+            Ok(())
         })
         .await
     }
 
     /// Says that an entry is in no batch any more, and may go into another.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it is not durable.
-    pub async fn outbox_return(&self, id: OwedId) -> Result<(), StoreError> {
-        self.write(move |desk| {
-            desk.change("UPDATE outbox SET sent = 0 WHERE owed = ?1", [key_of(&id)]).map(drop)
-        })
-        .await
+    pub fn outbox_return(&self, id: &OwedId) {
+        self.shared.home.taken.lock().remove(&key_of(id));
     }
 
     /// At a start, once the earlier session is closed and the mirror is complete: drops what the
@@ -183,11 +186,16 @@ impl Store {
                     let_go(desk, &id)?;
                 }
             }
-            desk.change("UPDATE outbox SET sent = 0 WHERE sent = 1", [])?;
+            desk.home.taken.lock().clear();
             Ok(dropped)
         })
         .await
     }
+}
+
+/// Drops what was kept of which entries are in a batch: it cost each of them two changes of an index.
+pub(super) fn make(db: &Connection) -> Result<(), StoreError> {
+    Ok(db.execute_batch("DROP INDEX IF EXISTS outbox_unsent")?)
 }
 
 /// Puts an entry into the outbox, or another in its place as long as it is in no batch.
@@ -201,18 +209,41 @@ pub(super) fn put(
     let entry = encode_checked(draft.entry().clone());
     let entry = entry.map_err(|_| StoreError::Unreadable("the outbox"))?;
     let values = (key_of(id), entry.bytes(), number(not_before.0));
-    let replace = "UPDATE outbox SET draft = ?2, not_before = ?3 WHERE owed = ?1 AND sent = 0";
-    if desk.change(replace, values.clone())? > 0 {
-        return Ok(());
-    }
     let insert = "INSERT INTO outbox (owed, draft, not_before) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (owed) DO NOTHING";
-    if desk.change(insert, values)? > 0 {
+    if desk.change(insert, values.clone())? > 0 {
         grew(desk, id, 1);
         return Ok(());
     }
+    if !desk.home.taken.lock().contains(&values.0) {
+        let replace = "UPDATE outbox SET draft = ?2, not_before = ?3 WHERE owed = ?1";
+        return desk.change(replace, values).map(drop);
+    }
     // Only of counts does a later one say more: losing it would be losing a refusal.
     if matches!(id, OwedId::RefusalCount { .. }) { Err(StoreError::InBatch) } else { Ok(()) }
+}
+
+/// Takes an entry out, and notes where the provider's half is that it was.
+fn settled(desk: &mut Desk<'_>, id: &OwedId, leaf: Option<LeafIndex>) -> Result<(), StoreError> {
+    if !matches!(id, OwedId::ProviderHalf(_) | OwedId::LateHalf(_)) {
+        return take_back(desk, id);
+    }
+    let sql = "DELETE FROM outbox WHERE owed = ?1 RETURNING owed, draft";
+    let Some(row) = desk.find(sql, [key_of(id)], columns)? else { return Ok(()) };
+    grew(desk, id, -1);
+    let (_, draft) = parse(row)?;
+    if let OwedId::LateHalf(commitment) = id {
+        // The session may have ended before it told the leaf: then the mirror has it.
+        let there = mirror::own_leaf(desk, commitment)?;
+        let there = leaf.map(|leaf| (leaf, true)).or(there);
+        if let Some((leaf, marked)) = there {
+            emergencies::recorded(desk, commitment, leaf, marked)?;
+        }
+    }
+    match (draft.entry(), leaf) {
+        (Entry::ProviderHalf(half), Some(leaf)) => openings::link(desk, &half.commitment, leaf),
+        _ => Ok(()),
+    }
 }
 
 /// Lets an entry that was held back go into a batch.
@@ -223,9 +254,11 @@ pub(super) fn let_go(desk: &Desk<'_>, id: &OwedId) -> Result<(), StoreError> {
 
 /// Takes an entry out again: something else says what it would have.
 pub(super) fn take_back(desk: &mut Desk<'_>, id: &OwedId) -> Result<(), StoreError> {
-    if desk.change("DELETE FROM outbox WHERE owed = ?1", [key_of(id)])? > 0 {
+    let key = key_of(id);
+    if desk.change("DELETE FROM outbox WHERE owed = ?1", [&key])? > 0 {
         grew(desk, id, -1);
     }
+    desk.home.taken.lock().remove(&key);
     Ok(())
 }
 

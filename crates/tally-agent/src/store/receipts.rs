@@ -37,7 +37,7 @@ impl Store {
     /// [`StoreError::OtherOpening`] if the opening is not what the commitment says; otherwise it is
     /// not durable.
     pub async fn keep_receipt(&self, received: Received) -> Result<(), StoreError> {
-        self.write(move |desk| keep(desk, received)).await
+        self.write_on(move |desk| keep(desk, received)).await
     }
 
     /// The receipt of an exchange; the last one, where a requester has named the exchange twice.

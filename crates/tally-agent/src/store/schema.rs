@@ -96,10 +96,8 @@ const TABLES: &str = "
         id INTEGER PRIMARY KEY,
         owed BLOB NOT NULL UNIQUE,
         draft BLOB NOT NULL,
-        not_before INTEGER NOT NULL,
-        sent INTEGER NOT NULL DEFAULT 0
+        not_before INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX outbox_unsent ON outbox (id) WHERE sent = 0;
 
     -- Exchanges that this member began and owes a half of.
     CREATE TABLE intents (

@@ -2,8 +2,8 @@
 //!
 //! Invariant: a request is answered only once the transaction that it was part of is durable. All
 //! requests that wait when a transaction begins become part of it: one fsync for many. A request
-//! that fails fails alone, by its savepoint. If the transaction fails, all of it fails and the
-//! store closes.
+//! that fails fails alone: by its savepoint, or because it had changed nothing yet. If the transaction
+//! fails, all of it fails and the store closes.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,12 @@ use super::open::Home;
 const REQUESTS_MAX: usize = 4096;
 /// How long updates that nobody waits for may stay in memory.
 const LAZY_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// So many requests in one transaction mean that more are on their way.
+const BUSY_REQUESTS: usize = 4;
+/// Then the next transaction waits for them this long: a transaction writes pages that all of its requests
+/// change, and syncs once.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// What a request works with: the database, inside a transaction.
 pub(super) struct Desk<'a> {
@@ -79,6 +85,17 @@ pub(super) enum Access {
     Read,
 }
 
+/// What becomes of what a request has changed before it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failing {
+    /// It is undone, by a savepoint: other requests go on.
+    Alone,
+    /// Only a broken database or system makes it fail after its first change, and that fails the
+    /// transaction. Each exchange makes some such requests, and a savepoint copies every page that is
+    /// changed after it.
+    Whole,
+}
+
 /// What everybody may know of the store without asking a thread.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
@@ -89,6 +106,7 @@ pub(super) struct Counts {
 
 /// Requests on their way to a thread.
 pub(super) struct Queue {
+    gathers: bool,
     waiting: Mutex<Waiting>,
     wake: Condvar,
     places: Arc<Semaphore>,
@@ -99,6 +117,10 @@ struct Waiting {
     requests: Vec<Box<dyn Request>>,
     lazy: Lazy,
     lazy_since: Option<Instant>,
+    /// How many requests the last transaction had.
+    last: usize,
+    /// The next one waits for more of them: the thread need not be woken for each.
+    is_gathering: bool,
     /// Nothing more is taken.
     closed: bool,
 }
@@ -110,8 +132,10 @@ struct Round {
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    /// Of the thread with this access. Who reads waits for nobody.
+    pub(super) fn new(access: Access) -> Self {
         Self {
+            gathers: access == Access::Write,
             waiting: Mutex::default(),
             wake: Condvar::new(),
             places: Arc::new(Semaphore::new(REQUESTS_MAX)),
@@ -119,7 +143,7 @@ impl Queue {
     }
 
     /// Hands in a request and waits until it is durable.
-    pub(super) async fn ask<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn ask<T, F>(&self, failing: Failing, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Desk<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -127,15 +151,18 @@ impl Queue {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let (reply, answer) = oneshot::channel();
         let place = place.map_err(|_| StoreError::Closed)?;
-        let request = Pending { work: Some(work), outcome: None, reply, _place: place };
-        {
+        let request = Pending { failing, work: Some(work), outcome: None, reply, _place: place };
+        let is_gathering = {
             let mut waiting = self.lock();
             if waiting.closed {
                 return Err(StoreError::Closed);
             }
             waiting.requests.push(Box::new(request));
+            waiting.is_gathering
+        };
+        if !is_gathering {
+            self.wake.notify_one();
         }
-        self.wake.notify_one();
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -180,7 +207,11 @@ impl Queue {
             let ripe = waiting.lazy.is_full() || due == Some(Duration::ZERO);
             let lazy_only = waiting.requests.is_empty();
             if !lazy_only || ripe || (waiting.closed && due.is_some()) {
+                if self.gathers && waiting.last >= BUSY_REQUESTS {
+                    waiting = self.gather(waiting);
+                }
                 let requests = std::mem::take(&mut waiting.requests);
+                waiting.last = requests.len();
                 waiting.lazy_since = None;
                 return Some(Round { requests, lazy: std::mem::take(&mut waiting.lazy) });
             }
@@ -197,6 +228,21 @@ impl Queue {
         }
     }
 
+    /// Waits for more requests, but not for long.
+    fn gather<'w>(&self, mut waiting: MutexGuard<'w, Waiting>) -> MutexGuard<'w, Waiting> {
+        waiting.is_gathering = true;
+        let until = Instant::now() + GATHER;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if waiting.closed || left.is_zero() {
+                waiting.is_gathering = false;
+                return waiting;
+            }
+            let woken = self.wake.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,6 +250,8 @@ impl Queue {
 
 /// A request, whatever it gives back.
 trait Request: Send {
+    /// What becomes of its changes if it fails.
+    fn failing(&self) -> Failing;
     /// Does the work and keeps its outcome; the error again if it failed.
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), StoreError>;
     /// Tells the outcome, or that the transaction has failed.
@@ -211,6 +259,7 @@ trait Request: Send {
 }
 
 struct Pending<T, F> {
+    failing: Failing,
     work: Option<F>,
     outcome: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -222,6 +271,10 @@ where
     T: Send,
     F: FnOnce(&mut Desk<'_>) -> Result<T, StoreError> + Send,
 {
+    fn failing(&self) -> Failing {
+        self.failing
+    }
+
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), StoreError> {
         let Some(work) = self.work.take() else { return Ok(()) };
         let outcome = work(desk);
@@ -284,7 +337,10 @@ impl Worker {
         };
         desk.change(begin, []).map_err(not_durable)?;
         for request in requests {
-            self.step(&mut desk, |desk| request.run(desk))?;
+            match request.failing() {
+                Failing::Alone => self.step(&mut desk, |desk| request.run(desk))?,
+                Failing::Whole => self.step_on(&mut desk, |desk| request.run(desk))?,
+            }
         }
         if !lazy.is_empty() {
             self.step(&mut desk, |desk| {
@@ -314,6 +370,27 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// One request that changes nothing if it fails, or fails the transaction.
+    fn step_on(
+        &self,
+        desk: &mut Desk<'_>,
+        work: impl FnOnce(&mut Desk<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let before = self.db.total_changes();
+        match work(desk) {
+            // Some errors undo the whole transaction.
+            Err(error)
+                if error.is_damage()
+                    || self.db.is_autocommit()
+                    || self.db.total_changes() != before =>
+            {
+                Err(not_durable(error))
+            }
+            // Its own answer says why it failed.
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// One request, which leaves nothing behind if it fails.

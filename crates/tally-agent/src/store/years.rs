@@ -22,12 +22,17 @@ use super::thread::Desk;
 const FILE_LEN_MAX: u64 = 256;
 
 /// The key of one retention year, at one generation.
-pub(super) struct YearKey(Key);
+#[derive(Clone)]
+pub(super) struct YearKey {
+    key: Key,
+    /// The keys of rows follow from it.
+    wrap: Key,
+}
 
 /// Where the keys are, and those that were read.
 pub(super) struct Years {
     directory: PathBuf,
-    known: Mutex<BTreeMap<(u16, u32), Key>>,
+    known: Mutex<BTreeMap<(u16, u32), YearKey>>,
 }
 
 /// What the database says of a year.
@@ -37,19 +42,23 @@ struct Standing {
 }
 
 impl YearKey {
+    fn of(key: Key) -> Self {
+        Self { wrap: derive(&key, &[b"wrap\0"]), key }
+    }
+
     /// Where a person stands in the indexes of this year.
     pub(super) fn place(&self, blind: &Key) -> Key {
-        derive(&self.0, &[b"place\0", blind])
+        derive(&self.key, &[b"place\0", blind])
     }
 
     /// Seals what stands in one place of one table.
     pub(super) fn seal(&self, place: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-        seal(&derive(&derive(&self.0, &[b"wrap\0"]), place), plain)
+        seal(&derive(&self.wrap, place), plain)
     }
 
     /// Opens what [`seal`](Self::seal) sealed for the same place.
     pub(super) fn open(&self, place: &[&[u8]], sealed: &[u8]) -> Option<Vec<u8>> {
-        open(&derive(&derive(&self.0, &[b"wrap\0"]), place), sealed)
+        open(&derive(&self.wrap, place), sealed)
     }
 }
 
@@ -65,7 +74,7 @@ impl Years {
     fn get(&self, secrets: &Secrets, year: u16, generation: u32) -> Result<YearKey, StoreError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = known.get(&(year, generation)) {
-            return Ok(YearKey(*key));
+            return Ok(key.clone());
         }
         let path = self.path(year, generation);
         let mut sealed = Vec::new();
@@ -77,8 +86,9 @@ impl Years {
         let key = secrets.open(&[&place_of(year, generation)], &sealed);
         let key = key.and_then(|key| Key::try_from(key).ok());
         let key = key.ok_or_else(|| StoreError::KeyMalformed { path: path.clone() })?;
-        known.insert((year, generation), key);
-        Ok(YearKey(key))
+        let key = YearKey::of(key);
+        known.insert((year, generation), key.clone());
+        Ok(key)
     }
 
     /// Makes the key, or takes the one that a start which was cut short has left. It is durable.

@@ -20,6 +20,7 @@ pub(crate) enum AuditCommand {
     Export(ExportArgs),
     Receipt(ReceiptArgs),
     Verify(VerifyArgs),
+    Missing(MissingArgs),
     Check(CheckArgs),
     Watch(WatchArgs),
 }
@@ -93,6 +94,32 @@ pub(crate) struct VerifyArgs {
     /// List the halves that are missing, one by one: exchange, who owes it, and since when.
     #[arg(long)]
     pub(crate) missing: bool,
+    /// Threads that read and check. Without it, as many as there are cores.
+    #[arg(long, value_parser = threads, value_name = "COUNT")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Name the halves that should be on the ledger by now and are not: exchange, who owes it, since when.
+///
+/// Each exchange has two halves, and a requester's is missing a minute after its provider's close. Read
+/// is the whole ledger, and it is verified meanwhile: that nothing is missing is said of no other.
+/// Exit code 0 if nothing is missing, 1 if something is, or if the ledger is not as it must be.
+///
+/// Each ledger node says how many are missing as the metric tally_ledger_halves_missing.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+TALLY_CONFIG=auditor.toml tally audit missing\n  \
+tally audit missing --dir export --output json")]
+pub(crate) struct MissingArgs {
+    /// An export to read instead of what the nodes have.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The mesh that it must be: 64 hexadecimal digits. Without it the export's own is believed.
+    #[arg(long, value_name = "ID")]
+    pub(crate) mesh_id: Option<MeshId>,
+    /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// Threads that read and check. Without it, as many as there are cores.
     #[arg(long, value_parser = threads, value_name = "COUNT")]
     pub(crate) threads: Option<usize>,

@@ -73,4 +73,18 @@ pub(crate) struct DataAskingArgs {
     /// Under which agreement.
     #[arg(long, value_name = "ID")]
     pub(crate) agreement: Option<String>,
+    #[command(flatten)]
+    pub(crate) shown: ShownArgs,
+}
+
+/// What an application shows of itself to an ingress under mutual TLS.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ShownArgs {
+    /// The certificate of an application, in PEM, where the ingress asks for one ([ingress] client_ca).
+    /// The ingress has to answer with the certificate that its configuration names.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
 }

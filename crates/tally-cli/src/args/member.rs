@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::data::ShownArgs;
+
 /// Read a record or a dataset of another member, through the own member's agent, as an application
 /// would.
 ///
@@ -13,7 +15,8 @@ use clap::Subcommand;
 #[command(after_long_help = "Examples:\n  \
 TALLY_CONFIG=LZ9/tally.toml tally get /fhir/RZ9/Patient/p1\n  \
 tally get '/fhir/RZ9/Observation?patient=p1' --purpose TREAT --user 'staff|kim'\n  \
-tally get /data/LZ9/spend > spend.csv --receipt spend.receipt.json")]
+tally get /data/LZ9/spend > spend.csv --receipt spend.receipt.json\n  \
+tally get /fhir/RZ9/Patient/p1 --cert ward.pem --key ward.key")]
 pub(crate) struct GetArgs {
     /// The path at the agent's ingress: /fhir/MEMBER/…, /data/MEMBER/DATASET, or /catalogue; or the URL of
     /// a link in a searchset.
@@ -44,6 +47,8 @@ pub(crate) struct GetArgs {
     /// With a receipt whose checkpoint a quorum of the ledger's witnesses has cosigned.
     #[arg(long, requires = "receipt")]
     pub(crate) witnessed: bool,
+    #[command(flatten)]
+    pub(crate) shown: ShownArgs,
 }
 
 /// Show who is in the mesh, what each member shares with this one, and whether that may be asked for today.
@@ -59,6 +64,8 @@ pub(crate) struct CatalogueArgs {
     /// One member: its id, or a code that it has today.
     #[arg(value_name = "MEMBER")]
     pub(crate) member: Option<String>,
+    #[command(flatten)]
+    pub(crate) shown: ShownArgs,
 }
 
 /// Look what is in the way: names, UDP, the size of datagrams, certificates, the clock, the ledger, the

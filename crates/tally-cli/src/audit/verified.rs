@@ -80,8 +80,9 @@ struct Recovery {
     shown_by: Option<String>,
 }
 
+/// A requester's half that did not come.
 #[derive(Debug, Serialize)]
-struct MissingHalf {
+pub(super) struct MissingHalf {
     exchange: String,
     provider_leaf: u64,
     requester: String,
@@ -169,13 +170,8 @@ impl Verified {
             table += &columns(&[head, rows.collect()].concat());
         }
         if let Some(missing) = self.missing.as_ref().filter(|it| !it.is_empty()) {
-            let head = ["missing half of", "owed by", "due", "provider's leaf"].map(str::to_owned);
-            let rows = missing.iter().map(|it| {
-                let leaf = it.provider_leaf.to_string();
-                vec![it.exchange.clone(), it.requester.clone(), it.due.clone(), leaf]
-            });
             table += "\n";
-            table += &columns(&[vec![head.to_vec()], rows.collect()].concat());
+            table += &MissingHalf::table(missing);
         }
         if self.verified {
             table += "\n";
@@ -199,7 +195,17 @@ impl Recovery {
 }
 
 impl MissingHalf {
-    fn new(missing: &Missing) -> Self {
+    /// All of them, one in each line under its head.
+    pub(super) fn table(missing: &[Self]) -> String {
+        let head = ["missing half of", "owed by", "due", "provider's leaf"].map(str::to_owned);
+        let rows = missing.iter().map(|it| {
+            let leaf = it.provider_leaf.to_string();
+            vec![it.exchange.clone(), it.requester.clone(), it.due.clone(), leaf]
+        });
+        columns(&[vec![head.to_vec()], rows.collect()].concat())
+    }
+
+    pub(super) fn new(missing: &Missing) -> Self {
         Self {
             exchange: missing.exchange.to_string(),
             provider_leaf: missing.leaf.0,

@@ -33,6 +33,17 @@ pub(crate) fn verify(
     config: Option<&Path>,
     output: Output,
 ) -> Result<Exit, Failure> {
+    let (report, given) = report(args, config)?;
+    let verified = Verified::new(&report, given, args.missing);
+    print(output, &verified, || verified.table())?;
+    Ok(if report.first_bad.is_none() { Exit::Done } else { Exit::Refused })
+}
+
+/// What verifying finds, and whether the mesh was said by whoever asks.
+///
+/// # Errors
+/// [`Failure`] if there is nothing to check.
+pub(super) fn report(args: &VerifyArgs, config: Option<&Path>) -> Result<(Report, bool), Failure> {
     let own_policy = args.policy.as_deref().map(read_policy).transpose()?;
     let receipts = args.receipts.iter().map(|path| {
         let (name, note) = (path.display().to_string(), receipt::read_checkpoint(path)?);
@@ -53,9 +64,7 @@ pub(crate) fn verify(
         }
         Err(why) => Report { first_bad: Some(FirstBad { leaf: None, why }), ..Report::default() },
     };
-    let verified = Verified::new(&report, given, args.missing);
-    print(output, &verified, || verified.table())?;
-    Ok(if report.first_bad.is_none() { Exit::Done } else { Exit::Refused })
+    Ok((report, given))
 }
 
 fn run(

@@ -176,7 +176,7 @@ impl Fetching<'_> {
             asked.push(("if-range", of.etag.clone()));
             asked.push(("tally-resumes", of.first.clone()));
         }
-        let mut ingress = Ingress::connect(&self.config).await?;
+        let mut ingress = Ingress::connect(&self.config, &self.args.asking.shown).await?;
         let answer = ingress.get(&self.path, &asked).await?;
         let head = answer.headers().clone();
         match answer.status() {
@@ -190,7 +190,7 @@ impl Fetching<'_> {
         self.exchanges.push(exchange.clone());
         self.take(answer.into_body()).await?;
         // On a connection of its own: the body's may be gone.
-        let mut ingress = Ingress::connect(&self.config).await?;
+        let mut ingress = Ingress::connect(&self.config, &self.args.asking.shown).await?;
         self.check(&mut ingress, &exchange).await
     }
 

@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
+use tally_agent::source::LISTING;
 
 use super::get::text;
 use super::{Ingress, headers};
@@ -52,7 +53,7 @@ pub(super) fn list(
 ) -> Result<Exit, Failure> {
     let config = load(config_of(config)?)?;
     let listed = runtime()?.block_on(async {
-        let mut ingress = Ingress::connect(&config).await?;
+        let mut ingress = Ingress::connect(&config, &args.asking.shown).await?;
         let answer = ingress.get("/catalogue", &[]).await?;
         let status = answer.status();
         let body = small(answer.into_body()).await?;
@@ -60,10 +61,14 @@ pub(super) fn list(
             return refused(status, &body, output).map(Err);
         }
         let catalogue = serde_json::from_slice::<Value>(&body).unwrap_or_default();
-        let mut datasets = shared(&catalogue, args.member.as_deref());
-        for dataset in datasets.iter_mut().filter(|dataset| !dataset.people) {
-            let purpose = dataset.purposes.first().map(String::as_str);
-            let asked = headers(&args.asking, purpose)?;
+        let mut datasets = Vec::new();
+        for mut dataset in shared(&catalogue, args.member.as_deref()) {
+            if dataset.people {
+                datasets.push(dataset);
+                continue;
+            }
+            let purpose = dataset.purposes.first().cloned();
+            let asked = headers(&args.asking, purpose.as_deref())?;
             let answer = ingress.ask("HEAD", &dataset.path, &asked).await?;
             let (status, head) = (answer.status(), answer.headers().clone());
             drop(small(answer.into_body()).await?);
@@ -72,6 +77,15 @@ pub(super) fn list(
             } else {
                 let code = text(&head, "tally-refusal");
                 dataset.refusal = Some(code.unwrap_or_else(|| status.to_string()));
+            }
+            if dataset.media_type.as_deref() == Some(LISTING) {
+                // Another exchange: what a folder holds is in its body.
+                let asked = headers(&args.asking, purpose.as_deref())?;
+                let answer = ingress.get(&dataset.path, &asked).await?;
+                let list = small(answer.into_body()).await?;
+                datasets.extend(dataset.files(&list));
+            } else {
+                datasets.push(dataset);
             }
         }
         Ok(Ok(List { datasets }))
@@ -124,6 +138,25 @@ fn shared(catalogue: &Value, member: Option<&str>) -> Vec<Dataset> {
 }
 
 impl Dataset {
+    /// The files of a folder, each as a dataset of its own; the folder itself where it has none.
+    fn files(self, list: &[u8]) -> Vec<Self> {
+        let list = serde_json::from_slice::<Value>(list).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let files = list.get("files").and_then(Value::as_array).into_iter().flatten();
+        let files = files.filter_map(|file| {
+            let below = text(&file["path"])?;
+            Some(Self {
+                dataset: format!("{}/{below}", self.dataset),
+                path: format!("{}/{below}", self.path),
+                bytes: file["bytes"].as_u64(),
+                media_type: text(&file["media_type"]),
+                ..self.clone()
+            })
+        });
+        let files: Vec<_> = files.collect();
+        if files.is_empty() { vec![self] } else { files }
+    }
+
     /// What the provider says of it.
     fn take(&mut self, head: &HeaderMap) {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();

@@ -19,11 +19,15 @@ use tokio::time::timeout;
 use super::report::{Fault, Finding};
 use crate::acting::Acting;
 use crate::agent::bound;
-use crate::get::reach;
+use crate::ingress::reach;
 use crate::system::now_s;
 
 /// A certificate that ends sooner should have been replaced.
 const SOON_S: i64 = 60 * 60;
+/// What an agent says of itself at `/ready` that is about its store, its clock, and the registers.
+const STORE: &[&str] = &["store-closed", "store-behind", "outbox-full"];
+const CLOCK: &[&str] = &["clock-skew"];
+const REGISTERS: &[&str] = &["registers-unknown", "registers-old"];
 /// The agent answers on this machine within this time.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Bytes of its answer at most.
@@ -86,35 +90,35 @@ pub(super) fn agent(acting: &Acting, running: bool) -> Vec<Finding> {
         let found = "it does not answer at its admin socket";
         return vec![Finding::failed("agent", of, found, Fault::Own, remedy).unreachable()];
     }
-    let told = acting.wait(ready(&acting.config));
-    let Some(told) = told else {
+    let answer = acting.wait(ready(&acting.config));
+    let Some(answer) = answer else {
         let found = "it does not answer at its health port";
         let remedy = "see [health] listen, and the agent's log";
         return vec![Finding::failed("agent", of, found, Fault::Own, remedy)];
     };
-    let reasons = told.get("reasons").and_then(Value::as_array).cloned().unwrap_or_default();
+    let reasons = answer.get("reasons").and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |reason: &Value, key: &str| {
         reason.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    let about = |check: &'static str, codes: &[&str], well: &str| {
-        let reason = reasons.iter().find(|it| codes.contains(&text(it, "reason").as_str()));
-        match reason {
-            None => Finding::good(check, of, well),
-            Some(it) => {
-                let found = format!("{}: {}", text(it, "reason"), text(it, "meaning"));
-                Finding::failed(check, of, found, Fault::Own, text(it, "remedy"))
-            }
+    let told = |reason: Option<&Value>, check: &'static str, well: &str| match reason {
+        None => Finding::good(check, of, well),
+        Some(it) => {
+            let found = format!("{}: {}", text(it, "reason"), text(it, "meaning"));
+            Finding::failed(check, of, found, Fault::Own, text(it, "remedy"))
         }
     };
+    let about = |check: &'static str, codes: &[&str], well: &str| {
+        let reason = reasons.iter().find(|it| codes.contains(&text(it, "reason").as_str()));
+        told(reason, check, well)
+    };
+    // Whatever is about nothing else is about the agent itself.
+    let elsewhere = |code: &str| [STORE, CLOCK, REGISTERS].iter().any(|it| it.contains(&code));
+    let own = reasons.iter().find(|it| !elsewhere(&text(it, "reason")));
     vec![
-        about("agent", &["starting", "draining", "member-not-active"], "it runs"),
-        about(
-            "store",
-            &["store-closed", "store-behind", "outbox-full"],
-            "it keeps what it is given",
-        ),
-        about("clock", &["clock-skew"], "within 30 s of the ledger's"),
-        about("registers", &["registers-unknown", "registers-old"], "heard within 5 s"),
+        told(own, "agent", "it runs, and is whom its member's register names"),
+        about("store", STORE, "it keeps what it is given"),
+        about("clock", CLOCK, "within 30 s of the ledger's"),
+        about("registers", REGISTERS, "heard within 5 s"),
     ]
 }
 

@@ -56,6 +56,16 @@ impl ContentDigest {
         }
     }
 
+    /// Adds a whole chunk by its [`leaf_hash`]; false, and nothing is added, in the middle of one.
+    #[must_use]
+    pub fn push_hashed(&mut self, chunk: Hash) -> bool {
+        let is_between = self.held.is_empty();
+        if is_between {
+            self.edge.push(chunk);
+        }
+        is_between
+    }
+
     /// Bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -143,6 +153,17 @@ mod tests {
                 assert_eq!(digest.bytes(), len as u64);
             }
         }
+    }
+
+    #[test]
+    fn a_chunk_may_be_added_by_its_hash_where_one_begins() {
+        let content = content(2 * CHUNK_LEN + 7);
+        let mut digest = ContentDigest::default();
+        assert!(digest.push_hashed(leaf_hash(&content[..CHUNK_LEN])));
+        digest.push(&content[CHUNK_LEN..CHUNK_LEN + 7]);
+        assert!(!digest.push_hashed(leaf_hash(b"x")));
+        digest.push(&content[CHUNK_LEN + 7..]);
+        assert_eq!((digest.bytes(), digest.root()), (content.len() as u64, expected(&content)));
     }
 
     #[test]

@@ -417,6 +417,10 @@ refusals! {
     SidecarRefused = 172, "sidecar-refused", Us, 503, "security", Ingress, OwnOperator;
         "The member's agent does not let the sidecar in, or is not who the sidecar's CA says."
         "Issue the sidecar a certificate from the member's CA: tally identity issue --role sidecar; its log says what is wrong."
+    // an agent that its member's register no longer names
+    KeyReplaced = 195, "key-replaced", Us, 503, "security", Ingress, OwnOperator;
+        "The register of your organisation names the key of another agent: nothing that this one signs is taken."
+        "Give the agent the key that the register names, or have the register changed: tally member propose."
     // load
     UserQuotaExceeded = 175, "user-quota-exceeded", Caller, 429, "throttled", Ingress, OwnOperator;
         "This user has more requests in flight than one user may have."

@@ -2,7 +2,7 @@
 //! leaves, and says how many.
 //!
 //! Invariant: what is looked at is bounded. A node that begins to lead looks back over the newest leaves
-//! and not over years; all that ever was missing `tally audit verify --missing` names.
+//! and not over years; all that ever was missing `tally audit missing` names.
 
 use std::time::{Duration, SystemTime};
 

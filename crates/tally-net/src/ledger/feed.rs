@@ -20,7 +20,9 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::LedgerConfig;
+use super::let_in::LetIn;
 use super::link::{Link, LinkError};
+use crate::identity::IdentityError;
 
 /// Follows the registers from a leaf on, through whichever node answers.
 #[derive(Debug)]
@@ -50,6 +52,9 @@ pub enum FeedEvent {
     },
     /// The ledger went on in a later epoch than the one that is followed. Nothing is told after this.
     Recovered(Recovered),
+    /// Most of the ledger nodes have turned the agent away, with this reason. If it is that its member
+    /// was removed, the trust store says so from here on.
+    TurnedAway(IdentityError),
 }
 
 /// A later epoch of the ledger, by approvals that were checked.
@@ -76,15 +81,26 @@ impl Feed {
             let mut next = from;
             let mut turn = 0;
             let mut pause = config.limits.retry_wait_min;
+            let mut let_in = LetIn::default();
             while !told.is_closed() && !config.nodes.is_empty() {
                 let before = next;
                 // Why a node was left is not told: the next one may answer, and silence shows.
-                let left = follow_one(&config, turn, &mut next, &mut known, &told).await;
-                if let Err(LinkError::Unwelcome { why: NotWelcome::EpochPassed, .. }) = left
-                    && let Some(recovered) = prove(&config, turn).await
-                {
-                    drop(told.send(FeedEvent::Recovered(recovered)).await);
-                    return;
+                let mut following = Following { next: &mut next, known: &mut known, told: &told };
+                let left = follow_one(&config, turn, &mut following, &mut let_in).await;
+                match left {
+                    Err(Left::TurnedAway(why)) => {
+                        if why == IdentityError::MemberRemoved {
+                            config.trust.remove(&config.member);
+                        }
+                        drop(told.send(FeedEvent::TurnedAway(why)).await);
+                    }
+                    Err(left) if left.is_epoch_passed() => {
+                        if let Some(recovered) = prove(&config, turn).await {
+                            drop(told.send(FeedEvent::Recovered(recovered)).await);
+                            return;
+                        }
+                    }
+                    _ => {}
                 }
                 turn += 1;
                 pause = if next == before {
@@ -111,20 +127,57 @@ async fn rest(pause: Duration, told: &mpsc::Sender<FeedEvent>) {
     }
 }
 
+/// How far a feed has come, and who hears it.
+struct Following<'a> {
+    next: &'a mut LeafIndex,
+    known: &'a mut Option<Known>,
+    told: &'a mpsc::Sender<FeedEvent>,
+}
+
+/// Why a node was left.
+enum Left {
+    Link(LinkError),
+    /// Most of the nodes have turned the agent away by now, and this one was the last.
+    TurnedAway(IdentityError),
+}
+
+impl Left {
+    const fn is_epoch_passed(&self) -> bool {
+        matches!(self, Self::Link(LinkError::Unwelcome { why: NotWelcome::EpochPassed, .. }))
+    }
+}
+
+/// Follows through one node until it is left, for whatever reason.
 async fn follow_one(
     config: &LedgerConfig,
     turn: usize,
-    next: &mut LeafIndex,
-    known: &mut Option<Known>,
-    told: &mpsc::Sender<FeedEvent>,
-) -> Result<(), LinkError> {
+    following: &mut Following<'_>,
+    let_in: &mut LetIn,
+) -> Result<(), Left> {
     let nodes = config.reached();
     let node = turn.checked_rem(nodes.len()).and_then(|turn| nodes.get(turn));
     let Some(node) = node else { return Ok(()) };
     let Some(address) = node.resolve().await else { return Ok(()) };
-    let link = Link::dial(config, address).await?;
+    let mut link = Link::reach(config, address).await.map_err(Left::Link)?;
+    let left = follow_link(config, &mut link, following, let_in).await;
+    if left.is_err()
+        && let Some(why) = link.turned_away()
+        && let Some(why) = let_in.refused(link.node(), why, nodes.len())
+    {
+        return Err(Left::TurnedAway(why));
+    }
+    left.map_err(Left::Link)
+}
+
+async fn follow_link(
+    config: &LedgerConfig,
+    link: &mut Link,
+    Following { next, known, told }: &mut Following<'_>,
+    let_in: &mut LetIn,
+) -> Result<(), LinkError> {
+    link.greet(config).await?;
     let (mut send, mut receive) = link.open().await?;
-    link.write(&mut send, &FeedStart { from: *next }).await?;
+    link.write(&mut send, &FeedStart { from: **next }).await?;
     loop {
         let silent = || LinkError::NoAnswer { node: link.node() };
         let item = tokio::select! {
@@ -133,6 +186,7 @@ async fn follow_one(
             }
             () = told.closed() => return Ok(()),
         };
+        let_in.welcomed();
         let event = match item {
             FeedItem::Beat(beat) => {
                 // By then it has told of all recoveries, or is not of the epoch that it says.
@@ -144,7 +198,7 @@ async fn follow_one(
             }
             FeedItem::Register(register) => {
                 // A node that repeats itself, or goes back, tells nothing new.
-                if register.leaf < *next {
+                if register.leaf < **next {
                     return Err(silent());
                 }
                 let entry = register.entry.value();
@@ -154,7 +208,7 @@ async fn follow_one(
                 if !lawful {
                     return Err(silent());
                 }
-                *next = LeafIndex(register.leaf.0.saturating_add(1));
+                **next = LeafIndex(register.leaf.0.saturating_add(1));
                 if known.as_ref().is_none_or(|known| known.teaches) {
                     learn(config, register.entry.value());
                 }
@@ -180,7 +234,9 @@ async fn prove(config: &LedgerConfig, turn: usize) -> Option<Recovered> {
         let mut next = LeafIndex(0);
         // What it tells is of a history that is not this agent's yet.
         let mut known = Some(Known { teaches: false, ..Known::new(config.mesh_id) });
-        let followed = follow_one(&later, turn, &mut next, &mut known, &told);
+        let (mut following, mut let_in) =
+            (Following { next: &mut next, known: &mut known, told: &told }, LetIn::default());
+        let followed = follow_one(&later, turn, &mut following, &mut let_in);
         let beat = async {
             while let Some(event) = events.recv().await {
                 if matches!(event, FeedEvent::Beat { .. }) {
@@ -198,7 +254,7 @@ async fn prove(config: &LedgerConfig, turn: usize) -> Option<Recovered> {
                 let size = known?.epochs.end(config.epoch)?;
                 return Some(Recovered { epoch, size });
             }
-            Some(Err(LinkError::Unwelcome { why: NotWelcome::EpochPassed, .. })) => {}
+            Some(Err(left)) if left.is_epoch_passed() => {}
             Some(_) => return None,
         }
     }

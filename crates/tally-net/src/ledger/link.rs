@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use tally_core::id::NodeId;
 use tally_wire::message::LEDGER_FRAME_LEN_MAX;
 use tally_wire::message::hello::{Hello, HelloAnswer, NotWelcome};
@@ -15,7 +15,7 @@ use super::{LedgerAddress, LedgerConfig};
 use crate::alpn;
 use crate::endpoint::{ConnectError, client_config, connect, endpoint};
 use crate::frame::{FrameError, FrameLimits, read_frame, write_frame};
-use crate::identity::Role;
+use crate::identity::{IdentityError, Role};
 use crate::rules;
 use crate::tls::{self, Expect};
 
@@ -86,6 +86,13 @@ impl Link {
     /// # Errors
     /// [`LinkError`] says why there is no link.
     pub async fn dial(config: &LedgerConfig, to: LedgerAddress) -> Result<Self, LinkError> {
+        let mut link = Self::reach(config, to).await?;
+        link.greet(config).await?;
+        Ok(link)
+    }
+
+    /// Dials a node and checks that it is that node. It is still to be greeted.
+    pub(super) async fn reach(config: &LedgerConfig, to: LedgerAddress) -> Result<Self, LinkError> {
         let LedgerAddress { node, address } = to;
         let expect = Expect { member: None, role: Role::Ledger, name: Some(node.to_string()) };
         let unusable = |error: &dyn std::fmt::Display| LinkError::Unusable(error.to_string());
@@ -99,9 +106,20 @@ impl Link {
             .await
             .map_err(|error| LinkError::Connect { node, error })?;
         let answer_wait_max = config.limits.query_wait_max;
-        let mut link = Self { connection, node, protocol: 0, answer_wait_max, _endpoint: local };
-        link.protocol = link.greet(config).await?;
-        Ok(link)
+        Ok(Self { connection, node, protocol: 0, answer_wait_max, _endpoint: local })
+    }
+
+    /// Why the node has ended the connection, if it says that it is for whom it was told it talks to.
+    /// The node's own certificate was checked before, so nobody else says it.
+    pub(super) fn turned_away(&self) -> Option<IdentityError> {
+        match self.connection.close_reason()? {
+            theirs @ (ConnectionError::ConnectionClosed(_)
+            | ConnectionError::ApplicationClosed(_)) => match ConnectError::from(theirs) {
+                ConnectError::Identity(why) => Some(why),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// The newest version of the rules that the node says it knows.
@@ -188,7 +206,8 @@ impl Link {
         read?.ok_or_else(silent)
     }
 
-    async fn greet(&self, config: &LedgerConfig) -> Result<u64, LinkError> {
+    /// Says hello, and learns which rules the node knows.
+    pub(super) async fn greet(&mut self, config: &LedgerConfig) -> Result<(), LinkError> {
         let (mut send, mut receive) = self.open().await?;
         let hello = Hello {
             version_min: 1,
@@ -203,7 +222,10 @@ impl Link {
         self.write(&mut send, &hello).await?;
         drop(send.finish());
         match self.read_within(&mut receive).await? {
-            HelloAnswer::Welcome(welcome) if welcome.epoch == config.epoch => Ok(welcome.protocol),
+            HelloAnswer::Welcome(welcome) if welcome.epoch == config.epoch => {
+                self.protocol = welcome.protocol;
+                Ok(())
+            }
             HelloAnswer::Welcome(welcome) => {
                 let passed = welcome.epoch > config.epoch;
                 let why = if passed { NotWelcome::EpochPassed } else { NotWelcome::EpochUnknown };

@@ -15,15 +15,49 @@ const REFERENCES_MAX: usize = 64;
 
 /// Elements that say when: of the record's making, or of what it is about (FHIR R4 W5: `done`,
 /// `recorded`, `init`).
-const INSTANTS: &str = "abatementDateTime assertedDate authored authoredOn created date dateAsserted \
-    dateRecorded dateTime dateWritten detectedDateTime effectiveDateTime effectiveInstant \
-    identifiedDateTime issued lastOccurrence occurrenceDateTime occurredDateTime onsetDateTime \
-    performedDateTime received recorded recordedDate sent started statusDate whenHandedOver \
-    whenPrepared";
+const INSTANTS: &[&str] = &[
+    "abatementDateTime",
+    "assertedDate",
+    "authored",
+    "authoredOn",
+    "created",
+    "date",
+    "dateAsserted",
+    "dateRecorded",
+    "dateTime",
+    "dateWritten",
+    "detectedDateTime",
+    "effectiveDateTime",
+    "effectiveInstant",
+    "identifiedDateTime",
+    "issued",
+    "lastOccurrence",
+    "occurrenceDateTime",
+    "occurredDateTime",
+    "onsetDateTime",
+    "performedDateTime",
+    "received",
+    "recorded",
+    "recordedDate",
+    "sent",
+    "started",
+    "statusDate",
+    "whenHandedOver",
+    "whenPrepared",
+];
 
 /// Elements that say when, as periods.
-const PERIODS: &str = "abatementPeriod billablePeriod effectivePeriod identifiedPeriod \
-    occurrencePeriod occurredPeriod onsetPeriod performedPeriod period";
+const PERIODS: &[&str] = &[
+    "abatementPeriod",
+    "billablePeriod",
+    "effectivePeriod",
+    "identifiedPeriod",
+    "occurrencePeriod",
+    "occurredPeriod",
+    "onsetPeriod",
+    "performedPeriod",
+    "period",
+];
 
 /// Elements with a choice of types, some of which say no day: an age, a timing, a text.
 const CHOICES: [&str; 6] =
@@ -127,9 +161,9 @@ fn reference_of(node: Node<'_>, base: Option<&str>) -> Option<Reference> {
 fn days_of(resource: &Resource<'_>) -> Option<(Day, Day)> {
     let mut span: Option<(Day, Day)> = None;
     for (name, node) in &resource.members {
-        let days = if PERIODS.split_whitespace().any(|known| known == name) {
+        let days = if PERIODS.iter().any(|known| *known == name) {
             period_of(*node)?
-        } else if INSTANTS.split_whitespace().any(|known| known == name) {
+        } else if INSTANTS.iter().any(|known| *known == name) {
             let days = Days::parse(&node.string()?)?;
             (days.first, days.last)
         } else if CHOICES.iter().any(|stem| name.starts_with(stem)) {

@@ -200,6 +200,35 @@ pub fn reset_reason(code: u64) -> Option<Refusal> {
 /// Codes below are for streams that are no release.
 const RESET_CODES: u32 = 0x1000;
 
+/// What stands before the bytes of a [`Data`] of so many, in one frame with them: so that they need not
+/// be copied into it. None of a length that it can't have.
+#[must_use]
+pub fn head_of_data(len: usize) -> Option<Vec<u8>> {
+    if !(1..=PART_LEN_MAX).contains(&len) {
+        return None;
+    }
+    let mut head = vec![0x83, 0x18, 104, 1];
+    match (u8::try_from(len), u16::try_from(len), u32::try_from(len)) {
+        (Ok(len @ ..24), ..) => head.push(0x40 | len),
+        (Ok(len), ..) => head.extend([0x58, len]),
+        (_, Ok(len), _) => head.extend([&[0x59], &len.to_be_bytes()[..]].concat()),
+        (.., Ok(len)) => head.extend([&[0x5a], &len.to_be_bytes()[..]].concat()),
+        _ => return None,
+    }
+    Some(head)
+}
+
+/// Where in a frame the bytes of a [`Data`] begin, which reach to its end; none if it holds anything
+/// else, or holds one in another encoding than the one that there is.
+#[must_use]
+pub fn start_of_data(frame: &[u8]) -> Option<usize> {
+    (5..=9).find(|start| {
+        let len = frame.len().checked_sub(*start);
+        let head = len.and_then(head_of_data).filter(|head| head.len() == *start);
+        head.is_some_and(|head| frame.starts_with(&head))
+    })
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
@@ -226,6 +255,32 @@ impl fmt::Debug for Data {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode;
+
+    #[test]
+    fn data_in_one_frame_with_its_head_is_what_is_encoded() {
+        for len in [1, 23, 24, 255, 256, 65_535, 65_536] {
+            let bytes = vec![7; len];
+            let frame = encode(&Answer::Data(Data { bytes: bytes.clone() }));
+            let head = head_of_data(len).unwrap();
+            assert!(frame == [head.as_slice(), &bytes].concat(), "{len}");
+            assert_eq!(start_of_data(&frame), Some(head.len()), "{len}");
+            assert_eq!(start_of_data(&frame[..frame.len() - 1]), None, "{len}");
+            assert_eq!(start_of_data(&[frame.as_slice(), &[0]].concat()), None, "{len}");
+        }
+        assert_eq!((head_of_data(0), head_of_data(65_537)), (None, None));
+        // Another object, an array of another length, a length in more bytes than it needs.
+        for frame in [
+            &[0x83, 0x18, 103, 1, 0x41, 7][..],
+            &[0x84, 0x18, 104, 1, 0x41, 7],
+            &[0x83, 0x18, 104, 2, 0x41, 7],
+            &[0x83, 0x18, 104, 1, 0x58, 1, 7],
+            &[0x83, 0x18, 104, 1, 0x40],
+            &[],
+        ] {
+            assert_eq!(start_of_data(frame), None, "{frame:?}");
+        }
+    }
 
     #[test]
     fn the_code_of_a_reset_leads_back_to_its_reason() {

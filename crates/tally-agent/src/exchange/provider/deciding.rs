@@ -5,6 +5,7 @@
 //! the register, and the ledger refuses it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tally_core::Encoded;
@@ -130,12 +131,19 @@ pub(super) async fn decide(shared: &Arc<Shared>, mut case: Case) -> Decided {
         }
     };
     let (shared, exchange) = (Arc::clone(shared), case.exchange);
-    let judged = tokio::task::spawn_blocking(move || {
+    // Another thread costs more than to decide about one record: it has to be woken, and so have we.
+    let is_quick = is_about_few(&people.facts) && case.reading.is_small();
+    let judge = move || {
         let (facts, tag_keys) = (people.facts, people.tag_keys);
         let decided = case.judge(&shared, &known, (&facts, &tag_keys), (now, opt_out), episode);
         let consents = people.consent_versions;
         Decided { prepared: decided.prepared.map(|it| Prepared { consents, ..it }), ..decided }
-    });
+    };
+    if is_quick {
+        let judged = catch_unwind(AssertUnwindSafe(judge));
+        return judged.unwrap_or_else(|_| undecided(exchange, Refusal::SourceMalformed));
+    }
+    let judged = tokio::task::spawn_blocking(judge);
     judged.await.unwrap_or_else(|_| undecided(exchange, Refusal::SourceMalformed))
 }
 

@@ -24,7 +24,8 @@ use super::late::Owing;
 use super::owing::patiently;
 use super::releasing::{Proof, Release};
 use super::streaming::Before;
-use super::{Arrived, Decided, Facts, Input, Say, apart, question_of};
+use super::{Arrived, Decided, Facts, INPUTS_TOGETHER, Input, Say, apart, question_of};
+use crate::exchange::doing::Doing;
 use crate::exchange::{Shared, Side};
 use crate::recorder::{Filed, PermitOutcome};
 use crate::source::{Reading, Source};
@@ -36,6 +37,7 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     machine: Provider,
     pub(super) mailbox: mpsc::Sender<Input>,
+    doing: Doing<Input>,
     pub(super) serving: BTreeMap<ExchangeId, Serving>,
     /// The request that is being handed in.
     incoming: Option<Arrived>,
@@ -85,6 +87,7 @@ impl Desk {
             shared,
             machine,
             mailbox,
+            doing: Doing::new(),
             serving: BTreeMap::new(),
             late: BTreeMap::new(),
             incoming: None,
@@ -106,9 +109,10 @@ impl Desk {
             let due = self.machine.deadline().map(|at| self.shared.clock.instant(at));
             tokio::select! {
                 input = inputs.recv() => match input {
-                    Some(input) => self.take(input),
+                    Some(input) => self.take_all(input, &mut inputs),
                     None => return,
                 },
+                input = self.doing.next() => self.take_all(input, &mut inputs),
                 () = &mut ended => return,
                 Some(filed) = filings.recv() => self.filed(filed),
                 changed = registers.changed() => {
@@ -124,6 +128,16 @@ impl Desk {
                 () = async { sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await },
                     if due.is_some() => self.handle(Event::Tick),
             }
+        }
+    }
+
+    /// Takes an input, and what has come meanwhile: none needs a look at the clock of its own.
+    fn take_all(&mut self, first: Input, inputs: &mut mpsc::Receiver<Input>) {
+        self.take(first);
+        for _ in 1..INPUTS_TOGETHER {
+            let next = self.doing.ended().or_else(|| inputs.try_recv().ok());
+            let Some(input) = next else { return };
+            self.take(input);
         }
     }
 
@@ -355,18 +369,16 @@ impl Desk {
         }
         let bulk = serving.prepared.as_ref().is_some_and(|prepared| prepared.bulk);
         let travel = if bulk { Travel::Alone } else { Travel::Together };
-        let (recorder, mailbox) = (self.shared.recorder.clone(), self.mailbox.clone());
-        let withdraw = Arc::clone(&serving.withdraw);
-        tokio::spawn(async move {
+        let (recorder, withdraw) = (self.shared.recorder.clone(), Arc::clone(&serving.withdraw));
+        self.doing.begin(async move {
             let withdrawn = withdraw.notified();
-            let input = match recorder.permit(half, travel, withdrawn).await {
+            match recorder.permit(half, travel, withdrawn).await {
                 PermitOutcome::Recorded(proof) => Input::Recorded { exchange, attempt, proof },
                 PermitOutcome::Stale(registers) => Input::Stale { exchange, attempt, registers },
                 PermitOutcome::NotRecorded(refusal) => {
                     Input::NotRecorded { exchange, attempt, refusal }
                 }
-            };
-            drop(mailbox.send(input).await);
+            }
         });
     }
 
@@ -390,16 +402,14 @@ impl Desk {
         attempt: u32,
         durable: impl Future<Output = Result<(), StoreError>> + Send + 'static,
     ) {
-        let mailbox = self.mailbox.clone();
-        tokio::spawn(async move {
-            let event = match durable.await {
+        self.doing.begin(async move {
+            Input::Event(match durable.await {
                 Ok(()) => Event::Stored { exchange, attempt },
                 Err(error) => {
                     tracing::error!(%error, "an opening is not stored");
                     Event::NotStored { exchange, attempt }
                 }
-            };
-            drop(mailbox.send(Input::Event(event)).await);
+            })
         });
     }
 

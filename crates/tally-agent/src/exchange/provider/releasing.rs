@@ -4,6 +4,9 @@
 //! Invariant: what has left is counted before it is said to have left, and nothing more leaves once
 //! the machine has said stop: what still lies in the socket's buffers is dropped with the stream.
 
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 use tally_core::Encoded;
 use tally_core::dataset::ContentDigest;
 use tally_core::entry::How;
@@ -15,13 +18,14 @@ use tally_core::receipt::Receipt;
 use tally_core::refusal::Refusal;
 use tally_log::Hash;
 use tally_net::FrameError;
-use tally_net::frame::write_frame;
+use tally_net::frame::{append_frame, write_frame_of, write_frames};
 use tally_net::quinn::SendStream;
+use tally_wire::encode;
 use tally_wire::message::PART_LEN_MAX;
 use tally_wire::message::agent::{
-    Answer, Data, Description, OpeningPart, PromiseFrame, ReceiptFrame, Trailer, reset_code,
+    Answer, Data, Description, OpeningPart, PromiseFrame, ReceiptFrame, Trailer, head_of_data,
+    reset_code,
 };
-use tally_wire::{encode, encode_checked};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -31,12 +35,18 @@ use super::{Input, Say};
 use crate::clock::wall;
 use crate::exchange::Shared;
 use crate::peers::FRAMES;
-use crate::source::{Piece, ResultChunks};
+use crate::source::{Chunk, Piece, ResultChunks};
 use crate::spool::Held;
 use crate::store::{Store, StoreError};
 
-/// Chunks of a stream that are read ahead.
-const READ_AHEAD: usize = 4;
+/// Pieces of a dataset that are read ahead: while one leaves, the next one is read and hashed.
+const PIECES_AHEAD: usize = 1;
+/// Chunks of a body in the spool that are read ahead.
+const CHUNKS_AHEAD: usize = 4;
+/// How often the machine hears how much has left, at most.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
+/// Bytes of frames that go together at most, and one frame.
+const READY_MAX: usize = 64 * 1024;
 /// Of datasets; other streams have 0.
 const BULK_PRIORITY: i32 = -1;
 /// How often the store notes how much has left: at each so many bytes.
@@ -81,6 +91,7 @@ enum Cut {
 struct Left {
     bytes: u64,
     noted: u64,
+    told: Option<Instant>,
     digest: Option<StreamDigest>,
     /// Over all of the dataset.
     content_root: Option<Hash>,
@@ -102,8 +113,8 @@ pub(super) async fn release(
         drop(send.set_priority(BULK_PRIORITY));
     }
     let digest = streamed.then(|| StreamDigest::new(it.opening.value().salt));
-    let mut left = Left { bytes: 0, noted: 0, digest, content_root: None };
-    let mut out = Out { shared, exchange, send, heard, mailbox };
+    let mut left = Left { bytes: 0, noted: 0, told: None, digest, content_root: None };
+    let mut out = Out { shared, exchange, send, heard, mailbox, ready: Vec::new() };
     match out.all(it, &mut left).await {
         Ok(()) => Event::Delivered { exchange, bytes: left.bytes, root: left.root() },
         Err(cut) => {
@@ -123,6 +134,8 @@ struct Out<'a> {
     send: &'a mut SendStream,
     heard: &'a mut mpsc::Receiver<Say>,
     mailbox: &'a mpsc::Sender<Input>,
+    /// Frames that go with the next one.
+    ready: Vec<u8>,
 }
 
 impl Out<'_> {
@@ -130,33 +143,48 @@ impl Out<'_> {
         if let Outgoing::Stream(stream) = &mut it.body {
             begin(&self.shared.store, stream).await?;
         }
-        self.write(&frame_of(it.proof)?).await?;
+        self.put(&frame_of(it.proof))?;
         let mut parts = it.opening.bytes().chunks(PART_LEN_MAX).peekable();
         while let Some(part) = parts.next() {
             let last = parts.peek().is_none();
-            self.write(&Answer::Opening(OpeningPart { last, bytes: part.to_vec() })).await?;
+            self.put(&Answer::Opening(OpeningPart { last, bytes: part.to_vec() }))?;
+            if self.ready.len() >= READY_MAX {
+                self.flush().await?;
+            }
         }
-        self.write(&Answer::Description(it.description)).await?;
+        self.put(&Answer::Description(it.description))?;
+        if !matches!(it.body, Outgoing::Whole(Held::Memory(_))) {
+            // What follows has to be read first.
+            self.flush().await?;
+        }
         match it.body {
             Outgoing::Whole(Held::Memory(body)) => {
-                for piece in body.chunks(CHUNK_LEN) {
-                    self.data(piece.to_vec(), left, it.commitment).await?;
+                let mut body = Bytes::from(body);
+                while body.len() > CHUNK_LEN {
+                    self.data(body.split_to(CHUNK_LEN), left, it.commitment).await?;
+                }
+                if !body.is_empty() {
+                    // The last one goes with the end, and who hears of that hears of all.
+                    left.count(&body);
+                    self.put(&Answer::Data(Data { bytes: body.to_vec() }))?;
                 }
             }
             Outgoing::Whole(Held::Spooled(body)) => {
                 let chunks = body.chunks().map(|it| it.map_err(|error| error.refusal()));
                 drop(body);
-                let mut chunks = read_ahead(chunks);
+                let mut chunks = read_ahead(chunks, CHUNKS_AHEAD);
                 while let Some(chunk) = chunks.recv().await {
-                    self.data(chunk.map_err(Cut::Stopped)?, left, it.commitment).await?;
+                    let chunk = Bytes::from(chunk.map_err(Cut::Stopped)?);
+                    self.data(chunk, left, it.commitment).await?;
                 }
             }
             Outgoing::Stream(stream) => self.stream(*stream, left, it.commitment).await?,
             Outgoing::Result(mut chunks) => {
                 let mut content = ContentDigest::default();
                 while let Some(chunk) = self.next_of(&mut chunks).await? {
-                    content.push(&chunk);
-                    self.data(chunk, left, it.commitment).await?;
+                    let chunk = Chunk::of(Bytes::from(chunk));
+                    chunk.add_to(&mut content);
+                    self.chunk(chunk, left, it.commitment).await?;
                 }
                 left.content_root = Some(content.root());
             }
@@ -174,11 +202,13 @@ impl Out<'_> {
         commitment: Hash,
     ) -> Result<(), Cut> {
         let Streaming { begun, chunks } = stream;
-        let mut pieces = read_ahead(chunks);
+        let mut pieces = read_ahead(chunks, PIECES_AHEAD);
         while let Some(piece) = pieces.recv().await {
             match piece.map_err(Cut::Stopped)? {
-                Piece::Data { bytes, mark } => {
-                    self.data(bytes, left, commitment).await?;
+                Piece::Data { chunks, mark } => {
+                    for chunk in chunks {
+                        self.chunk(chunk, left, commitment).await?;
+                    }
                     if let Some(mark) = mark {
                         self.shared.store.note_content_mark(&begun.etag, mark, wall());
                     }
@@ -204,19 +234,37 @@ impl Out<'_> {
         Answer::End(Box::new(self.shared.recorder.stream_end(commitment, sum)))
     }
 
-    async fn data(&mut self, bytes: Vec<u8>, left: &mut Left, commitment: Hash) -> Result<(), Cut> {
-        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        // Counted before it goes: what a broken write has sent of it nobody can say.
-        left.bytes = left.bytes.saturating_add(len);
+    /// The next chunk of a stream.
+    async fn chunk(&mut self, chunk: Chunk, left: &mut Left, commitment: Hash) -> Result<(), Cut> {
         if let Some(digest) = &mut left.digest {
-            digest.push(&bytes);
+            digest.push_hashed(&chunk.hash);
         }
-        self.write(&Answer::Data(Data { bytes })).await?;
+        self.data(chunk.bytes, left, commitment).await
+    }
+
+    async fn data(&mut self, bytes: Bytes, left: &mut Left, commitment: Hash) -> Result<(), Cut> {
+        if !self.ready.is_empty() {
+            self.flush().await?;
+        }
+        left.count(&bytes);
+        // Each piece of a body is at least a byte, and at most a chunk.
+        let head = head_of_data(bytes.len()).ok_or(Cut::Stopped(Refusal::TooLarge))?;
+        let written = write_frame_of(self.send, &head, bytes, FRAMES);
+        tokio::select! {
+            biased;
+            say = self.heard.recv() => return Err(cut_of(say)),
+            written = written => written.map_err(|_: FrameError| Cut::Gone)?,
+        }
         if left.bytes.saturating_sub(left.noted) >= NOTE_EVERY {
             left.noted = left.bytes;
             self.shared.store.progress(commitment, left.bytes);
         }
-        tell(self.mailbox, Event::Progress { exchange: self.exchange, bytes: left.bytes }).await;
+        let now = Instant::now();
+        if left.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY) {
+            left.told = Some(now);
+            let (exchange, bytes) = (self.exchange, left.bytes);
+            tell(self.mailbox, Event::Progress { exchange, bytes }).await;
+        }
         Ok(())
     }
 
@@ -230,12 +278,22 @@ impl Out<'_> {
         }
     }
 
+    /// Has a frame go with the next one: each write wakes whoever sends packets.
+    fn put(&mut self, frame: &Answer) -> Result<(), Cut> {
+        append_frame(&mut self.ready, &encode(frame), FRAMES).map_err(|_: FrameError| Cut::Gone)
+    }
+
     async fn write(&mut self, frame: &Answer) -> Result<(), Cut> {
-        let bytes = encode(frame);
+        self.put(frame)?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Cut> {
+        let frames = std::mem::take(&mut self.ready);
         tokio::select! {
             biased;
             say = self.heard.recv() => Err(cut_of(say)),
-            written = write_frame(self.send, &bytes, FRAMES) => {
+            written = write_frames(self.send, &frames) => {
                 written.map_err(|_: FrameError| Cut::Gone)
             }
         }
@@ -271,18 +329,25 @@ async fn begin(store: &Store, stream: &mut Streaming) -> Result<(), Cut> {
     Ok(())
 }
 
-fn frame_of(proof: Proof) -> Result<Answer, Cut> {
-    Ok(match proof {
+fn frame_of(proof: Proof) -> Answer {
+    match proof {
         Proof::Receipt(receipt) => {
-            // A receipt of ours that is too large for its frame can't be: its limit is below.
-            let receipt = encode_checked(*receipt).map_err(|_| Cut::Stopped(Refusal::TooLarge))?;
+            // It is made of what was read and checked: it need not be read once more.
+            let bytes = encode(&*receipt);
+            let receipt = Encoded::new(*receipt, bytes);
             Answer::Receipt(Box::new(ReceiptFrame { receipt }))
         }
         Proof::Promise(promise) => Answer::Promise(Box::new(PromiseFrame { promise: *promise })),
-    })
+    }
 }
 
 impl Left {
+    /// Counted before it goes: what a broken write has sent of it nobody can say.
+    fn count(&mut self, bytes: &[u8]) {
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(len);
+    }
+
     fn root(&self) -> Option<Hash> {
         self.digest.as_ref().map(StreamDigest::root)
     }
@@ -299,12 +364,12 @@ fn cut_of(say: Option<Say>) -> Cut {
 
 /// Reads ahead on threads that may wait for a disk. None is held while it is the requester that is
 /// waited for: such threads are few, and a slow requester would keep them from all others.
-fn read_ahead<C, T>(mut chunks: C) -> mpsc::Receiver<Result<T, Refusal>>
+fn read_ahead<C, T>(mut chunks: C, ahead: usize) -> mpsc::Receiver<Result<T, Refusal>>
 where
     C: Iterator<Item = Result<T, Refusal>> + Send + 'static,
     T: Send + 'static,
 {
-    let (read, ready) = mpsc::channel(READ_AHEAD);
+    let (read, ready) = mpsc::channel(ahead);
     tokio::spawn(async move {
         // Without a place nobody wants any more.
         while let Ok(place) = read.reserve().await {
@@ -341,8 +406,8 @@ mod tests {
     fn a_requester_that_waits_holds_no_thread() {
         on_one_thread(async {
             let endless = std::iter::repeat_with(|| Ok(vec![1]));
-            let mut ready = read_ahead(endless);
-            while ready.len() < READ_AHEAD {
+            let mut ready = read_ahead(endless, CHUNKS_AHEAD);
+            while ready.len() < CHUNKS_AHEAD {
                 tokio::task::yield_now().await;
             }
             let other = timeout(Duration::from_secs(10), spawn_blocking(|| 7)).await;
@@ -354,7 +419,7 @@ mod tests {
     #[test]
     fn what_is_read_comes_in_order_to_its_end() {
         on_one_thread(async {
-            let mut ready = read_ahead((0..9).map(|it| Ok(vec![it])));
+            let mut ready = read_ahead((0..9).map(|it| Ok(vec![it])), 1);
             for it in 0..9 {
                 assert_eq!(ready.recv().await, Some(Ok(vec![it])));
             }

@@ -5,9 +5,11 @@
 //! may not go yet is bounded.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::poll;
 use tally_core::exchange::requester::Event;
 use tally_core::id::ExchangeId;
 use tally_core::refusal::{Refusal, Said};
@@ -16,16 +18,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::body::Piece;
-use super::reading::Arriving;
+use super::reading::{Arriving, Step};
 use super::sending::{Read, Sending};
 use super::{Answer, Ask, Body, Head, Input, Refusal as No, Reply};
 use crate::exchange::Shared;
 use crate::store::{KeptPromise, Received, StoreError};
 
 /// What may lie between the stream and the application: then nothing more is read.
-const PENDING_BYTES_MAX: usize = 512 * 1024;
-/// Frames that are read ahead.
-const FRAMES_MAX: usize = 4;
+const PENDING_BYTES_MAX: usize = 256 * 1024;
+/// Gatherings of frames that are read ahead.
+const GATHERED_MAX: usize = 1;
 /// Pieces that are handed on ahead of the application.
 const PIECES_MAX: usize = 4;
 /// How often the store notes how much has arrived: at each so many bytes.
@@ -62,17 +64,20 @@ pub(super) enum End {
     Failed(Refusal),
 }
 
+/// Ends once the receipt is in the store, or can't be.
+type Kept = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What happens next.
 enum Next {
     Allowed { closed: bool },
     HandedOn,
-    Read(Read),
+    Read(Vec<Read>),
     Gone,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, start: Start) {
     let Start { exchange, ask, reply, allowed, mailbox } = start;
-    let (read, frames) = mpsc::channel(FRAMES_MAX);
+    let (read, frames) = mpsc::channel(GATHERED_MAX);
     let sending = Sending { shared: Arc::clone(&shared), exchange, mailbox: mailbox.clone() };
     let reader = tokio::spawn(sending.run(ask.clone(), read));
     let (pieces, body) = Body::new(PIECES_MAX);
@@ -110,7 +115,7 @@ struct Asking {
     handed_on: u64,
     noted: u64,
     /// The receipt on its way into the store.
-    kept: Option<JoinHandle<()>>,
+    kept: Option<Kept>,
     /// The promise is on its way into the store.
     keeps_promise: bool,
     /// The application went away, and the machine was told.
@@ -121,7 +126,7 @@ impl Asking {
     async fn run(
         mut self,
         mut allowed: watch::Receiver<Allowed>,
-        mut frames: mpsc::Receiver<Read>,
+        mut frames: mpsc::Receiver<Vec<Read>>,
         reader: JoinHandle<()>,
     ) {
         let (mut reading, mut closed) = (true, false);
@@ -161,7 +166,7 @@ impl Asking {
                     Err(_) => Next::Gone,
                 },
                 read = frames.recv(), if reading && room => {
-                    Next::Read(read.unwrap_or(Read::Ended(None)))
+                    Next::Read(read.unwrap_or_else(|| vec![Read::Ended(None)]))
                 }
                 () = left(&mut self.reply, &self.pieces), if !self.gone => Next::Gone,
             };
@@ -181,41 +186,61 @@ impl Asking {
     }
 
     /// Takes what was read; false if nothing more is to be read.
-    async fn take(&mut self, read: Read) -> bool {
-        let step = match read {
-            Read::Frame(frame) => self.arriving.take(&self.shared, *frame),
-            Read::Malformed => {
-                let refusal = Refusal::ProtocolViolated;
-                let event = Event::Lost { exchange: self.exchange, refusal };
-                drop(self.mailbox.send(Input::Event(event)).await);
+    async fn take(&mut self, come: Vec<Read>) -> bool {
+        let exchange = self.exchange;
+        // Of several pieces the machine hears together.
+        let mut arrived = None;
+        for read in come {
+            let step = match read {
+                Read::Data(bytes) => self.arriving.take_piece(bytes),
+                Read::Frame(frame) => self.arriving.take(&self.shared, *frame),
+                Read::Malformed => Step::lost(exchange, Refusal::ProtocolViolated),
+                Read::Ended(error) => {
+                    Step { last: true, ..Step::event(self.arriving.ended(error.as_ref())) }
+                }
+            };
+            if let Some(piece) = step.piece {
+                self.hold(piece);
+            }
+            match step.event {
+                Some(event @ Event::Arrived { .. }) => arrived = Some(event),
+                Some(event) => {
+                    if let Some(arrived) = arrived.take() {
+                        self.tell(arrived).await;
+                    }
+                    if matches!(event, Event::Permitted { .. } | Event::Refused { .. }) {
+                        self.keep_receipt().await;
+                    }
+                    self.tell(event).await;
+                }
+                None => {}
+            }
+            if step.last {
                 return false;
             }
-            Read::Ended(error) => {
-                let event = self.arriving.ended(error.as_ref());
-                drop(self.mailbox.send(Input::Event(event)).await);
-                return false;
-            }
-        };
-        if let Some(piece) = step.piece {
-            self.pending_bytes = self.pending_bytes.saturating_add(piece.len());
-            self.pending.push_back(piece);
-            if self.arriving.bytes.saturating_sub(self.noted) >= NOTE_EVERY {
-                self.noted = self.arriving.bytes;
-                self.shared.store.intent_progress(self.exchange, self.noted);
-            }
         }
-        if let Some(event) = step.event {
-            if matches!(event, Event::Permitted { .. } | Event::Refused { .. }) {
-                self.keep_receipt();
-            }
-            // The desk is gone only when the agent is.
-            drop(self.mailbox.send(Input::Event(event)).await);
+        if let Some(arrived) = arrived {
+            self.tell(arrived).await;
         }
-        !step.last
+        true
+    }
+
+    fn hold(&mut self, piece: Bytes) {
+        self.pending_bytes = self.pending_bytes.saturating_add(piece.len());
+        self.pending.push_back(piece);
+        if self.arriving.bytes.saturating_sub(self.noted) >= NOTE_EVERY {
+            self.noted = self.arriving.bytes;
+            self.shared.store.intent_progress(self.exchange, self.noted);
+        }
+    }
+
+    async fn tell(&mut self, event: Event) {
+        // The desk is gone only when the agent is.
+        drop(self.mailbox.send(Input::Event(event)).await);
     }
 
     /// Puts receipt and opening into the store while the body arrives.
-    fn keep_receipt(&mut self) {
+    async fn keep_receipt(&mut self) {
         let Some((receipt, half)) = &self.arriving.receipt else { return };
         let received = Received {
             exchange: self.exchange,
@@ -226,11 +251,15 @@ impl Asking {
             retention_year: self.shared.retention_year(),
         };
         let store = self.shared.store.clone();
-        self.kept = Some(tokio::spawn(async move {
+        let mut kept: Kept = Box::pin(async move {
             if let Err(error) = store.keep_receipt(received).await {
                 tracing::error!(%error, "a receipt is not kept");
             }
-        }));
+        });
+        // From here on the store does it, whether or not anybody waits.
+        if poll!(&mut kept).is_pending() {
+            self.kept = Some(kept);
+        }
     }
 
     /// Puts promise and opening into the store: nothing is handed on before they are there.
@@ -268,7 +297,7 @@ impl Asking {
     }
 
     /// Puts the provider's signed end of a stream beside its receipt: whoever has all of it finds it.
-    async fn keep_end(&self) {
+    async fn keep_end(&mut self) {
         let Some((end, half)) = self.arriving.end.as_ref().zip(self.arriving.half()) else {
             return;
         };
@@ -299,14 +328,13 @@ impl Asking {
 
     async fn went_away(&mut self) {
         self.gone = true;
-        let event = Event::ApplicationGone { exchange: self.exchange };
-        drop(self.mailbox.send(Input::Event(event)).await);
+        self.tell(Event::ApplicationGone { exchange: self.exchange }).await;
     }
 
     async fn finish(mut self, end: End) {
         if let Some(kept) = self.kept.take() {
             // Whoever has all of the answer finds its receipt.
-            drop(kept.await);
+            kept.await;
         }
         let refusal = match end {
             End::Whole => {

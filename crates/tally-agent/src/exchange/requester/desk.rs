@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, sleep_until};
 
 use super::asking::{self, Allowed, End, Start};
-use super::{Ask, Input, Reply};
+use super::{Ask, INPUTS_TOGETHER, Input, Reply};
+use crate::exchange::doing::Doing;
 use crate::exchange::{Shared, Side};
 use crate::replica::Known;
 use crate::store::Store;
@@ -37,8 +38,15 @@ pub(super) struct Desk {
     asking: BTreeMap<ExchangeId, watch::Sender<Allowed>>,
     /// The traces of those that are part of one.
     traces: BTreeMap<ExchangeId, TraceId>,
-    /// The half of the exchange that is being concluded, on its way into the store.
-    owing: Option<oneshot::Receiver<()>>,
+    doing: Doing<Input>,
+    /// The half of the exchange that is being concluded is on its way into the store.
+    owing: bool,
+    /// Exchanges whose last piece goes once the store has answered.
+    finishing: BTreeMap<ExchangeId, watch::Sender<Allowed>>,
+    /// Halves about which the store has not answered.
+    unstored: usize,
+    /// The machine has nothing left to do.
+    is_over: bool,
     drained: Vec<oneshot::Sender<()>>,
 }
 
@@ -68,7 +76,11 @@ impl Desk {
             incoming: None,
             asking: BTreeMap::new(),
             traces: BTreeMap::new(),
-            owing: None,
+            doing: Doing::new(),
+            owing: false,
+            finishing: BTreeMap::new(),
+            unstored: 0,
+            is_over: false,
             drained: Vec::new(),
         }
     }
@@ -80,13 +92,24 @@ impl Desk {
             let due = self.machine.deadline().map(|at| self.shared.clock.instant(at));
             tokio::select! {
                 input = inputs.recv() => match input {
-                    Some(input) => self.take(input),
+                    Some(input) => self.take_all(input, &mut inputs),
                     None => return,
                 },
+                input = self.doing.next() => self.take_all(input, &mut inputs),
                 () = &mut ended => return,
                 () = async { sleep_until(due.unwrap_or_else(tokio::time::Instant::now)).await },
                     if due.is_some() => self.handle(Event::Tick),
             }
+        }
+    }
+
+    /// Takes an input, and what has come meanwhile: none needs a look at the clock of its own.
+    fn take_all(&mut self, first: Input, inputs: &mut mpsc::Receiver<Input>) {
+        self.take(first);
+        for _ in 1..INPUTS_TOGETHER {
+            let next = self.doing.ended().or_else(|| inputs.try_recv().ok());
+            let Some(input) = next else { return };
+            self.take(input);
         }
     }
 
@@ -100,6 +123,13 @@ impl Desk {
                 self.incoming = None;
             }
             Input::Event(event) => self.handle(event),
+            Input::Owed { exchange } => {
+                if let Some(allow) = self.finishing.remove(&exchange) {
+                    allow.send_modify(|allowed| allowed.end = Some(End::Whole));
+                }
+                self.unstored = self.unstored.saturating_sub(1);
+                self.tell_drained();
+            }
             Input::InFlight(reply) => drop(reply.send(self.asking.keys().copied().collect())),
             Input::Limits(limits) => self.machine.set_limits(*limits),
             Input::Drain(done) => {
@@ -136,15 +166,11 @@ impl Desk {
                 self.allow(exchange, |allowed| allowed.end = Some(End::Failed(refusal)));
             }
             Effect::HangUp { exchange } => self.allow(exchange, |allowed| allowed.hung_up = true),
-            Effect::Owe { id, exchange, entry } => {
-                self.owing = Some(self.owe(Some(id), exchange, entry));
-            }
+            Effect::Owe { id, exchange, entry } => self.owe(Some(id), exchange, entry),
             Effect::KeepPromise { exchange } => {
                 self.allow(exchange, |allowed| allowed.keep_promise = true);
             }
-            Effect::OweLate { exchange, entry } => {
-                self.owing = Some(self.owe(None, exchange, entry));
-            }
+            Effect::OweLate { exchange, entry } => self.owe(None, exchange, entry),
             Effect::Forget { exchange } => {
                 let store = self.shared.store.clone();
                 tokio::spawn(async move {
@@ -155,31 +181,37 @@ impl Desk {
             }
             Effect::Ended(ended) => {
                 self.asking.remove(&ended.exchange);
-                self.owing = None;
+                self.owing = false;
                 let trace = self.traces.remove(&ended.exchange);
                 self.shared.count(Side::Requester, &ended, trace.as_ref());
             }
             Effect::Drained => {
-                for done in self.drained.drain(..) {
-                    // Whoever waited may be gone.
-                    let _ = done.send(());
-                }
+                self.is_over = true;
+                self.tell_drained();
+            }
+        }
+    }
+
+    /// Once the machine is done, and all that it has owed is stored as far as it can be.
+    fn tell_drained(&mut self) {
+        if self.is_over && self.unstored == 0 {
+            for done in self.drained.drain(..) {
+                // Whoever waited may be gone.
+                let _ = done.send(());
             }
         }
     }
 
     fn store_intent(&self, exchange: ExchangeId, question: Question) {
-        let (store, mailbox) = (self.shared.store.clone(), self.mailbox.clone());
-        tokio::spawn(async move {
-            let event = match store.store_intent(exchange, question).await {
+        let store = self.shared.store.clone();
+        self.doing.begin(async move {
+            Input::Event(match store.store_intent(exchange, question).await {
                 Ok(()) => Event::IntentStored { exchange },
                 Err(error) => {
                     tracing::error!(%error, "an intent is not stored");
                     Event::IntentNotStored { exchange }
                 }
-            };
-            // The desk is gone only when the agent is.
-            drop(mailbox.send(Input::Event(event)).await);
+            })
         });
     }
 
@@ -205,25 +237,30 @@ impl Desk {
     /// broken off of what the application has whole.
     fn finish(&mut self, exchange: ExchangeId) {
         let Some(allow) = self.asking.remove(&exchange) else { return };
-        let owing = self.owing.take();
-        tokio::spawn(async move {
-            if let Some(owing) = owing {
-                // A store that fails is not waited for: the intent stays, and the next start settles it.
-                drop(owing.await);
-            }
+        if self.owing {
+            self.finishing.insert(exchange, allow);
+        } else {
             allow.send_modify(|allowed| allowed.end = Some(End::Whole));
-        });
+        }
     }
 
-    /// Tells when the store has answered for the first time.
-    fn owe(&self, id: Option<OwedId>, exchange: ExchangeId, entry: Draft) -> oneshot::Receiver<()> {
+    /// Tells the desk when the store has answered for the first time. A store that fails is not waited
+    /// for: the intent stays, and the next start settles it.
+    fn owe(&mut self, id: Option<OwedId>, exchange: ExchangeId, entry: Draft) {
+        self.owing = true;
+        self.unstored = self.unstored.saturating_add(1);
         let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
-        let (answered, owing) = oneshot::channel();
-        tokio::spawn(async move {
-            owe(&store, id.as_ref(), exchange, &entry, answered).await;
-            recorder.wake();
+        self.doing.begin(async move {
+            if owe(&store, id.as_ref(), exchange, &entry).await {
+                recorder.wake_soon();
+            } else {
+                tokio::spawn(async move {
+                    owe_patiently(&store, id.as_ref(), exchange, &entry).await;
+                    recorder.wake_soon();
+                });
+            }
+            Input::Owed { exchange }
         });
-        owing
     }
 
     fn question_of(&self, ask: &Ask) -> Question {
@@ -240,29 +277,23 @@ impl Desk {
     }
 }
 
-/// Puts the half into the outbox, or keeps it until the promised one is there, with patience: an intent that stays is settled at the next start.
-async fn owe(
-    store: &Store,
-    id: Option<&OwedId>,
-    exchange: ExchangeId,
-    entry: &Draft,
-    answered: oneshot::Sender<()>,
-) {
-    let (mut wait, mut answered) = (OWE_WAIT, Some(answered));
-    for _ in 0..OWE_ATTEMPTS_MAX {
-        let owed = match id {
-            Some(id) => store.owe_half(id.clone(), exchange, entry.clone()).await,
-            None => store.owe_late(exchange, entry.clone()).await,
-        };
-        // Nobody waits for a refusal's.
-        if let Some(answered) = answered.take() {
-            let _ = answered.send(());
-        }
-        match owed {
-            Ok(()) => return,
-            Err(error) => tracing::error!(%error, "a half that is owed is not stored"),
-        }
+/// Puts the half into the outbox, or keeps it until the promised one is there. Whether it is durable.
+async fn owe(store: &Store, id: Option<&OwedId>, exchange: ExchangeId, entry: &Draft) -> bool {
+    let owed = match id {
+        Some(id) => store.owe_half(id.clone(), exchange, entry.clone()).await,
+        None => store.owe_late(exchange, entry.clone()).await,
+    };
+    owed.inspect_err(|error| tracing::error!(%error, "a half that is owed is not stored")).is_ok()
+}
+
+/// Tries again, with patience: an intent that stays is settled at the next start.
+async fn owe_patiently(store: &Store, id: Option<&OwedId>, exchange: ExchangeId, entry: &Draft) {
+    let mut wait = OWE_WAIT;
+    for _ in 1..OWE_ATTEMPTS_MAX {
         sleep(wait).await;
+        if owe(store, id, exchange, entry).await {
+            return;
+        }
         wait = wait.saturating_mul(2);
     }
 }

@@ -87,6 +87,11 @@ impl Arriving {
         }
     }
 
+    /// Takes the next of the body.
+    pub(super) fn take_piece(&mut self, bytes: Bytes) -> Step {
+        self.next_data(bytes).unwrap_or_else(|refusal| Step::lost(self.exchange, refusal))
+    }
+
     /// The stream has ended, or broke.
     pub(super) fn ended(&self, error: Option<&FrameError>) -> Event {
         let exchange = self.exchange;
@@ -131,11 +136,7 @@ impl Arriving {
             }
             Answer::Opening(part) => self.take_opening(&part),
             Answer::Description(description) => self.take_description(description),
-            Answer::Data(data) => {
-                self.take_data(&data.bytes)?;
-                let event = Some(Event::Arrived { exchange, bytes: self.bytes });
-                Ok(Step { event, piece: Some(Bytes::from(data.bytes)), last: false })
-            }
+            Answer::Data(data) => self.next_data(Bytes::from(data.bytes)),
             Answer::Trailer(trailer) => {
                 if self.half().is_some_and(|half| half.flags.has(Flags::STREAMED)) {
                     // Nobody has signed what such a stream is said to be.
@@ -254,6 +255,12 @@ impl Arriving {
         Ok(Step::event(event))
     }
 
+    fn next_data(&mut self, bytes: Bytes) -> Result<Step, Refusal> {
+        self.take_data(&bytes)?;
+        let event = Some(Event::Arrived { exchange: self.exchange, bytes: self.bytes });
+        Ok(Step { event, piece: Some(bytes), last: false })
+    }
+
     fn take_data(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         // A chunk that is short was the last one.
         if self.description.is_none() || self.short_chunk {
@@ -331,11 +338,11 @@ impl Step {
         Self { event: None, piece: None, last: false }
     }
 
-    const fn event(event: Event) -> Self {
+    pub(super) const fn event(event: Event) -> Self {
         Self { event: Some(event), piece: None, last: false }
     }
 
-    const fn lost(exchange: ExchangeId, refusal: Refusal) -> Self {
+    pub(super) const fn lost(exchange: ExchangeId, refusal: Refusal) -> Self {
         Self { event: Some(Event::Lost { exchange, refusal }), piece: None, last: true }
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use tally_core::Encoded;
 use tally_core::exchange::requester::Event;
 use tally_core::id::{ExchangeId, MemberId};
 use tally_core::refusal::Refusal;
 use tally_net::FrameError;
-use tally_net::frame::{read_frame, write_frame};
-use tally_net::quinn::{ConnectionError, RecvStream};
-use tally_wire::message::agent::{Answer as Frame, Request};
+use tally_net::frame::{FrameReader, write_frame};
+use tally_net::quinn::ConnectionError;
+use tally_wire::message::agent::{Answer as Frame, Request, start_of_data};
 use tally_wire::{decode_value, encode_checked};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -27,8 +28,14 @@ const END_WAIT_MAX: Duration = Duration::from_secs(5);
 /// back sooner, and what took a request has acknowledged it a quarter of this time later.
 const FORGOTTEN_WAIT_MAX: Duration = Duration::from_millis(100);
 
+/// Bytes of a body after which what has come is told, even if more has.
+const TOLD_BYTES: usize = 256 * 1024;
+
 /// What the task that reads the stream has read.
 pub(super) enum Read {
+    /// The next of the body.
+    Data(Bytes),
+    /// Anything else.
     Frame(Box<Frame>),
     /// What came is no frame of an answer.
     Malformed,
@@ -44,7 +51,7 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Asks, and tells what is read until the answer ends.
-    pub(super) async fn run(self, ask: Box<Ask>, read: mpsc::Sender<Read>) {
+    pub(super) async fn run(self, ask: Box<Ask>, read: mpsc::Sender<Vec<Read>>) {
         let (exchange, provider) = (self.exchange, ask.provider.clone());
         let refusal = match encode_checked(request_of(exchange, *ask)) {
             Ok(request) => match self.ask(&provider, &request, &read).await {
@@ -68,7 +75,7 @@ impl Sending {
         &self,
         provider: &MemberId,
         request: &Encoded<Request>,
-        read: &mpsc::Sender<Read>,
+        read: &mpsc::Sender<Vec<Read>>,
     ) -> Result<(), Unreached> {
         if !self.ask_once(provider, request, read, true).await? {
             self.ask_once(provider, request, read, false).await?;
@@ -81,17 +88,18 @@ impl Sending {
         &self,
         provider: &MemberId,
         request: &Encoded<Request>,
-        read: &mpsc::Sender<Read>,
+        read: &mpsc::Sender<Vec<Read>>,
         first: bool,
     ) -> Result<bool, Unreached> {
         let stream = self.shared.peers.open(provider).await?;
-        let Stream { mut send, mut receive, connection, .. } = stream;
+        let Stream { mut send, receive, connection, .. } = stream;
+        let mut receive = FrameReader::new(receive, FRAMES);
         let asked = Instant::now();
         // If it does not go out, the answer does not come either, and says why.
         if write_frame(&mut send, request.bytes(), FRAMES).await.is_ok() {
             drop(send.finish());
         }
-        let mut next = next_frame(&mut receive).await;
+        let next = next_frame(&mut receive).await;
         if first && matches!(next, Read::Ended(_)) && asked.elapsed() < FORGOTTEN_WAIT_MAX {
             let forgotten = matches!(connection.close_reason(), Some(ConnectionError::Reset));
             // Known already, also of a connection that is gone: there is nothing to wait for.
@@ -100,32 +108,53 @@ impl Sending {
                 return Ok(false);
             }
         }
+        let mut come = vec![next];
         loop {
-            let last = match &next {
-                Read::Frame(frame) => {
-                    matches!(**frame, Frame::Trailer(_) | Frame::End(_) | Frame::Refused(_))
-                }
-                Read::Malformed | Read::Ended(_) => true,
-            };
-            if read.send(next).await.is_err() {
-                return Ok(true);
-            }
-            if last {
+            // Where what was told before is not taken yet, nothing more is held.
+            let Ok(place) = read.reserve().await else { return Ok(true) };
+            let is_last = gather(&mut receive, &mut come);
+            place.send(come);
+            if is_last {
                 break;
             }
-            next = next_frame(&mut receive).await;
+            come = vec![next_frame(&mut receive).await];
         }
         // The provider has to hear that all of it came; what follows is not looked at.
-        drop(timeout(END_WAIT_MAX, read_frame(&mut receive, FRAMES)).await);
+        drop(timeout(END_WAIT_MAX, receive.next()).await);
         Ok(true)
     }
 }
 
-async fn next_frame(receive: &mut RecvStream) -> Read {
-    match read_frame(receive, FRAMES).await {
-        Ok(Some(bytes)) => match decode_value::<Frame>(&bytes) {
-            Ok(frame) => Read::Frame(Box::new(frame)),
-            Err(_) => Read::Malformed,
+/// Adds what has come already: whoever hears of it is woken once. True if nothing follows.
+fn gather(receive: &mut FrameReader, come: &mut Vec<Read>) -> bool {
+    let mut bytes = 0;
+    loop {
+        match come.last() {
+            Some(Read::Data(data)) => bytes += data.len(),
+            Some(Read::Frame(frame)) => {
+                if matches!(**frame, Frame::Trailer(_) | Frame::End(_) | Frame::Refused(_)) {
+                    return true;
+                }
+            }
+            Some(Read::Malformed | Read::Ended(_)) => return true,
+            None => {}
+        }
+        if bytes >= TOLD_BYTES {
+            return false;
+        }
+        match next_frame(receive).now_or_never() {
+            Some(next) => come.push(next),
+            None => return false,
+        }
+    }
+}
+
+async fn next_frame(receive: &mut FrameReader) -> Read {
+    match receive.next().await {
+        Ok(Some(frame)) => match start_of_data(&frame) {
+            Some(start) => Read::Data(Bytes::from(frame).split_off(start)),
+            None => decode_value::<Frame>(&frame)
+                .map_or(Read::Malformed, |frame| Read::Frame(Box::new(frame))),
         },
         Ok(None) => Read::Ended(None),
         Err(error) => Read::Ended(Some(error)),

@@ -61,7 +61,7 @@ async fn a_late_half_is_held_back_until_the_fate_of_its_permit_is_known() {
     let id = OwedId::LateHalf(late.commitment);
     assert_eq!(next(&store).await.0, std::slice::from_ref(&id));
     store.end_late(late.commitment, late.exchange, How::Sent, 12).await.unwrap();
-    store.outbox_done(id, Some(LEAF)).await.unwrap();
+    store.outbox_done(vec![(id, Some(LEAF))]).await.unwrap();
     // The half says it all.
     assert_eq!(closes(&next(&store).await.1), []);
     assert_eq!(store.late_len(), 0);
@@ -92,7 +92,7 @@ async fn a_late_release_that_broke_off_or_never_began_gets_its_close() {
         store.end_late(late.commitment, late.exchange, how, bytes).await.unwrap();
         store.late_fate(late.commitment, late.exchange, None).await.unwrap();
         let id = next(&store).await.0.remove(0);
-        store.outbox_done(id, Some(LEAF)).await.unwrap();
+        store.outbox_done(vec![(id, Some(LEAF))]).await.unwrap();
         assert_eq!(closes(&next(&store).await.1), [(LEAF, how, bytes)]);
     }
 }
@@ -111,7 +111,7 @@ async fn a_crash_forgets_no_late_half_and_files_none_twice() {
     store.end_late_of_old().await.unwrap();
     let (ids, others) = next(&store).await;
     assert_eq!((ids.len(), closes(&others)), (1, vec![]));
-    store.outbox_done(ids[0].clone(), Some(LEAF)).await.unwrap();
+    store.outbox_done(vec![(ids[0].clone(), Some(LEAF))]).await.unwrap();
     // What had left nobody can say any more.
     assert_eq!(closes(&next(&store).await.1), [(LEAF, How::Abandoned, 0)]);
     // It did.

@@ -153,12 +153,19 @@ async fn a_transaction_that_fails_fails_for_all_and_closes_the_store() {
         let sql = "INSERT INTO opened (opening, place, blind, sealed) VALUES (77, 0, x'', x'')";
         desk.change(sql, []).map(drop)
     });
-    // The thread is kept busy until both wait for it: they share a transaction.
+    // The thread is busy before either asks, and until both wait for it: they share a transaction.
+    let (begin, begun) = tokio::sync::oneshot::channel();
     let (both_wait, wait) = std::sync::mpsc::channel();
-    let busy = store.write(move |_| wait.recv().map_err(|_| StoreError::Closed));
-    let let_go = async { both_wait.send(()).unwrap() };
+    let busy = store.write(move |_| {
+        let _ = begin.send(());
+        wait.recv().map_err(|_| StoreError::Closed)
+    });
     let intent = store.store_intent(exchange(1), question());
-    let (_, broken, intent, ()) = tokio::join!(busy, broken, intent, let_go);
+    let both = async {
+        begun.await.unwrap();
+        tokio::join!(broken, intent, async { both_wait.send(()).unwrap() })
+    };
+    let (_, (broken, intent, ())) = tokio::join!(busy, both);
     assert_eq!(broken.unwrap_err().code(), "store-not-durable");
     assert_eq!(intent.unwrap_err().code(), "store-not-durable");
     let later = store.store_intent(exchange(2), question()).await;
@@ -186,11 +193,11 @@ async fn an_entry_that_is_owed_twice_is_owed_once_until_it_is_sent() {
     let late = store.count(id.clone(), third, Timestamp(100)).await.unwrap_err();
     assert_eq!(late.code(), "outbox-in-batch");
     assert_eq!(store.outbox_next(Timestamp(100), 9).await.unwrap(), []);
-    store.outbox_return(id.clone()).await.unwrap();
+    store.outbox_return(&id);
     let returned = store.outbox_next(Timestamp(100), 9).await.unwrap();
     assert_eq!(returned, [(id.clone(), second)]);
-    store.outbox_done(id.clone(), Some(LeafIndex(9))).await.unwrap();
-    store.outbox_done(id, Some(LeafIndex(9))).await.unwrap();
+    store.outbox_done(vec![(id.clone(), Some(LeafIndex(9)))]).await.unwrap();
+    store.outbox_done(vec![(id, Some(LeafIndex(9)))]).await.unwrap();
     assert_eq!(store.outbox_len(), 0);
 }
 
@@ -212,7 +219,7 @@ async fn ids_of_what_is_owed_come_back_as_they_went() {
     assert_eq!(store.outbox_next(Timestamp(0), 2).await.unwrap(), owed[..2]);
     assert_eq!(store.outbox_next(Timestamp(0), 9).await.unwrap(), owed[2..]);
     for (id, _) in owed.clone() {
-        store.outbox_return(id).await.unwrap();
+        store.outbox_return(&id);
     }
     assert_eq!(store.outbox_next(Timestamp(0), 9).await.unwrap(), owed);
 }
@@ -246,7 +253,7 @@ async fn a_permit_is_open_until_it_is_closed_or_its_opening_finished() {
     store.owe(OwedId::Close(LeafIndex(12)), close(12), None).await.unwrap();
     let finished_before = OwedId::Close(LeafIndex(14));
     store.owe(finished_before.clone(), close(14), Some(four)).await.unwrap();
-    store.outbox_done(finished_before, None).await.unwrap();
+    store.outbox_done(vec![(finished_before, None)]).await.unwrap();
     let leaves = [(10, permit(1, one)), (12, permit(2, two)), (13, permit(3, three))];
     let leaves = leaves.into_iter().chain([(14, permit(4, four))]);
     let leaves =
