@@ -31,6 +31,14 @@ struct Trusted {
     audits: bool,
     /// None where only a CA is known of it.
     agent_key: Option<VerifyingKey>,
+    /// Its removal is said by most ledger nodes, and by no register yet.
+    turned_away: bool,
+}
+
+impl Trusted {
+    const fn status(&self) -> MemberStatus {
+        if self.turned_away { MemberStatus::Removed } else { self.status }
+    }
 }
 
 /// By what a workload's connection is let in: it lasts as long as this stays the same.
@@ -54,7 +62,14 @@ impl TrustStore {
     pub fn of_one(mesh: MeshName, member: MemberId, ca: CertificateDer<'static>) -> Self {
         let trust = Self::new(mesh);
         let status = MemberStatus::Active;
-        let trusted = Trusted { ca, status, nodes: Vec::new(), audits: false, agent_key: None };
+        let trusted = Trusted {
+            ca,
+            status,
+            nodes: Vec::new(),
+            audits: false,
+            agent_key: None,
+            turned_away: false,
+        };
         let mut members = trust.0.members.write().unwrap_or_else(PoisonError::into_inner);
         members.insert(member, trusted);
         drop(members);
@@ -75,6 +90,7 @@ impl TrustStore {
             nodes: member.nodes.clone(),
             audits: member.audits(),
             agent_key: Some(member.agent_key),
+            turned_away: false,
         };
         let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
         let before = members.insert(member.id.clone(), trusted.clone());
@@ -85,12 +101,21 @@ impl TrustStore {
     }
 
     /// The member was removed: somebody who is believed says so, and no register tells it any more.
-    pub(crate) fn remove(&self, member: &MemberId) {
+    pub(crate) fn turn_away(&self, member: &MemberId) {
+        self.set_turned_away(member, true);
+    }
+
+    /// It was not, or is a member again: what its register says holds.
+    pub(crate) fn let_in_again(&self, member: &MemberId) {
+        self.set_turned_away(member, false);
+    }
+
+    fn set_turned_away(&self, member: &MemberId, turned_away: bool) {
         let mut members = self.0.members.write().unwrap_or_else(PoisonError::into_inner);
         let Some(trusted) = members.get_mut(member) else { return };
-        let before = std::mem::replace(&mut trusted.status, MemberStatus::Removed);
+        let before = std::mem::replace(&mut trusted.turned_away, turned_away);
         drop(members);
-        if before != MemberStatus::Removed {
+        if before != turned_away {
             self.0.version.send_modify(|version| *version += 1);
         }
     }
@@ -105,7 +130,7 @@ impl TrustStore {
     #[must_use]
     pub fn is_active(&self, member: &MemberId) -> bool {
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
-        members.get(member).is_some_and(|trusted| trusted.status == MemberStatus::Active)
+        members.get(member).is_some_and(|trusted| trusted.status() == MemberStatus::Active)
     }
 
     /// Whether this is a ledger node that its member's register names. A certificate alone says
@@ -123,7 +148,7 @@ impl TrustStore {
     #[must_use]
     pub fn ledger_nodes(&self) -> Vec<LedgerNode> {
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
-        let present = members.values().filter(|trusted| trusted.status != MemberStatus::Removed);
+        let present = members.values().filter(|trusted| trusted.status() != MemberStatus::Removed);
         present.flat_map(|trusted| &trusted.nodes).cloned().collect()
     }
 
@@ -157,7 +182,7 @@ impl TrustStore {
         }
         let members = self.0.members.read().unwrap_or_else(PoisonError::into_inner);
         let trusted = members.get(&id.member).ok_or(IdentityError::MemberUnknown)?;
-        match trusted.status {
+        match trusted.status() {
             MemberStatus::Active | MemberStatus::Suspended => Ok(trusted.ca.clone()),
             MemberStatus::Removed => Err(IdentityError::MemberRemoved),
         }

@@ -11,13 +11,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tally_core::id::{MeshId, MeshName, NodeId};
-use tally_core::register::{MemberRecord, MemberStatus};
+use tally_core::id::{LeafIndex, MeshId, MeshName, NodeId};
+use tally_core::register::{Address, LedgerNode, MemberRecord, MemberStatus};
 use tally_log::SigningKey;
 use tally_net::authority::Validity;
 use tally_net::endpoint::{self, ConnectionLimits, endpoint as bind};
 use tally_net::frame::FrameLimits;
-use tally_net::ledger::{ClientLimits, LedgerAddress, LedgerConfig, Link, LinkError};
+use tally_net::ledger::{
+    ClientLimits, Feed, FeedEvent, LedgerAddress, LedgerConfig, Link, LinkError,
+};
 use tally_net::tls::{self, Accept, Expect};
 use tally_net::*;
 
@@ -278,6 +280,45 @@ async fn a_ledger_node_that_takes_nothing_is_left_in_time() {
     }
 }
 
+/// The CA of any member can issue a certificate that says ledger node.
+#[tokio::test]
+async fn only_a_node_that_the_registers_name_is_believed_that_it_turns_an_agent_away() {
+    for named in [false, true] {
+        let mut mesh = Mesh::start();
+        let trust = TrustStore::new(mesh_name());
+        trust.update(&member("LZ9", &mesh.lz9, MemberStatus::Active));
+        let nodes = if named { vec![node_at(mesh.address)] } else { vec![] };
+        let active = MemberStatus::Active;
+        trust.update(&MemberRecord { nodes, ..member("RZ9", &mesh.rz9, active) });
+        mesh.trust.update(&member("LZ9", &mesh.lz9, MemberStatus::Removed));
+        let config = LedgerConfig {
+            member: "LZ9".parse().unwrap(),
+            mesh_id: MeshId(tally_log::sha256(&[b"mesh"])),
+            epoch: 0,
+            nodes: vec![LedgerAddress { node: NodeId(1), address: mesh.address }],
+            identity: mesh.lz9.issue(&id("LZ9/agent/a"), &[], always()).unwrap().identity(),
+            trust: trust.clone(),
+            log_keys: vec![],
+            limits: ClientLimits::default(),
+        };
+        let mut feed = Feed::follow(config, LeafIndex(0));
+        // Refused three times, it has heard at least two of them.
+        for _ in 0..3 {
+            let refused = mesh.listener.next().await.unwrap().err();
+            let removed = ConnectError::Identity(IdentityError::MemberRemoved);
+            assert_eq!(refused.map(|it| it.to_string()), Some(removed.to_string()));
+        }
+        let heard = tokio::select! {
+            biased;
+            heard = feed.next() => heard,
+            () = std::future::ready(()) => None,
+        };
+        let removed = FeedEvent::TurnedAway(IdentityError::MemberRemoved);
+        assert_eq!(heard, named.then_some(removed));
+        assert_eq!(trust.is_active(&"LZ9".parse().unwrap()), !named);
+    }
+}
+
 #[test]
 fn the_first_key_exchange_is_post_quantum() {
     let groups = tls::provider().kx_groups;
@@ -342,6 +383,12 @@ fn member(id: &str, authority: &Authority, status: MemberStatus) -> MemberRecord
         supersedes: Vec::new(),
         assessment: None,
     }
+}
+
+fn node_at(address: SocketAddr) -> LedgerNode {
+    let address: Address = address.to_string().parse().unwrap();
+    let log_key = SigningKey::from_seed(&[2; 32]).verifying_key();
+    LedgerNode { id: NodeId(1), log_key, quic: address.clone(), https: address }
 }
 
 fn id(rest: &str) -> SpiffeId {

@@ -90,7 +90,7 @@ impl Feed {
                 match left {
                     Err(Left::TurnedAway(why)) => {
                         if why == IdentityError::MemberRemoved {
-                            config.trust.remove(&config.member);
+                            config.trust.turn_away(&config.member);
                         }
                         drop(told.send(FeedEvent::TurnedAway(why)).await);
                     }
@@ -161,7 +161,7 @@ async fn follow_one(
     let mut link = Link::reach(config, address).await.map_err(Left::Link)?;
     let left = follow_link(config, &mut link, following, let_in).await;
     if left.is_err()
-        && let Some(why) = link.turned_away()
+        && let Some(why) = link.turned_away(&config.trust)
         && let Some(why) = let_in.refused(link.node(), why, nodes.len())
     {
         return Err(Left::TurnedAway(why));
@@ -186,7 +186,9 @@ async fn follow_link(
             }
             () = told.closed() => return Ok(()),
         };
-        let_in.welcomed();
+        if let_in.welcomed() == Some(IdentityError::MemberRemoved) {
+            config.trust.let_in_again(&config.member);
+        }
         let event = match item {
             FeedItem::Beat(beat) => {
                 // By then it has told of all recoveries, or is not of the epoch that it says.

@@ -18,10 +18,10 @@ pub(super) struct LetIn {
 }
 
 impl LetIn {
-    /// A node has told something: what others said before counts no more.
-    pub(super) fn welcomed(&mut self) {
+    /// A node has told something: what others said before counts no more. What was told of them, if it was.
+    pub(super) fn welcomed(&mut self) -> Option<IdentityError> {
         self.said.clear();
-        self.told = None;
+        self.told.take()
     }
 
     /// A node has turned the agent away. Of so many nodes, most have said the same: then that, once.

@@ -13,11 +13,12 @@ use tokio::time::timeout;
 
 use super::{LedgerAddress, LedgerConfig};
 use crate::alpn;
-use crate::endpoint::{ConnectError, client_config, connect, endpoint};
+use crate::endpoint::{ConnectError, client_config, connect, endpoint, peer};
 use crate::frame::{FrameError, FrameLimits, read_frame, write_frame};
 use crate::identity::{IdentityError, Role};
 use crate::rules;
 use crate::tls::{self, Expect};
+use crate::trust::TrustStore;
 
 /// Frames to and from a ledger node.
 pub(super) const FRAMES: FrameLimits =
@@ -109,9 +110,12 @@ impl Link {
         Ok(Self { connection, node, protocol: 0, answer_wait_max, _endpoint: local })
     }
 
-    /// Why the node has ended the connection, if it says that it is for whom it was told it talks to.
-    /// The node's own certificate was checked before, so nobody else says it.
-    pub(super) fn turned_away(&self) -> Option<IdentityError> {
+    /// Why the node has ended the connection, if it says that it is for whom it was told it talks to. Only
+    /// of a node that the registers name: any member's CA can issue a certificate that says ledger node.
+    pub(super) fn turned_away(&self, trust: &TrustStore) -> Option<IdentityError> {
+        if !peer(&self.connection).is_ok_and(|who| trust.is_node(&who)) {
+            return None;
+        }
         match self.connection.close_reason()? {
             theirs @ (ConnectionError::ConnectionClosed(_)
             | ConnectionError::ApplicationClosed(_)) => match ConnectError::from(theirs) {
