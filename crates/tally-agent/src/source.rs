@@ -71,6 +71,9 @@ use postgres::Postgres;
 
 /// Files of a directory that are read at once as long as none takes longer than [`PLACE_WAIT`].
 const READERS: usize = 3;
+/// Files of a directory that are read at once at most: a disk that hangs keeps so many threads, and others go
+/// on for whoever asks something else. The rest of those who wait for it hold none.
+const THREADS_MAX: usize = 32;
 /// Who has waited for so long for others to read reads beside them.
 const PLACE_WAIT: Duration = Duration::from_millis(2);
 
@@ -85,6 +88,8 @@ pub struct Source {
     places: Arc<Semaphore>,
     /// Places of those who read files.
     readers: Arc<Semaphore>,
+    /// Their threads.
+    threads: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -263,7 +268,8 @@ impl Source {
         let places = limits.exchanges_per_source_max.min(Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(places));
         let readers = Arc::new(Semaphore::new(READERS));
-        Ok(Self { descriptor, check_digit, opt_out, connector, places, readers })
+        let threads = Arc::new(Semaphore::new(THREADS_MAX));
+        Ok(Self { descriptor, check_digit, opt_out, connector, places, readers, threads })
     }
 
     /// What the catalogue says of it.
@@ -372,9 +378,10 @@ impl Source {
                 // Where the disk is quick, a few threads that stay awake read more than many that are
                 // woken for one file each; where it is slow, as many as it takes.
                 let reader = timeout(PLACE_WAIT, Arc::clone(&self.readers).acquire_owned()).await;
+                let thread = Arc::clone(&self.threads).acquire_owned().await;
                 // A thread that reads goes on when nobody waits for it any more, and keeps its places.
                 let reading = spawn_blocking(move || {
-                    let _places = (place, reader);
+                    let _places = (place, reader, thread);
                     self.read_to_decide(&ask)
                 });
                 return reading.await.unwrap_or_else(|_| Err(failed()));

@@ -55,7 +55,11 @@ pub(crate) fn run(args: &AgentArgs, config: Option<&Path>) -> Result<Exit, Failu
     let said = bound_path(&config.data_dir);
     let configured = Configured::new(path, config, levels)?;
     loop {
-        let runtime = Builder::new_multi_thread().enable_all().thread_name("tally").build();
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("tally")
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .build();
         let runtime =
             runtime.map_err(|why| Failure::environment(why, "see what the system lacks"))?;
         let ended = runtime.block_on(one_life(&configured, args, &said, began));
@@ -83,6 +87,9 @@ enum Ended {
     Recovered,
 }
 
+/// Threads that wait for disks, at most: more than all sources that hang may keep, each of which has a bound
+/// of its own. Those that nobody needs are ended.
+const BLOCKING_THREADS_MAX: usize = 2048;
 /// How long what an agent has left may take to end.
 const LEFTOVERS_WAIT_MAX: Duration = Duration::from_secs(1);
 
