@@ -3,7 +3,7 @@
 //! Invariant: nothing new begins before what an earlier life has left is settled. Its session is over
 //! by then, so what the ledger holds of it is final.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -177,18 +177,20 @@ async fn sweep(
     seen: &mut BTreeMap<tally_core::id::LeafIndex, Timestamp>,
 ) -> Result<(), SettleError> {
     let now = shared.clock.now();
+    // In the order in which an exchange leaves them, and before what is on the ledger: one that ends
+    // meanwhile is in the next.
+    let mut answered: BTreeSet<_> = requester.in_flight().await.into_iter().collect();
+    answered.extend(shared.store.intents().await?.into_keys());
+    answered.extend(shared.store.answered().await?);
     shared.recorder.pull(shared.replica.known().size).await?;
     let mut peers = shared.store.unanswered_peers().await?;
-    let open: std::collections::BTreeSet<_> = peers.iter().map(|peer| peer.leaf).collect();
+    let open: BTreeSet<_> = peers.iter().map(|peer| peer.leaf).collect();
     seen.retain(|leaf, _| open.contains(leaf));
     let wait = shared.limits.half_wait_max;
     peers.retain(|peer| seen.entry(peer.leaf).or_insert(now).after(wait) <= now);
     if peers.is_empty() {
         return Ok(());
     }
-    let mut answered = shared.store.answered().await?;
-    answered.extend(shared.store.intents().await?.into_keys());
-    answered.extend(requester.in_flight().await);
     let none = BTreeMap::new();
     for unsettled in requester::settle(&shared.member, &none, &peers, &answered) {
         shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half).await?;

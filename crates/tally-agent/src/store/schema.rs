@@ -96,7 +96,9 @@ const TABLES: &str = "
         id INTEGER PRIMARY KEY,
         owed BLOB NOT NULL UNIQUE,
         draft BLOB NOT NULL,
-        not_before INTEGER NOT NULL
+        not_before INTEGER NOT NULL,
+        -- Not used any more: which entries are in a batch is remembered.
+        sent INTEGER NOT NULL DEFAULT 0
     ) STRICT;
 
     -- Exchanges that this member began and owes a half of.

@@ -72,6 +72,7 @@ enum Next {
     Allowed { closed: bool },
     HandedOn,
     Read(Vec<Read>),
+    Kept,
     Gone,
 }
 
@@ -168,12 +169,14 @@ impl Asking {
                 read = frames.recv(), if reading && room => {
                     Next::Read(read.unwrap_or_else(|| vec![Read::Ended(None)]))
                 }
+                () = ended(&mut self.kept), if self.kept.is_some() => Next::Kept,
                 () = left(&mut self.reply, &self.pieces), if !self.gone => Next::Gone,
             };
             match next {
                 Next::Allowed { closed: now } => closed = now,
                 Next::HandedOn => {}
                 Next::Read(read) => reading = self.take(read).await,
+                Next::Kept => self.kept = None,
                 Next::Gone => self.went_away().await,
             }
         };
@@ -256,7 +259,7 @@ impl Asking {
                 tracing::error!(%error, "a receipt is not kept");
             }
         });
-        // From here on the store does it, whether or not anybody waits.
+        // It begins at once: a small record's receipt is stored with what else is stored of it.
         if poll!(&mut kept).is_pending() {
             self.kept = Some(kept);
         }
@@ -365,6 +368,13 @@ impl Asking {
         self.answer(Head::Refused(No { refusal, detail, agreement, leaf }));
         // After a no there is nothing, and that is all.
         drop(self.pieces.send(Ok(None)).await);
+    }
+}
+
+/// Waits until the receipt is in the store, or can't be.
+async fn ended(kept: &mut Option<Kept>) {
+    if let Some(kept) = kept {
+        kept.await;
     }
 }
 

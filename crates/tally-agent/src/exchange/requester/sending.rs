@@ -30,6 +30,8 @@ const FORGOTTEN_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Bytes of a body after which what has come is told, even if more has.
 const TOLD_BYTES: usize = 256 * 1024;
+/// And so many frames, however short.
+const TOLD_FRAMES: usize = 64;
 
 /// What the task that reads the stream has read.
 pub(super) enum Read {
@@ -139,7 +141,7 @@ fn gather(receive: &mut FrameReader, come: &mut Vec<Read>) -> bool {
             Some(Read::Malformed | Read::Ended(_)) => return true,
             None => {}
         }
-        if bytes >= TOLD_BYTES {
+        if bytes >= TOLD_BYTES || come.len() >= TOLD_FRAMES {
             return false;
         }
         match next_frame(receive).now_or_never() {
