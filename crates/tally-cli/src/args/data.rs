@@ -80,7 +80,7 @@ pub(crate) struct DataAskingArgs {
 /// What an application shows of itself to an ingress under mutual TLS.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ShownArgs {
-    /// The certificate of an application, in PEM, where the ingress asks for one ([ingress] client_ca).
+    /// The certificate of an application, in PEM, where the ingress asks for one (its ingress.client_ca).
     /// The ingress has to answer with the certificate that its configuration names.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
