@@ -376,7 +376,7 @@ impl Source {
             Connector::Postgres(postgres) => postgres.read(&ask).await,
             Connector::Fhir(_) | Connector::Files(_) => {
                 // Where the disk is quick, a few threads that stay awake read more than many that are
-                // woken for one file each; where it is slow, as many as it takes.
+                // woken for one file each; where it is slow, as many as it may have.
                 let reader = timeout(PLACE_WAIT, Arc::clone(&self.readers).acquire_owned()).await;
                 let thread = Arc::clone(&self.threads).acquire_owned().await;
                 // A thread that reads goes on when nobody waits for it any more, and keeps its places.
