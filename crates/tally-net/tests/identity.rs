@@ -16,12 +16,13 @@ use tally_core::register::{Address, LedgerNode, MemberRecord, MemberStatus};
 use tally_log::SigningKey;
 use tally_net::authority::Validity;
 use tally_net::endpoint::{self, ConnectionLimits, endpoint as bind};
-use tally_net::frame::FrameLimits;
+use tally_net::frame::{FrameLimits, FrameReader};
 use tally_net::ledger::{
     ClientLimits, Feed, FeedEvent, LedgerAddress, LedgerConfig, Link, LinkError,
 };
 use tally_net::tls::{self, Accept, Expect};
 use tally_net::*;
+use tokio::time::timeout;
 
 const LIMITS: FrameLimits = FrameLimits { len_max: 1024, wait_max: Duration::from_millis(200) };
 
@@ -273,8 +274,7 @@ async fn a_ledger_node_that_takes_nothing_is_left_in_time() {
             log_keys: vec![],
             limits,
         };
-        let dialled =
-            tokio::time::timeout(Duration::from_secs(20), Link::dial(&config, node)).await;
+        let dialled = timeout(Duration::from_secs(20), Link::dial(&config, node)).await;
         let told = dialled.expect("it is left in time").expect_err("it never answers");
         assert!(matches!(told, LinkError::NoAnswer { .. }), "{told}");
     }
@@ -317,6 +317,35 @@ async fn only_a_node_that_the_registers_name_is_believed_that_it_turns_an_agent_
         assert_eq!(heard, named.then_some(removed));
         assert_eq!(trust.is_active(&"LZ9".parse().unwrap()), !named);
     }
+}
+
+#[tokio::test]
+async fn a_frame_that_nobody_listened_for_has_its_time_from_when_somebody_does() {
+    let mut mesh = Mesh::start();
+    let identity = mesh.lz9.issue(&id("LZ9/agent/a"), &[], always()).unwrap().identity();
+    let dial = dial_like(&mesh.trust, identity, mesh.address);
+    let listener = &mut mesh.listener;
+    let accept = async {
+        let accepted = listener.next().await.unwrap().unwrap();
+        answer_on(&accepted).await;
+        accepted
+    };
+    let (accepted, connection) = tokio::join!(accept, dial);
+    let connection = connection.unwrap();
+    let (mut send, _receive) = connection.open_bi().await.unwrap();
+    send.write_all(&[0, 0, 0, 3, 1]).await.unwrap();
+    let (_, theirs) = accepted.connection.accept_bi().await.unwrap();
+    let mut reader = FrameReader::new(theirs, LIMITS);
+    // It looks what there is, as who gathers frames does, and has something else to do for a while.
+    timeout(LIMITS.wait_max / 4, reader.next()).await.unwrap_err();
+    timeout(LIMITS.wait_max, std::future::pending::<()>()).await.unwrap_err();
+    let rest = async { send.write_all(&[2, 3]).await.unwrap() };
+    let (frame, ()) = tokio::join!(reader.next(), rest);
+    assert_eq!(frame, Ok(Some(vec![1, 2, 3])));
+    // Whoever listens waits no longer than that for the rest.
+    send.write_all(&[0, 0, 0, 3, 1]).await.unwrap();
+    let stalled = timeout(LIMITS.wait_max * 20, reader.next()).await.unwrap();
+    assert_eq!(stalled, Err(FrameError::Stalled { wait_max: LIMITS.wait_max }));
 }
 
 #[test]

@@ -24,8 +24,6 @@ pub struct FrameReader {
     stream: RecvStream,
     gathering: Gathering,
     wait_max: Duration,
-    /// When the frame that has begun must be whole.
-    due: Option<Instant>,
     ended: bool,
 }
 
@@ -46,7 +44,7 @@ impl FrameReader {
     #[must_use]
     pub fn new(stream: RecvStream, limits: FrameLimits) -> Self {
         let FrameLimits { len_max, wait_max } = limits;
-        Self { stream, gathering: Gathering::new(len_max), wait_max, due: None, ended: false }
+        Self { stream, gathering: Gathering::new(len_max), wait_max, ended: false }
     }
 
     /// The next frame, however long it takes to begin; none if the stream ended cleanly. Cancel-safe.
@@ -55,19 +53,20 @@ impl FrameReader {
     /// [`FrameError`] says whether the peer announced too much, stopped in the middle, stalled or is
     /// gone.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
+        // When the frame that has begun must be whole. Of this call alone: nobody was listening before,
+        // and what came meanwhile waits to be taken.
+        let mut due: Option<Instant> = None;
         loop {
             if let Some(frame) = self.gathering.take()? {
-                self.due = None;
                 return Ok(Some(frame));
             }
             let begun = self.gathering.has_begun();
             if self.ended {
                 return if begun { Err(FrameError::Truncated) } else { Ok(None) };
             }
-            if begun && self.due.is_none() {
-                self.due = Some(Instant::now() + self.wait_max);
+            if begun {
+                due.get_or_insert_with(|| Instant::now() + self.wait_max);
             }
-            let due = self.due;
             let late = async {
                 match due {
                     Some(due) => sleep_until(due).await,
