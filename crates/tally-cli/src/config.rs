@@ -282,6 +282,17 @@ impl AuditorConfig {
     /// [`Failure`] with all that is wrong.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
         let text = read_text(path, FILE_LEN_MAX as u64)?;
+        if let Ok(other) = kind(&text)
+            && other != Kind::Auditor
+        {
+            let (path, other) = (path.display(), other.text());
+            return Err(Failure::usage(
+                format!(
+                    "{path} is the configuration of {other}, and the ledger is read as an auditor"
+                ),
+                "name an auditor's: --config auditor.toml, or TALLY_CONFIG; or an export: --dir",
+            ));
+        }
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         Self::read(&text, folder).map_err(|problems| Failure::problems(path, &problems))
     }

@@ -74,15 +74,8 @@ tally audit verify --dir export --mesh-id 3f0c… --policy my-policy.txt --outpu
 tally audit verify --dir export --receipt mine.json --receipt theirs.json --missing\n  \
 TALLY_CONFIG=auditor.toml tally audit verify --require-witnesses")]
 pub(crate) struct VerifyArgs {
-    /// An export to check instead of what the nodes have: a directory as `tally audit export` writes it.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    /// The mesh that it must be: 64 hexadecimal digits. Without it the export's own is believed.
-    #[arg(long, value_name = "ID")]
-    pub(crate) mesh_id: Option<MeshId>,
-    /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) whole: WholeLedgerArgs,
     /// A receipt whose checkpoint must be of the same ledger, or a checkpoint that somebody has kept. May
     /// be given several times.
     #[arg(long = "receipt", value_name = "FILE")]
@@ -94,6 +87,20 @@ pub(crate) struct VerifyArgs {
     /// List the halves that are missing, one by one: exchange, who owes it, and since when.
     #[arg(long)]
     pub(crate) missing: bool,
+}
+
+/// A whole ledger, to be read and verified.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct WholeLedgerArgs {
+    /// An export to check instead of what the nodes have: a directory as `tally audit export` writes it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The mesh that it must be: 64 hexadecimal digits. Without it the export's own is believed.
+    #[arg(long, value_name = "ID")]
+    pub(crate) mesh_id: Option<MeshId>,
+    /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// Threads that read and check. Without it, as many as there are cores.
     #[arg(long, value_parser = threads, value_name = "COUNT")]
     pub(crate) threads: Option<usize>,
@@ -111,18 +118,8 @@ pub(crate) struct VerifyArgs {
 TALLY_CONFIG=auditor.toml tally audit missing\n  \
 tally audit missing --dir export --output json")]
 pub(crate) struct MissingArgs {
-    /// An export to read instead of what the nodes have.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    /// The mesh that it must be: 64 hexadecimal digits. Without it the export's own is believed.
-    #[arg(long, value_name = "ID")]
-    pub(crate) mesh_id: Option<MeshId>,
-    /// A policy of your own (C2SP tlog-policy) instead of the one in the export.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
-    /// Threads that read and check. Without it, as many as there are cores.
-    #[arg(long, value_parser = threads, value_name = "COUNT")]
-    pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) whole: WholeLedgerArgs,
 }
 
 /// List who saw what, when, why and under which agreement: a page of halves and closes.

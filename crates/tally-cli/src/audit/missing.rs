@@ -35,13 +35,10 @@ pub(crate) fn missing(
     output: Output,
 ) -> Result<Exit, Failure> {
     let verify = VerifyArgs {
-        dir: args.dir.clone(),
-        mesh_id: args.mesh_id,
-        policy: args.policy.clone(),
+        whole: args.whole.clone(),
         receipts: Vec::new(),
         require_witnesses: false,
         missing: true,
-        threads: args.threads,
     };
     let (report, _) = report(&verify, config)?;
     if let Some(bad) = &report.first_bad {

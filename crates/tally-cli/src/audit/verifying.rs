@@ -44,15 +44,15 @@ pub(crate) fn verify(
 /// # Errors
 /// [`Failure`] if there is nothing to check.
 pub(super) fn report(args: &VerifyArgs, config: Option<&Path>) -> Result<(Report, bool), Failure> {
-    let own_policy = args.policy.as_deref().map(read_policy).transpose()?;
+    let own_policy = args.whole.policy.as_deref().map(read_policy).transpose()?;
     let receipts = args.receipts.iter().map(|path| {
         let (name, note) = (path.display().to_string(), receipt::read_checkpoint(path)?);
         Ok(Seen { name, note, may_be_ahead: true })
     });
     let receipts = receipts.collect::<Result<Vec<_>, Failure>>()?;
-    let mut log = Log::open(args.dir.as_deref(), config)?;
+    let mut log = Log::open(args.whole.dir.as_deref(), config)?;
     let Subject { checkpoint, trust } = subject(&mut log, args)?;
-    let mut given = args.mesh_id.is_some();
+    let mut given = args.whole.mesh_id.is_some();
     let report = match trust {
         Ok(mut trust) => {
             trust.policy = own_policy.or(trust.policy);
@@ -75,7 +75,7 @@ fn run(
     config: Option<&Path>,
 ) -> Result<Report, Failure> {
     let threads =
-        args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+        args.whole.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
     let threads = match log {
         Log::Dir(_) => threads,
         Log::Nodes(_) => threads.min(CONNECTIONS_MAX),
@@ -94,7 +94,7 @@ fn subject(log: &mut Log, args: &VerifyArgs) -> Result<Subject, Failure> {
                 let (policy, keys) = (export.policy()?, export.keys()?);
                 Ok(Trust { policy, keys, registers: export.registers()?, ..Trust::default() })
             };
-            let (mesh_id, seen) = (args.mesh_id, export.kept()?);
+            let (mesh_id, seen) = (args.whole.mesh_id, export.kept()?);
             let trust = trust().map(|trust| Trust { mesh_id, seen, ..trust });
             Ok(Subject { checkpoint: export.checkpoint()?, trust })
         }
@@ -110,7 +110,7 @@ fn subject(log: &mut Log, args: &VerifyArgs) -> Result<Subject, Failure> {
             // It stays, whatever comes of this: that the nodes have signed it is proof.
             online.keep(&checkpoint);
             let trust = Trust {
-                mesh_id: args.mesh_id.or_else(|| Some(online.mesh_id())),
+                mesh_id: args.whole.mesh_id.or_else(|| Some(online.mesh_id())),
                 policy: online.policy.clone(),
                 seen,
                 ..Trust::default()
