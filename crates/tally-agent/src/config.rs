@@ -72,6 +72,7 @@
 mod ingress;
 mod limits;
 mod reference;
+mod shared;
 pub mod sidecar;
 
 use std::net::{Ipv4Addr, SocketAddr};

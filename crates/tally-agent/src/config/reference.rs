@@ -2,26 +2,19 @@
 
 use tally_core::file::{Setting, Unsaid};
 
+use super::shared;
 use Unsaid::{Is, Nothing, Required};
 
 /// All of them, in the order in which they are told.
 pub const REFERENCE: &[Setting] = &[
-    Setting::row("tally", Required, "The form of the file: 1."),
+    shared::TALLY,
     Setting::row(
         "data_dir",
         Required,
         "The agent's directory: its store, its admin socket, what it says of itself. It is the agent's alone.",
     ),
-    Setting::row(
-        "log_format",
-        Is("\"human\""),
-        "How it writes what happens to standard error: `human` or `json`, one object in each line.",
-    ),
-    Setting::row(
-        "log_level",
-        Is("\"info\""),
-        "What it writes, and all that is graver: `error`, `warn`, `info` or `debug`.",
-    ),
+    shared::LOG_FORMAT,
+    shared::LOG_LEVEL,
     Setting::row("member", Required, "Whose agent it is."),
     Setting::row(
         "operator",
@@ -40,7 +33,7 @@ pub const REFERENCE: &[Setting] = &[
         Required,
         "The certificate chain, in PEM. Followed: another one is presented from the next handshake on.",
     ),
-    Setting::row("identity.key", Required, "The certificate's key, in PEM. Followed with it."),
+    shared::IDENTITY_KEY,
     Setting::row(
         "identity.ca",
         Nothing,
@@ -57,18 +50,10 @@ pub const REFERENCE: &[Setting] = &[
         "Signs the cosignatures of the member's witness; without it the agent is none.",
     ),
     Setting::row("quic.listen", Is("\"0.0.0.0:7600\""), "Where other agents reach it, over UDP."),
-    Setting::row(
-        "ingress.listen",
-        Is("\"127.0.0.1:7601\""),
-        "Where applications reach it: TCP on loopback, `unix:PATH`, or any address with mutual TLS.",
-    ),
-    Setting::row(
-        "ingress.cert",
-        Nothing,
-        "Mutual TLS, with the next two: the certificate that applications check, in PEM. Followed.",
-    ),
-    Setting::row("ingress.key", Nothing, "Its key, in PEM. Followed with it."),
-    Setting::row("ingress.client_ca", Nothing, "The CAs that vouch for applications, in PEM."),
+    shared::INGRESS_LISTEN,
+    shared::INGRESS_CERT,
+    shared::INGRESS_KEY,
+    shared::INGRESS_CLIENT_CA,
     Setting::row("ingress.purpose", Nothing, "The purpose of requests that state none."),
     Setting::row(
         "ingress.base_url",
@@ -92,11 +77,7 @@ pub const REFERENCE: &[Setting] = &[
         Is("false"),
         "For `jwt`: whether tokens without a signature are taken too; their users are asserted.",
     ),
-    Setting::row(
-        "health.listen",
-        Is("\"0.0.0.0:7602\""),
-        "Where `/live`, `/ready` and `/metrics` are, over TCP.",
-    ),
+    shared::HEALTH_LISTEN,
     Setting::row(
         "source[].id",
         Required,

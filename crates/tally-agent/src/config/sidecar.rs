@@ -35,7 +35,7 @@ use tally_core::file::{self, Keys, OverrideKind, Problem, Section, Setting, Unsa
 use tally_core::register::Address;
 use tally_net::config_file::{LogLevel, LogSettings, load_config};
 
-use super::{ConfigError, FILE_LEN_MAX, IngressSettings, ingress};
+use super::{ConfigError, FILE_LEN_MAX, IngressSettings, ingress, shared};
 use Unsaid::{Is, Nothing, Required};
 
 /// What the name of a variable begins with that takes the place of a key.
@@ -73,17 +73,9 @@ pub const RELOADS: &[&str] = &["log_level", "ingress.purpose", "ingress.base_url
 
 /// All keys, in the order in which they are told.
 pub const REFERENCE: &[Setting] = &[
-    Setting::row("tally", Required, "The form of the file: 1."),
-    Setting::row(
-        "log_format",
-        Is("\"human\""),
-        "How it writes what happens to standard error: `human` or `json`, one object in each line.",
-    ),
-    Setting::row(
-        "log_level",
-        Is("\"info\""),
-        "What it writes, and all that is graver: `error`, `warn`, `info` or `debug`.",
-    ),
+    shared::TALLY,
+    shared::LOG_FORMAT,
+    shared::LOG_LEVEL,
     Setting::row(
         "sidecar.agent",
         Required,
@@ -94,24 +86,16 @@ pub const REFERENCE: &[Setting] = &[
         Required,
         "The certificate chain, in PEM; it says which sidecar of which member this is. Followed: another one is presented from the next dial on.",
     ),
-    Setting::row("identity.key", Required, "The certificate's key, in PEM. Followed with it."),
+    shared::IDENTITY_KEY,
     Setting::row(
         "identity.ca",
         Required,
         "The member's own CA, in PEM: it has to vouch for the agent, and for this certificate.",
     ),
-    Setting::row(
-        "ingress.listen",
-        Is("\"127.0.0.1:7601\""),
-        "Where applications reach it: TCP on loopback, `unix:PATH`, or any address with mutual TLS.",
-    ),
-    Setting::row(
-        "ingress.cert",
-        Nothing,
-        "Mutual TLS, with the next two: the certificate that applications check, in PEM. Followed.",
-    ),
-    Setting::row("ingress.key", Nothing, "Its key, in PEM. Followed with it."),
-    Setting::row("ingress.client_ca", Nothing, "The CAs that vouch for applications, in PEM."),
+    shared::INGRESS_LISTEN,
+    shared::INGRESS_CERT,
+    shared::INGRESS_KEY,
+    shared::INGRESS_CLIENT_CA,
     Setting::row(
         "ingress.purpose",
         Nothing,
@@ -127,11 +111,7 @@ pub const REFERENCE: &[Setting] = &[
         Nothing,
         "`service:NAME`: the application itself is the user. Else users are known as at the agent's own ingress; where that takes tokens, they are asked for here too.",
     ),
-    Setting::row(
-        "health.listen",
-        Is("\"0.0.0.0:7602\""),
-        "Where `/live`, `/ready` and `/metrics` are, over TCP.",
-    ),
+    shared::HEALTH_LISTEN,
     Setting::row(
         "limits.connections_max",
         Is("128"),
