@@ -249,12 +249,7 @@ impl Out<'_> {
         left.count(&bytes);
         // Each piece of a body is at least a byte, and at most a chunk.
         let head = head_of_data(bytes.len()).ok_or(Cut::Stopped(Refusal::TooLarge))?;
-        let written = write_frame_of(self.send, &head, bytes, FRAMES);
-        tokio::select! {
-            biased;
-            say = self.heard.recv() => return Err(cut_of(say)),
-            written = written => written.map_err(|_: FrameError| Cut::Gone)?,
-        }
+        unless_stopped(self.heard, write_frame_of(self.send, &head, bytes, FRAMES)).await?;
         if left.bytes.saturating_sub(left.noted) >= NOTE_EVERY {
             left.noted = left.bytes;
             self.shared.store.progress(commitment, left.bytes);
@@ -290,13 +285,7 @@ impl Out<'_> {
 
     async fn flush(&mut self) -> Result<(), Cut> {
         let frames = std::mem::take(&mut self.ready);
-        tokio::select! {
-            biased;
-            say = self.heard.recv() => Err(cut_of(say)),
-            written = write_frames(self.send, &frames) => {
-                written.map_err(|_: FrameError| Cut::Gone)
-            }
-        }
+        unless_stopped(self.heard, write_frames(self.send, &frames)).await
     }
 
     /// Waits until the requester's side has all of it.
@@ -350,6 +339,18 @@ impl Left {
 
     fn root(&self) -> Option<Hash> {
         self.digest.as_ref().map(StreamDigest::root)
+    }
+}
+
+/// Writes, for as long as the machine does not say that nothing more may leave.
+async fn unless_stopped(
+    heard: &mut mpsc::Receiver<Say>,
+    writing: impl Future<Output = Result<(), FrameError>>,
+) -> Result<(), Cut> {
+    tokio::select! {
+        biased;
+        say = heard.recv() => Err(cut_of(say)),
+        written = writing => written.map_err(|_| Cut::Gone),
     }
 }
 
