@@ -23,6 +23,7 @@ pub use registers::{WriteError, Written};
 pub use reviews::ReviewError;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tally_core::entry::Entry;
@@ -53,6 +54,8 @@ struct Shared {
     asker: Asker,
     /// The checkpoint of the last receipt, as a signed note that was checked.
     heads: watch::Sender<Vec<u8>>,
+    /// The size of the ledger with the last entry that it has recorded for us.
+    recorded: AtomicU64,
     /// Something was put into the outbox that is to be filed at once.
     owed: Notify,
     /// A half was put into it for which nobody waits.
@@ -100,6 +103,7 @@ impl Recorder {
             key,
             asker,
             heads: watch::Sender::new(Vec::new()),
+            recorded: AtomicU64::new(0),
             owed: Notify::new(),
             halves: Notify::new(),
             alerts: Arc::default(),
@@ -125,6 +129,13 @@ impl Recorder {
         self.0.heads.subscribe()
     }
 
+    /// The size that the ledger has at least: with all that it has recorded for us, though the registers
+    /// need not be heard that far.
+    #[must_use]
+    pub fn recorded(&self) -> u64 {
+        self.0.recorded.load(Ordering::Relaxed)
+    }
+
     /// How the ledger is reached.
     #[must_use]
     pub fn ledger(&self) -> &LedgerConfig {
@@ -139,6 +150,8 @@ impl Recorder {
             other => other,
         };
         if let Ok(recorded) = &answered {
+            let size = recorded.leaf().0.saturating_add(1);
+            self.0.recorded.fetch_max(size, Ordering::Relaxed);
             // Entries of one batch share a checkpoint.
             self.0.heads.send_if_modified(|head| {
                 let differs = head.as_slice() != recorded.checkpoint();

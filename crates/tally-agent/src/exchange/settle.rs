@@ -182,7 +182,9 @@ async fn sweep(
     let mut answered: BTreeSet<_> = requester.in_flight().await.into_iter().collect();
     answered.extend(shared.store.intents().await?.into_keys());
     answered.extend(shared.store.answered().await?);
-    shared.recorder.pull(shared.replica.known().size).await?;
+    // Up to the own halves that have left the outbox already: one that is on the ledger is else owed again.
+    let until = shared.replica.known().size.max(shared.recorder.recorded());
+    shared.recorder.pull(until).await?;
     let mut peers = shared.store.unanswered_peers().await?;
     let open: BTreeSet<_> = peers.iter().map(|peer| peer.leaf).collect();
     seen.retain(|leaf, _| open.contains(leaf));

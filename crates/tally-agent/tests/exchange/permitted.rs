@@ -30,6 +30,13 @@ async fn a_record_crosses_with_two_halves_and_without_what_is_withheld() {
     );
     let received = mesh.agent(ASKS).store.received(exchange).await.unwrap().unwrap();
     assert_eq!((Some(received.leaf), received.opening.is_some()), (leaf, true));
+    // Each knows that the ledger has its own half, without having heard of it from the feed: else one that
+    // has left the outbox and is not in the mirror yet would be owed again.
+    let leaves = mesh.leaves().await;
+    for (place, own) in [(PROVIDES, &entries[0]), (ASKS, &entries[1])] {
+        let at = leaves.iter().position(|leaf| leaf == own).unwrap() as u64;
+        assert!(mesh.agent(place).exchange.recorder().recorded() > at, "{place} {at}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
