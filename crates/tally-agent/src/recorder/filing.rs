@@ -10,7 +10,7 @@ use tally_core::exchange::{Draft, OwedId};
 use tally_core::id::{LeafIndex, Salt16, SessionId};
 use tally_core::ledger::Rejection;
 use tally_net::ledger::{AppendError, Recorded, Travel};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 use super::permits::proof;
@@ -66,7 +66,7 @@ async fn file(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
             let is_full = entries.len() >= WAVE_MAX;
             file_all(recorder, filed, entries).await;
             if !is_full {
-                something_to_file(recorder).await;
+                something_to_file(&shared.owed, &shared.halves).await;
             }
         }
         Err(error) => {
@@ -95,12 +95,11 @@ async fn file_late(recorder: &Recorder, filed: &mpsc::Sender<Filed>) {
 
 /// Waits until something is to be filed at once, or halves that nobody waits for have gathered for as long
 /// as they may.
-async fn something_to_file(recorder: &Recorder) {
-    let shared = &recorder.0;
+async fn something_to_file(owed: &Notify, halves: &Notify) {
     tokio::select! {
-        () = shared.owed.notified() => {}
-        () = shared.halves.notified() => tokio::select! {
-            () = shared.owed.notified() => {}
+        () = owed.notified() => {}
+        () = halves.notified() => tokio::select! {
+            () = owed.notified() => {}
             () = sleep(GATHER) => {}
         },
         () = sleep(LOOK) => {}
@@ -202,4 +201,65 @@ const fn may_pass(rejection: &Rejection) -> bool {
         rejection,
         Rejection::MemberSuspended | Rejection::MemberRemoved | Rejection::LeafAhead
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// How long it was waited, with what happens meanwhile.
+    async fn waited(
+        owed: &Notify,
+        halves: &Notify,
+        meanwhile: impl Future<Output = ()>,
+    ) -> Duration {
+        let began = Instant::now();
+        let waits = async {
+            something_to_file(owed, halves).await;
+            began.elapsed()
+        };
+        tokio::join!(waits, meanwhile).0
+    }
+
+    async fn passes(time: Duration) {
+        tokio::time::advance(time).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_that_nobody_waits_for_waits_for_others_but_not_for_long() {
+        let (owed, halves) = (Notify::new(), Notify::new());
+        let others = async {
+            halves.notify_one();
+            // Others that come meanwhile do not put it off.
+            for _ in 0..4 {
+                passes(GATHER / 5).await;
+                halves.notify_one();
+            }
+        };
+        let waited_for = waited(&owed, &halves, others).await;
+        assert!((GATHER..GATHER * 2).contains(&waited_for), "{waited_for:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_filed_at_once_is_and_takes_along_what_has_gathered() {
+        let (owed, halves) = (Notify::new(), Notify::new());
+        owed.notify_one();
+        assert_eq!(waited(&owed, &halves, async {}).await, Duration::ZERO);
+        halves.notify_one();
+        let soon = async {
+            passes(GATHER / 5).await;
+            owed.notify_one();
+        };
+        let waited_for = waited(&owed, &halves, soon).await;
+        assert!(waited_for < GATHER / 2, "{waited_for:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_outbox_is_looked_at_now_and_then_though_nobody_says_anything() {
+        let (owed, halves) = (Notify::new(), Notify::new());
+        let waited_for = waited(&owed, &halves, async {}).await;
+        assert!((LOOK..LOOK * 2).contains(&waited_for), "{waited_for:?}");
+    }
 }

@@ -276,3 +276,44 @@ fn a_source_that_is_not_there_or_wrong_does_not_open() {
     let sources = open(vec![settings()]).unwrap();
     assert!(sources.get(&"beds".parse().unwrap()).is_some() && sources.iter().count() == 1);
 }
+
+/// A disk that hangs, played by a pipe in the place of a file: who opens it waits for who writes.
+#[test]
+fn a_disk_that_hangs_keeps_its_threads_and_no_others() {
+    let spare = 2;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS_MAX + spare)
+        .build()
+        .unwrap();
+    let desk = Desk::new()
+        .with("records/p.json", &patient("p1", None))
+        .with("beds.csv", "ward,beds\nA1,24\n");
+    let (hangs, goes_on) = (Arc::new(desk.fhir().unwrap()), desk.dataset("beds.csv", None));
+    let (goes_on, pipe) = (Arc::new(goes_on.unwrap()), desk.path().join("records/p.json"));
+    fs::remove_file(&pipe).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    runtime.block_on(async {
+        let ask_all = (0..THREADS_MAX * 2)
+            .map(|_| tokio::spawn(Arc::clone(&hangs).describe(ask("Patient/p1"))));
+        let waiting: Vec<_> = ask_all.collect();
+        let all_kept = async {
+            while hangs.threads.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let all_kept = timeout(Duration::from_secs(10), all_kept).await;
+        let other = Arc::clone(&goes_on).describe(ask_dataset("", 0));
+        let other = timeout(Duration::from_secs(10), other).await;
+        let waits = waiting.iter().all(|it| !it.is_finished());
+        // The disk is back: everybody is answered. Who opens a pipe for both waits for nobody.
+        let back = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        for one in waiting {
+            let reading = one.await.unwrap().unwrap();
+            assert_eq!(reading.unread().unwrap().refusal, Refusal::SourceChanged);
+        }
+        drop(back);
+        assert!(all_kept.is_ok() && waits);
+        other.expect("the hanging source has all threads").unwrap();
+    });
+}

@@ -176,6 +176,59 @@ async fn a_transaction_that_fails_fails_for_all_and_closes_the_store() {
 }
 
 #[tokio::test]
+async fn what_each_exchange_writes_fails_alone_before_its_first_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    let unfit = store.write_on(|desk| {
+        desk.change("DELETE FROM owner WHERE rowid = -1", [])?;
+        desk.change("INSERT INTO nowhere VALUES (1)", []).map(drop)
+    });
+    let intent = store.store_intent(exchange(1), question());
+    let (unfit, stored) = tokio::join!(unfit, intent);
+    assert_eq!(unfit.unwrap_err().code(), "store-database");
+    stored.unwrap();
+    assert!(store.is_open());
+    assert_eq!(store.intents().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_each_exchange_writes_fails_with_all_that_shares_its_batch_after_its_first_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store_in(&directory);
+    store.store_intent(exchange(1), question()).await.unwrap();
+    // It has no savepoint: what it has changed can be undone only with the rest.
+    let half_done = store.write_on(|desk| {
+        desk.change("DELETE FROM intents", [])?;
+        desk.outbox_growth += 5;
+        desk.change("INSERT INTO nowhere VALUES (1)", []).map(drop)
+    });
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (all_wait, wait) = std::sync::mpsc::channel();
+    let busy = store.write(move |_| {
+        let _ = begin.send(());
+        wait.recv().map_err(|_| StoreError::Closed)
+    });
+    let before = store.store_intent(exchange(2), question());
+    let after = store.store_opening(opening(3, &[NUMBER]));
+    let all = async {
+        begun.await.unwrap();
+        tokio::join!(before, half_done, after, async { all_wait.send(()).unwrap() })
+    };
+    let (busy, (before, half_done, after, ())) = tokio::join!(busy, all);
+    busy.unwrap();
+    assert_eq!(half_done.unwrap_err().code(), "store-database");
+    // Nobody is told that something is durable which is not, whether it came before or after.
+    assert_eq!(before.unwrap_err().code(), "store-not-durable");
+    assert_eq!(after.unwrap_err().code(), "store-not-durable");
+    assert!(!store.is_open());
+    assert_eq!(store.outbox_len(), 0);
+    store.close();
+    let again = store_in(&directory);
+    let intents = again.intents().await.unwrap();
+    assert_eq!(intents.into_keys().collect::<Vec<_>>(), [exchange(1)]);
+}
+
+#[tokio::test]
 async fn an_entry_that_is_owed_twice_is_owed_once_until_it_is_sent() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(&directory);
