@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tally_tests::dev::Dev;
+use tally_tests::dev::{Answer, Dev};
 
 use super::books::{BROKEN_OFF, Books, WHOLE};
 use super::outcome::told;
@@ -38,6 +38,7 @@ async fn each_no_says_why_and_whom_to_ask_and_is_recorded_as_promised() {
     let dev = running().await;
     let mut books = Books::default();
     decided_or_not(&dev, &mut books).await;
+    in_words_that_help(&dev, &mut books).await;
     at_other_times(&dev, &mut books).await;
     at_the_own_ingress(&dev, &mut books).await;
     free_of_charge(&dev).await;
@@ -103,6 +104,26 @@ async fn decided_or_not(dev: &Dev, books: &mut Books) {
     refused(dev, books, COUNCIL, &path, ("", PLANNING, 404, "unknown-source", ByNobody)).await;
     let path = format!("/data/{PROVIDER}/beds/nothing.csv");
     refused(dev, books, COUNCIL, &path, ("", PLANNING, 404, "not-available", ByRequester)).await;
+}
+
+/// What the provider could not make out is said as it says it: the application is to mend just that.
+async fn in_words_that_help(dev: &Dev, books: &mut Books) {
+    let beds = format!("/data/{PROVIDER}/beds");
+    let fhir = |rest: &str| format!("/fhir/{PROVIDER}/{rest}");
+    let cases: [(String, &[(&str, &str)], u16, &'static str, &str); 4] = [
+        (fhir("Patient?birthdate=1941"), TREAT, 400, "unsupported-parameter", "birthdate"),
+        (fhir("Patient?_count=zero"), TREAT, 400, "bad-query", "_count"),
+        (fhir("Patient?_page=AAAA"), TREAT, 400, "bad-query", "page"),
+        (format!("{beds}?ward=A1"), PLANNING, 400, "unsupported-parameter", "parameters"),
+    ];
+    for (path, headers, status, code, words) in cases {
+        let case = (path.as_str(), headers, status, code, ByRequester);
+        let answer = refused(dev, books, COUNCIL, &path, case).await;
+        let outcome = answer.json();
+        let text = outcome["issue"][0]["details"]["text"].as_str().unwrap();
+        assert!(text.contains(words), "{path}: {text}");
+        assert!(!text.contains("1941") && !text.contains("A1"), "{path}: {text}");
+    }
 }
 
 /// Agreements that hold at some other time.
@@ -287,7 +308,7 @@ async fn unreachable(dev: &Dev, books: &mut Books) {
 }
 
 /// Asks, hears no, and notes what the ledger has to hold of it.
-async fn refused(dev: &Dev, books: &mut Books, by: &str, path: &str, case: Case<'_>) {
+async fn refused(dev: &Dev, books: &mut Books, by: &str, path: &str, case: Case<'_>) -> Answer {
     let (_, headers, status, code, recorded) = case;
     let before = if recorded == Nowhere { turned_away(dev, by, code).await } else { 0 };
     let answer = dev.get(by, path, headers).await.unwrap();
@@ -303,6 +324,7 @@ async fn refused(dev: &Dev, books: &mut Books, by: &str, path: &str, case: Case<
         ByBoth => drop(books.both(&answer, code)),
         AboutPerson => drop(books.about_a_person(&answer)),
     }
+    answer
 }
 
 async fn permitted(

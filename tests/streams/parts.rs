@@ -57,6 +57,10 @@ async fn a_client_gets_the_part_that_it_asks_for_and_nothing_that_it_has() {
     ] {
         let answer = ask(&dev, GET, wards, &headers).await;
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{headers:?}");
+        // RFC 9110 §15.5.17: how long it is, for whoever asked for what lies beyond.
+        let beyond = code == "range-invalid" && headers[0].1 != "bytes=9-5";
+        let length = if beyond { format!("bytes */{len}") } else { String::new() };
+        assert_eq!(answer.header("content-range"), length, "{headers:?}");
     }
 
     let same = ask(&dev, GET, wards, &[("if-none-match", &format!("\"x\", W/{etag}"))]).await;
@@ -96,6 +100,11 @@ async fn parts_of_a_table_are_parts_of_what_may_leave_of_it() {
         assert_eq!(part.header("content-range"), format!("bytes {first}-{last}/{}", cut.len()));
         assert!(part.body == cut.as_bytes()[first..=last], "{range}");
     }
+    let beyond = ask(&dev, GET, stays, &[("range", "bytes=999999999-")]).await;
+    assert_eq!(
+        (beyond.status, beyond.header("content-range")),
+        (416, format!("bytes */{}", cut.len()).as_str())
+    );
     let head = ask(&dev, HEAD, stays, &[]).await;
     assert_eq!(head.header("tally-columns"), "ward,note");
 

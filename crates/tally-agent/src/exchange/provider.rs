@@ -81,16 +81,30 @@ struct Arrived {
     says: mpsc::Sender<Say>,
 }
 
-/// What the policy has said, and what leaves if it is recorded.
+/// What the policy has said, and what leaves if it is recorded, or what makes a no clear.
 struct Decided {
     decision: Decision,
     prepared: Option<Prepared>,
+    detail: Option<Detail>,
+}
+
+/// What makes a no clear.
+struct Detail {
+    text: String,
+    /// Bytes of a dataset of which another part was asked for than there is.
+    length: Option<u64>,
+}
+
+impl From<String> for Detail {
+    fn from(text: String) -> Self {
+        Self { text, length: None }
+    }
 }
 
 /// What is to be said on a stream.
 enum Say {
     /// No.
-    Refuse { refusal: Refusal, detail: String, receipt: Option<Box<Receipt>>, counted: bool },
+    Refuse { refusal: Refusal, detail: Detail, receipt: Option<Box<Receipt>>, counted: bool },
     /// The record.
     Release(Box<Release>),
     /// Nothing more.

@@ -109,6 +109,8 @@ pub struct Refusal {
     pub refusal: refusal::Refusal,
     /// In words, without anything about a person.
     pub detail: String,
+    /// Bytes of a dataset of which another part was asked for than there is, where that is known.
+    pub length: Option<u64>,
     /// The agreement that came nearest, if the provider's half names it.
     pub agreement: Option<AgreementRef>,
     /// Where the provider's half is, if there is one.

@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tally_core::dataset::Selection;
 use tally_core::id::{ExchangeId, MemberId, Purpose};
-use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM, Said};
+use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM, Said, Scope};
 use tally_wire::message::agent::Description;
 use tally_wire::message::dataset::About;
 
@@ -206,11 +206,24 @@ fn outcome_here(unfit: &Unfit, about: Option<(&MemberId, &Purpose)>) -> String {
     outcome.to_string()
 }
 
-fn refused(no: &RefusalHead, exchange: ExchangeId, asked: &Asked, headers: HeaderMap) -> Response {
+fn refused(
+    no: &RefusalHead,
+    exchange: ExchangeId,
+    asked: &Asked,
+    mut headers: HeaderMap,
+) -> Response {
     let Asked { provider, purpose, .. } = asked;
     let said =
         Said { refusal: no.refusal, exchange, provider, purpose, agreement: no.agreement.as_ref() };
-    outcome_response(no.refusal, said.operation_outcome(), headers)
+    if let Some(length) = no.length {
+        insert(&mut headers, header::CONTENT_RANGE, &format!("bytes */{length}"));
+    }
+    let outcome = match no.refusal.scope() {
+        // What could not be decided, or was asked wrongly, the provider says more clearly than its code.
+        Scope::Operation | Scope::Ingress => said.operation_outcome_saying(&no.detail),
+        Scope::Organisation | Scope::Person => said.operation_outcome(),
+    };
+    outcome_response(no.refusal, outcome, headers)
 }
 
 fn outcome_response(refusal: Refusal, outcome: String, mut headers: HeaderMap) -> Response {

@@ -123,6 +123,15 @@ impl Stream {
         Ok(Opened { etag, selected: Selected { selection, length }, columns, chunks })
     }
 
+    /// Bytes of all that may leave under a permit, where somebody has counted them.
+    #[must_use]
+    pub fn known_length(&self, permit: &Permit) -> Option<u64> {
+        match permit.fields() {
+            AllowList::Everything => Some(self.stamp.bytes),
+            _ => self.lengths.of(&self.etag(permit)),
+        }
+    }
+
     /// Bytes of all that may leave; none of a table with columns cut that nobody has counted, unless
     /// what was asked for depends on it.
     fn length(&self, etag: &str, released: Option<&Released>) -> Result<Option<u64>, Refusal> {

@@ -119,7 +119,7 @@ impl Liar {
         if self.lie == Lie::Refusal {
             let refusal = Refusal::PurposeMissing;
             let (detail, counted) = (String::new(), true);
-            return vec![Frame::Refused(Refused { refusal, detail, counted })];
+            return vec![Frame::Refused(Refused { refusal, detail, counted, length: None })];
         }
         let mut exchange = request.exchange;
         if self.lie == Lie::Exchange {

@@ -50,6 +50,12 @@ impl Said<'_> {
     /// A FHIR R4 OperationOutcome with one issue, as JSON.
     #[must_use]
     pub fn operation_outcome(&self) -> String {
+        self.operation_outcome_saying(&self.text())
+    }
+
+    /// The same, with other words for what happened, which are about no person.
+    #[must_use]
+    pub fn operation_outcome_saying(&self, text: &str) -> String {
         let spine = self.refusal.spine_code().map(|code| {
             format!(r#",{{"system":{},"code":{}}}"#, quoted(SPINE_SYSTEM), quoted(code))
         });
@@ -63,7 +69,7 @@ impl Said<'_> {
             system = quoted(REFUSAL_SYSTEM),
             code = quoted(self.refusal.code()),
             spine = spine.unwrap_or_default(),
-            text = quoted(&self.text()),
+            text = quoted(text),
             diagnostics = quoted(&self.diagnostics()),
         )
     }

@@ -95,6 +95,8 @@ pub struct Refused {
     pub detail: String,
     /// Whether the refusal is one of a count: then the requester owes no half.
     pub counted: bool,
+    /// Bytes of the dataset of which no part is where one was asked for, where that is known.
+    pub length: Option<u64>,
 }
 
 /// The provider's half is on the ledger.
@@ -167,7 +169,7 @@ object! { Request = 100, 1, AGENT_FRAME_LEN_MAX => {
     base_url: Optional<Text<1, 256>>,
     trace: List<0, 2, Text<1, 512>>,
 } }
-object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted } }
+object! { Refused = 101, 1, AGENT_FRAME_LEN_MAX => { refusal, detail: Text<0, 500>, counted, length } }
 object! { ReceiptFrame = 102, 1, AGENT_FRAME_LEN_MAX => { receipt } }
 object! { PromiseFrame = 107, 1, AGENT_FRAME_LEN_MAX => { promise } }
 object! { OpeningPart = 103, 1, AGENT_FRAME_LEN_MAX => { last, bytes: Blob<1, PART_LEN_MAX> } }

@@ -201,6 +201,13 @@ fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
         refusal: Refusal::PurposeNotInAgreement,
         detail: "DSA-1 does not cover HRESCH.".to_owned(),
         counted: false,
+        length: None,
+    };
+    let beyond = Refused {
+        refusal: Refusal::RangeInvalid,
+        detail: "The dataset has 8 bytes.".to_owned(),
+        counted: false,
+        length: Some(8),
     };
     let description = Description {
         media_type: "text/csv".to_owned(),
@@ -231,6 +238,7 @@ fn answers() -> impl Iterator<Item = (&'static str, Answer)> {
     let trailer = Trailer { how: How::Sent, bytes: 8, root: None };
     [
         ("refused", Answer::Refused(refused)),
+        ("refused-beyond", Answer::Refused(beyond)),
         (
             "receipt-frame",
             Answer::Receipt(Box::new(ReceiptFrame {

@@ -97,8 +97,9 @@ async fn attend(shared: &Shared, stream: Incoming, mailbox: mpsc::Sender<Input>)
             let receipt = receipt.and_then(|receipt| encode_checked(*receipt).ok());
             let receipt =
                 receipt.map(|receipt| Answer::Receipt(Box::new(ReceiptFrame { receipt })));
-            let refused = Answer::Refused(Refused { refusal, detail: cut(detail), counted });
-            let said = say(&mut send, receipt.into_iter().chain([refused]));
+            let refused =
+                Refused { refusal, detail: cut(detail.text), counted, length: detail.length };
+            let said = say(&mut send, receipt.into_iter().chain([Answer::Refused(refused)]));
             // Whoever does not take its answer has none.
             drop(timeout(ANSWER_WAIT_MAX, said).await);
         }

@@ -10,7 +10,7 @@ use tally_wire::message::agent::Request;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::Input;
+use super::{Detail, Input};
 use crate::base_url::BaseUrl;
 use crate::source::{Ask, Source, Unread};
 use crate::trace::{Trace, within};
@@ -79,6 +79,6 @@ pub(super) fn said(
     request: &Request,
     refusal: Refusal,
     agreement: Option<&AgreementRef>,
-) -> String {
-    Said { refusal, exchange, provider, purpose: &request.purpose, agreement }.text()
+) -> Detail {
+    Said { refusal, exchange, provider, purpose: &request.purpose, agreement }.text().into()
 }

@@ -239,7 +239,10 @@ impl Case {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 return match opener.open(self.reading.people_and_record_ids()) {
-                    Ok(it) => refusing(Refused::after_policy(refusal, &permit, it.encoded)),
+                    Ok(it) => Decided {
+                        detail: self.beyond(refusal, &permit),
+                        ..refusing(Refused::after_policy(refusal, &permit, it.encoded))
+                    },
                     Err(unable) => undecided(self.exchange, unable),
                 };
             }
@@ -276,7 +279,8 @@ impl Case {
         };
         let same_episode = prepared.episode.as_ref().is_some_and(|it| it.first.is_some());
         let permitted = Permitted { permit, opening: opening.encoded, records, body, same_episode };
-        Decided { decision: Decision::Permit(Box::new(permitted)), prepared: Some(prepared) }
+        let decision = Decision::Permit(Box::new(permitted));
+        Decided { decision, prepared: Some(prepared), detail: None }
     }
 
     /// The break-glass episode that the request would belong to; none if it is no break-glass by a user
@@ -339,7 +343,7 @@ fn is_about_request(decision: &policy::Decision) -> bool {
 }
 
 fn refusing(refused: Refused) -> Decided {
-    Decided { decision: Decision::Refuse(Box::new(refused)), prepared: None }
+    Decided { decision: Decision::Refuse(Box::new(refused)), prepared: None, detail: None }
 }
 
 /// Writes openings, each with a salt of its own.
@@ -430,6 +434,5 @@ fn undecided(exchange: ExchangeId, refusal: Refusal) -> Decided {
         request_ids: Vec::new(),
     };
     let opening = Encoded::new(opening, Vec::new());
-    let refused = Refused { refusal, told: refusal.outwards(), agreement: None, opening };
-    Decided { decision: Decision::Refuse(Box::new(refused)), prepared: None }
+    refusing(Refused { refusal, told: refusal.outwards(), agreement: None, opening })
 }

@@ -24,7 +24,7 @@ use super::late::Owing;
 use super::owing::patiently;
 use super::releasing::{Proof, Release};
 use super::streaming::Before;
-use super::{Arrived, Decided, Facts, INPUTS_TOGETHER, Input, Say, apart, question_of};
+use super::{Arrived, Decided, Detail, Facts, INPUTS_TOGETHER, Input, Say, apart, question_of};
 use crate::exchange::doing::Doing;
 use crate::exchange::{Shared, Side};
 use crate::recorder::{Filed, PermitOutcome};
@@ -72,7 +72,7 @@ pub(super) struct Serving {
     receipt: Option<Receipt>,
     agreement: Option<AgreementRef>,
     /// What the source said when it could not be read.
-    detail: Option<String>,
+    detail: Option<Detail>,
 }
 
 impl Desk {
@@ -160,7 +160,7 @@ impl Desk {
             }
             Input::NotDescribed { exchange, unread } => {
                 if let Some(serving) = self.serving.get_mut(&exchange) {
-                    serving.detail = Some(unread.detail);
+                    serving.detail = Some(unread.detail.into());
                 }
                 self.handle(Event::NotDescribed { exchange, refusal: unread.refusal });
             }
@@ -215,13 +215,13 @@ impl Desk {
     }
 
     fn decided(&mut self, exchange: ExchangeId, attempt: u32, decided: Decided) {
-        let Decided { decision, prepared } = decided;
+        let Decided { decision, prepared, detail } = decided;
         if let Some(serving) = self.serving.get_mut(&exchange) {
             serving.agreement = match &decision {
                 Decision::Permit(permitted) => Some(permitted.permit.agreement().clone()),
                 Decision::Refuse(refused) => refused.agreement.clone(),
             };
-            serving.prepared = prepared;
+            (serving.prepared, serving.detail) = (prepared, detail);
         }
         self.handle(Event::Decided { exchange, attempt, decision });
     }
@@ -455,7 +455,7 @@ impl Desk {
         let agreement = serving.agreement.as_ref();
         let unread = serving.reading.as_ref().and_then(|reading| reading.unread());
         let unread = unread.filter(|unread| unread.refusal == refusal);
-        let detail = serving.detail.take().or_else(|| unread.map(|unread| unread.detail.clone()));
+        let detail = serving.detail.take().or_else(|| unread.map(|it| it.detail.clone().into()));
         let detail =
             detail.unwrap_or_else(|| said(member, exchange, &serving.request, refusal, agreement));
         let counted = matches!(proof, Shown::Counted);

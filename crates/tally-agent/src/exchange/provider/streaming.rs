@@ -11,9 +11,10 @@ use tally_core::refusal::Refusal;
 use tally_wire::message::agent::Description;
 use tally_wire::message::dataset::About;
 
+use super::Detail;
 use super::deciding::Case;
 use crate::exchange::Shared;
-use crate::source::{Chunks, Opened, Stream};
+use crate::source::{Chunks, Opened, Reading, Stream};
 use crate::store::{Begun, StoreError};
 
 /// A text of a source's descriptor is told up to so many bytes.
@@ -89,6 +90,16 @@ impl Case {
             etag,
         };
         Ok((description, Streaming { begun, chunks }))
+    }
+
+    /// How long the dataset is of which no byte of the range is there, where that is known.
+    pub(super) fn beyond(&self, refusal: Refusal, permit: &Permit) -> Option<Detail> {
+        let (Refusal::RangeInvalid, Reading::Stream(stream)) = (refusal, &*self.reading) else {
+            return None;
+        };
+        let length = stream.known_length(permit)?;
+        let text = format!("The dataset has {length} bytes.");
+        Some(Detail { text, length: Some(length) })
     }
 }
 

@@ -365,7 +365,8 @@ impl Asking {
         };
         let detail = self.arriving.detail.take().filter(|detail| !detail.is_empty());
         let detail = detail.unwrap_or_else(|| said.text());
-        self.answer(Head::Refused(No { refusal, detail, agreement, leaf }));
+        let length = self.arriving.length;
+        self.answer(Head::Refused(No { refusal, detail, length, agreement, leaf }));
         // After a no there is nothing, and that is all.
         drop(self.pieces.send(Ok(None)).await);
     }

@@ -41,6 +41,8 @@ pub(super) struct Arriving {
     /// What the provider has signed about all that came.
     pub(super) end: Option<StreamEnd>,
     pub(super) detail: Option<String>,
+    /// Bytes of a dataset of which another part was asked for than there is.
+    pub(super) length: Option<u64>,
     short_chunk: bool,
 }
 
@@ -75,6 +77,7 @@ impl Arriving {
             bytes: 0,
             end: None,
             detail: None,
+            length: None,
             short_chunk: false,
         }
     }
@@ -310,7 +313,7 @@ impl Arriving {
     }
 
     fn refused(&mut self, refused: Refused) -> Result<Step, Refusal> {
-        let Refused { refusal, detail, counted } = refused;
+        let Refused { refusal, detail, counted, length } = refused;
         let receipt = self.receipt.as_ref().map(|(_, half)| Box::new(half.clone()));
         // What the provider finds out at once about the request itself is as if the own ingress had
         // found it: nothing is owed.
@@ -326,6 +329,7 @@ impl Arriving {
             return Err(Refusal::ProtocolViolated);
         }
         self.detail = Some(detail);
+        self.length = length.filter(|_| refusal == Refusal::RangeInvalid);
         let counted = counted || of_request;
         let exchange = self.exchange;
         let event = Event::Refused { exchange, refusal, receipt, counted };
