@@ -271,8 +271,7 @@ fn what_makes_no_sense_says_whose_fault_it_is_and_ends_with_2() {
     assert_eq!(unread.status.code(), Some(2));
     assert!(text(&unread.stderr).contains("expected 64 hexadecimal digits"));
     // A member's own file is a good one, for other commands.
-    std::fs::write(dir.path().join("tally.toml"), "tally = 1\n[agent]\nkey = \"agent.key\"\n")
-        .unwrap();
+    fs::write(dir.path().join("tally.toml"), "tally = 1\n[agent]\nkey = \"agent.key\"\n").unwrap();
     for command in ["log", "missing", "verify", "stats"] {
         let other = tally(&["audit", command, "--config", "tally.toml"], dir.path());
         let told = text(&other.stderr);
