@@ -26,13 +26,6 @@ pub(super) const BROKEN_OFF: &[Entry] = &[
     ("requester", "refuse", Some("broken-off")),
 ];
 
-/// What was permitted, and stopped on its way.
-pub(super) const WITHDRAWN: &[Entry] = &[
-    ("provider", "permit", None),
-    ("close", "withdrawn", None),
-    ("requester", "refuse", Some("basis-withdrawn")),
-];
-
 /// What was done, with what has to be recorded of it.
 #[derive(Default)]
 pub(super) struct Books {

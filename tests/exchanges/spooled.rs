@@ -14,8 +14,9 @@ use tally_tests::dev::{Arriving, Dev, Files, rows_of};
 use tally_tests::mesh::until;
 
 use super::TALLY;
-use super::books::{BROKEN_OFF, Books, WHOLE, WITHDRAWN};
+use super::books::{BROKEN_OFF, Books, WHOLE};
 use super::outcome::told;
+use super::withdrawal::WITHDRAWN;
 use super::world::{
     COUNCIL, PEOPLE, PROVIDER, TREAT, care_share, ended_at_the_provider, record_consent,
     withdraw_consent,

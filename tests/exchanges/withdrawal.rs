@@ -7,11 +7,18 @@ use tally_tests::dev::Dev;
 use tally_tests::mesh::until;
 use tokio::time::Instant;
 
-use super::books::{Books, WITHDRAWN};
+use super::books::{Books, Entry};
 use super::world::{
     COUNCIL, PEOPLE, PLANNING, PROVIDER, TRUST, ended_at_the_provider, figures, record_consent,
     running, withdraw_consent,
 };
+
+/// What was permitted, and stopped on its way.
+pub(super) const WITHDRAWN: &[Entry] = &[
+    ("provider", "permit", None),
+    ("close", "withdrawn", None),
+    ("requester", "refuse", Some("basis-withdrawn")),
+];
 
 /// A withdrawal reaches every agent in under a second; a machine that is busy with other things
 /// adds as much again, twice.
