@@ -25,6 +25,7 @@ use super::{Shared, Side};
 use crate::base_url::BaseUrl;
 use crate::clock::wall;
 use crate::random;
+use crate::store::Received;
 use crate::trace::Trace;
 use desk::Desk;
 
@@ -125,6 +126,11 @@ enum Input {
         reply: Reply,
     },
     Event(Event),
+    /// All has come, a moment after the receipt: it is stored together with the half.
+    Complete {
+        event: Event,
+        received: Box<Received>,
+    },
     /// The store has answered about the half of an exchange.
     Owed {
         exchange: ExchangeId,

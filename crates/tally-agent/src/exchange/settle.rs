@@ -153,7 +153,7 @@ async fn settle_intents(shared: &Shared) -> Result<(), SettleError> {
         shared.store.forget(*exchange).await?;
     }
     for unsettled in requester::settle(&shared.member, &intents, &peers, &answered) {
-        shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half).await?;
+        shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half, None).await?;
     }
     Ok(())
 }
@@ -195,7 +195,7 @@ async fn sweep(
     }
     let none = BTreeMap::new();
     for unsettled in requester::settle(&shared.member, &none, &peers, &answered) {
-        shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half).await?;
+        shared.store.owe_half(unsettled.id, unsettled.exchange, unsettled.half, None).await?;
     }
     shared.recorder.wake();
     Ok(())

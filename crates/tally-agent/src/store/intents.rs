@@ -12,7 +12,7 @@ use tally_core::time::Timestamp;
 
 use super::schema::unsigned;
 use super::thread::Desk;
-use super::{Store, StoreError, outbox};
+use super::{Received, Store, StoreError, outbox, receipts};
 
 impl Store {
     /// Makes durable that an exchange begins.
@@ -48,17 +48,22 @@ impl Store {
         self.shared.writer.note(|lazy| lazy.arrived(exchange, bytes));
     }
 
-    /// Puts the requester's half into the outbox, and forgets the intent.
+    /// Puts the requester's half into the outbox, and forgets the intent; and keeps the receipt that it
+    /// answers, where that came a moment before.
     ///
     /// # Errors
-    /// [`StoreError`] if neither is durable.
+    /// [`StoreError`] if none of it is durable.
     pub async fn owe_half(
         &self,
         id: OwedId,
         exchange: ExchangeId,
         half: Draft,
+        received: Option<Received>,
     ) -> Result<(), StoreError> {
         self.write_on(move |desk| {
+            if let Some(received) = received {
+                receipts::keep(desk, received)?;
+            }
             outbox::put(desk, &id, &half, Timestamp(0))?;
             forget(desk, exchange)
         })

@@ -193,6 +193,9 @@ impl Asking {
         let exchange = self.exchange;
         // Of several pieces the machine hears together.
         let mut arrived = None;
+        // What came with the whole of a small record is stored with its half, in one transaction.
+        let mut received = None;
+        let mut last = false;
         for read in come {
             let step = match read {
                 Read::Data(bytes) => self.arriving.take_piece(bytes),
@@ -211,21 +214,33 @@ impl Asking {
                     if let Some(arrived) = arrived.take() {
                         self.tell(arrived).await;
                     }
-                    if matches!(event, Event::Permitted { .. } | Event::Refused { .. }) {
-                        self.keep_receipt().await;
-                    }
+                    received = match (&event, received) {
+                        (Event::Permitted { .. }, _) => self.received(),
+                        (Event::Complete { .. }, Some(received)) => {
+                            let received = Box::new(received);
+                            self.send(Input::Complete { event, received }).await;
+                            return false;
+                        }
+                        (Event::Refused { .. }, None) => {
+                            self.keep_receipt(self.received()).await;
+                            None
+                        }
+                        (_, received) => received,
+                    };
                     self.tell(event).await;
                 }
                 None => {}
             }
-            if step.last {
-                return false;
+            last = step.last;
+            if last {
+                break;
             }
         }
+        self.keep_receipt(received).await;
         if let Some(arrived) = arrived {
             self.tell(arrived).await;
         }
-        true
+        !last
     }
 
     fn hold(&mut self, piece: Bytes) {
@@ -238,21 +253,30 @@ impl Asking {
     }
 
     async fn tell(&mut self, event: Event) {
-        // The desk is gone only when the agent is.
-        drop(self.mailbox.send(Input::Event(event)).await);
+        self.send(Input::Event(event)).await;
     }
 
-    /// Puts receipt and opening into the store while the body arrives.
-    async fn keep_receipt(&mut self) {
-        let Some((receipt, half)) = &self.arriving.receipt else { return };
-        let received = Received {
+    async fn send(&mut self, input: Input) {
+        // The desk is gone only when the agent is.
+        drop(self.mailbox.send(input).await);
+    }
+
+    /// Receipt and opening, for the store.
+    fn received(&self) -> Option<Received> {
+        let (receipt, half) = self.arriving.receipt.as_ref()?;
+        Some(Received {
             exchange: self.exchange,
             leaf: half.leaf(),
             receipt: receipt.bytes().to_vec(),
             commitment: half.half().commitment,
             opening: self.arriving.opening.clone(),
             retention_year: self.shared.retention_year(),
-        };
+        })
+    }
+
+    /// Puts receipt and opening into the store while the body arrives.
+    async fn keep_receipt(&mut self, received: Option<Received>) {
+        let Some(received) = received else { return };
         let store = self.shared.store.clone();
         let mut kept: Kept = Box::pin(async move {
             if let Err(error) = store.keep_receipt(received).await {

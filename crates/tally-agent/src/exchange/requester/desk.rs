@@ -19,7 +19,7 @@ use super::{Ask, INPUTS_TOGETHER, Input, Reply};
 use crate::exchange::doing::Doing;
 use crate::exchange::{Shared, Side};
 use crate::replica::Known;
-use crate::store::Store;
+use crate::store::{Received, Store};
 use crate::trace::TraceId;
 
 /// How often the store is asked again to keep what is owed; then the next start settles it.
@@ -43,6 +43,8 @@ pub(super) struct Desk {
     owing: bool,
     /// Exchanges whose last piece goes once the store has answered.
     finishing: BTreeMap<ExchangeId, watch::Sender<Allowed>>,
+    /// Receipts that are stored with the half of their exchange.
+    received: BTreeMap<ExchangeId, Box<Received>>,
     /// Halves about which the store has not answered.
     unstored: usize,
     /// The machine has nothing left to do.
@@ -79,6 +81,7 @@ impl Desk {
             doing: Doing::new(),
             owing: false,
             finishing: BTreeMap::new(),
+            received: BTreeMap::new(),
             unstored: 0,
             is_over: false,
             drained: Vec::new(),
@@ -123,6 +126,14 @@ impl Desk {
                 self.incoming = None;
             }
             Input::Event(event) => self.handle(event),
+            Input::Complete { event, received } => {
+                let exchange = received.exchange;
+                self.received.insert(exchange, received);
+                self.handle(event);
+                if !self.asking.contains_key(&exchange) {
+                    self.keep_alone(exchange);
+                }
+            }
             Input::Owed { exchange } => {
                 if let Some(allow) = self.finishing.remove(&exchange) {
                     allow.send_modify(|allowed| allowed.end = Some(End::Whole));
@@ -182,6 +193,7 @@ impl Desk {
             Effect::Ended(ended) => {
                 self.asking.remove(&ended.exchange);
                 self.owing = false;
+                self.keep_alone(ended.exchange);
                 let trace = self.traces.remove(&ended.exchange);
                 self.shared.count(Side::Requester, &ended, trace.as_ref());
             }
@@ -250,17 +262,29 @@ impl Desk {
         self.owing = true;
         self.unstored = self.unstored.saturating_add(1);
         let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
+        let received = self.received.remove(&exchange).map(|received| *received);
         self.doing.begin(async move {
-            if owe(&store, id.as_ref(), exchange, &entry).await {
+            if owe(&store, id.as_ref(), exchange, &entry, received.clone()).await {
                 recorder.wake_soon();
             } else {
                 tokio::spawn(async move {
+                    // The half is owed whatever becomes of the receipt.
+                    if let Some(received) = received {
+                        keep(&store, received).await;
+                    }
                     owe_patiently(&store, id.as_ref(), exchange, &entry).await;
                     recorder.wake_soon();
                 });
             }
             Input::Owed { exchange }
         });
+    }
+
+    /// Keeps a receipt with which no half is stored: the exchange was over when it came.
+    fn keep_alone(&mut self, exchange: ExchangeId) {
+        let Some(received) = self.received.remove(&exchange) else { return };
+        let store = self.shared.store.clone();
+        tokio::spawn(async move { keep(&store, *received).await });
     }
 
     fn question_of(&self, ask: &Ask) -> Question {
@@ -278,12 +302,24 @@ impl Desk {
 }
 
 /// Puts the half into the outbox, or keeps it until the promised one is there. Whether it is durable.
-async fn owe(store: &Store, id: Option<&OwedId>, exchange: ExchangeId, entry: &Draft) -> bool {
+async fn owe(
+    store: &Store,
+    id: Option<&OwedId>,
+    exchange: ExchangeId,
+    entry: &Draft,
+    received: Option<Received>,
+) -> bool {
     let owed = match id {
-        Some(id) => store.owe_half(id.clone(), exchange, entry.clone()).await,
+        Some(id) => store.owe_half(id.clone(), exchange, entry.clone(), received).await,
         None => store.owe_late(exchange, entry.clone()).await,
     };
     owed.inspect_err(|error| tracing::error!(%error, "a half that is owed is not stored")).is_ok()
+}
+
+async fn keep(store: &Store, received: Received) {
+    if let Err(error) = store.keep_receipt(received).await {
+        tracing::error!(%error, "a receipt is not kept");
+    }
 }
 
 /// Tries again, with patience: an intent that stays is settled at the next start.
@@ -291,7 +327,7 @@ async fn owe_patiently(store: &Store, id: Option<&OwedId>, exchange: ExchangeId,
     let mut wait = OWE_WAIT;
     for _ in 1..OWE_ATTEMPTS_MAX {
         sleep(wait).await;
-        if owe(store, id, exchange, entry).await {
+        if owe(store, id, exchange, entry, None).await {
             return;
         }
         wait = wait.saturating_mul(2);

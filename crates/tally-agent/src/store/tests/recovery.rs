@@ -78,7 +78,9 @@ async fn a_power_cut_in_the_middle_leaves_a_beginning_of_what_was_written() {
     for number in 0..8 {
         store.store_intent(exchange(number), question()).await.unwrap();
         let id = OwedId::RequesterHalf(exchange(number));
-        store.owe_half(id, exchange(number), requester_half(number)).await.unwrap();
+        let received = received(number, opening(number, &[NUMBER]));
+        let owed = store.owe_half(id, exchange(number), requester_half(number), Some(received));
+        owed.await.unwrap();
     }
     let log = std::fs::metadata(directory.path().join("store.sqlite-wal")).unwrap().len();
     let mut seen = std::collections::BTreeSet::new();
@@ -91,6 +93,12 @@ async fn a_power_cut_in_the_middle_leaves_a_beginning_of_what_was_written() {
         // An intent is there until its half is owed, and never both or neither of the two.
         let next = exchange(u8::try_from(owed).unwrap());
         assert!(intents.keys().all(|intent| *intent == next));
+        // The receipt is there with the half that it was stored with, and not before.
+        assert_eq!(cut.received(next).await.unwrap(), None);
+        if let Some(last) = u8::try_from(owed).unwrap().checked_sub(1) {
+            let received = cut.received(exchange(last)).await.unwrap().unwrap();
+            assert!(received.opening.is_some());
+        }
         seen.insert((owed, intents.len()));
         cut.close();
     }
@@ -288,7 +296,7 @@ async fn owing_a_half_forgets_the_intent_and_owing_a_close_finishes_the_opening(
     store.store_intent(exchange(2), question()).await.unwrap();
     store.store_intent(exchange(3), question()).await.unwrap();
     let id = OwedId::RequesterHalf(exchange(2));
-    store.owe_half(id, exchange(2), requester_half(2)).await.unwrap();
+    store.owe_half(id, exchange(2), requester_half(2), None).await.unwrap();
     store.forget(exchange(3)).await.unwrap();
     assert!(store.intents().await.unwrap().is_empty());
     assert_eq!(store.answered().await.unwrap().into_iter().collect::<Vec<_>>(), [exchange(2)]);
@@ -411,19 +419,24 @@ async fn an_older_copy_is_known_by_its_journal() {
     assert!(older.behind().await.unwrap());
 }
 
+/// What came of an exchange.
+fn received(number: u8, opening: StoreOpening) -> Received {
+    Received {
+        exchange: exchange(number),
+        leaf: LeafIndex(39 + u64::from(number)),
+        receipt: b"proof".to_vec(),
+        commitment: opening.commitment,
+        opening: Some(opening.opening),
+        retention_year: YEAR,
+    }
+}
+
 #[tokio::test]
 async fn a_receipt_is_kept_with_its_opening() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(&directory);
-    let StoreOpening { commitment, opening, .. } = opening(1, &[NUMBER, OTHER_NUMBER]);
-    let received = Received {
-        exchange: exchange(1),
-        leaf: LeafIndex(40),
-        receipt: b"proof".to_vec(),
-        commitment,
-        opening: Some(opening),
-        retention_year: YEAR,
-    };
+    let received = received(1, opening(1, &[NUMBER, OTHER_NUMBER]));
+    let commitment = received.commitment;
     store.keep_receipt(received.clone()).await.unwrap();
     assert_eq!(store.received(exchange(1)).await.unwrap(), Some(received));
     assert_eq!(store.received(exchange(2)).await.unwrap(), None);
