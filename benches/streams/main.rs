@@ -72,8 +72,8 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<(), Trouble> {
     println!("{}", machine::load()?);
     let dir = tempfile::Builder::new().prefix("streams").tempdir_in(&options.dir)?;
-    let fhir_port = open::silent_server().await?;
-    let members = Members::start(&options.tally, dir.path(), options.bytes, fhir_port)?;
+    let silent = open::SilentServer::start().await?;
+    let members = Members::start(&options.tally, dir.path(), options.bytes, silent.port)?;
     let files = dir.path().join("files");
     let raw = raw::Server::start(&members.dir(), dir.path(), &files.join("dataset"))?;
     let proxy = Proxy::start(&members.dir(), &files, dir.path()).await?;
@@ -109,7 +109,7 @@ async fn run(options: &Options) -> Result<(), Trouble> {
     println!("{}", machine::load()?);
     println!("{}", table::table(&passes)?);
     if options.open > 0 {
-        println!("{}", open::open(&members, options.open).await?);
+        println!("{}", open::open(&members, &silent, options.open).await?);
     }
     Ok(())
 }

@@ -373,7 +373,8 @@ impl Source {
         };
         let read = match &self.connector {
             Connector::FhirServer(server) => server.read(&ask).await.map(Reading::Whole),
-            Connector::Postgres(postgres) => postgres.read(&ask).await,
+            // As large as it is, whoever waits for another source has no room for it.
+            Connector::Postgres(postgres) => Box::pin(postgres.read(&ask)).await,
             Connector::Fhir(_) | Connector::Files(_) => {
                 // Where the disk is quick, a few threads that stay awake read more than many that are
                 // woken for one file each; where it is slow, as many as it may have.

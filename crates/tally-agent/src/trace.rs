@@ -79,8 +79,9 @@ tokio::task_local! {
 }
 
 /// Does something as a part of a trace, if there is one.
-pub async fn within<F: Future>(trace: Option<Trace>, doing: F) -> F::Output {
-    CURRENT.scope(trace, doing).await
+pub fn within<F: Future>(trace: Option<Trace>, doing: F) -> impl Future<Output = F::Output> {
+    // An async function would have room for it twice: as what it was given, and as what it awaits.
+    CURRENT.scope(trace, doing)
 }
 
 /// The trace that the task does something for.

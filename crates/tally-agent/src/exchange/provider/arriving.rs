@@ -101,10 +101,12 @@ async fn attend(shared: &Shared, stream: Incoming, mailbox: mpsc::Sender<Input>)
                 Refused { refusal, detail: cut(detail.text), counted, length: detail.length };
             let said = say(&mut send, receipt.into_iter().chain([Answer::Refused(refused)]));
             // Whoever does not take its answer has none.
-            drop(timeout(ANSWER_WAIT_MAX, said).await);
+            drop(timeout(ANSWER_WAIT_MAX, Box::pin(said)).await);
         }
         Some(Say::Release(it)) => {
-            let event = release(shared, exchange, &mut send, &mut heard, *it, &mailbox).await;
+            // Only now is there room for what a release needs: many wait here for a decision.
+            let released = release(shared, exchange, &mut send, &mut heard, *it, &mailbox);
+            let event = Box::pin(released).await;
             tell(&mailbox, event).await;
         }
     }

@@ -83,7 +83,8 @@ pub(super) async fn run(shared: Arc<Shared>, start: Start) {
     let reader = tokio::spawn(sending.run(ask.clone(), read));
     let (pieces, body) = Body::new(PIECES_MAX);
     let arriving = Arriving::new(exchange, ask.provider.clone(), ask.wanted.clone());
-    let asking = Asking {
+    // In a place of its own: a future that it moves into has room for it at each step.
+    let asking = Box::new(Asking {
         shared,
         exchange,
         ask,
@@ -98,7 +99,7 @@ pub(super) async fn run(shared: Arc<Shared>, start: Start) {
         kept: None,
         keeps_promise: false,
         gone: false,
-    };
+    });
     asking.run(allowed, frames, reader).await;
 }
 
@@ -125,7 +126,7 @@ struct Asking {
 
 impl Asking {
     async fn run(
-        mut self,
+        mut self: Box<Self>,
         mut allowed: watch::Receiver<Allowed>,
         mut frames: mpsc::Receiver<Vec<Read>>,
         reader: JoinHandle<()>,
@@ -358,7 +359,7 @@ impl Asking {
         self.tell(Event::ApplicationGone { exchange: self.exchange }).await;
     }
 
-    async fn finish(mut self, end: End) {
+    async fn finish(mut self: Box<Self>, end: End) {
         if let Some(kept) = self.kept.take() {
             // Whoever has all of the answer finds its receipt.
             kept.await;

@@ -90,7 +90,8 @@ impl Credentials {
         if let Some(known) = token.as_ref().filter(|known| Instant::now() < known.until) {
             return Ok(Some(known.header.clone()));
         }
-        let fresh = self.fetch(client).await?;
+        // Seldom, and large: not a part of each request.
+        let fresh = Box::pin(self.fetch(client)).await?;
         let header = fresh.header.clone();
         *token = Some(fresh);
         Ok(Some(header))

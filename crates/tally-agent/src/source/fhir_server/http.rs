@@ -121,7 +121,8 @@ impl Http {
         let kept = if call.method == Method::GET { self.kept() } else { None };
         let mut sender = match kept {
             Some(kept) => kept,
-            None => self.connect().await?,
+            // What waits for an answer has no room for TLS that is shaken hands about.
+            None => Box::pin(self.connect()).await?,
         };
         let sent = timeout(self.answer_wait_max, sender.send_request(self.request(call)?)).await;
         let response = sent
