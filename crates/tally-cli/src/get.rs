@@ -15,7 +15,7 @@ use crate::acting::{load, runtime};
 use crate::args::GetArgs;
 use crate::failure::{Exit, Failure};
 use crate::ingress::Ingress;
-use crate::output::Output;
+use crate::output::{Output, shown};
 use crate::system::{read_text, write_private};
 
 /// A body that stands still for so long has ended.
@@ -197,7 +197,9 @@ pub(crate) fn refused(status: StatusCode, body: &[u8], output: Output) -> Result
     let code = issue("/issue/0/details/coding/0/code").unwrap_or_else(|| status.to_string());
     let text = issue("/issue/0/details/text").unwrap_or_default();
     let remedy = issue("/issue/0/diagnostics").unwrap_or_else(|| "see the agent's log".to_owned());
-    let what = format!("{code}: {text}");
+    // Some of it is another organisation's words.
+    let what = shown(&format!("{code}: {text}")).into_owned();
+    let remedy = shown(&remedy).into_owned();
     Err(match exit(status) {
         Exit::Unreachable => Failure::unreachable(what, remedy),
         Exit::Usage => Failure::usage(what, remedy),

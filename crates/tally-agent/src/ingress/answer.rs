@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tally_core::dataset::Selection;
 use tally_core::id::{ExchangeId, MemberId, Purpose};
-use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM, Said, Scope};
+use tally_core::refusal::{REFUSAL_SYSTEM, Refusal, SPINE_SYSTEM, Said};
 use tally_wire::message::agent::Description;
 use tally_wire::message::dataset::About;
 
@@ -218,12 +218,7 @@ fn refused(
     if let Some(length) = no.length {
         insert(&mut headers, header::CONTENT_RANGE, &format!("bytes */{length}"));
     }
-    let outcome = match no.refusal.scope() {
-        // What could not be decided, or was asked wrongly, the provider says more clearly than its code.
-        Scope::Operation | Scope::Ingress => said.operation_outcome_saying(&no.detail),
-        Scope::Organisation | Scope::Person => said.operation_outcome(),
-    };
-    outcome_response(no.refusal, outcome, headers)
+    outcome_response(no.refusal, said.operation_outcome_saying(&no.detail), headers)
 }
 
 fn outcome_response(refusal: Refusal, outcome: String, mut headers: HeaderMap) -> Response {

@@ -14,6 +14,8 @@ use crate::store::{StoreError, is_behind};
 
 /// Leaves that one question asks a node to look at.
 const LEAVES_MAX: u16 = 4096;
+/// How often nodes are asked that have not got so far, one after the other.
+const TURNS_MAX: u32 = 25;
 
 /// Why the mirror does not reach as far as it should. Trying again may help.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,9 @@ pub enum PullError {
     /// A ledger node does not answer this question.
     #[error("the ledger node does not say what concerns this member")]
     NotAnswered,
+    /// The ledger nodes that answer have not got so far.
+    #[error("no ledger node that answers has got so far")]
+    NotSoFar,
     /// The own store's fault.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,8 +61,12 @@ impl Recorder {
         until: u64,
         is_behind: impl Fn((SessionId, u64)) -> bool,
     ) -> Result<(), PullError> {
+        if self.0.store.mirror_cursor().await?.0 >= until {
+            return Ok(());
+        }
         let _turn = self.0.pulling.lock().await;
         let mut first = self.0.store.mirror_cursor().await?;
+        let mut turns = 0;
         while first.0 < until {
             let query = Query::Own(OwnQuery { first, count: LEAVES_MAX });
             let QueryAnswer::Own(own) = self.0.asker.ask(&query).await? else {
@@ -65,7 +74,11 @@ impl Recorder {
                 return Err(PullError::NotAnswered);
             };
             if own.next <= first {
-                // The node has not got so far itself.
+                // The node has not got so far itself. Others wait for their turn.
+                turns += 1;
+                if turns > TURNS_MAX {
+                    return Err(PullError::NotSoFar);
+                }
                 self.0.asker.turn().await;
                 tokio::time::sleep(RETRY_WAIT).await;
                 continue;
@@ -83,7 +96,7 @@ impl Recorder {
             if alerts {
                 self.0.alerts.notify_one();
             }
-            first = own.next;
+            (first, turns) = (own.next, 0);
         }
         Ok(())
     }

@@ -388,9 +388,8 @@ impl Asking {
             purpose: &self.ask.purpose,
             agreement: agreement.as_ref(),
         };
-        let detail = self.arriving.detail.take().filter(|detail| !detail.is_empty());
-        let detail = detail.unwrap_or_else(|| said.text());
-        let length = self.arriving.length;
+        let detail = self.arriving.words_of(refusal).unwrap_or_else(|| said.text());
+        let length = self.arriving.length_of(refusal);
         self.answer(Head::Refused(No { refusal, detail, length, agreement, leaf }));
         // After a no there is nothing, and that is all.
         drop(self.pieces.send(Ok(None)).await);

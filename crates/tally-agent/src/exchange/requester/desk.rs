@@ -41,11 +41,13 @@ pub(super) struct Desk {
     doing: Doing<Input>,
     /// The half of the exchange that is being concluded is on its way into the store.
     owing: bool,
-    /// Exchanges whose last piece goes once the store has answered.
-    finishing: BTreeMap<ExchangeId, watch::Sender<Allowed>>,
+    /// A receipt is on its way with it.
+    keeping: bool,
+    /// How exchanges end once the store has answered.
+    finishing: BTreeMap<ExchangeId, (watch::Sender<Allowed>, End)>,
     /// Receipts that are stored with the half of their exchange.
     received: BTreeMap<ExchangeId, Box<Received>>,
-    /// Halves about which the store has not answered.
+    /// Halves, and receipts without one, about which the store has not answered.
     unstored: usize,
     /// The machine has nothing left to do.
     is_over: bool,
@@ -80,6 +82,7 @@ impl Desk {
             traces: BTreeMap::new(),
             doing: Doing::new(),
             owing: false,
+            keeping: false,
             finishing: BTreeMap::new(),
             received: BTreeMap::new(),
             unstored: 0,
@@ -135,8 +138,8 @@ impl Desk {
                 }
             }
             Input::Owed { exchange } => {
-                if let Some(allow) = self.finishing.remove(&exchange) {
-                    allow.send_modify(|allowed| allowed.end = Some(End::Whole));
+                if let Some((allow, end)) = self.finishing.remove(&exchange) {
+                    allow.send_modify(|allowed| allowed.end = Some(end));
                 }
                 self.unstored = self.unstored.saturating_sub(1);
                 self.tell_drained();
@@ -172,10 +175,8 @@ impl Desk {
             Effect::HandOn { exchange, up_to } => {
                 self.allow(exchange, |allowed| allowed.up_to = up_to);
             }
-            Effect::Finish { exchange } => self.finish(exchange),
-            Effect::Fail { exchange, refusal } => {
-                self.allow(exchange, |allowed| allowed.end = Some(End::Failed(refusal)));
-            }
+            Effect::Finish { exchange } => self.finish(exchange, End::Whole),
+            Effect::Fail { exchange, refusal } => self.finish(exchange, End::Failed(refusal)),
             Effect::HangUp { exchange } => self.allow(exchange, |allowed| allowed.hung_up = true),
             Effect::Owe { id, exchange, entry } => self.owe(Some(id), exchange, entry),
             Effect::KeepPromise { exchange } => {
@@ -192,7 +193,7 @@ impl Desk {
             }
             Effect::Ended(ended) => {
                 self.asking.remove(&ended.exchange);
-                self.owing = false;
+                (self.owing, self.keeping) = (false, false);
                 self.keep_alone(ended.exchange);
                 let trace = self.traces.remove(&ended.exchange);
                 self.shared.count(Side::Requester, &ended, trace.as_ref());
@@ -246,13 +247,14 @@ impl Desk {
     }
 
     /// Lets the last piece go once the half is durable: else a crash would leave a half that says
-    /// broken off of what the application has whole.
-    fn finish(&mut self, exchange: ExchangeId) {
+    /// broken off of what the application has whole. A no waits for nothing but its receipt, of which it
+    /// says where it is.
+    fn finish(&mut self, exchange: ExchangeId, end: End) {
         let Some(allow) = self.asking.remove(&exchange) else { return };
-        if self.owing {
-            self.finishing.insert(exchange, allow);
+        if self.keeping || (self.owing && end == End::Whole) {
+            self.finishing.insert(exchange, (allow, end));
         } else {
-            allow.send_modify(|allowed| allowed.end = Some(End::Whole));
+            allow.send_modify(|allowed| allowed.end = Some(end));
         }
     }
 
@@ -263,15 +265,18 @@ impl Desk {
         self.unstored = self.unstored.saturating_add(1);
         let (store, recorder) = (self.shared.store.clone(), self.shared.recorder.clone());
         let received = self.received.remove(&exchange).map(|received| *received);
+        self.keeping = received.is_some();
         self.doing.begin(async move {
-            if owe(&store, id.as_ref(), exchange, &entry, received.clone()).await {
+            let mut stored = owe(&store, id.as_ref(), exchange, &entry, received.clone()).await;
+            if !stored && let Some(received) = received {
+                // The half is owed whatever becomes of the receipt.
+                stored = owe(&store, id.as_ref(), exchange, &entry, None).await;
+                keep(&store, received).await;
+            }
+            if stored {
                 recorder.wake_soon();
             } else {
                 tokio::spawn(async move {
-                    // The half is owed whatever becomes of the receipt.
-                    if let Some(received) = received {
-                        keep(&store, received).await;
-                    }
                     owe_patiently(&store, id.as_ref(), exchange, &entry).await;
                     recorder.wake_soon();
                 });
@@ -283,8 +288,12 @@ impl Desk {
     /// Keeps a receipt with which no half is stored: the exchange was over when it came.
     fn keep_alone(&mut self, exchange: ExchangeId) {
         let Some(received) = self.received.remove(&exchange) else { return };
+        self.unstored = self.unstored.saturating_add(1);
         let store = self.shared.store.clone();
-        tokio::spawn(async move { keep(&store, *received).await });
+        self.doing.begin(async move {
+            keep(&store, *received).await;
+            Input::Owed { exchange }
+        });
     }
 
     fn question_of(&self, ask: &Ask) -> Question {
@@ -311,7 +320,13 @@ async fn owe(
 ) -> bool {
     let owed = match id {
         Some(id) => store.owe_half(id.clone(), exchange, entry.clone(), received).await,
-        None => store.owe_late(exchange, entry.clone()).await,
+        None => {
+            // What is promised has no receipt yet; one that is there all the same is kept.
+            if let Some(received) = received {
+                keep(store, received).await;
+            }
+            store.owe_late(exchange, entry.clone()).await
+        }
     };
     owed.inspect_err(|error| tracing::error!(%error, "a half that is owed is not stored")).is_ok()
 }

@@ -40,9 +40,10 @@ pub(super) struct Arriving {
     pub(super) bytes: u64,
     /// What the provider has signed about all that came.
     pub(super) end: Option<StreamEnd>,
-    pub(super) detail: Option<String>,
+    /// What the provider says of its no, as far as that is handed on.
+    said: Option<(Refusal, String)>,
     /// Bytes of a dataset of which another part was asked for than there is.
-    pub(super) length: Option<u64>,
+    length: Option<u64>,
     short_chunk: bool,
 }
 
@@ -76,7 +77,7 @@ impl Arriving {
             announced: None,
             bytes: 0,
             end: None,
-            detail: None,
+            said: None,
             length: None,
             short_chunk: false,
         }
@@ -312,6 +313,16 @@ impl Arriving {
         }
     }
 
+    /// What the provider says of this no in words; none of another one.
+    pub(super) fn words_of(&self, refusal: Refusal) -> Option<String> {
+        self.said.as_ref().filter(|(of, _)| *of == refusal).map(|(_, words)| words.clone())
+    }
+
+    /// How long the dataset is, if this no is about its length.
+    pub(super) fn length_of(&self, refusal: Refusal) -> Option<u64> {
+        self.length.filter(|_| refusal == Refusal::RangeInvalid)
+    }
+
     fn refused(&mut self, refused: Refused) -> Result<Step, Refusal> {
         let Refused { refusal, detail, counted, length } = refused;
         let receipt = self.receipt.as_ref().map(|(_, half)| Box::new(half.clone()));
@@ -328,13 +339,26 @@ impl Arriving {
         if refusal.scope() == Scope::Ingress && (!of_request || receipt.is_some()) {
             return Err(Refusal::ProtocolViolated);
         }
-        self.detail = Some(detail);
-        self.length = length.filter(|_| refusal == Refusal::RangeInvalid);
+        self.said =
+            Some((refusal, detail)).filter(|(of, words)| takes_words(*of) && is_plain(words));
+        self.length = length;
         let counted = counted || of_request;
         let exchange = self.exchange;
         let event = Event::Refused { exchange, refusal, receipt, counted };
         Ok(Step { last: true, ..Step::event(event) })
     }
+}
+
+/// Where the provider says more than the code: which parameter, of a request that it does not understand.
+/// Such a request is on the ledger; of anything else the own words are as good, and nobody else's.
+const fn takes_words(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::UnsupportedParameter | Refusal::BadQuery | Refusal::UnknownType)
+}
+
+/// Whether it is text that can't pass for anything else where it is shown.
+fn is_plain(words: &str) -> bool {
+    let turns = |sign| matches!(sign, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !words.is_empty() && !words.contains(|sign: char| sign.is_control() || turns(sign))
 }
 
 impl Step {
@@ -370,6 +394,27 @@ mod tests {
             announced: Some(announced),
             ..Arriving::new(ExchangeId([1; 16]), "RZ9".parse().unwrap(), Wanted::default())
         }
+    }
+
+    #[test]
+    fn of_a_no_a_provider_is_quoted_where_it_helps_and_only_plainly() {
+        let said = |refusal, words: &str, about| {
+            let mut arriving = stream(5);
+            let (detail, length) = (words.to_owned(), Some(8));
+            let refused = Refused { refusal, detail, counted: false, length };
+            arriving.refused(refused).unwrap();
+            (arriving.words_of(about), arriving.length_of(about))
+        };
+        let (bad, words) = (Refusal::BadQuery, "_count takes a whole number");
+        assert_eq!(said(bad, words, bad), (Some(words.to_owned()), None));
+        // What the own agent says no for has its own words.
+        assert_eq!(said(bad, words, Refusal::StoreUnavailable), (None, None));
+        for forged in ["", "fine\nerror: all is lost", "\u{1b}[2J", "turned \u{202e}round"] {
+            assert_eq!(said(bad, forged, bad), (None, None), "{forged:?}");
+        }
+        let beyond = Refusal::RangeInvalid;
+        assert_eq!(said(beyond, "9990000042", beyond), (None, Some(8)));
+        assert_eq!(said(beyond, "", Refusal::StoreUnavailable), (None, None));
     }
 
     #[test]
