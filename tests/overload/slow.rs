@@ -36,7 +36,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// What all of them may cost the agent where they are asked, and the one where they wait for the source, in
 /// the tests' build. Measured: 36.6 and 29.7 MiB; 45.8 and 43.7 while what waits had room for what comes
 /// later.
-const OPEN_KIB_MAX: [u64; 2] = [42 * 1024, 36 * 1024];
+const OPEN_KIB_MAX: [u64; 2] = [44 * 1024, 38 * 1024];
 
 /// A FHIR server that has one Patient, and holds its answers for as long as it is told to.
 struct SlowServer {
