@@ -221,6 +221,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_of_another_organisation_do_not_pass_for_the_commands_own() {
+        let text = "fine\n  what to do:  nothing\u{1b}[2J";
+        let body =
+            serde_json::json!({ "issue": [{ "details": { "text": text }, "diagnostics": text }] });
+        let failure = refused(StatusCode::BAD_REQUEST, body.to_string().as_bytes(), Output::Table);
+        let shown = failure.unwrap_err().to_string();
+        assert_eq!((shown.lines().count(), shown.contains('\u{1b}')), (3, false), "{shown}");
+    }
+
+    #[test]
     fn a_link_of_a_searchset_is_asked_of_the_own_ingress() {
         for (text, path) in [
             ("/fhir/RZ9/Patient/p1", Some("/fhir/RZ9/Patient/p1")),

@@ -267,13 +267,7 @@ impl Desk {
         let received = self.received.remove(&exchange).map(|received| *received);
         self.keeping = received.is_some();
         self.doing.begin(async move {
-            let mut stored = owe(&store, id.as_ref(), exchange, &entry, received.clone()).await;
-            if !stored && let Some(received) = received {
-                // The half is owed whatever becomes of the receipt.
-                stored = owe(&store, id.as_ref(), exchange, &entry, None).await;
-                keep(&store, received).await;
-            }
-            if stored {
+            if owe_and_keep(&store, id.as_ref(), exchange, &entry, received).await {
                 recorder.wake_soon();
             } else {
                 tokio::spawn(async move {
@@ -331,6 +325,23 @@ async fn owe(
     owed.inspect_err(|error| tracing::error!(%error, "a half that is owed is not stored")).is_ok()
 }
 
+/// As [`owe`], whatever becomes of the receipt.
+async fn owe_and_keep(
+    store: &Store,
+    id: Option<&OwedId>,
+    exchange: ExchangeId,
+    entry: &Draft,
+    received: Option<Received>,
+) -> bool {
+    if owe(store, id, exchange, entry, received.clone()).await {
+        return true;
+    }
+    let Some(received) = received else { return false };
+    let stored = owe(store, id, exchange, entry, None).await;
+    keep(store, received).await;
+    stored
+}
+
 async fn keep(store: &Store, received: Received) {
     if let Err(error) = store.keep_receipt(received).await {
         tracing::error!(%error, "a receipt is not kept");
@@ -346,5 +357,81 @@ async fn owe_patiently(store: &Store, id: Option<&OwedId>, exchange: ExchangeId,
             return;
         }
         wait = wait.saturating_mul(2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_core::entry::{Action, Outcome, UserKnown};
+    use tally_core::exchange::requester::Intent;
+    use tally_core::id::{LeafIndex, MeshId};
+    use tally_core::opening::{Opening, Salt32};
+    use tally_core::refusal::Refusal;
+    use tally_log::Hash;
+    use tally_wire::encode_checked;
+
+    use super::*;
+    use crate::store::StoreSettings;
+
+    fn question() -> Question {
+        Question {
+            provider: "RZ9".parse().unwrap(),
+            requester: "LZ9".parse().unwrap(),
+            source: "fhir".parse().unwrap(),
+            action: Action::Read,
+            purpose: "TREAT".parse().unwrap(),
+            agreement: None,
+            user_known: UserKnown::Service,
+            resumes: None,
+        }
+    }
+
+    /// A receipt with an opening that is not what it commits to.
+    fn unfit(exchange: ExchangeId) -> Received {
+        let opening = Opening {
+            exchange,
+            salt: Salt32([1; 32]),
+            people: Vec::new(),
+            user: None,
+            role: None,
+            relationship: None,
+            reason: None,
+            request_ids: Vec::new(),
+        };
+        Received {
+            exchange,
+            leaf: LeafIndex(7),
+            receipt: b"proof".to_vec(),
+            commitment: Hash::from_bytes([2; 32]),
+            opening: Some(encode_checked(opening).unwrap()),
+            retention_year: 2026,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receipt_that_can_not_be_kept_does_not_keep_its_half_out_of_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreSettings {
+            directory: directory.path().join("store"),
+            member: "LZ9".parse().unwrap(),
+            mesh_id: MeshId(Hash::from_bytes([3; 32])),
+            consent_registers: 1,
+        });
+        let (store, exchange) = (store.unwrap(), ExchangeId([4; 16]));
+        store.store_intent(exchange, question()).await.unwrap();
+        let intents = [(exchange, Intent { question: question(), bytes: 0 })].into();
+        let half = machine::settle(&question().requester, &intents, &[], &Default::default());
+        let half = half.into_iter().next().unwrap();
+        let refused = Outcome::Refuse(Refusal::Unreachable);
+        assert!(
+            matches!(half.half.entry(), tally_core::entry::Entry::RequesterHalf(it) if it.outcome == refused)
+        );
+        let id = Some(&half.id);
+        assert!(!owe(&store, id, exchange, &half.half, Some(unfit(exchange))).await);
+        assert_eq!(store.outbox_len(), 0);
+        assert!(owe_and_keep(&store, id, exchange, &half.half, Some(unfit(exchange))).await);
+        assert_eq!(store.outbox_len(), 1);
+        assert!(store.intents().await.unwrap().is_empty());
+        assert_eq!(store.received(exchange).await.unwrap(), None);
     }
 }
