@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 use super::permits::proof;
-use super::{Filed, RETRY_WAIT, Recorder, session_after};
+use super::{Filed, PullError, RETRY_WAIT, Recorder, session_after};
 use crate::random;
 
 /// Entries that are filed together: as many as a batch holds.
@@ -185,7 +185,14 @@ async fn look_for(
 ) -> Outcome {
     let next = session_after(&mut recorder.session(), sent).await;
     let Some(next) = next else { return Outcome::Again };
-    if let Err(error) = recorder.pull(next.0.0).await {
+    // Nodes that lag are waited for: what is sent again may be there already.
+    let pulled = loop {
+        match recorder.pull(next.0.0).await {
+            Err(PullError::NotSoFar) => {}
+            pulled => break pulled,
+        }
+    };
+    if let Err(error) = pulled {
         tracing::warn!(%error, "what the ledger has of the last session is not known yet");
         return Outcome::Again;
     }
