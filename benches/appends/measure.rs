@@ -73,19 +73,36 @@ pub(crate) async fn closed_loop<C: Caller, const KINDS: usize>(
         waits_us.extend(seen.waits_us);
         batches += seen.batches;
     }
-    waits_us.sort_unstable();
     let count = to_f64(waits_us.len());
-    Ok(Point {
-        per_s: count / times.span.as_secs_f64(),
-        p50_ms: quantile(&waits_us, 50)? / 1e3,
-        p99_ms: quantile(&waits_us, 99)? / 1e3,
-        servers_us: std::array::from_fn(|kind| {
-            let used = |at: &[f64; KINDS]| at.get(kind).copied().unwrap_or_default();
-            (used(&after.0) - used(&before.0)) * 1e6 / count
-        }),
-        callers_us: (after.1 - before.1) * 1e6 / count,
-        batch: count / batches,
-    })
+    Ok(Point { batch: count / batches, ..Point::of(waits_us, times, before, after)? })
+}
+
+impl<const KINDS: usize> Point<KINDS> {
+    /// What waits and processor time, of servers and callers before and after, say; each in a batch of
+    /// its own.
+    ///
+    /// # Errors
+    /// [`Trouble`] if there is no wait.
+    pub(crate) fn of(
+        mut waits_us: Vec<u32>,
+        times: Times,
+        before: ([f64; KINDS], f64),
+        after: ([f64; KINDS], f64),
+    ) -> Result<Self, Trouble> {
+        waits_us.sort_unstable();
+        let count = to_f64(waits_us.len());
+        Ok(Self {
+            per_s: count / times.span.as_secs_f64(),
+            p50_ms: quantile(&waits_us, 50)? / 1e3,
+            p99_ms: quantile(&waits_us, 99)? / 1e3,
+            servers_us: std::array::from_fn(|kind| {
+                let used = |at: &[f64; KINDS]| at.get(kind).copied().unwrap_or_default();
+                (used(&after.0) - used(&before.0)) * 1e6 / count
+            }),
+            callers_us: (after.1 - before.1) * 1e6 / count,
+            batch: 1.0,
+        })
+    }
 }
 
 async fn keep_asking(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::Trouble;
-use crate::measure::{Caller, Point, Times, cpu_of_all, cpu_s, quantile};
+use crate::measure::{Caller, Point, Times, cpu_of_all, cpu_s};
 
 /// When each is meant to begin.
 struct Schedule {
@@ -55,19 +55,7 @@ pub(crate) async fn open_loop<C: Caller, const KINDS: usize>(
     while let Some(seen) = tasks.join_next().await {
         waits_us.extend(seen??);
     }
-    waits_us.sort_unstable();
-    let count = f64::from(u32::try_from(waits_us.len())?);
-    Ok(Point {
-        per_s: count / times.span.as_secs_f64(),
-        p50_ms: quantile(&waits_us, 50)? / 1e3,
-        p99_ms: quantile(&waits_us, 99)? / 1e3,
-        servers_us: std::array::from_fn(|kind| {
-            let used = |at: &[f64; KINDS]| at.get(kind).copied().unwrap_or_default();
-            (used(&after.0) - used(&before.0)) * 1e6 / count
-        }),
-        callers_us: (after.1 - before.1) * 1e6 / count,
-        batch: 1.0,
-    })
+    Point::of(waits_us, times, before, after)
 }
 
 /// The waits of those that were meant to begin within the time, in microseconds.

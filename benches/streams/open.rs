@@ -60,24 +60,29 @@ pub(crate) async fn open(
 ) -> Result<String, Trouble> {
     members.widen(count)?;
     let before = settled(members).await?;
-    let (earlier, mut records) = (*server.held.borrow(), Vec::new());
+    let (mut held, mut records) = (server.held.clone(), Vec::new());
+    let earlier = *held.borrow_and_update();
+    let (told, mut ended) = watch::channel(0_usize);
     for _ in 0..count {
         let (mut sender, request) = members.request("/fhir/RZ9/Patient/x", "TREAT").await?;
+        let told = told.clone();
         records.push(tokio::spawn(async move {
-            let answer = sender.send_request(request).await;
-            answer.map(|answer| answer.status())
+            drop(sender.send_request(request).await);
+            told.send_modify(|ended| *ended += 1);
         }));
     }
     // Each waits at the server, or has been told that it may not.
-    let waiting = || records.iter().filter(|record| !record.is_finished()).count();
     let arrived = async {
-        while server.held.borrow().saturating_sub(earlier) < waiting() {
-            sleep(LOOK_EVERY).await;
+        while *held.borrow_and_update() - earlier + *ended.borrow_and_update() < count {
+            tokio::select! {
+                _ = held.changed() => {}
+                _ = ended.changed() => {}
+            }
         }
     };
     timeout(WAIT_MAX, arrived).await.map_err(|_| "not all arrive at the source")?;
     let during = settled(members).await?;
-    let waiting = waiting();
+    let waiting = count.saturating_sub(*ended.borrow());
     records.iter().for_each(tokio::task::JoinHandle::abort);
     drop(records);
     let mut said = format!(

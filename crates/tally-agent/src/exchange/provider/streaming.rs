@@ -98,8 +98,7 @@ impl Case {
             return None;
         };
         let length = stream.known_length(permit)?;
-        let text = format!("The dataset has {length} bytes.");
-        Some(Detail { text, length: Some(length) })
+        Some(Detail { text: refusal.meaning().to_owned(), length: Some(length) })
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::body::Piece;
+use super::desk::keep;
 use super::reading::{Arriving, Step};
 use super::sending::{Read, Sending};
 use super::{Answer, Ask, Body, Head, Input, Refusal as No, Reply};
@@ -279,11 +280,7 @@ impl Asking {
     async fn keep_receipt(&mut self, received: Option<Received>) {
         let Some(received) = received else { return };
         let store = self.shared.store.clone();
-        let mut kept: Kept = Box::pin(async move {
-            if let Err(error) = store.keep_receipt(received).await {
-                tracing::error!(%error, "a receipt is not kept");
-            }
-        });
+        let mut kept: Kept = Box::pin(async move { keep(&store, received).await });
         // It begins at once: a small record's receipt is stored with what else is stored of it.
         if poll!(&mut kept).is_pending() {
             self.kept = Some(kept);

@@ -342,7 +342,8 @@ async fn owe_and_keep(
     stored
 }
 
-async fn keep(store: &Store, received: Received) {
+/// Keeps a receipt, as far as the store can.
+pub(super) async fn keep(store: &Store, received: Received) {
     if let Err(error) = store.keep_receipt(received).await {
         tracing::error!(%error, "a receipt is not kept");
     }
